@@ -1,0 +1,1 @@
+"""What came out: prediction, retrieval, metrics, the collector and its tables."""

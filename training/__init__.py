@@ -1,0 +1,1 @@
+"""One train stage: task catalogue, data sources, formats, batches, encoder and heads, DeepSpeed engine, checkpoints."""
