@@ -1,0 +1,155 @@
+"""The same arrays without Slurm: K worker processes in sessions of their own, each claiming the next ready element.
+
+A folder holds one run: `plan.json` (the command, which elements wait for which), `claims/<n>.json` (who runs element n),
+`ends/<n>.json` (its exit code). A claim is a file linked into place, so that workers can share a folder.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from slurm.files import make_folder, read_json, to_json, write_atomic, write_once
+from slurm.processes import is_alive, start_time
+
+_POLL_SECONDS = 0.3
+_BLOCKED = 75  # exit code of an element that never ran, since one it waits for failed
+
+
+@dataclass(frozen=True)
+class LocalRun:
+    """What the workers of one folder share. Element n runs `command` with its own array index and job name."""
+
+    command: tuple[str, ...]
+    elements: tuple[dict[str, str], ...]  # the environment that tells each element which one it is
+    after: tuple[tuple[int, ...], ...]  # earlier elements that must have ended well first
+    tasks: int = 1  # processes per element
+    gpus: int = 0  # per element; worker w sees the w-th group
+
+
+def start(folder: Path, run: LocalRun, workers: int, environment: Mapping[str, str]) -> list[int]:
+    """Write the run down and start its workers, detached from the terminal. Returns their process ids."""
+    for name in ("claims", "ends", "logs"):
+        make_folder(folder / name)
+    write_atomic(folder / "plan.json", to_json(asdict(run)))
+    processes = []
+    for worker in range(min(workers, len(run.elements))):
+        with (folder / "logs" / f"worker-{worker}.log").open("ab") as log:
+            processes.append(
+                subprocess.Popen(
+                    [sys.executable, "-P", "-u", "-m", "slurm.local", str(folder), str(worker)],
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                    env=os.environ | dict(environment),
+                )
+            )  # fmt: skip
+    ids = [process.pid for process in processes]
+    write_atomic(
+        folder / "workers.json", to_json({"host": socket.gethostname(), "workers": [_identity(i) for i in ids]})
+    )
+    return ids
+
+
+def _identity(pid: int) -> dict[str, Any]:
+    return {"pid": pid, "start": start_time(pid)}
+
+
+def element_state(folder: Path, element: int) -> str:
+    """`queued`, `running`, `ended N` (exit code) or `gone` (its workers are)."""
+    end = read_json(folder / "ends" / f"{element}.json")
+    if end is not None:
+        return f"ended {end['exit']}"
+    claim = read_json(folder / "claims" / f"{element}.json")
+    if claim is not None:
+        return "running" if _lives(claim) else "gone"
+    workers = read_json(folder / "workers.json")
+    if workers is None:
+        return "gone"
+    return "queued" if any(_lives(w | {"host": workers["host"]}) for w in workers["workers"]) else "gone"
+
+
+def _lives(process: dict[str, Any]) -> bool:
+    # Another host's processes cannot be looked at; a local run belongs to one host.
+    return process["host"] != socket.gethostname() or is_alive(process["pid"], process["start"])
+
+
+def work(folder: Path, worker: int) -> None:
+    """Run elements until none is left: a worker's life."""
+    record = json.loads((folder / "plan.json").read_bytes())
+    run = LocalRun(
+        tuple(record["command"]), tuple(record["elements"]), tuple(map(tuple, record["after"])),
+        record["tasks"], record["gpus"],
+    )  # fmt: skip
+    while "queued" in (states := _states(folder, run)):
+        ready = next((n for n, state in enumerate(states) if state == "queued" and _may_run(run, states, n)), None)
+        if ready is None:
+            if "running" not in states:
+                return  # what is left waits for elements that are gone
+            time.sleep(_POLL_SECONDS)
+        elif _claim(folder, ready):
+            code = _run(folder, run, ready, worker)
+            write_atomic(folder / "ends" / f"{ready}.json", to_json({"exit": code}))
+
+
+def _states(folder: Path, run: LocalRun) -> list[str]:
+    """Every element's state; what waits for a failed one ends here without having run."""
+    states: list[str] = []
+    for n, after in enumerate(run.after):
+        state = element_state(folder, n)
+        if state == "queued" and any(states[earlier] not in ("queued", "running", "ended 0") for earlier in after):
+            write_once(folder / "ends" / f"{n}.json", to_json({"exit": _BLOCKED}))
+            state = f"ended {_BLOCKED}"
+        states.append(state)
+    return states
+
+
+def _claim(folder: Path, element: int) -> bool:
+    me = _identity(os.getpid()) | {"host": socket.gethostname()}
+    return write_once(folder / "claims" / f"{element}.json", to_json(me))
+
+
+def _may_run(run: LocalRun, states: Sequence[str], element: int) -> bool:
+    return all(states[n] == "ended 0" for n in run.after[element])
+
+
+def _run(folder: Path, run: LocalRun, element: int, worker: int) -> int:
+    """Run one element's processes. The first exit code that is not 0, if any; then the others are ended too."""
+    processes = []
+    for rank in range(run.tasks):
+        with (folder / "logs" / f"{element}_{rank}_log.out").open("ab") as log:
+            environment = os.environ | run.elements[element] | _rank(run, rank) | _gpus(run, worker)
+            processes.append(
+                subprocess.Popen(list(run.command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+            )
+    while True:
+        codes = [process.poll() for process in processes]
+        failed = next((code for code in codes if code), None)
+        if failed is not None:
+            for process in processes:
+                process.kill()  # the other ranks would wait for it in vain
+                process.wait()
+            return failed
+        if all(code == 0 for code in codes):
+            return 0
+        time.sleep(_POLL_SECONDS)
+
+
+def _rank(run: LocalRun, rank: int) -> dict[str, str]:
+    return {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(run.tasks)}
+
+
+def _gpus(run: LocalRun, worker: int) -> dict[str, str]:
+    if not run.gpus:
+        return {}
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    devices = visible.split(",") if visible else [str(n) for n in range((worker + 1) * run.gpus)]
+    return {"CUDA_VISIBLE_DEVICES": ",".join(devices[worker * run.gpus : (worker + 1) * run.gpus])}
+
+
+if __name__ == "__main__":
+    work(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,19 @@
+"""Processes of this host, told apart from later ones with the same number by their start time."""
+
+from pathlib import Path
+
+
+def start_time(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot; None where there is no such process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()  # the name before it may hold spaces
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def is_alive(pid: int, started: int | None) -> bool:
+    """Whether that very process still runs. `started` as `start_time` gave it."""
+    now = start_time(pid)
+    return now is not None and (started is None or now == started)
