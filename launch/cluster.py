@@ -1,0 +1,89 @@
+"""The `cluster:` section: sbatch's own flag names, typed and checked before any of them reaches a script."""
+
+import shutil
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from launch.fields import Matching, Section, Text, Whole
+
+# What Stepstone itself sets in every script; a second setting of these would break arrays, adoption or logs.
+_OURS = (
+    "array", "chdir", "dependency", "error", "export", "hold", "job-name", "kill-on-invalid-dep", "no-requeue",
+    "open-mode", "output", "parsable", "signal", "test-only", "wait", "wrap",
+)  # fmt: skip
+_WORD = Annotated[
+    str,
+    Matching(r"[A-Za-z0-9_.,:@+/\[\]=*&|!()-]+", "a value that sbatch takes (letters, digits and _.,:@+/[]=*&|!()-)"),
+]
+_TIME = Annotated[
+    str,
+    Matching(
+        r"[0-9]+(:[0-5]?[0-9]){0,2}|[0-9]+-[0-9]+(:[0-5]?[0-9]){0,2}",
+        "a time limit: minutes, HH:MM:SS or D-HH:MM:SS, such as 12:00:00",
+    ),
+]
+_MEMORY = Annotated[str, Matching(r"[0-9]+[KMGT]?", "an amount of memory such as 32G")]
+
+
+def _pass_through(flags: dict[str, str]) -> dict[str, str]:
+    for flag in flags:
+        if flag in _OURS:
+            raise ValueError(f"'{flag}' is set by Stepstone itself; remove it from `sbatch:`")
+        if flag in Cluster.flags():
+            raise ValueError(f"'{flag}' belongs beside `sbatch:`, directly under `cluster:`")
+        if not flag.replace("-", "").isalnum() or not flag.islower() or flag.startswith("-"):
+            raise ValueError(f"'{flag}' is not the long name of an sbatch flag, such as comment or licenses")
+    return flags
+
+
+class Cluster(Section):
+    """Where and how stages run. Field names with dashes are sbatch's long flags."""
+
+    executor: Literal["slurm", "local"] | None = None  # None: slurm where sbatch is found, else local
+    workers: Annotated[int, Whole(1, 256)] = 1  # local: elements that run at the same time
+    throttle: Annotated[int, Whole(1, 1_000_000)] | None = None  # slurm: running elements per array (`%`)
+    setup: list[Text] = []  # shell lines before the job, such as `module load cuda`: code by design, shown by --script
+    partition: _WORD | None = None
+    account: _WORD | None = None
+    qos: _WORD | None = None
+    time: _TIME | None = None
+    nodes: Annotated[int, Whole(1, 10_000)] = 1
+    ntasks_per_node: Annotated[int, Whole(1, 1024)] | None = Field(None, alias="ntasks-per-node")
+    cpus_per_task: Annotated[int, Whole(1, 4096)] | None = Field(None, alias="cpus-per-task")
+    gpus_per_node: Annotated[int, Whole(0, 64)] | None = Field(None, alias="gpus-per-node")
+    mem: _MEMORY | None = None
+    mem_per_cpu: _MEMORY | None = Field(None, alias="mem-per-cpu")
+    mem_per_gpu: _MEMORY | None = Field(None, alias="mem-per-gpu")
+    constraint: _WORD | None = None
+    exclude: _WORD | None = None
+    nodelist: _WORD | None = None
+    sbatch: Annotated[dict[str, Text], AfterValidator(_pass_through)] = {}
+
+    @classmethod
+    def flags(cls) -> tuple[str, ...]:
+        """The sbatch flags that have a key of their own."""
+        own = ("executor", "workers", "throttle", "setup", "sbatch")
+        return tuple(field.alias or name for name, field in cls.model_fields.items() if name not in own)
+
+    @property
+    def tasks_per_node(self) -> int:
+        """One process per GPU; one without."""
+        return self.ntasks_per_node or self.gpus_per_node or 1
+
+    @property
+    def chosen_executor(self) -> Literal["slurm", "local"]:
+        """Slurm where sbatch is found, else local workers, unless the file says."""
+        return self.executor or ("slurm" if shutil.which("sbatch") else "local")
+
+    def sbatch_flags(self) -> dict[str, Any]:
+        """Every flag that the file sets, by its long name."""
+        own: dict[str, Any] = {}
+        for name, field in type(self).model_fields.items():
+            flag = field.alias or name
+            value = getattr(self, name)
+            if flag in self.flags() and value is not None:
+                own[flag] = value
+        if not self.gpus_per_node:
+            own.pop("gpus-per-node", None)
+        return own | {"ntasks-per-node": self.tasks_per_node} | self.sbatch

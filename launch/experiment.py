@@ -1,0 +1,316 @@
+"""The experiment file: read strictly, checked whole, before anything else happens.
+
+Every mistake is a UsageError of one line: file, line, what is wrong, what is allowed.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError
+
+from launch import recipes, yaml_text
+from launch.cluster import Cluster
+from launch.fields import Matching, Name, Number, Section, Text, Whole
+from launch.recipes import Recipe
+from launch.yaml_text import Document, Location
+from slurm.errors import UsageError
+from training import catalogue
+from training.spec import Device, Precision, Sampling
+
+Keep = Literal["intermediate", "all", "none"]
+
+
+def _seeds(value: Any) -> Any:
+    if isinstance(value, str):
+        raise ValueError(f"`seeds` is a list: write `seeds: [{value}]`, or `[1, 2, 3]` for three seeds")
+    return value
+
+
+def _recipes(value: Any) -> Any:
+    if isinstance(value, str):
+        raise ValueError(f"`recipes` is a list: write `recipes: [{value}]`")
+    return value
+
+
+def _languages(value: Any) -> Any:
+    if isinstance(value, str) and value != "all":
+        raise ValueError(f"expected `all` or a list: write `[{value}]`")
+    return value
+
+
+_Language = Annotated[str, Matching(r"[a-z]{2,3}", "a language code such as de")]
+_Zero = Annotated[Literal[0, 1, 2, 3], BeforeValidator(lambda value: int(value) if value in list("0123") else value)]
+
+
+class Overrides(Section):
+    """Settings of `training:` and of one entry of `tasks:`; unset ones stay with the catalogue."""
+
+    learning_rate: Annotated[float, Number(0, 1)] | None = None
+    epochs: Annotated[int, Whole(1, 10_000)] | None = None
+    global_batch_size: Annotated[int, Whole(1, 1_000_000)] | None = None
+    max_length: Annotated[int, Whole(8, 512)] | None = None
+    doc_stride: Annotated[int, Whole(1, 500)] | None = None
+    max_query_length: Annotated[int, Whole(1, 500)] | None = None
+    n_best: Annotated[int, Whole(1, 1000)] | None = None
+    max_answer_length: Annotated[int, Whole(1, 500)] | None = None
+    weight_decay: Annotated[float, Number(0, 1)] | None = None
+    warmup_ratio: Annotated[float, Number(0, 1)] | None = None
+    adam_epsilon: Annotated[float, Number(1e-12, 1)] | None = None
+    max_grad_norm: Annotated[float, Number(0, 1e6)] | None = None
+    dropout: Annotated[float, Number(0, 0.99)] | None = None
+    precision: Precision | None = None
+    sampling: Sampling | None = None
+    layer: Annotated[int, Whole(0, 100)] | None = None
+    zero: _Zero | None = None
+    device: Device | None = None
+    micro_batch_size: Annotated[int, Whole(1, 100_000)] | None = None
+    eval_batch_size: Annotated[int, Whole(1, 100_000)] | None = None
+    checkpoint_minutes: Annotated[float, Number(0, 100_000)] | None = None
+
+    def given(self) -> dict[str, Any]:
+        """What the file sets."""
+        return self.model_dump(exclude_unset=True)
+
+
+class Data(Section):
+    """Where the data is, and how much of it is used in a trial."""
+
+    root: Text | None = None
+    max_train: Annotated[int, Whole(1, 10**9)] | None = None
+    max_eval: Annotated[int, Whole(1, 10**9)] | None = None
+
+
+class _File(Section):
+    """The file as it is written."""
+
+    name: Name
+    store: Text
+    model: Text
+    recipes: Annotated[list[Text], BeforeValidator(_recipes), Field(min_length=1)]
+    targets: Annotated[list[Text], Field(min_length=1)]
+    seeds: Annotated[list[Annotated[int, Whole(0, 2**31 - 1)]], BeforeValidator(_seeds), Field(min_length=1)]
+    languages: dict[str, Annotated[Literal["all"] | list[_Language], BeforeValidator(_languages)]] = {}
+    data: Data = Data()
+    training: Overrides = Overrides()
+    tasks: dict[str, Overrides] = {}
+    cluster: Cluster = Cluster()
+    keep: Keep = "intermediate"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What one experiment file asks for: names known, recipes expanded, paths absolute."""
+
+    path: Path
+    name: str
+    store: Path
+    model: str  # Hub id, with "@revision" where the file gives one, or an absolute folder
+    recipes: tuple[Recipe, ...]
+    targets: tuple[str, ...]
+    seeds: tuple[int, ...]
+    languages: dict[str, tuple[str, ...] | None]  # per target that the file names; None: all
+    default_languages: tuple[str, ...] | None  # of the others, intersected with what each target has; None: all
+    data_root: Path | None
+    max_train: int | None
+    max_eval: int | None
+    training: dict[str, Any]
+    tasks: dict[str, dict[str, Any]]  # by task name, or a mixture's canonical text
+    cluster: Cluster
+    keep: Keep
+
+
+def load(path: Path) -> Experiment:
+    """Read and check an experiment file. UsageError, naming file and line, for every mistake in it."""
+    document = yaml_text.load(path)
+    try:
+        content = _File.model_validate(document.value)
+    except ValidationError as error:
+        raise UsageError(_explain(document, error)) from None
+    return _Checker(document, content).experiment()
+
+
+class _Checker:
+    """What types alone cannot say: names of tasks, recipes, languages, paths."""
+
+    def __init__(self, document: Document, content: _File) -> None:
+        self.document = document
+        self.content = content
+
+    def experiment(self) -> Experiment:
+        content = self.content
+        targets = self._targets()
+        named = dict(content.languages)
+        default = named.pop("default", "all")
+        self._known(("languages",), named, targets, "target of this experiment")
+        return Experiment(
+            path=self.document.path.absolute(),
+            name=content.name,
+            store=self._folder("store", content.store),
+            model=self._model(),
+            recipes=self._all_recipes(),
+            targets=targets,
+            seeds=self._unique("seeds", content.seeds),
+            languages={name: _language_list(value) for name, value in named.items()},
+            default_languages=_language_list(default),
+            data_root=self._folder(("data", "root"), content.data.root) if content.data.root else None,
+            max_train=content.data.max_train,
+            max_eval=content.data.max_eval,
+            training=content.training.given(),
+            tasks={self._settings_name(name): overrides.given() for name, overrides in content.tasks.items()},
+            cluster=content.cluster,
+            keep=content.keep,
+        )
+
+    def _wrong(self, location: Location, message: str) -> UsageError:
+        return UsageError(f"{self.document.where(location)}: {message}")
+
+    def _unique(self, key: str, values: Iterable[Any]) -> tuple[Any, ...]:
+        seen: list[Any] = []
+        for position, value in enumerate(values):
+            if value in seen:
+                raise self._wrong((key, position), f"{key}: {value} stands here twice; keep one")
+            seen.append(value)
+        return tuple(seen)
+
+    def _known(self, location: Location, given: Iterable[str], known: Iterable[str], what: str) -> None:
+        for name in given:
+            if name not in set(known):
+                raise self._wrong((*location, name), f"'{name}' is no {what}{_nearest(name, known)}")
+
+    def _targets(self) -> tuple[str, ...]:
+        targets = self._unique("targets", self.content.targets)
+        for position, name in enumerate(targets):
+            self._task(("targets", position), name, catalogue.TARGETS, "target")
+        return targets
+
+    def _task(self, location: Location, name: str, known: tuple[str, ...], what: str) -> None:
+        if name not in known:
+            raise self._wrong(location, f"'{name}' is no {what}{_nearest(name, known)}")
+        try:
+            catalogue.find(name)
+        except UsageError as error:
+            raise self._wrong(location, str(error)) from None
+
+    def _all_recipes(self) -> tuple[Recipe, ...]:
+        found: dict[Recipe, None] = {}
+        for position, text in enumerate(self.content.recipes):
+            try:
+                found |= dict.fromkeys(recipes.expand(text, _check_intermediate))
+            except UsageError as error:
+                raise self._wrong(("recipes", position), str(error)) from None
+        return tuple(found)
+
+    def _settings_name(self, name: str) -> str:
+        """A key of `tasks:`: a task, a target, or a mixture in any spelling."""
+        if name in catalogue.INTERMEDIATE or name in catalogue.TARGETS or name in catalogue.TASKS:
+            return name
+        if "+" in name:
+            try:
+                (recipe,) = recipes.expand(name, _check_intermediate)
+            except (UsageError, ValueError) as error:
+                raise self._wrong(("tasks", name), str(error)) from None
+            if len(recipe) == 1:
+                return recipes.show(recipe)
+        known = sorted({*catalogue.INTERMEDIATE, *catalogue.TARGETS, *catalogue.TASKS})
+        raise self._wrong(
+            ("tasks", name), f"'{name}' is no task, target or mixture such as 'a + b'{_nearest(name, known)}"
+        )
+
+    def _folder(self, key: str | Location, text: str) -> Path:
+        location = (key,) if isinstance(key, str) else key
+        if any(mark in text for mark in "%\\"):
+            raise self._wrong(location, f"'{text}': '%' and '\\' have a meaning of their own in Slurm's file names")
+        return Path(Path(self.document.path).absolute().parent, Path(text).expanduser()).resolve()
+
+    def _model(self) -> str:
+        text = self.content.model
+        folder = Path(self.document.path).absolute().parent / Path(text).expanduser()
+        if folder.is_dir() or text.startswith((".", "/", "~")):
+            if not folder.is_dir():
+                raise self._wrong(("model",), f"model: there is no folder {folder}")
+            return str(folder.resolve())
+        identifier = text.partition("@")[0]
+        if identifier.count("/") != 1:
+            raise self._wrong(
+                ("model",), f"model: '{text}' is neither a folder nor a Hub id such as FacebookAI/xlm-roberta-large"
+            )
+        return text
+
+
+def _check_intermediate(name: str) -> None:
+    if name not in catalogue.INTERMEDIATE:
+        raise UsageError(f"'{name}' is no intermediate task{_nearest(name, catalogue.INTERMEDIATE)}")
+    catalogue.find(name)
+
+
+def _language_list(value: str | list[str]) -> tuple[str, ...] | None:
+    return None if value == "all" else tuple(dict.fromkeys(value))
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    names = list(known)
+    near = get_close_matches(name, names, n=1, cutoff=0.5)
+    listed = ", ".join(names) if len(names) <= 30 else ""
+    return (f"; did you mean '{near[0]}'?" if near else "") + (f" (known: {listed})" if listed else "")
+
+
+def _explain(document: Document, error: ValidationError) -> str:
+    """The first of pydantic's errors, as a line that says what to type."""
+    first = min(
+        error.errors(),
+        key=lambda entry: (entry["type"] != "extra_forbidden", document.lines.get(_clean(document, entry["loc"]), 0)),
+    )
+    location = _clean(document, first["loc"])
+    shown = ".".join(str(part) for part in location if isinstance(part, str))
+    if first["type"] == "missing":
+        return f"{document.path}: `{shown}:` is missing; see the README for an example"
+    where = document.where(location)
+    if first["type"] == "extra_forbidden":
+        parent = ".".join(str(part) for part in location[:-1] if isinstance(part, str))
+        place = f" in `{parent}:`" if parent else ""
+        return f"{where}: unknown key '{location[-1]}'{place}{_nearest(str(location[-1]), _known_keys(location[:-1]))}"
+    return f"{where}: {shown}: {_reason(first)}"
+
+
+def _clean(document: Document, location: Location) -> Location:
+    """pydantic's location without the names of union members."""
+    kept: Location = ()
+    for part in location:
+        kept = (
+            (*kept, part)
+            if (*kept, part) in document.lines
+            or (part == location[-1] and not str(part).startswith(("list[", "literal[", "function-")))
+            else kept
+        )
+    return kept
+
+
+def _reason(entry: Any) -> str:
+    value, context = entry["input"], entry.get("ctx", {})
+    match entry["type"]:
+        case "value_error":
+            return str(context["error"])
+        case "literal_error":
+            return f"'{value}' is not one of {context['expected'].replace(' or ', ', ')}"
+        case "greater_than_equal":
+            return f"{value} is too small; the least is {context['ge']}"
+        case "less_than_equal":
+            return f"{value} is too large; the most is {context['le']}"
+        case "list_type":
+            return f"expected a list: write [{value}]" if isinstance(value, str) else "expected a list"
+        case "dict_type" | "model_type":
+            return "expected `key: value` lines"
+        case "too_short":
+            return "must not be empty"
+        case _:
+            return str(entry["msg"])
+
+
+def _known_keys(location: Location) -> list[str]:
+    section: Any = _File
+    for part in location:
+        section = {"data": Data, "training": Overrides, "cluster": Cluster, "tasks": Overrides}.get(str(part), section)
+    return [field.alias or name for name, field in section.model_fields.items()]
