@@ -1,5 +1,6 @@
 """The `cluster:` section: sbatch's own flag names, typed and checked before any of them reaches a script."""
 
+import re
 import shutil
 from typing import Annotated, Any, Literal
 
@@ -26,15 +27,14 @@ _TIME = Annotated[
 _MEMORY = Annotated[str, Matching(r"[0-9]+[KMGT]?", "an amount of memory such as 32G")]
 
 
-def _pass_through(flags: dict[str, str]) -> dict[str, str]:
-    for flag in flags:
-        if flag in _OURS:
-            raise ValueError(f"'{flag}' is set by Stepstone itself; remove it from `sbatch:`")
-        if flag in Cluster.flags():
-            raise ValueError(f"'{flag}' belongs beside `sbatch:`, directly under `cluster:`")
-        if not flag.replace("-", "").isalnum() or not flag.islower() or flag.startswith("-"):
-            raise ValueError(f"'{flag}' is not the long name of an sbatch flag, such as comment or licenses")
-    return flags
+def _pass_through(flag: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9-]*", flag):
+        raise ValueError(f"'{flag}' is not the long name of an sbatch flag, such as comment or licenses")
+    if any(name.startswith(flag) for name in _OURS):  # sbatch takes the beginning of a flag's name for the flag
+        raise ValueError(f"'{flag}' is set by Stepstone itself; remove it from `sbatch:`")
+    if flag in Cluster.flags():
+        raise ValueError(f"'{flag}' belongs beside `sbatch:`, directly under `cluster:`")
+    return flag
 
 
 class Cluster(Section):
@@ -58,7 +58,7 @@ class Cluster(Section):
     constraint: _WORD | None = None
     exclude: _WORD | None = None
     nodelist: _WORD | None = None
-    sbatch: Annotated[dict[str, Text], AfterValidator(_pass_through)] = {}
+    sbatch: dict[Annotated[str, AfterValidator(_pass_through)], Text] = {}
 
     @classmethod
     def flags(cls) -> tuple[str, ...]:
@@ -86,4 +86,5 @@ class Cluster(Section):
                 own[flag] = value
         if not self.gpus_per_node:
             own.pop("gpus-per-node", None)
-        return own | {"ntasks-per-node": self.tasks_per_node} | self.sbatch
+        others = {flag: True if value == "true" else value for flag, value in self.sbatch.items()}
+        return own | {"ntasks-per-node": self.tasks_per_node} | others

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 
-from launch import recipes, yaml_text
+from launch import recipes, start_model, yaml_text
 from launch.cluster import Cluster
 from launch.fields import Matching, Name, Number, Section, Text, Whole
 from launch.recipes import Recipe
@@ -105,6 +105,7 @@ class Experiment:
     """What one experiment file asks for: names known, recipes expanded, paths absolute."""
 
     path: Path
+    document: Document  # for errors that only the plan finds
     name: str
     store: Path
     model: str  # Hub id, with "@revision" where the file gives one, or an absolute folder
@@ -144,9 +145,10 @@ class _Checker:
         targets = self._targets()
         named = dict(content.languages)
         default = named.pop("default", "all")
-        self._known(("languages",), named, targets, "target of this experiment")
+        self._known(("languages",), named, catalogue.TARGETS, "target")
         return Experiment(
             path=self.document.path.absolute(),
+            document=self.document,
             name=content.name,
             store=self._folder("store", content.store),
             model=self._model(),
@@ -159,7 +161,7 @@ class _Checker:
             max_train=content.data.max_train,
             max_eval=content.data.max_eval,
             training=content.training.given(),
-            tasks={self._settings_name(name): overrides.given() for name, overrides in content.tasks.items()},
+            tasks=self._tasks(),
             cluster=content.cluster,
             keep=content.keep,
         )
@@ -203,6 +205,15 @@ class _Checker:
                 raise self._wrong(("recipes", position), str(error)) from None
         return tuple(found)
 
+    def _tasks(self) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = {}
+        for name, overrides in self.content.tasks.items():
+            canonical = self._settings_name(name)
+            if canonical in found:
+                raise self._wrong(("tasks", name), f"'{name}' is '{canonical}', which stands here twice; keep one")
+            found[canonical] = overrides.given()
+        return found
+
     def _settings_name(self, name: str) -> str:
         """A key of `tasks:`: a task, a target, or a mixture in any spelling."""
         if name in catalogue.INTERMEDIATE or name in catalogue.TARGETS or name in catalogue.TASKS:
@@ -237,6 +248,10 @@ class _Checker:
             raise self._wrong(
                 ("model",), f"model: '{text}' is neither a folder nor a Hub id such as FacebookAI/xlm-roberta-large"
             )
+        try:
+            start_model.resolve(text)
+        except UsageError as error:
+            raise self._wrong(("model",), str(error)) from None
         return text
 
 
@@ -261,7 +276,7 @@ def _explain(document: Document, error: ValidationError) -> str:
     """The first of pydantic's errors, as a line that says what to type."""
     first = min(
         error.errors(),
-        key=lambda entry: (entry["type"] != "extra_forbidden", document.lines.get(_clean(document, entry["loc"]), 0)),
+        key=lambda entry: _urgency(document, entry["type"], _clean(document, entry["loc"])),
     )
     location = _clean(document, first["loc"])
     shown = ".".join(str(part) for part in location if isinstance(part, str))
@@ -275,6 +290,11 @@ def _explain(document: Document, error: ValidationError) -> str:
     return f"{where}: {shown}: {_reason(first)}"
 
 
+def _urgency(document: Document, kind: str, location: Location) -> tuple[bool, int, int]:
+    """Unknown keys first, then from top to bottom; of a value that may be one or a list, what is wrong in the list."""
+    return kind != "extra_forbidden", document.lines.get(location, 0), -len(location)
+
+
 def _clean(document: Document, location: Location) -> Location:
     """pydantic's location without the names of union members."""
     kept: Location = ()
@@ -282,7 +302,7 @@ def _clean(document: Document, location: Location) -> Location:
         kept = (
             (*kept, part)
             if (*kept, part) in document.lines
-            or (part == location[-1] and not str(part).startswith(("list[", "literal[", "function-")))
+            or (part == location[-1] and not str(part).startswith(("[key]", "list[", "literal[", "function-")))
             else kept
         )
     return kept

@@ -81,16 +81,28 @@ class _Reader:
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, location)
         if isinstance(node, yaml.SequenceNode):
-            items = [self.convert(item, (*location, i)) for i, item in enumerate(node.value)]
-            return _rejoined(items) if node.flow_style else items
+            return self._sequence(node, location)
         assert isinstance(node, yaml.ScalarNode)
         return node.value
+
+    def _sequence(self, node: yaml.SequenceNode, location: Location) -> list[Any]:
+        """`[none, orders(a, b)]` as a person reads it: YAML cuts at every comma, also inside parentheses."""
+        items: list[Any] = []
+        unclosed = False  # whether the last item is unquoted text with an open parenthesis
+        for item in node.value:
+            plain = bool(node.flow_style) and isinstance(item, yaml.ScalarNode) and item.style is None
+            if unclosed and plain:
+                items[-1] += f", {self.convert(item, (*location, len(items) - 1))}"
+            else:
+                items.append(self.convert(item, (*location, len(items))))
+            unclosed = plain and items[-1].count("(") > items[-1].count(")")
+        return items
 
     def _mapping(self, node: yaml.MappingNode, location: Location) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
-            if not isinstance(key_node, yaml.ScalarNode):
+            if not isinstance(key_node, yaml.ScalarNode) or not key_node.value.isprintable():
                 raise UsageError(f"{self.path}:{line}: a key must be a plain word")
             key = str(key_node.value)
             if key in result:
@@ -99,15 +111,3 @@ class _Reader:
             self.lines[(*location, key)] = line
             result[key] = self.convert(value_node, (*location, key))
         return result
-
-
-def _rejoined(items: list[Any]) -> list[Any]:
-    """`[none, orders(a, b)]` as a person reads it: YAML cuts at every comma, also inside parentheses."""
-    joined: list[Any] = []
-    for item in items:
-        previous = joined[-1] if joined else None
-        if isinstance(item, str) and isinstance(previous, str) and previous.count("(") > previous.count(")"):
-            joined[-1] = f"{previous}, {item}"
-        else:
-            joined.append(item)
-    return joined

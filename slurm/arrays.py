@@ -7,6 +7,7 @@
 import os
 import re
 import shlex
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,6 +62,7 @@ class ArrayExecutor(SlurmExecutor):  # type: ignore[misc]  # submitit has no typ
         super().__init__(folder=request.logs)
         self.parameters = {
             "job_name": request.name,
+            "wckey": None,  # submitit's own default is a name that accounting may refuse
             "map_count": len(request.indices),  # makes submitit name the logs by array id and index
             "signal_delay_s": request.signal_seconds,
             "setup": [*_exports(request.environment), *request.setup],
@@ -89,12 +91,10 @@ def script(request: ArrayRequest) -> str:
 def send(request: ArrayRequest) -> str:
     """Send the array and return its job id. UserError with sbatch's own words where it refuses."""
     make_folder(request.logs)
+    if shutil.which("sbatch") is None:
+        raise UserError("there is no sbatch here; run on a login node, or set `cluster: {executor: local}`")
     try:
         job = ArrayExecutor(request)._submit_command(_command(request))
-    except FileNotFoundError as error:
-        raise UserError(
-            f"sbatch: {error.strerror}; is this a Slurm login node? (`cluster: {{executor: local}}`)"
-        ) from None
     except FailedJobError as error:
         raise UserError(f"sbatch refused: {_refusal(str(error))}") from None
     return str(job.job_id)

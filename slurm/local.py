@@ -1,6 +1,6 @@
 """The same arrays without Slurm: K worker processes in sessions of their own, each claiming the next ready element.
 
-A folder holds one run: `plan.json` (the command, which elements wait for which), `claims/<n>.json` (who runs element n),
+A folder holds one run: `plan.json` (the command, which elements wait for which), `claims/<n>.json` (who runs it),
 `ends/<n>.json` (its exit code). A claim is a file linked into place, so that workers can share a folder.
 """
 
@@ -19,6 +19,7 @@ from slurm.files import make_folder, read_json, to_json, write_atomic, write_onc
 from slurm.processes import is_alive, start_time
 
 _POLL_SECONDS = 0.3
+_START_SECONDS = 60  # for starting all workers
 _BLOCKED = 75  # exit code of an element that never ran, since one it waits for failed
 
 
@@ -85,6 +86,7 @@ def work(folder: Path, worker: int) -> None:
         tuple(record["command"]), tuple(record["elements"]), tuple(map(tuple, record["after"])),
         record["tasks"], record["gpus"],
     )  # fmt: skip
+    _wait_for_all_workers(folder)
     while "queued" in (states := _states(folder, run)):
         ready = next((n for n, state in enumerate(states) if state == "queued" and _may_run(run, states, n)), None)
         if ready is None:
@@ -94,6 +96,13 @@ def work(folder: Path, worker: int) -> None:
         elif _claim(folder, ready):
             code = _run(folder, run, ready, worker)
             write_atomic(folder / "ends" / f"{ready}.json", to_json({"exit": code}))
+
+
+def _wait_for_all_workers(folder: Path) -> None:
+    """Until the starter has said who works here. Where it died before that, the run counts as never started."""
+    patience = time.monotonic() + _START_SECONDS
+    while not (folder / "workers.json").exists() and time.monotonic() < patience:
+        time.sleep(_POLL_SECONDS / 10)
 
 
 def _states(folder: Path, run: LocalRun) -> list[str]:

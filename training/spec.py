@@ -24,7 +24,7 @@ class Settings:
     epochs: int = 3
     global_batch_size: int = 32  # examples per optimizer step, over all ranks and micro-batches
     max_length: int = 256
-    doc_stride: int = 128  # span: tokens that two windows of one context share
+    doc_stride: int = 128  # span: tokens from the start of one window of a context to the next
     max_query_length: int = 64  # span
     n_best: int = 20  # span, decoding
     max_answer_length: int = 30  # span, decoding
@@ -75,7 +75,10 @@ Split = tuple[DataFile | HubPart, ...]
 
 @dataclass(frozen=True)
 class TaskData:
-    """A task and where its English training data lies. `hold_out`: the share of `train` that serves as dev, whole groups at a time."""
+    """A task and where its English training data lies.
+
+    `hold_out`: the share of `train` that serves as dev, whole groups at a time.
+    """
 
     task: str
     train: Split
@@ -96,7 +99,7 @@ class TrainSpec:
 
 @dataclass(frozen=True)
 class EvaluateSpec:
-    """One evaluate stage: a target in some languages. `data` is what its stage key leaves out: a result names its own data."""
+    """One evaluate stage: a target in some languages, which its key leaves out: every result names its own data."""
 
     target: str
     head: str | None  # the train task whose head is used; None for retrieval

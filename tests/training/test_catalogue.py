@@ -1,0 +1,139 @@
+"""The catalogue: names, labels, pins, presets."""
+
+import dataclasses
+import re
+
+import pytest
+
+from eval import metrics
+from slurm.errors import UsageError
+from training import catalogue, formats
+from training.spec import SETTING_NAMES, Settings
+from training.task import Task
+
+TASKS = list(catalogue.TASKS.values())
+NOT_YET = {"squad_v2", "ccg", "mlm", "bucc", "lareqa", "mewslix"}
+NLI = ("mnli", "anli", "xnli")
+
+
+def test_every_name_of_the_study_is_known_and_the_missing_ones_are_these() -> None:
+    assert {*catalogue.INTERMEDIATE, *catalogue.TARGETS} - set(catalogue.TASKS) == NOT_YET
+    assert set(catalogue.TASKS) <= {*catalogue.INTERMEDIATE, *catalogue.TARGETS}
+
+
+@pytest.mark.parametrize("name", sorted(NOT_YET))
+def test_a_known_task_that_cannot_run_says_so(name: str) -> None:
+    with pytest.raises(UsageError, match=f"{name}: known but not implemented yet"):
+        catalogue.find(name)
+
+
+@pytest.mark.parametrize(("wrong", "right"), [("xnil", "xnli"), ("squad2", "squad"), ("helaswag", "hellaswag")])
+def test_an_unknown_name_is_answered_with_the_nearest(wrong: str, right: str) -> None:
+    with pytest.raises(UsageError, match=rf"{wrong}: unknown; did you mean {right}\?"):
+        catalogue.find(wrong)
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_an_entry_is_whole(task: Task) -> None:
+    assert formats.get(task.format).name == task.format
+    assert set(task.label_map.values()) == set(task.labels)
+    assert (task.name in catalogue.TARGETS) == bool(task.languages) == (task.training_path is not None)
+    assert task.trains or task.languages
+    assert len(set(task.languages)) == len(task.languages)
+    assert not set(task.languages) & set(task.extra_languages)
+    if task.name in catalogue.INTERMEDIATE:
+        assert task.intermediate
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_the_hub_is_namespaced_and_pinned(task: Task) -> None:
+    assert re.fullmatch(r"[\w.-]+/[\w.-]+", task.hub.repo)
+    assert task.hub.revision is None or re.fullmatch(r"[0-9a-f]{40}", task.hub.revision)
+    assert bool(task.hub.train) == task.trains
+    assert bool(task.hub.test) == bool(task.languages)
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_presets_are_settings(task: Task) -> None:
+    for preset in (task.intermediate, task.target):
+        assert set(preset) <= set(SETTING_NAMES)
+        dataclasses.replace(Settings(), **preset)
+
+
+@pytest.mark.parametrize("name", ["mnli", "squad", "hellaswag", "copa"])
+def test_the_papers_intermediate_settings(name: str) -> None:
+    settings = Settings(**catalogue.find(name).intermediate)
+    assert (settings.learning_rate, settings.epochs, settings.global_batch_size, settings.max_length) == (
+        1e-5,
+        3,
+        32,
+        256,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs", "batch", "length"),
+    [
+        ("mnli", 2, 32, 256),
+        ("pawsx", 5, 32, 256),
+        ("udpos", 10, 32, 256),
+        ("panx", 10, 32, 256),
+        ("squad", 2, 16, 384),
+        ("tydiqa", 2, 16, 384),
+    ],
+)
+def test_the_papers_target_settings(name: str, epochs: int, batch: int, length: int) -> None:
+    settings = Settings(**catalogue.find(name).target)
+    assert (settings.epochs, settings.global_batch_size, settings.max_length) == (epochs, batch, length)
+    assert settings.learning_rate == 1e-5
+
+
+def test_nli_sets_agree_in_meaning_not_only_in_number() -> None:
+    anli = catalogue.find("anli").label_map
+    assert (anli["e"], anli["n"], anli["c"]) == ("entailment", "neutral", "contradiction")
+    for name in NLI:
+        task = catalogue.find(name)
+        assert task.labels == ("entailment", "neutral", "contradiction")
+        assert all(task.label_map[label] == label for label in task.labels)
+        assert [task.label_map[str(number)] for number in range(3)] == list(task.labels)
+
+
+@pytest.mark.parametrize("target", [task for task in TASKS if task.training_path not in (None, "none")])
+def test_a_target_reads_the_labels_of_the_head_that_its_training_path_leaves(target: Task) -> None:
+    assert target.training_path is not None
+    last = catalogue.find(target.training_path.split(" > ")[-1])
+    assert last.trains
+    assert (last.format, last.labels) == (target.format, target.labels)
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("xnli", 15),
+        ("pawsx", 7),
+        ("udpos", 33),
+        ("panx", 40),
+        ("xquad", 11),
+        ("mlqa", 7),
+        ("tydiqa", 9),
+        ("tatoeba", 36),
+        ("xcopa", 11),
+    ],
+)
+def test_the_benchmarks_numbers_of_languages(name: str, count: int) -> None:
+    assert len(catalogue.find(name).languages) == count
+
+
+def test_tatoeba_knows_an_iso3_code_of_every_language() -> None:
+    task = catalogue.find("tatoeba")
+    assert set(task.iso3) == {*task.languages, *task.extra_languages}
+    assert len(set(task.iso3.values())) == len(task.iso3)
+    assert all(re.fullmatch("[a-z]{3}", code) for code in task.iso3.values())
+
+
+@pytest.mark.parametrize("task", [task for task in TASKS if task.format != "retrieval"], ids=lambda task: task.name)
+def test_the_primary_metric_is_the_first_that_is_scored(task: Task) -> None:
+    gold = {"span": ["a"], "tagging": list(task.labels[:1])}.get(task.format, task.labels[0] if task.labels else "")
+    prediction = "a" if task.format == "span" else gold
+    scores = metrics.score(task.metric_family, [gold], [prediction], "en")
+    assert next(iter(scores)) == task.metric

@@ -1,0 +1,17 @@
+"""The formats by name: one file each."""
+
+from typing import Any
+
+from training.formats.base import Format
+from training.formats.choice import Choice
+from training.formats.retrieval import Retrieval
+from training.formats.sequence import Sequence
+from training.formats.span import Span
+from training.formats.tagging import Tagging
+
+_FORMATS: dict[str, Format[Any]] = {form.name: form for form in (Sequence(), Span(), Tagging(), Choice(), Retrieval())}
+
+
+def get(name: str) -> Format[Any]:
+    """The format of this name."""
+    return _FORMATS[name]

@@ -1,0 +1,85 @@
+"""Several choices, one right: every choice is a row `<s> first </s></s> second </s>` with one score."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from training.formats.base import Example as BaseExample
+from training.formats.base import Floats, Format, Piece
+from training.formats.rows import RowError, field, render, row_id, row_label
+from training.formats.sequence import best_labels, encode_pairs, read_table
+from training.spec import Settings
+from training.task import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example(BaseExample):
+    first: str
+    seconds: tuple[str, ...]
+    label: str
+
+
+class Choice(Format[Example]):
+    name = "choice"
+
+    def read(self, path: Path, task: Task, language: str) -> list[Example]:
+        return read_table(self, path, task, language)
+
+    def from_row(self, row: Mapping[str, Any], task: Task, language: str, position: int = 0) -> Example | None:
+        label = row_label(row, task)
+        if label is None:
+            return None
+        choices = _choices(row, task)
+        if len(choices) != len(task.labels):
+            raise RowError(f"{len(choices)} choices instead of {len(task.labels)}")
+        first = render(row, task.columns.first)
+        return Example(
+            id=row_id(row, task, position),
+            language=language,
+            group=first,
+            first=first,
+            seconds=tuple(render(row, task.columns.second, choice=choice) for choice in choices),
+            label=label,
+        )
+
+    def encode(self, examples: Sequence[Example], tokenizer: Any, task: Task, settings: Settings) -> list[Piece]:
+        first = [example.first for example in examples for _ in example.seconds]
+        second = [text for example in examples for text in example.seconds]
+        rows = encode_pairs(tokenizer, first, second, settings.max_length)
+        n = len(task.labels)
+        return [
+            Piece(index, tuple(rows[n * index : n * (index + 1)]), (task.labels.index(example.label),))
+            for index, example in enumerate(examples)
+        ]
+
+    def decode(
+        self,
+        examples: Sequence[Example],
+        pieces: Sequence[Piece],
+        outputs: Sequence[Floats],
+        task: Task,
+        settings: Settings,
+    ) -> list[str]:
+        return best_labels(len(examples), pieces, outputs, task)
+
+    def gold(self, example: Example, task: Task) -> str:
+        return example.label
+
+
+def _choices(row: Mapping[str, Any], task: Task) -> list[str]:
+    for names in task.columns.choices:
+        try:
+            values = [field(row, name) for name in names]
+        except KeyError:
+            continue
+        return _texts(values[0]) if len(names) == 1 else [str(value) for value in values]
+    raise RowError(f"no field {' or '.join(names[0] for names in task.columns.choices)}")
+
+
+def _texts(value: Any) -> list[str]:
+    """A list of texts, of {label, text}, or {label: [...], text: [...]}."""
+    texts = value.get("text") if isinstance(value, Mapping) else value
+    if not isinstance(texts, Sequence) or isinstance(texts, str):
+        raise RowError("the choices are no list")
+    return [str(item["text"] if isinstance(item, Mapping) and "text" in item else item) for item in texts]

@@ -1,0 +1,70 @@
+"""Pairs of sentences, English and another language: which belong together? Evaluated only, nothing is trained."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slurm.errors import UserError
+from training.formats.base import Example as BaseExample
+from training.formats.base import Floats, Format, Piece
+from training.formats.rows import read_lines, render, row_id
+from training.spec import DataFile, Settings
+from training.task import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example(BaseExample):
+    english: str
+    other: str
+
+
+class Retrieval(Format[Example]):
+    """Two pieces per example, the English sentence and then the other one; `way_back` says which."""
+
+    name = "retrieval"
+
+    def read(self, path: Path, task: Task, language: str) -> list[Example]:
+        raise AssertionError("a retrieval split is two files: use read_split")
+
+    def read_split(self, files: Sequence[DataFile], task: Task, language: str) -> list[Example]:
+        by_role = {file.role: file for file in files}
+        assert set(by_role) == {"english", "other"}, files
+        english, other = (read_lines(Path(by_role[role].path)) for role in ("english", "other"))
+        if len(english) != len(other):
+            raise UserError(
+                f"{by_role['other'].path}:{len(other)}: {len(other)} lines, but {by_role['english'].path} has"
+                f" {len(english)}; line by line they must be each other's translation."
+            )
+        return [_example(str(n), language, *pair) for n, pair in enumerate(zip(english, other, strict=True))]
+
+    def from_row(self, row: Mapping[str, Any], task: Task, language: str, position: int = 0) -> Example | None:
+        english, other = render(row, task.columns.first), render(row, task.columns.second)
+        return _example(row_id(row, task, position), language, english, other)
+
+    def encode(self, examples: Sequence[Example], tokenizer: Any, task: Task, settings: Settings) -> list[Piece]:
+        if not examples:
+            return []
+        texts = [text for example in examples for text in (example.english, example.other)]
+        encoded = tokenizer(texts, truncation=True, max_length=settings.max_length, return_attention_mask=False)
+        return [
+            Piece(index // 2, (tuple(row),), (), ("english", "other")[index % 2])
+            for index, row in enumerate(encoded["input_ids"])
+        ]
+
+    def decode(
+        self,
+        examples: Sequence[Example],
+        pieces: Sequence[Piece],
+        outputs: Sequence[Floats],
+        task: Task,
+        settings: Settings,
+    ) -> list[Any]:
+        raise AssertionError("eval.retrieval compares all sentences with all")
+
+    def gold(self, example: Example, task: Task) -> str:
+        return example.id
+
+
+def _example(name: str, language: str, english: str, other: str) -> Example:
+    return Example(id=name, language=language, group=english, english=english, other=other)

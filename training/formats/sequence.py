@@ -1,0 +1,87 @@
+"""A pair of texts and one label: `<s> first </s></s> second </s>`."""
+
+from collections.abc import Mapping
+from collections.abc import Sequence as Items
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.formats.base import Example as BaseExample
+from training.formats.base import Floats, Format, Piece, pieces_of
+from training.formats.rows import RowError, malformed, read_rows, render, row_id, row_label
+from training.spec import Settings
+from training.task import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example(BaseExample):
+    first: str
+    second: str
+    label: str
+
+
+class Sequence(Format[Example]):
+    name = "sequence"
+
+    def read(self, path: Path, task: Task, language: str) -> list[Example]:
+        return read_table(self, path, task, language)
+
+    def from_row(self, row: Mapping[str, Any], task: Task, language: str, position: int = 0) -> Example | None:
+        label = row_label(row, task)
+        if label is None:
+            return None
+        first, second = render(row, task.columns.first), render(row, task.columns.second)
+        return Example(
+            id=row_id(row, task, position),
+            language=language,
+            group=first,
+            first=first,
+            second=second,
+            label=label,
+        )
+
+    def encode(self, examples: Items[Example], tokenizer: Any, task: Task, settings: Settings) -> list[Piece]:
+        rows = encode_pairs(tokenizer, [e.first for e in examples], [e.second for e in examples], settings.max_length)
+        return [
+            Piece(index, (row,), (task.labels.index(example.label),))
+            for index, (example, row) in enumerate(zip(examples, rows, strict=True))
+        ]
+
+    def decode(
+        self,
+        examples: Items[Example],
+        pieces: Items[Piece],
+        outputs: Items[Floats],
+        task: Task,
+        settings: Settings,
+    ) -> list[str]:
+        return best_labels(len(examples), pieces, outputs, task)
+
+    def gold(self, example: Example, task: Task) -> str:
+        return example.label
+
+
+def read_table(form: Any, path: Path, task: Task, language: str) -> list[Any]:
+    """The labelled rows of a table, by the format's `from_row`; an error names the line."""
+    found = []
+    for position, (line, row) in enumerate(read_rows(path, task.columns.header)):
+        try:
+            found.append(form.from_row(row, task, language, position))
+        except RowError as error:
+            malformed(path, line, str(error))
+    return [example for example in found if example is not None]
+
+
+def encode_pairs(tokenizer: Any, first: list[str], second: list[str], max_length: int) -> list[tuple[int, ...]]:
+    """`<s> first </s></s> second </s>`, the longer text cut first where both are too long."""
+    if not first:
+        return []
+    encoded = tokenizer(first, second, truncation="longest_first", max_length=max_length, return_attention_mask=False)
+    return [tuple(row) for row in encoded["input_ids"]]
+
+
+def best_labels(n_examples: int, pieces: Items[Piece], outputs: Items[Floats], task: Task) -> list[str]:
+    """The label with the highest score per example; of equal ones the first."""
+    return [task.labels[int(np.argmax(outputs[index]))] for (index,) in pieces_of(pieces, n_examples)]

@@ -1,0 +1,238 @@
+"""Questions whose answer is a span of a context: `<s> question </s></s> window of the context </s>`.
+
+Answers are found and cut out by character offsets in the context as it is written. What the offsets of XLM-R's fast
+tokenizers do there: a lone `▁` carries those of the next character, tokens of one NFKC-expanded character share its
+offsets, some are empty, some begin with the space before, some end before the accent of a decomposed letter.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unicodedata import combining
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slurm.errors import UserError
+from training.formats.base import Example as BaseExample
+from training.formats.base import Floats, Format, Piece, pieces_of
+from training.formats.squad_json import Answer, Question, question_of, read_questions
+from training.spec import Settings
+from training.task import Task
+
+Ints = NDArray[np.int32]
+_NO_ANSWER = (0, 0)  # the position of <s>: what a window is trained on that the answer is not in
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example(BaseExample):
+    question: str
+    context: str
+    answers: tuple[Answer, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """Where a window's tokens come from: `first` is its first context token's position in the row; `spans` [tokens, 2]
+    characters of the context; `best` [tokens]: whether this window shows the token with the most context around it."""
+
+    first: int
+    spans: Ints
+    best: NDArray[np.bool_]
+
+
+class Span(Format[Example]):
+    name = "span"
+
+    def read(self, path: Path, task: Task, language: str) -> list[Example]:
+        return [_example(question, language) for question in read_questions(path)]
+
+    def from_row(self, row: Mapping[str, Any], task: Task, language: str, position: int = 0) -> Example | None:
+        if task.hub.by_id and not str(row.get("id")).startswith(task.hub.names[language] + "-"):
+            return None
+        return _example(question_of(row), language)
+
+    def check(self, task: Task, settings: Settings) -> None:
+        if settings.max_length - settings.max_query_length < 8:
+            raise UserError(
+                f"task {task.name}: max_length {settings.max_length} leaves no room for the context beside"
+                f" max_query_length {settings.max_query_length}: make it larger by 8 or more."
+            )
+
+    def encode(self, examples: Sequence[Example], tokenizer: Any, task: Task, settings: Settings) -> list[Piece]:
+        self.check(task, settings)
+        if not examples:
+            return []
+        contexts = _tokenise(tokenizer, list(dict.fromkeys(example.context for example in examples)))
+        questions = _plain_tokens(tokenizer, [example.question.strip() for example in examples])
+        pieces = []
+        for index, (example, question) in enumerate(zip(examples, questions, strict=True)):
+            pieces += _pieces(index, example, question, contexts[example.context], tokenizer, settings)
+        return pieces
+
+    def count(self, piece: Piece) -> int:
+        """Start and end."""
+        return 2
+
+    def decode(
+        self,
+        examples: Sequence[Example],
+        pieces: Sequence[Piece],
+        outputs: Sequence[Floats],
+        task: Task,
+        settings: Settings,
+    ) -> list[str]:
+        """The best span over all windows, as in SQuAD's published scripts: starts and ends from the `n_best` of each
+        window, at most `max_answer_length` tokens, starting where the window shows the most context. "" if none."""
+        predictions = []
+        for example, of_example in zip(examples, pieces_of(pieces, len(examples)), strict=True):
+            found = [_best_span(pieces[i].way_back, outputs[i], settings) for i in of_example]
+            score, start, end = max(found, key=lambda candidate: candidate[0])
+            predictions.append("" if score == -np.inf else example.context[start:end].strip())
+        return predictions
+
+    def gold(self, example: Example, task: Task) -> list[str]:
+        return [answer.text for answer in example.answers]
+
+    def labelled(self, example: Example) -> bool:
+        return any(answer.text for answer in example.answers)
+
+
+def _example(question: Question, language: str) -> Example:
+    return Example(
+        id=question.id,
+        language=language,
+        group=question.context,
+        question=question.question,
+        context=question.context,
+        answers=question.answers,
+    )
+
+
+def windows(n_tokens: int, room: int, stride: int) -> list[tuple[int, int]]:
+    """(start, end) of windows of at most `room` tokens that cover all and begin `stride` tokens apart, as in
+    the scripts of SQuAD and XTREME (their `doc_stride`); no further apart than they are long: no token is left out."""
+    step = max(min(stride, room), 1)
+    starts = [0]
+    while starts[-1] + room < n_tokens:
+        starts.append(starts[-1] + step)
+    return [(start, min(start + room, n_tokens)) for start in starts]
+
+
+def most_context(bounds: Sequence[tuple[int, int]]) -> list[NDArray[np.bool_]]:
+    """For every window, which of its tokens have the most context there: the smaller of left and right, plus a
+    hundredth of the window's length (SQuAD's max-context rule); of equal windows the first."""
+    n_tokens = bounds[-1][1]
+    best = np.full(n_tokens, -np.inf)
+    owner = np.zeros(n_tokens, dtype=np.int64)
+    for number, (start, end) in enumerate(bounds):
+        inside = np.arange(end - start)
+        score = np.minimum(inside, inside[::-1]) + 0.01 * (end - start)
+        better = score > best[start:end]
+        best[start:end][better] = score[better]
+        owner[start:end][better] = number
+    return [owner[start:end] == number for number, (start, end) in enumerate(bounds)]
+
+
+def trimmed(context: str, offsets: Sequence[tuple[int, int]], lone: Sequence[bool]) -> Ints:
+    """Offsets [tokens, 2] without the white space at their ends, with the accents that were composed into their last
+    letter; a lone `▁` has no characters of its own (start = end)."""
+    spans = np.zeros((len(offsets), 2), dtype=np.int32)
+    limits = [start for start, _ in offsets[1:]] + [len(context)]
+    for index, (start, end) in enumerate(offsets):
+        while start < end and context[start].isspace():
+            start += 1
+        while start < end and context[end - 1].isspace():
+            end -= 1
+        while start < end < limits[index] and combining(context[end]):
+            end += 1
+        spans[index] = (start, start if lone[index] else end)
+    return spans
+
+
+def answer_tokens(spans: Ints, start: int, end: int) -> tuple[int, int] | None:
+    """The first and the last token of which a character lies in [start, end); None where there is none."""
+    touching = np.flatnonzero((spans[:, 0] < end) & (spans[:, 1] > start) & (spans[:, 1] > spans[:, 0]))
+    return (int(touching[0]), int(touching[-1])) if len(touching) else None
+
+
+def _plain_tokens(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+    encoded = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)
+    return list(encoded["input_ids"])
+
+
+def _tokenise(tokenizer: Any, contexts: list[str]) -> dict[str, tuple[list[int], Ints]]:
+    """Every context's tokens and their spans of characters."""
+    encoded = tokenizer(
+        contexts,
+        add_special_tokens=False,
+        return_attention_mask=False,
+        return_offsets_mapping=True,
+        verbose=False,
+    )
+    space = tokenizer.convert_tokens_to_ids("▁")
+    return {
+        context: (ids, trimmed(context, offsets, [token == space for token in ids]))
+        for context, ids, offsets in zip(contexts, encoded["input_ids"], encoded["offset_mapping"], strict=True)
+    }
+
+
+def _pieces(
+    index: int,
+    example: Example,
+    question: list[int],
+    context: tuple[list[int], Ints],
+    tokenizer: Any,
+    settings: Settings,
+) -> list[Piece]:
+    tokens, spans = context
+    sep = tokenizer.sep_token_id
+    head = (tokenizer.cls_token_id, *question[: settings.max_query_length], sep, sep)
+    bounds = windows(len(tokens), settings.max_length - len(head) - 1, settings.doc_stride)
+    answer = _answer(example, spans)
+    return [
+        Piece(
+            index,
+            ((*head, *tokens[start:end], sep),),
+            _target(answer, start, end, len(head)),
+            Window(len(head), spans[start:end], best),
+        )
+        for (start, end), best in zip(bounds, most_context(bounds), strict=True)
+    ]
+
+
+def _answer(example: Example, spans: Ints) -> tuple[int, int] | None:
+    """The tokens of the first answer that is not empty (some published files have none)."""
+    answer = next((answer for answer in example.answers if answer.text.strip()), None)
+    if answer is None:
+        return None
+    return answer_tokens(spans, answer.start, answer.start + len(answer.text))
+
+
+def _target(answer: tuple[int, int] | None, start: int, end: int, first: int) -> tuple[int, int]:
+    if answer is None or answer[0] < start or answer[1] >= end:
+        return _NO_ANSWER
+    return answer[0] - start + first, answer[1] - start + first
+
+
+def _best_span(window: Window, output: Floats, settings: Settings) -> tuple[float, int, int]:
+    """(score, first character, end) of the window's best span; score -inf where it has none."""
+    starts = np.argsort(-output[:, 0], kind="stable")[: settings.n_best] - window.first
+    ends = np.argsort(-output[:, 1], kind="stable")[: settings.n_best] - window.first
+    starts, ends = _tokens_of(starts, window, window.best), _tokens_of(ends, window, None)
+    length = ends[None, :] - starts[:, None] + 1
+    allowed = (length >= 1) & (length <= settings.max_answer_length)
+    if not allowed.any():
+        return -np.inf, 0, 0
+    start_scores, end_scores = output[starts + window.first, 0], output[ends + window.first, 1]
+    scores = np.where(allowed, start_scores[:, None] + end_scores[None, :], -np.inf)
+    row, column = np.unravel_index(int(np.argmax(scores)), scores.shape)
+    characters = int(window.spans[starts[row], 0]), int(window.spans[ends[column], 1])
+    return float(scores[row, column]), *characters
+
+
+def _tokens_of(positions: NDArray[Any], window: Window, allowed: NDArray[np.bool_] | None) -> NDArray[Any]:
+    """Those positions that are tokens of the context (and allowed), in their order."""
+    inside = positions[(positions >= 0) & (positions < len(window.spans))]
+    return inside if allowed is None else inside[allowed[inside]]

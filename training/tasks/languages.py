@@ -1,0 +1,42 @@
+"""The benchmarks' languages (XTREME; extra: what XTREME-R adds) and the names that data sets have for them."""
+
+
+def codes(text: str) -> tuple[str, ...]:
+    """Words, as in `de en es`."""
+    return tuple(text.split())
+
+
+def _pairs(text: str) -> dict[str, str]:
+    return dict(pair.split(":") for pair in codes(text))
+
+
+XNLI = codes("ar bg de el en es fr hi ru sw th tr ur vi zh")
+PAWSX = codes("de en es fr ja ko zh")
+UDPOS = codes("af ar bg de el en es et eu fa fi fr he hi hu id it ja kk ko mr nl pt ru ta te th tl tr ur vi yo zh")
+UDPOS_EXTRA = codes("lt pl uk wo ro")
+PANX = codes(
+    "af ar bg bn de el en es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr ms my nl pt ru sw ta te th tl tr"
+    " ur vi yo zh"
+)
+PANX_EXTRA = codes("qu pl uk az lt pa gu ro")
+XQUAD = codes("ar de el en es hi ru th tr vi zh")
+MLQA = codes("ar de en es hi vi zh")
+TYDIQA = codes("ar bn en fi id ko ru sw te")
+XCOPA = codes("et ht id it qu sw ta th tr vi zh")
+ISO3 = _pairs(
+    "af:afr ar:ara bg:bul bn:ben de:deu el:ell es:spa et:est eu:eus fa:pes fi:fin fr:fra he:heb hi:hin hu:hun"
+    " id:ind it:ita ja:jpn jv:jav ka:kat kk:kaz ko:kor ml:mal mr:mar nl:nld pt:por ru:rus sw:swh ta:tam te:tel"
+    " th:tha tl:tgl tr:tur ur:urd vi:vie zh:cmn az:aze lt:lit pl:pol ro:ron uk:ukr"
+)
+TATOEBA_EXTRA = codes("az lt pl ro uk")
+TATOEBA = tuple(sorted(set(ISO3) - set(TATOEBA_EXTRA)))
+
+UD_NAMES = _pairs(
+    "af:Afrikaans ar:Arabic bg:Bulgarian de:German el:Greek en:English es:Spanish et:Estonian eu:Basque fa:Persian"
+    " fi:Finnish fr:French he:Hebrew hi:Hindi hu:Hungarian id:Indonesian it:Italian ja:Japanese kk:Kazakh ko:Korean"
+    " mr:Marathi nl:Dutch pt:Portuguese ru:Russian ta:Tamil te:Telugu th:Thai tl:Tagalog tr:Turkish ur:Urdu"
+    " vi:Vietnamese yo:Yoruba zh:Chinese"
+)
+TYDI_NAMES = _pairs(
+    "ar:arabic bn:bengali en:english fi:finnish id:indonesian ko:korean ru:russian sw:swahili te:telugu"
+)
