@@ -1,0 +1,112 @@
+"""The distribution packages that a real Slurm on one machine is made of: which are missing, and how to install them."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from slurm.errors import UserError
+
+PACKAGES = (
+    "slurmctld",
+    "slurmd",
+    "slurm-client",
+    "slurmdbd",
+    "slurm-wlm-mysql-plugin",
+    "munge",
+    "mariadb-server-core",
+    "mariadb-client-core",
+)
+_POLICY = Path("/usr/sbin/policy-rc.d")
+_GUARD = "#!/bin/sh\n# stepstone devcluster: packages are being installed, no service may start\nexit 101\n"
+_LISTS = Path("/var/lib/apt/lists")
+
+
+def check_root() -> None:
+    """Refuse anybody but root."""
+    if os.geteuid() != 0:
+        raise UserError(
+            "devcluster needs root, its nodes are namespaces: type it with `sudo`, or use `executor: local`."
+        )
+
+
+def check_machine() -> None:
+    """Refuse where a cluster of namespaces and distribution packages cannot work."""
+    check_root()
+    if not Path("/etc/debian_version").exists():
+        raise UserError("devcluster knows Debian and Ubuntu, and this machine is neither: use `executor: local`.")
+    namespaces = ["unshare", "--uts", "--mount", "--pid", "--ipc", "--fork", "--mount-proc", "true"]
+    done = subprocess.run(namespaces, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise UserError(
+            f"devcluster: this root may not make namespaces ({done.stderr.strip()}): "
+            "start the container with --privileged, or use `executor: local`."
+        )
+
+
+def missing_packages() -> list[str]:
+    """Those of PACKAGES that are not installed."""
+    shown = subprocess.run(
+        ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *PACKAGES],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    ).stdout
+    installed = {line.split()[0] for line in shown.splitlines() if line.endswith(" installed")}
+    return [name for name in PACKAGES if name not in installed]
+
+
+def ensure_packages(*, install: bool, log: Path) -> None:
+    """Do nothing where all packages are there; else install exactly the missing ones, or say how to."""
+    missing = missing_packages()
+    if missing and not install:
+        raise UserError(
+            f"missing packages: {' '.join(missing)}. "
+            "Type `stepstone devcluster up --install` to install them with apt-get."
+        )
+    if missing:
+        with _no_service_starts():
+            _install(missing, log)
+
+
+@contextmanager
+def _no_service_starts() -> Iterator[None]:
+    """Keep the packages' own services from starting; a guard that is there already is the machine owner's."""
+    if not _POLICY.exists():
+        _POLICY.write_text(_GUARD)
+        _POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        # also one that a killed `up` left behind
+        if _POLICY.read_text(errors="replace") == _GUARD:
+            _POLICY.unlink()
+
+
+def _install(packages: list[str], log: Path) -> None:
+    install = ["install", "--yes", "--no-install-recommends", *packages]
+    lists_are_there = any(_LISTS.glob("*_Packages*"))
+    if lists_are_there and _apt_get(install, log):
+        return
+    # no lists, or lists so old that the versions they name are gone
+    if not (_apt_get(["update"], log) and _apt_get(install, log)):
+        raise UserError(f"apt-get could not install {' '.join(packages)}: {_complaint(log)} (all of it: {log})")
+
+
+def _apt_get(arguments: list[str], log: Path) -> bool:
+    with log.open("ab") as file:
+        done = subprocess.run(
+            ["apt-get", "-o", "DPkg::Lock::Timeout=300", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"},
+        )
+    return done.returncode == 0
+
+
+def _complaint(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines()
+    errors = [line for line in lines if line.startswith("E: ")]
+    return (errors or lines or ["it said nothing"])[-1].removeprefix("E: ")

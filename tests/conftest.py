@@ -1,0 +1,83 @@
+"""Fixtures of the whole suite."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from slurm import devcluster as slurm_on_this_machine
+from slurm.devcluster_packages import check_machine, ensure_packages
+from slurm.errors import UserError
+from slurm.processes import start_time
+
+pytest_plugins = ["tests.fixtures_models"]
+
+# --- a real Slurm on this machine -------------------------------------------------------------------------------------
+
+_PREFIX = "stepstone-devcluster-"  # then <pid>-<start time>-… of the test run that owns it
+
+
+@dataclass(frozen=True)
+class DevCluster:
+    """A running cluster: 2 nodes, each with 4 CPUs, 2 fake GPUs and 64 GB (advertised; the machine may have less)."""
+
+    folder: Path
+    environment: dict[str, str]  # os.environ and SLURM_CONF
+
+
+@pytest.fixture(scope="session")
+def devcluster() -> Iterator[DevCluster]:
+    """A real Slurm for the whole run; skips where this machine cannot host one (fails if STEPSTONE_REQUIRE_SLURM=1)."""
+    with _devcluster_folder("shared") as folder:
+        slurm_on_this_machine.up(
+            slurm_on_this_machine.Options(
+                folder, nodes=2, cpus_per_node=4, memory_per_node=64000, gpus_per_node=2, max_array_size=1001
+            )
+        )
+        yield DevCluster(folder, os.environ | slurm_on_this_machine.environment(folder))
+
+
+@pytest.fixture
+def devcluster_folder() -> Iterator[Path]:
+    """A folder for a cluster of the test's own, which is stopped and removed whatever happens."""
+    with _devcluster_folder("own") as folder:
+        yield folder
+
+
+@contextmanager
+def _devcluster_folder(name: str) -> Iterator[Path]:
+    _stop_leftovers()
+    _require_slurm()
+    folder = Path(tempfile.gettempdir()) / f"{_PREFIX}{os.getpid()}-{start_time(os.getpid())}-{name}"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        if (folder / "cluster.json").exists():
+            slurm_on_this_machine.down(folder, wipe=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _require_slurm() -> None:
+    """Install what is missing; skip or fail where no Slurm can be (one that can be must come up, though)."""
+    try:
+        check_machine()
+        ensure_packages(install=True, log=Path(tempfile.gettempdir()) / "stepstone-apt.log")
+    except UserError as error:
+        if os.environ.get("STEPSTONE_REQUIRE_SLURM") == "1":
+            pytest.fail(f"STEPSTONE_REQUIRE_SLURM=1, but: {error}")
+        pytest.skip(str(error))
+
+
+def _stop_leftovers() -> None:
+    """End the clusters of earlier runs that were killed: their own processes only, and only in folders of this user."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*-*"):
+        pid, started, _ = folder.name.removeprefix(_PREFIX).split("-")
+        ours = folder.lstat().st_uid == os.geteuid() and not folder.is_symlink()
+        if ours and (folder / "cluster.json").exists() and str(start_time(int(pid))) != started:
+            slurm_on_this_machine.down(folder, wipe=True)

