@@ -1,0 +1,281 @@
+"""The plan: every (recipe, target, seed) of an experiment as stages, equal stages merged into one."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal
+
+from launch import keys, recipes, start_model
+from launch.experiment import Experiment
+from launch.recipes import Recipe, Step
+from launch.start_model import StartModel
+from launch.yaml_text import Location
+from slurm.errors import UsageError
+from training import catalogue, sources
+from training.catalogue import Task
+from training.spec import RUNTIME_NAMES, SETTING_NAMES, EvaluateSpec, Runtime, Settings, Split, TaskData, TrainSpec
+
+Role = Literal["intermediate", "target"]
+_NAME_LENGTH = 80
+
+
+@dataclass(frozen=True)
+class StepDefinition:
+    """Training on one step, but for seed and parent."""
+
+    task: str  # as shown: "squad", "hellaswag + squad"
+    parts: tuple[TaskData, ...]
+    settings: Settings
+    runtime: Runtime
+    digest: str
+
+
+@dataclass(frozen=True)
+class TargetDefinition:
+    """Evaluating one target, but for the encoder."""
+
+    task: Task
+    head: str | None
+    languages: dict[str, Split]
+    missing: tuple[str, ...]  # of the benchmark's languages: no file
+    settings: Settings
+    runtime: Runtime
+    max_eval: int | None
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One unit of work. `name` is readable and, with the key, names the stage's folder."""
+
+    key: str
+    name: str
+    kind: Literal["train", "evaluate"]
+    task: str
+    seed: int | None  # None: chance plays no part
+    parent: str | None  # key of the train stage whose encoder it takes; None: the start model
+    definition: str  # digest of its step or target
+
+    @property
+    def folder(self) -> str:
+        return f"{self.name}-{self.key}"
+
+
+@dataclass
+class Plan:
+    """The stages of an experiment, parents before children."""
+
+    experiment: Experiment
+    start: StartModel
+    targets: dict[str, TargetDefinition]
+    steps: dict[str, StepDefinition] = field(default_factory=dict)  # by digest
+    stages: dict[str, Stage] = field(default_factory=dict)  # by key
+    users: dict[str, list[tuple[str, str]]] = field(default_factory=dict)  # (recipe, target) pairs that need a stage
+    paths: dict[tuple[str, str, int], str] = field(default_factory=dict)  # (recipe, target, seed) -> evaluate stage
+    trainings_from_scratch: int = 0  # had every (recipe, target, seed) trained its whole path for itself
+
+    @cached_property
+    def children(self) -> dict[str, list[str]]:
+        """By train stage: the stages that take its encoder."""
+        children: dict[str, list[str]] = {key: [] for key in self.stages}
+        for stage in self.stages.values():
+            if stage.parent:
+                children[stage.parent].append(stage.key)
+        return children
+
+    @cached_property
+    def by_digest(self) -> dict[str, TargetDefinition]:
+        """The targets' definitions by digest."""
+        return {definition.digest: definition for definition in self.targets.values()}
+
+    def train_spec(self, stage: Stage) -> TrainSpec:
+        """What a train stage is told."""
+        assert stage.kind == "train" and stage.seed is not None, stage
+        step = self.steps[stage.definition]
+        return TrainSpec(parts=step.parts, settings=step.settings, seed=stage.seed)
+
+    def evaluate_spec(self, stage: Stage) -> EvaluateSpec:
+        """What an evaluate stage is told."""
+        assert stage.kind == "evaluate", stage
+        target = self.by_digest[stage.definition]
+        return EvaluateSpec(target.task.name, target.head, target.languages, target.settings, target.max_eval)
+
+    def runtime(self, stage: Stage) -> Runtime:
+        """How a stage runs."""
+        table: dict[str, Any] = self.steps if stage.kind == "train" else self.by_digest
+        runtime: Runtime = table[stage.definition].runtime
+        return runtime
+
+    def find(self, text: str) -> Stage:
+        """The stage that a person means by its name, its folder's name or the beginning of its key."""
+        found = [s for s in self.stages.values() if text in (s.name, s.folder)]
+        found = found or [s for s in self.stages.values() if len(text) >= 4 and s.key.startswith(text)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise UsageError(
+                f"'{text}' means {len(found)} stages; give the key of one: {', '.join(s.key for s in found)}"
+            )
+        raise UsageError(f"no stage '{text}' in this experiment; `stepstone status FILE` lists them")
+
+
+def make(experiment: Experiment) -> Plan:
+    """Plan an experiment: find its data, define its steps and targets, enumerate and merge its stages."""
+    return _Planner(experiment).plan()
+
+
+class _Planner:
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment = experiment
+        self.data: dict[str, TaskData] = {}
+        self.definitions: dict[tuple[Step, Role, str | None], StepDefinition] = {}
+        paths = {name: _training_path(catalogue.find(name)) for name in experiment.targets}
+        targets = {name: self._target(catalogue.find(name), paths[name]) for name in experiment.targets}
+        self.paths = paths
+        self.result = Plan(experiment, start_model.resolve(experiment.model), targets)
+        self.readable: dict[str | None, str] = {None: ""}
+
+    def plan(self) -> Plan:
+        for recipe in self.experiment.recipes:
+            intermediate = [self._step(step, "intermediate", None) for step in recipe]
+            for target, path in self.paths.items():
+                steps = intermediate + [self._step(step, "target", target) for step in path]
+                pair = (recipes.show(recipe), target)
+                for seed in self.experiment.seeds:
+                    self._walk(steps, target, pair, seed)
+        return self.result
+
+    def _walk(self, steps: list[StepDefinition], target: str, pair: tuple[str, str], seed: int) -> None:
+        parent: Stage | None = None
+        for step in steps:
+            parent = self._train_stage(step, parent, seed)
+            self._used(parent, pair)
+        evaluate = self._evaluate_stage(self.result.targets[target], parent)
+        self._used(evaluate, pair)
+        self.result.paths[(*pair, seed)] = evaluate.key
+        self.result.trainings_from_scratch += len(steps)
+
+    def _used(self, stage: Stage, pair: tuple[str, str]) -> None:
+        users = self.result.users[stage.key]
+        if not users or users[-1] != pair:
+            users.append(pair)
+
+    def _train_stage(self, step: StepDefinition, parent: Stage | None, seed: int) -> Stage:
+        key = keys.stage_key(step.digest, seed, parent.key if parent else self.result.start.identity)
+        known = self.result.stages.get(key)
+        if known:
+            return known
+        before = self.readable[parent.key if parent else None]
+        self.readable[key] = f"{before}.{step.task}" if before else step.task
+        name = _name(f"{self.readable[key]}-s{seed}")
+        return self._add(Stage(key, name, "train", step.task, seed, parent.key if parent else None, step.digest))
+
+    def _evaluate_stage(self, target: TargetDefinition, parent: Stage | None) -> Stage:
+        key = keys.stage_key(target.digest, None, parent.key if parent else self.result.start.identity)
+        known = self.result.stages.get(key)
+        if known:
+            return known
+        seed = parent.seed if parent else None
+        before = f"{self.readable[parent.key]}-s{seed}" if parent else "start"
+        name = _name(f"{before}--{target.task.name}")
+        return self._add(
+            Stage(key, name, "evaluate", target.task.name, seed, parent.key if parent else None, target.digest)
+        )
+
+    def _add(self, stage: Stage) -> Stage:
+        self.result.stages[stage.key] = stage
+        self.result.users[stage.key] = []
+        return stage
+
+    def _step(self, step: Step, role: Role, target: str | None) -> StepDefinition:
+        """The definition of a step; a recipe's step is the same whatever target hangs on it."""
+        if (step, role, target) not in self.definitions:
+            tasks = [catalogue.find(name) for name in step]
+            settings, runtime = self._settings(tasks, role, target)
+            parts = tuple(self._task_data(task) for task in tasks)
+            digest = keys.step_digest(tasks, parts, settings)
+            definition = StepDefinition(recipes.show_step(step), parts, settings, runtime, digest)
+            self.definitions[step, role, target] = definition
+            self.result.steps.setdefault(digest, definition)
+        return self.definitions[step, role, target]
+
+    def _task_data(self, task: Task) -> TaskData:
+        if task.name not in self.data:
+            e = self.experiment
+            self.data[task.name] = sources.find_training(task, e.data_root, e.max_train, e.max_eval)
+        return self.data[task.name]
+
+    def _settings(self, tasks: list[Task], role: Role, target: str | None) -> tuple[Settings, Runtime]:
+        """Catalogue < `training` < `tasks.<train task>` < `tasks.<mixture>` < `tasks.<target>`."""
+        given: dict[str, Any] = {}
+        if len(tasks) == 1:
+            given |= tasks[0].intermediate if role == "intermediate" else tasks[0].target
+        else:
+            given |= _agreed([task.intermediate for task in tasks], [task.name for task in tasks], "the catalogue")
+        e = self.experiment
+        given |= e.training
+        names = [task.name for task in tasks]
+        given |= _agreed([e.tasks.get(name, {}) for name in names], names, "`tasks:`", e.tasks.get(" + ".join(names)))
+        if len(names) > 1:
+            given |= e.tasks.get(" + ".join(names), {})
+        given |= e.tasks.get(target, {}) if target else {}
+        return _split(given)
+
+    def _wrong(self, location: Location, message: str) -> UsageError:
+        return UsageError(f"{self.experiment.document.where(location)}: {message}")
+
+    def _target(self, task: Task, path: Recipe) -> TargetDefinition:
+        e = self.experiment
+        last = catalogue.find(path[-1][0]) if path else task
+        given = dict(last.target) | e.training | e.tasks.get(last.name, {}) | e.tasks.get(task.name, {})
+        settings, runtime = _split(given)
+        named = e.languages.get(task.name) if task.name in e.languages else None
+        try:
+            found = sources.find_languages(task, e.data_root, named)
+        except UsageError as error:
+            raise self._wrong(("languages", task.name), str(error)) from None
+        languages, missing = found.found, found.missing
+        if named is not None and missing:
+            raise self._wrong(("languages", task.name), f"{task.name}: no data for {', '.join(missing)}; leave it out")
+        if task.name not in e.languages and e.default_languages is not None:
+            languages = {code: split for code, split in languages.items() if code in e.default_languages}
+            missing = tuple(code for code in missing if code in e.default_languages)
+        if not languages:
+            raise self._wrong(("languages",), f"none of the languages asked for has data for target '{task.name}'")
+        head = path[-1][0] if path else None
+        digest = keys.target_digest(task, settings, e.max_eval)
+        return TargetDefinition(task, head, languages, missing, settings, runtime, e.max_eval, digest)
+
+
+def _training_path(task: Task) -> Recipe:
+    (path,) = recipes.expand(task.training_path or "none")
+    return path
+
+
+def _agreed(
+    overrides: Iterable[Mapping[str, Any]], names: list[str], where: str, settled: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The settings of a mixture: those on which all of its tasks that set them agree."""
+    result: dict[str, Any] = {}
+    for given in overrides:
+        for key, value in given.items():
+            if result.setdefault(key, value) != value and key not in (settled or {}):
+                mixture = " + ".join(names)
+                raise UsageError(
+                    f"{where}: the tasks of '{mixture}' disagree on {key} ({result[key]} and {value}); "
+                    f'say which: tasks: {{"{mixture}": {{{key}: {value}}}}}'
+                )
+    return result
+
+
+def _split(given: dict[str, Any]) -> tuple[Settings, Runtime]:
+    settings = {name: value for name, value in given.items() if name in SETTING_NAMES}
+    runtime = {name: value for name, value in given.items() if name in RUNTIME_NAMES}
+    return replace(Settings(), **settings), replace(Runtime(), **runtime)
+
+
+def _name(readable: str) -> str:
+    """A folder's readable part: at most 80 characters of an allow-list."""
+    text = readable.replace(" + ", "+")
+    half = (_NAME_LENGTH - 1) // 2
+    return text if len(text) <= _NAME_LENGTH else f"{text[:half]}~{text[-half:]}"

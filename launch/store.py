@@ -1,0 +1,158 @@
+"""The store: one folder on the shared file system that holds an experiment's work, and is the truth about it.
+
+    stages/<name>-<key>/   identity.json  result.json  attempts/NNNN/  languages/<generation>/
+    submissions/<time>-<id>/   code/<hash>/   results/<experiment>/
+
+A generation is one trained encoder, by its hash: results of two trainings of one stage never mix.
+"""
+
+import hashlib
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from launch import keys
+from launch.plan import Plan, Stage
+from slurm.files import make_folder, read_sealed, seal, sha256_file, to_json, write_atomic, write_once
+from training.spec import Split
+
+GENERATION_LENGTH = 16
+
+
+def generation_of(identity: str) -> str:
+    """The folder name of a generation: of an encoder's hash, or of the start model's identity."""
+    return identity.rpartition(":")[2].rpartition("@")[2][:GENERATION_LENGTH]
+
+
+class Store:
+    """Reads and writes of one store folder; what it has read it remembers, so make one per command."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._results: dict[str, dict[str, Any] | None] = {}
+
+    def stage_folder(self, folder: str) -> Path:
+        return self.root / "stages" / folder
+
+    @cached_property
+    def _existing(self) -> set[str]:
+        """Names of the stage folders: one listing, however many stages a plan has."""
+        try:
+            return set(os.listdir(self.root / "stages"))
+        except (FileNotFoundError, NotADirectoryError):
+            return set()
+
+    def exists(self, stage: Stage) -> bool:
+        """Whether anything was ever sent or done for a stage."""
+        return stage.folder in self._existing
+
+    def train_result(self, stage: Stage) -> dict[str, Any] | None:
+        """The published, verified result of a train stage."""
+        if stage.key not in self._results:
+            found = read_sealed(self.stage_folder(stage.folder) / "result.json") if self.exists(stage) else None
+            self._results[stage.key] = found if found and found.get("key") == stage.key else None
+        return self._results[stage.key]
+
+    def has_encoder(self, stage: Stage) -> bool:
+        """Whether a finished train stage's encoder is still there, with all its files."""
+        result = self.train_result(stage)
+        return result is not None and encoder_is_whole(self.stage_folder(stage.folder), result)
+
+    def language_results(self, plan: Plan, stage: Stage) -> dict[str, dict[str, Any]]:
+        """The verified results of an evaluate stage, by language: of the languages asked for, of one generation."""
+        if not self.exists(stage):
+            return {}
+        languages = plan.by_digest[stage.definition].languages
+        found: dict[str, dict[str, Any]] = {}
+        for generation in self._generations(plan, stage):
+            results = {
+                code: result
+                for code, split in languages.items()
+                if (result := read_language(self.stage_folder(stage.folder), generation, code, split))
+            }
+            found = results if len(results) > len(found) else found
+        return found
+
+    def _generations(self, plan: Plan, stage: Stage) -> list[str]:
+        """The one that counts; any, where the parent's own result is lost and so cannot say."""
+        if stage.parent is None:
+            return [generation_of(plan.start.identity)]
+        result = self.train_result(plan.stages[stage.parent])
+        if result is not None:
+            return [generation_of(result["encoder_hash"])]
+        try:
+            return sorted(os.listdir(self.stage_folder(stage.folder) / "languages"))
+        except FileNotFoundError:
+            return []
+
+    def is_finished(self, plan: Plan, stage: Stage) -> bool:
+        """`train`: published and verified. `evaluate`: the same for every language asked for."""
+        if stage.kind == "train":
+            return self.train_result(stage) is not None
+        return len(self.language_results(plan, stage)) == len(plan.by_digest[stage.definition].languages)
+
+    def write_identity(self, stage: Stage, content: dict[str, Any]) -> None:
+        """Say in the stage's folder what the stage means."""
+        folder = make_folder(self.stage_folder(stage.folder))
+        if not (folder / "identity.json").exists():
+            write_atomic(folder / "identity.json", to_json(content))
+
+
+def encoder_is_whole(stage_folder: Path, result: dict[str, Any]) -> bool:
+    """Whether every file of a train stage's hand-over is there, with its size."""
+    files: dict[str, Any] = result["files"]
+    return all(_size(stage_folder / result["attempt"] / name) == entry["size"] for name, entry in files.items())
+
+
+def encoder_verifies(stage_folder: Path, result: dict[str, Any]) -> bool:
+    """The same, by content."""
+    folder = stage_folder / result["attempt"]
+    files: dict[str, Any] = result["files"]
+    return encoder_is_whole(stage_folder, result) and all(
+        sha256_file(folder / name) == entry["sha256"] for name, entry in files.items()
+    )
+
+
+def list_files(folder: Path, parts: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """Size and SHA-256 of every file in some subfolders, for a result's record."""
+    paths = sorted(path for part in parts for path in (folder / part).rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): {"size": path.stat().st_size, "sha256": sha256_file(path)} for path in paths}
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def _language_file(stage_folder: Path, generation: str, language: str, split: Split) -> Path:
+    return stage_folder / "languages" / generation / f"{language}-{keys.language_identity(split)}.json"
+
+
+def read_language(stage_folder: Path, generation: str, language: str, split: Split) -> dict[str, Any] | None:
+    """One language's result; None where it is missing or does not verify, or its predictions are gone."""
+    path = _language_file(stage_folder, generation, language, split)
+    record = read_sealed(path)
+    if record is None or _size(path.parent / record["predictions"]) != record["predictions_size"]:
+        return None
+    return record
+
+
+def publish_language(
+    stage_folder: Path, generation: str, language: str, split: Split, record: dict[str, Any], predictions: bytes
+) -> bool:
+    """Publish one language's predictions and result; the first one wins. Whether it was ours.
+
+    A record that does not verify is put aside under the name `*.quarantined` and replaced.
+    """
+    path = _language_file(stage_folder, generation, language, split)
+    make_folder(path.parent)
+    if path.exists() and read_language(stage_folder, generation, language, split) is None:
+        os.replace(path, path.with_suffix(".quarantined"))
+    # Named by content, so that an attempt that comes second cannot replace what the first one's result describes.
+    name = f"{path.stem}.{hashlib.sha256(predictions).hexdigest()[:8]}.jsonl"
+    write_atomic(path.parent / name, predictions)
+    content = record | {"predictions": name, "predictions_size": len(predictions)}
+    return write_once(path, seal(content))
