@@ -1,0 +1,50 @@
+"""The collector: every published score as one row, and the rows as a table of files."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from slurm.files import make_folder, write_atomic
+
+ROW_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """One score: of a recipe on a target in a language, for one seed and metric. `score` is in percent."""
+
+    recipe: str
+    target: str
+    language: str
+    seed: int | None  # None: chance played no part
+    metric: str
+    primary: bool  # the target's own metric, which tables show
+    score: float
+    examples: int
+    stage: str  # key of the evaluate stage
+    generation: str  # which training of the encoder
+    code: str  # hash of the code that made it
+
+
+def write_parquet(rows: Sequence[Row], folder: Path) -> Path:
+    """Write all rows to `results.parquet`, whole or not at all."""
+    import polars
+
+    make_folder(folder)
+    path = folder / "results.parquet"
+    schema = {"seed": polars.Int64, "score": polars.Float64, "primary": polars.Boolean, "examples": polars.Int64}
+    names = [name for name in Row.__dataclass_fields__]
+    frame = polars.DataFrame(
+        [asdict(row) for row in rows], schema={name: schema.get(name, polars.String) for name in names}
+    )
+    content = BytesIO()
+    frame.write_parquet(content)
+    write_atomic(path, content.getvalue())
+    return path
+
+
+def as_records(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The rows as JSON values."""
+    return [asdict(row) for row in rows]

@@ -1,0 +1,188 @@
+"""The command line. Commands import what they need when they run: `--help` must not wait for torch."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from launch import cli_devcluster, cli_models
+from slurm.errors import UserError
+
+app = typer.Typer(
+    help="Which English intermediate training helps which target task in which languages.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+    rich_markup_mode=None,
+)
+app.add_typer(cli_devcluster.app, name="devcluster", help="A real Slurm on this one machine.")
+app.add_typer(cli_models.app, name="models", help="Small start models to try things with.")
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="The experiment file.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="For programs: JSON with a schema number on stdout.")]
+Wait = Annotated[
+    bool, typer.Option("--wait", help="Follow until nothing is queued or running; exit 1 if not all finished.")
+]
+
+
+def main() -> None:
+    """The entry point: a UserError is one line on stderr and its exit code, never a traceback."""
+    try:
+        app()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of a pipe went away: not our failure, and nothing more to say
+        sys.exit(1)
+
+
+@app.command()
+def plan(
+    file: File,
+    as_json: Json = False,
+    script: Annotated[bool, typer.Option("--script", help="Print the sbatch text of every array.")] = False,
+) -> None:
+    """Show what an experiment would run, train once and send. Writes and sends nothing."""
+    from launch import checks, show, submit
+    from launch.states import Observation
+    from launch.store import Store
+
+    made = _plan(file)
+    checks.check(made)
+    seen = Observation(made, Store(made.experiment.store))
+    draft = submit.draft(made, seen, submit.shown_array_size(made))
+    if as_json:
+        _print_json(show.plan_json(draft, seen))
+    elif script:
+        for number, text in enumerate(submit.scripts(draft)):
+            print(f"# array {number}\n{text}")
+    else:
+        show.plan_text(draft, seen, _console())
+
+
+@app.command(name="submit")
+def submit_(file: File, wait: Wait = False) -> None:
+    """Send what is missing: again after an edit, a crash or a failure. Sends nothing twice."""
+    from launch import checks, submit
+
+    made = _plan(file)
+    checks.check(made)
+    done = submit.submit(made, report=_say)
+    for line in done.adopted:
+        _say(line)
+    if done.submission is None:
+        _say("nothing to send: every stage is finished, queued or running")
+    else:
+        _say(f"sent {len(done.draft.needed)} stages as {done.draft.element_count} elements: {done.submission.folder}")
+    if done.draft.held_back:
+        _say(f"{done.draft.held_back} elements wait for stages that run elsewhere: submit again when those are done")
+    if wait:
+        _follow(made)
+
+
+@app.command()
+def status(
+    file: File,
+    as_json: Json = False,
+    everything: Annotated[bool, typer.Option("--all", help="List finished and new stages too.")] = False,
+) -> None:
+    """Show where every stage stands."""
+    from launch import show
+    from launch.states import Observation
+    from launch.store import Store
+
+    made = _plan(file)
+    store = Store(made.experiment.store)
+    seen = Observation(made, store)
+    if as_json:
+        _print_json(show.status_json(made, store, seen))
+    else:
+        show.status_text(made, store, seen, _console(), everything=everything)
+
+
+@app.command()
+def collect(file: File, as_json: Json = False) -> None:
+    """Collect every finished score: print the table, write results.parquet and table.md."""
+    from launch import results, show
+    from launch.store import Store
+
+    made = _plan(file)
+    store = Store(made.experiment.store)
+    rows = results.rows(made, store)
+    if as_json:
+        _print_json(show.results_json(rows))
+        return
+    show.results_text(made, store, rows, _console())
+    if rows:
+        _say(f"written: {results.write(made, store, rows)}/results.parquet, table.md")
+
+
+@app.command()
+def logs(
+    file: File,
+    stage: Annotated[
+        str, typer.Argument(metavar="STAGE", help="Its name, or the beginning of its key.", show_default=False)
+    ],
+) -> None:
+    """Print what the job of a stage printed."""
+    from launch import logs as stage_logs
+
+    made = _plan(file)
+    found = stage_logs.files(made.experiment.store, made.find(stage))
+    if not found:
+        raise UserError("its job has printed nothing yet; `stepstone status FILE` says where it stands")
+    for path in found:
+        _say(f"==> {path}")
+        sys.stdout.write(path.read_text(errors="replace"))
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Made where it does not exist; everything lies in it.")] = Path("demo"),
+) -> None:
+    """The main job on a small real model and small generated data, with local workers: about ten minutes."""
+    from launch import demo as demonstration
+
+    file = demonstration.prepare(folder, _say)
+    submit_(file, wait=True)
+    collect(file)
+    _say(f"the experiment file: {file}; change it and type: stepstone submit {file}")
+
+
+def _plan(file: Path) -> Any:
+    from launch import experiment
+    from launch import plan as planning
+
+    return planning.make(experiment.load(file))
+
+
+def _follow(made: Any) -> None:
+    from launch import show, wait
+    from launch.states import Observation
+    from launch.store import Store
+
+    if wait.follow(made, _say):
+        return
+    seen = Observation(made, Store(made.experiment.store))
+    for stage in made.stages.values():
+        if seen.state(stage).state == "failed":
+            _say(f"failed: {stage.name}: {seen.state(stage).reason}")
+    raise UserError(show.next_step(seen) or "not every stage is finished")
+
+
+def _say(line: str) -> None:
+    """Progress goes to stderr; stdout is for data."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False))  # on one line: indenting 100,000 stages takes half a minute
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(highlight=False)

@@ -1,0 +1,337 @@
+"""The main job on a real Slurm: arrays with dependencies, shared steps, retries, adoption, ranks, requeues."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launch import sample_data
+from tests.conftest import DevCluster
+
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+
+STEPSTONE = str(Path(sys.executable).parent / "stepstone")
+SHARED_DATA = Path(__file__).parents[2].parent / "shared" / "data"
+
+STUDY = """\
+name: study
+store: ./store
+model: {model}
+recipes: [none, squad, hellaswag, squad > hellaswag]
+targets: [xnli, panx, tydiqa, tatoeba]
+seeds: [1, 2]
+languages: {{xnli: [en, de, zh], panx: [en, de], tydiqa: [en, ru], tatoeba: [de, ru, zh]}}
+data: {{root: {data}, max_train: 8, max_eval: 10}}
+training: {{epochs: 1, global_batch_size: 4, micro_batch_size: 4, max_length: 96, max_query_length: 32,
+           device: cpu, zero: 2}}
+cluster: {{executor: slurm, partition: gpu, cpus-per-task: 4, gpus-per-node: 1, time: "00:30:00",
+          sbatch: {{comment: test}}}}
+"""
+
+ONE_STAGE = """\
+name: one
+store: ./store
+model: {model}
+recipes: [none]
+targets: [xnli]
+seeds: [1]
+languages: {{xnli: [en, de]}}
+data: {{root: {data}, max_train: 48, max_eval: 10}}
+training: {{epochs: {epochs}, global_batch_size: 16, micro_batch_size: 4, max_length: 64, device: cpu,
+           checkpoint_minutes: 0}}
+cluster: {{executor: slurm, partition: {partition}, cpus-per-task: 1, time: "00:30:00"{more}}}
+"""
+
+
+class Lab:
+    """A folder with an experiment file, and the commands that a person types in it."""
+
+    def __init__(self, folder: Path, text: str, environment: dict[str, str]) -> None:
+        self.folder, self.environment = folder, environment
+        self.file = folder / "experiment.yaml"
+        self.file.write_text(text)
+
+    def run(self, *arguments: str, path: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
+        environment = self.environment | {"PATH": path + self.environment["PATH"], "OMP_NUM_THREADS": "1"}
+        command = [STEPSTONE, arguments[0], str(self.file), *arguments[1:]]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
+        assert not check or done.returncode == 0, done.stderr + self.why()
+        return done
+
+    def json(self, command: str) -> Any:
+        return json.loads(self.run(command, "--json").stdout)
+
+    def why(self) -> str:
+        """The ends of the logs, for a test that failed."""
+        logs = sorted((self.folder / "store").glob("submissions/*/logs/*/*_log.*"))
+        return "".join(f"\n==> {log.name}\n{log.read_text()[-1500:]}" for log in logs if log.stat().st_size)[-6000:]
+
+    def slurm(self, *command: str) -> str:
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60, check=True)
+        return done.stdout
+
+    def queued(self) -> list[str]:
+        return self.slurm("squeue", "--noheader", "--array", "--format", "%j").split()
+
+    def stage_folder(self, key: str) -> Path:
+        (folder,) = (self.folder / "store" / "stages").glob(f"*-{key}")
+        return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Slices of real data where they lie beside the project, else the generated sample."""
+    if (SHARED_DATA / "splits.yaml").exists():
+        return SHARED_DATA
+    folder = tmp_path_factory.mktemp("sample")
+    sample_data.write(folder)
+    return folder
+
+
+@pytest.fixture
+def make_lab(devcluster: DevCluster, tiny_model: Path, data: Path, tmp_path: Path) -> Iterator[Callable[..., Lab]]:
+    made: list[Lab] = []
+
+    def make(name: str = "lab", epochs: int = 1, partition: str = "gpu", more: str = "") -> Lab:
+        folder = tmp_path / name
+        folder.mkdir()
+        text = ONE_STAGE.format(model=tiny_model, data=data, epochs=epochs, partition=partition, more=more)
+        made.append(Lab(folder, text, devcluster.environment))
+        return made[-1]
+
+    yield make
+    subprocess.run(["scancel", "--me"], env=devcluster.environment, check=False)
+
+
+@pytest.fixture(scope="module")
+def study(devcluster: DevCluster, tiny_model: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """The whole grid, submitted once and followed to its end."""
+    lab = Lab(tmp_path_factory.mktemp("study"), STUDY.format(model=tiny_model, data=data), devcluster.environment)
+    lab.planned = lab.json("plan")  # type: ignore[attr-defined]
+    lab.run("submit", "--wait")
+    return lab
+
+
+def test_the_plan_shares_steps_and_names_dependencies(study: Lab) -> None:
+    planned = study.planned  # type: ignore[attr-defined]
+    assert planned["totals"]["train"] == 30 and planned["totals"]["trainings_from_scratch"] == 44
+    trains = Counter(stage["name"] for stage in planned["stages"] if stage["kind"] == "train")
+    assert max(trains.values()) == 1 and {"squad-s1", "squad-s2", "squad.hellaswag-s1"} <= trains.keys()
+    seedless = [stage["name"] for stage in planned["stages"] if stage["seed"] is None]
+    assert seedless == ["start--tatoeba"]
+    for array in planned["arrays"]:
+        inner = {key for other in planned["arrays"] for element in other["elements"] for key in element}
+        assert array["dependency"] is None or set(array["dependency"]["stages"]) <= inner
+
+
+def test_every_stage_is_finished_and_trained_once(study: Lab) -> None:
+    stages = study.json("status")["stages"]
+    assert {stage["state"] for stage in stages} == {"finished"}
+    assert {stage["attempts"] for stage in stages} == {1}
+    assert all("_" in stage["job"] for stage in stages)
+    assert all(stage["score"] is not None for stage in stages if stage["task"] != "tydiqa")
+
+
+def test_children_began_after_their_parents_ended(study: Lab) -> None:
+    for stage in study.json("status")["stages"]:
+        if stage["parent"]:
+            mine = json.loads((study.stage_folder(stage["key"]) / "attempts/0001/starter.json").read_text())
+            parents = json.loads((study.stage_folder(stage["parent"]) / "attempts/0001/end.json").read_text())
+            assert mine["time"] >= parents["time"], stage["name"]
+
+
+def test_encoders_load_as_ordinary_models_and_leaves_make_room(study: Lab) -> None:
+    from transformers import AutoModel, AutoTokenizer
+
+    by_name = {stage["name"]: stage["key"] for stage in study.json("status")["stages"]}
+    folder = study.stage_folder(by_name["squad.hellaswag-s1"]) / "attempts/0001/encoder"
+    model = AutoModel.from_pretrained(folder, add_pooling_layer=False)
+    assert model.config.model_type == "xlm-roberta" and len(AutoTokenizer.from_pretrained(folder)) > 250_000
+    assert not (study.stage_folder(by_name["squad.mnli-s1"]) / "attempts/0001/encoder").exists()
+
+
+def test_collect_has_a_row_for_everything(study: Lab) -> None:
+    rows = study.json("collect")["rows"]
+    found = {(row["recipe"], row["target"], row["language"], row["seed"]) for row in rows}
+    assert {r for r, t, _, _ in found if t == "xnli"} == {"none", "squad", "hellaswag", "squad > hellaswag"}
+    for language in ("en", "de", "zh"):
+        assert ("squad > hellaswag", "xnli", language, 2) in found
+    assert ("none", "tatoeba", "de", None) in found and ("squad", "tatoeba", "de", 1) in found
+    assert len({tuple(sorted(row.items())) for row in rows}) == len(rows)
+    table = study.run("collect").stdout
+    assert "squad > hellaswag" in table and "missing" not in table
+    assert (study.folder / "store/results/study/results.parquet").exists()
+
+
+def test_predictions_are_kept_per_language_with_ids(study: Lab) -> None:
+    by_name = {stage["name"]: stage["key"] for stage in study.json("status")["stages"]}
+    (file,) = study.stage_folder(by_name["panx-s1--panx"]).glob("languages/*/de-*.jsonl")
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert len(lines) == 10 and len({line["id"] for line in lines}) == 10
+    assert all(len(line["prediction"]) == len(line["gold"]) for line in lines)
+
+
+def test_submitting_again_sends_nothing(study: Lab) -> None:
+    before = sorted((study.folder / "store/submissions").iterdir())
+    assert "nothing to send" in study.run("submit").stderr
+    assert sorted((study.folder / "store/submissions").iterdir()) == before
+
+
+def test_a_deleted_result_alone_is_sent_again(study: Lab) -> None:
+    by_name = {stage["name"]: stage["key"] for stage in study.json("status")["stages"]}
+    evaluate, train = by_name["squad-s1--tatoeba"], by_name["hellaswag.panx-s2"]
+    (deleted,) = study.stage_folder(evaluate).glob("languages/*/de-*.json")
+    scores = json.loads(deleted.read_text())["scores"]
+    deleted.unlink()
+    result = study.stage_folder(train) / "result.json"
+    encoder_hash = json.loads(result.read_text())["encoder_hash"]
+    result.unlink()
+    sent = {key for array in study.json("plan")["arrays"] for element in array["elements"] for key in element}
+    assert sent == {evaluate, train}
+    study.run("submit", "--wait")
+    attempts = {stage["key"]: stage["attempts"] for stage in study.json("status")["stages"]}
+    assert {key for key, count in attempts.items() if count == 2} == {evaluate, train}
+    assert json.loads(deleted.read_text())["scores"] == scores
+    assert json.loads(result.read_text())["encoder_hash"] == encoder_hash  # the same run, bit for bit
+
+
+# --- the submitter dies
+
+
+def wrapper(folder: Path, line: str) -> str:
+    """A PATH entry with an sbatch of ours that, around the real one, kills the submitter."""
+    folder.mkdir()
+    script = folder / "sbatch"
+    script.write_text(f"#!/bin/bash\nreal={shutil.which('sbatch')}\n{line}\n")
+    script.chmod(0o755)
+    return f"{folder}:"
+
+
+def test_killed_after_sbatch_and_before_the_receipt_the_array_is_adopted(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab()
+    dying = wrapper(lab.folder / "bin", 'out=$("$real" "$@"); kill -9 $PPID; echo "$out"')
+    assert lab.run("submit", path=dying, check=False).returncode == -9
+    assert len(lab.queued()) == 1 and not list(lab.folder.glob("store/submissions/*/receipt-*"))
+    said = lab.run("submit").stderr
+    assert "adopted" in said and "nothing to send" in said
+    assert len(lab.queued()) == 1
+    lab.run("submit", "--wait")
+    assert len(list((lab.folder / "store/submissions").glob("2*"))) == 1
+
+
+def test_killed_before_sbatch_everything_is_sent_once(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab()
+    dying = wrapper(lab.folder / "bin", "kill -9 $PPID")
+    assert lab.run("submit", path=dying, check=False).returncode == -9
+    assert lab.queued() == []
+    assert "never sent" in lab.run("submit").stderr
+    assert len(lab.queued()) == 1
+
+
+# --- ranks
+
+
+def losses(lab: Lab) -> list[float]:
+    (log,) = lab.folder.glob("store/stages/mnli-s1-*/attempts/0001/log.jsonl")
+    steps = [json.loads(line) for line in log.read_text().splitlines()]
+    return [step["loss"] for step in steps if "loss" in step]
+
+
+def test_two_ranks_on_one_node_or_two_train_as_one_process(make_lab: Callable[..., Lab]) -> None:
+    alone = make_lab("alone", epochs=2)
+    pair = make_lab("pair", epochs=2, more=", ntasks-per-node: 2")
+    nodes = make_lab("nodes", epochs=2, more=", nodes: 2, ntasks-per-node: 1")
+    for lab in (alone, pair, nodes):
+        lab.run("submit")
+    for lab in (alone, pair, nodes):
+        lab.run("submit", "--wait")
+    expected = losses(alone)
+    assert len(expected) == 6
+    for lab in (pair, nodes):
+        (result,) = lab.folder.glob("store/stages/mnli-s1-*/result.json")
+        assert json.loads(result.read_text())["world_size"] == 2 and json.loads(result.read_text())["zero"] == 2
+        assert losses(lab) == pytest.approx(expected, abs=1e-5)
+    assert [row["score"] for row in pair.json("collect")["rows"]] == [
+        row["score"] for row in alone.json("collect")["rows"]
+    ]
+
+
+# --- what goes wrong
+
+
+@pytest.mark.parametrize(
+    ("partition", "more", "words"),
+    [("nosuch", "", "invalid partition"), ("gpu", ", account: nosuch", "account"), ("gpu", ", qos: nosuch", "qos")],
+)
+def test_a_refusal_is_one_line_and_leaves_nothing(
+    make_lab: Callable[..., Lab], partition: str, more: str, words: str
+) -> None:
+    lab = make_lab(partition=partition, more=more)
+    refused = lab.run("submit", check=False)
+    assert refused.returncode == 1 and "Traceback" not in refused.stderr
+    (line,) = [line for line in refused.stderr.splitlines() if line.startswith("error:")]
+    assert "sbatch refused" in line and words in line.lower() and "nothing was sent" in line
+    assert lab.queued() == []
+    assert {stage["state"] for stage in lab.json("status")["stages"]} == {"new"}
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit, "it did not happen in time"
+        time.sleep(0.5)
+
+
+def test_a_signal_saves_requeues_and_goes_on(make_lab: Callable[..., Lab]) -> None:
+    undisturbed, lab = make_lab("undisturbed", epochs=12), make_lab("signalled", epochs=12)
+    undisturbed.run("submit")
+    lab.run("submit")
+    wait_until(lambda: bool(list(lab.folder.glob("store/stages/mnli-s1-*/attempts/0001/checkpoints/step-*"))))
+    job = next(stage["job"] for stage in lab.json("status")["stages"] if stage["kind"] == "train")
+    lab.slurm("scancel", "--signal=USR2", job)
+    lab.run("submit", "--wait")
+    undisturbed.run("submit", "--wait")
+    folder = next(lab.folder.glob("store/stages/mnli-s1-*"))
+    starters = [json.loads(path.read_text()) for path in sorted(folder.glob("attempts/*/starter.json"))]
+    assert [(starter["job"], starter["restart"]) for starter in starters] == [(job, 0), (job, 1)]
+    assert (folder / "attempts/0001/fenced").exists()
+    first = json.loads((folder / "attempts/0002/log.jsonl").read_text().splitlines()[0])
+    assert first["step"] > 0  # not from the beginning
+    results = [
+        json.loads(next(x.folder.glob("store/stages/mnli-s1-*/result.json")).read_text()) for x in (lab, undisturbed)
+    ]
+    assert results[0]["encoder_hash"] == results[1]["encoder_hash"]  # the same run, bit for bit
+
+
+def test_a_job_that_fails_says_why_and_is_sent_again(
+    make_lab: Callable[..., Lab], tiny_model: Path, tmp_path: Path
+) -> None:
+    lab = make_lab()
+    model = tmp_path / "model"
+    shutil.copytree(tiny_model, model)
+    text = lab.file.read_text().replace(str(tiny_model), str(model)).replace("[none]", "[squad]")
+    lab.file.write_text(text)
+    lab.slurm("scontrol", "update", "PartitionName=gpu", "State=DOWN")  # until the model is gone
+    try:
+        lab.run("submit")
+        os.rename(model / "model.safetensors", tmp_path / "aside")
+    finally:
+        lab.slurm("scontrol", "update", "PartitionName=gpu", "State=UP")
+    refused = lab.run("submit", check=False)
+    assert refused.returncode == 1 and "model.safetensors" in refused.stderr and "Traceback" not in refused.stderr
+    wait_until(lambda: not lab.queued())
+    os.rename(tmp_path / "aside", model / "model.safetensors")
+    states = {stage["name"]: stage for stage in lab.json("status")["stages"]}
+    assert states["squad-s1"]["state"] == "failed" and "model.safetensors" in states["squad-s1"]["reason"]
+    assert states["squad.mnli-s1"]["state"] == "held" and "squad-s1" in states["squad.mnli-s1"]["reason"]
+    assert "model.safetensors" in lab.run("logs", "squad-s1").stdout
+    lab.run("submit", "--wait")
+    assert {stage["state"] for stage in lab.json("status")["stages"]} == {"finished"}
