@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from training.sources import load_training
 
 from eval import metrics
 from training import formats, heads
@@ -19,6 +18,7 @@ from training.batches import collate
 from training.catalogue import find
 from training.formats.base import Piece
 from training.model import StageModel, load_tokenizer
+from training.sources import load_training
 from training.spec import Runtime, Settings, TrainSpec
 from training.task import Task
 

@@ -1,0 +1,133 @@
+"""Prediction: the same whatever the batches, in the examples' order, and one path for dev and for evaluation."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from eval import predict
+from slurm.errors import UserError
+from tests.training import stage_data
+from training import formats, heads, sources
+from training.catalogue import find
+from training.formats.base import Format
+from training.model import StageModel, load_encoder, load_tokenizer, load_trained
+from training.spec import DataFile, Runtime, Settings, TaskData, TrainSpec
+from training.task import Task
+
+pytestmark = pytest.mark.slow
+SETTINGS = Settings(max_length=64, max_query_length=16, doc_stride=16)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return stage_data.write(tmp_path_factory.mktemp("data"), dev=21)
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Path) -> StageModel:
+    """Fresh heads of all formats, with larger weights than usual, so that predictions differ between examples."""
+    made = {}
+    for name in ("mnli", "squad", "panx", "copa"):
+        task = find(name)
+        made[name] = heads.fresh(task.format, len(task.labels), 32, 0.1, 1, name)
+        for parameter in made[name].parameters():
+            parameter.data *= 50
+    return StageModel(load_encoder(tiny_model), made).eval()
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_model: Path) -> Any:
+    return load_tokenizer(tiny_model)
+
+
+def dev(data: Path, name: str) -> tuple[Task, Format[Any], list[Any]]:
+    task = find(name)
+    return task, formats.get(task.format), list(sources.load_training(stage_data.task_data(data, name))[1])
+
+
+@pytest.mark.parametrize("name", ["mnli", "squad", "panx", "copa"])
+def test_batches_do_not_change_outputs(name: str, data: Path, model: StageModel, tokenizer: Any) -> None:
+    task, form, examples = dev(data, name)
+    pieces = form.encode(examples, tokenizer, task, SETTINGS)
+    outputs = [
+        predict.head_outputs(model, task.format, name, pieces, tokenizer.pad_token_id, Runtime(eval_batch_size=size))
+        for size in (1, 4, 64)
+    ]
+    for one, four, all_ in zip(*outputs, strict=True):
+        np.testing.assert_allclose(one, four, atol=1e-4)
+        np.testing.assert_allclose(one, all_, atol=1e-4)
+    assert any((a.flatten()[:2] != b.flatten()[:2]).any() for a, b in zip(outputs[0], outputs[0][1:], strict=False))
+
+
+@pytest.mark.parametrize("name", ["mnli", "squad", "panx", "copa"])
+def test_predictions_follow_their_examples(name: str, data: Path, model: StageModel, tokenizer: Any) -> None:
+    task, _, examples = dev(data, name)
+    told = (tokenizer, SETTINGS, Runtime(eval_batch_size=5))
+    forwards = predict.predict(model, task, name, examples, *told)
+    assert predict.predict(model, task, name, examples[::-1], *told) == forwards[::-1]
+    assert len(forwards) == len(examples)
+
+
+def test_a_result_has_scores_and_records(data: Path, model: StageModel, tokenizer: Any) -> None:
+    task, form, examples = dev(data, "mnli")
+    found = predict.evaluate_language(model, task, "mnli", "en", examples, tokenizer, SETTINGS, Runtime())
+    right = sum(row["prediction"] == row["gold"] for row in found.predictions)
+    assert found.scores == {"accuracy": pytest.approx(100 * right / len(examples))}
+    assert [row["id"] for row in found.predictions] == [example.id for example in examples]
+    assert [row["gold"] for row in found.predictions] == [form.gold(example, task) for example in examples]
+
+
+def test_examples_without_a_gold_answer_are_predicted_but_not_scored(
+    data: Path, model: StageModel, tokenizer: Any
+) -> None:
+    task, _, examples = dev(data, "squad")
+    told = ("squad", "en", tokenizer, SETTINGS, Runtime())
+
+    def evaluate(some: list[Any]) -> predict.LanguageResult:
+        return predict.evaluate_language(model, task, told[0], told[1], some, *told[2:])
+
+    bare = [replace(example, answers=()) for example in examples]
+    whole = evaluate(examples)
+    mixed = evaluate([*examples, *bare])
+    assert mixed.scores == whole.scores and len(mixed.predictions) == 2 * len(examples)
+    nothing = evaluate(bare)
+    assert nothing.scores == {} and [row["gold"] for row in nothing.predictions] == [None] * len(examples)
+    assert [row["prediction"] for row in nothing.predictions] == [row["prediction"] for row in whole.predictions]
+
+
+def test_dev_is_the_mean_over_tasks_and_leaves_the_model_in_training(
+    data: Path, model: StageModel, tiny_model: Path, tokenizer: Any
+) -> None:
+    parts = tuple(stage_data.task_data(data, name) for name in ("mnli", "panx"))
+    score = predict.dev_scorer(TrainSpec(parts, SETTINGS, 1), Runtime(), tiny_model)
+    alone = [predict.dev_scorer(TrainSpec((part,), SETTINGS, 1), Runtime(), tiny_model)(model) for part in parts]
+    model.train()
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    assert score(model) == pytest.approx(sum(alone) / 2)
+    assert model.training and torch.equal(before, torch.random.get_rng_state())
+    model.eval()
+
+
+def test_bf16_stays_close(data: Path, tiny_model: Path, tokenizer: Any, model: StageModel) -> None:
+    task, form, examples = dev(data, "panx")
+    pieces = form.encode(examples, tokenizer, task, SETTINGS)
+    fp32 = predict.head_outputs(model, task.format, "panx", pieces, 1, Runtime())
+    model.bf16 = True
+    bf16 = predict.head_outputs(model, task.format, "panx", pieces, 1, Runtime())
+    model.bf16 = False
+    assert {output.dtype for output in bf16} == {np.dtype(np.float32)}
+    difference = max(float(np.abs(a - b).max()) for a, b in zip(fp32, bf16, strict=True))
+    assert 0 < difference < 0.05 * max(float(np.abs(a).max()) for a in fp32)
+
+
+def test_a_missing_head_or_file_is_one_line(tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no head for 'mnli'"):
+        load_trained(tiny_model, tmp_path, ("mnli",), SETTINGS, torch.device("cpu"))
+    gone = (DataFile(str(tmp_path / "gone.tsv"), "0" * 64),)
+    with pytest.raises(UserError, match=r"gone\.tsv"):
+        predict.dev_scorer(TrainSpec((TaskData("mnli", gone, gone),), SETTINGS, 1), Runtime(), tiny_model)

@@ -1,0 +1,77 @@
+"""Runs train stages, here or as real processes, one per rank, and reads what they wrote."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tests.training.stage_process import dev_score
+from training.engine import train
+from training.smallmodel import tiny
+from training.spec import Runtime, TrainSpec, to_record
+
+_ROOT = Path(__file__).parents[2]
+
+
+def mini_model(out: Path) -> Path:
+    """The least that has XLM-R's tokenizer: hidden size 8, so that checkpoints are small."""
+    return tiny(out, layers=2, hidden=8, heads=2, feed_forward=16)
+
+
+def run_here(
+    spec: TrainSpec, runtime: Runtime, parent: Path, out: Path, stop_at: int = 0, **more: Any
+) -> dict[str, Any]:
+    """A stage in this process, asked to stop in step `stop_at`; on one thread, as the processes have."""
+    asked = iter(range(1, 1000))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    told: dict[str, Any] = {"dev_score": dev_score, "should_stop": lambda: next(asked) == stop_at} | more
+    try:
+        return train(spec, runtime, parent, out, **told)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def start(
+    spec: TrainSpec, runtime: Runtime, parent: Path, out: Path, world: int = 1, **more: Any
+) -> list[subprocess.Popen[str]]:
+    """The ranks' processes. `more`: stop_at, kill_at (a step), resume_from (folders)."""
+    told = {"spec": to_record(spec), "runtime": to_record(runtime), "parent": str(parent), "out": str(out)} | more
+    command = [sys.executable, "-m", "tests.training.stage_process", json.dumps(told)]
+    return [
+        subprocess.Popen(command, cwd=_ROOT, env=_environment(rank, world), stderr=subprocess.PIPE, text=True)
+        for rank in range(world)
+    ]
+
+
+def _environment(rank: int, world: int) -> dict[str, str]:
+    ranks = {"RANK": rank, "WORLD_SIZE": world, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": world, "OMP_NUM_THREADS": 1}
+    return os.environ | {name: str(value) for name, value in ranks.items()}
+
+
+def finish(processes: list[subprocess.Popen[str]], code: int = 0) -> None:
+    """Wait for all; each must end with `code`."""
+    for process in processes:
+        _, error = process.communicate(timeout=300)
+        assert process.returncode == code, error[-3000:]
+
+
+def run(spec: TrainSpec, runtime: Runtime, parent: Path, out: Path, world: int = 1, **more: Any) -> dict[str, Any]:
+    """Start, wait, and give what rank 0 said."""
+    finish(start(spec, runtime, parent, out, world, **more))
+    facts: dict[str, Any] = json.loads(out.with_suffix(".json").read_text())
+    return facts
+
+
+def steps(out: Path) -> list[dict[str, Any]]:
+    """The log's lines about steps."""
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return [line for line in lines if "step" in line]
+
+
+def losses(out: Path) -> dict[int, float]:
+    return {line["step"]: line["loss"] for line in steps(out)}

@@ -1,0 +1,199 @@
+"""The model of a stage: XLM-R's encoder and one head per train task; how both are read and handed on."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from slurm.errors import UserError
+from slurm.files import read_json, to_json, write_atomic
+from training import heads as head_kinds
+from training.spec import Settings
+from training.startmodel import TOKENIZER_FILES, WEIGHTS, check_folder
+from training.tensors import read_tensors, sync_file, tensors_hash, write_tensors
+
+
+@dataclass(frozen=True)
+class HeadKind:
+    """What a head was trained for: enough to build it again and to know what its outputs mean."""
+
+    task: str
+    format: str
+    labels: tuple[str, ...]
+    width: int
+
+
+class StageModel(nn.Module):
+    """An encoder and heads. With `bf16`, the forward pass runs in bf16 autocast; the weights are fp32 always."""
+
+    def __init__(self, encoder: nn.Module, heads: Mapping[str, nn.Module], *, bf16: bool = False) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.heads = nn.ModuleDict(dict(heads))
+        self.bf16 = bf16
+
+    def forward(self, ids: Tensor, mask: Tensor, head: str | None = None, layer: int | None = None) -> Tensor:
+        """Logits of `head`; else hidden states [rows, length, width] of `layer` (None: the last; 0: embeddings).
+
+        ids and mask: [rows, length], mask 1 where a token stands.
+        """
+        # DeepSpeed switches autocast off around its engine's forward, so it is switched on in here.
+        with torch.autocast(ids.device.type, torch.bfloat16, enabled=self.bf16):
+            hidden = self._hidden(ids, mask, layer)
+            if head is None:
+                return hidden
+            logits: Tensor = self.heads[head](hidden, mask)
+            return logits + self._nothing(head, hidden, mask) if self.training else logits
+
+    def _hidden(self, ids: Tensor, mask: Tensor, layer: int | None) -> Tensor:
+        output = self.encoder(input_ids=ids, attention_mask=mask, output_hidden_states=layer is not None)
+        hidden: Tensor = output.last_hidden_state if layer is None else output.hidden_states[layer]
+        return hidden
+
+    def _nothing(self, head: str, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Zero, through the other heads: every parameter gets a gradient in every step of a mixture.
+
+        Else ZeRO stages would differ: a flat partition updates a head without a gradient, plain Adam leaves it out.
+        """
+        total = hidden.new_zeros((), dtype=torch.float32)
+        for name, other in self.heads.items():
+            if name != head:
+                total = total + 0.0 * other(hidden[:1, :1], mask[:1, :1]).float().sum()
+        return total
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+
+def load_encoder(folder: Path, dropout: float | None = None) -> nn.Module:
+    """XLM-R from `folder` in fp32, without a pooler. `dropout` replaces the config's, in the modules only.
+
+    The config keeps its own values, so that what is saved later carries no setting of this stage.
+    """
+    from transformers import AutoModel
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    check_folder(folder)
+    encoder, report = AutoModel.from_pretrained(
+        folder, add_pooling_layer=False, dtype=torch.float32, output_loading_info=True, local_files_only=True
+    )
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise UserError(f"{folder}: the weights lack {missing[0]} and {len(missing) - 1} more; get them again.")
+    _set_dropout(encoder, dropout)
+    return encoder  # type: ignore[no-any-return]
+
+
+def _set_dropout(module: nn.Module, dropout: float | None) -> None:
+    if dropout is None:
+        return
+    for part in module.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = dropout
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The fast tokenizer of a model folder."""
+    from transformers import AutoTokenizer
+
+    check_folder(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    # A tokenizer made without its vocabulary is silently five tokens long.
+    if len(tokenizer) < 100:
+        raise UserError(f"{folder}: the tokenizer knows {len(tokenizer)} tokens only; copy XLM-R's files again.")
+    return tokenizer
+
+
+def check_fit(encoder: nn.Module, tokenizer: Any, settings: Settings, folder: Path) -> None:
+    """Raise a UserError where ids or positions would leave the embeddings."""
+    config: Any = encoder.config
+    if len(tokenizer) > config.vocab_size:
+        raise UserError(f"{folder}: the tokenizer has {len(tokenizer)} tokens, the model only {config.vocab_size}.")
+    longest = config.max_position_embeddings - config.pad_token_id - 1
+    if settings.max_length > longest:
+        raise UserError(
+            f"max_length {settings.max_length} is more than the {longest} tokens that {folder} can read;"
+            f" set max_length to {longest} or less."
+        )
+
+
+def head_dropout(encoder: nn.Module, dropout: float | None) -> float:
+    """The dropout of the heads: the setting, else the config's classifier_dropout, else its hidden_dropout_prob."""
+    config: Any = encoder.config
+    of_classifier = getattr(config, "classifier_dropout", None)
+    chosen = (dropout, of_classifier, config.hidden_dropout_prob)
+    return float(next(value for value in chosen if value is not None))
+
+
+def encoder_state(encoder: nn.Module) -> dict[str, Tensor]:
+    """The encoder's tensors by their names in a model folder."""
+    return dict(encoder.state_dict())
+
+
+def encoder_hash(source: Path | Mapping[str, Tensor]) -> str:
+    """The hash of an encoder, in memory or as `save_encoder` wrote it."""
+    return tensors_hash(read_tensors(source / WEIGHTS) if isinstance(source, Path) else source)
+
+
+def save_encoder(state: Mapping[str, Tensor], parent: Path, folder: Path) -> None:
+    """Write an encoder as an ordinary model folder: safetensors, and the parent's config and tokenizer.
+
+    `AutoModel.from_pretrained` and `AutoTokenizer.from_pretrained` load it.
+    """
+    from transformers import AutoConfig
+
+    folder.mkdir(parents=True)
+    config = AutoConfig.from_pretrained(parent, local_files_only=True)
+    config.architectures = ["XLMRobertaModel"]
+    config.dtype = torch.float32
+    config.save_pretrained(folder)
+    sync_file(folder / "config.json")
+    for name in TOKENIZER_FILES:
+        if (parent / name).is_file():
+            shutil.copyfile(parent / name, folder / name)
+            sync_file(folder / name)
+    write_tensors(folder / WEIGHTS, state)
+
+
+def save_head(state: Mapping[str, Tensor], kind: HeadKind, folder: Path) -> None:
+    """Write one head beside its description: `<task>.safetensors`, `<task>.json`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tensors(folder / f"{kind.task}.safetensors", state)
+    write_atomic(folder / f"{kind.task}.json", to_json(asdict(kind)))
+
+
+def load_head(folder: Path, task: str) -> tuple[HeadKind, nn.Module]:
+    """The head that `save_head` wrote."""
+    try:
+        record = read_json(folder / f"{task}.json")
+        if record is None:
+            raise UserError(f"{folder}: holds no head for {task!r}; train that step again.")
+        kind = HeadKind(**record | {"labels": tuple(record["labels"])})
+        head = head_kinds.build(kind.format, len(kind.labels), kind.width, dropout=0.0)
+        head.load_state_dict(read_tensors(folder / f"{task}.safetensors"))
+    except (OSError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{folder}: the head for {task!r} does not load ({reason}); train again.") from error
+    return kind, head
+
+
+def use_bf16(settings: Settings, device: torch.device) -> bool:
+    """Whether the forward pass runs in bf16: as the setting says; auto: on a GPU."""
+    return settings.precision == "bf16" or (settings.precision == "auto" and device.type == "cuda")
+
+
+def load_trained(
+    encoder: Path, heads: Path | None, tasks: Sequence[str], settings: Settings, device: torch.device
+) -> StageModel:
+    """A model to evaluate: an encoder folder and the heads of `tasks` from a heads folder (retrieval: none)."""
+    assert heads is not None or not tasks, tasks
+    loaded = {task: load_head(heads, task)[1] for task in tasks} if heads else {}
+    model = StageModel(load_encoder(encoder), loaded, bf16=use_bf16(settings, device))
+    return model.to(device).eval()
