@@ -46,6 +46,8 @@ class ElementRun:
     def run(self, entry: dict[str, Any]) -> None:
         """Do one stage, or nothing where it is finished. StageFailed where it did not get its result."""
         train = entry["kind"] == "train"
+        # An error of one rank leaves the others inside the stage: then the job ends, and takes them with it.
+        ends_element = train or self.world.size > 1
         if self._decided(lambda: self._is_finished(entry)):
             print(f"{entry['folder']}: finished already", flush=True)
             return
@@ -54,7 +56,7 @@ class ElementRun:
         except (UserError, RunningElsewhere) as error:
             raise StageFailed(f"{entry['folder']}: {error}", ends_element=train) from None
         print(f"{entry['folder']}: attempt {attempt.number}", flush=True)
-        with self._failures_noted(entry, attempt, ends_element=train):
+        with self._failures_noted(entry, attempt, ends_element=ends_element):
             if train:
                 self._train(entry, attempt)
             else:

@@ -33,7 +33,7 @@ def plan_json(made: Draft, seen: Observation) -> dict[str, Any]:
         "schema": SCHEMA,
         "experiment": plan.experiment.name,
         "stages": [
-            _stage_json(stage, seen) | {"users": [{"recipe": r, "target": t} for r, t in plan.users[stage.key]]}
+            _stage_json(stage, seen) | {"users": plan.users[stage.key]}  # pairs of recipe and target
             for stage in plan.stages.values()
         ],
         "arrays": [_array_json(array) for array in made.arrays],

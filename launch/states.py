@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from launch import attempts, submissions
+from launch import attempts, logs, submissions
 from launch.plan import Plan, Stage
 from launch.store import Store
 from launch.submissions import Location
@@ -98,7 +98,7 @@ class Observation:
         state = location.submission.local_state(location.array, location.index)
         if state in ("queued", "running"):
             return StageState("running" if state == "running" and self._has_begun(stage) else "queued")
-        return self._over(stage, None if state == "gone" else state.replace("ended", "exit code"))
+        return self._over(stage, location, None if state == "gone" else state.replace("ended", "exit code"))
 
     def _find_slurm(self, stage: Stage, location: Location) -> StageState:
         if location.job is None or self.entries is None:
@@ -106,7 +106,7 @@ class Observation:
         entry = self._queued.get((location.job, location.index))
         name = location.submission.arrays[location.array]["name"]
         if entry is None or entry.name != name:  # ids are used again; names are not
-            return self._over(stage, self._ended.get((location.job, location.index)))
+            return self._over(stage, location, self._ended.get((location.job, location.index)))
         if entry.never:
             return StageState("held", reason="what it waits for failed")
         return StageState("running" if entry.state in _STARTED and self._has_begun(stage) else "queued")
@@ -116,7 +116,7 @@ class Observation:
         made = attempts.attempts_of(self.store.stage_folder(stage.folder))
         return bool(made) and attempts.end_of(made[-1]) is None
 
-    def _over(self, stage: Stage, ended: str | None) -> StageState:
+    def _over(self, stage: Stage, location: Location, ended: str | None) -> StageState:
         """The state of a stage whose element is over, with no result."""
         failure = last_failure(self.store, stage)
         if failure:
@@ -124,7 +124,10 @@ class Observation:
         parent = self._states[stage.parent] if stage.parent else None
         if parent and parent.state in ("failed", "held"):
             return StageState("held", reason=f"{self.plan.stages[stage.parent or ''].name} {parent.state}")
-        return StageState("failed", reason=f"its job ended: {ended}" if ended else "its job is gone without a result")
+        said = logs.last_error(location) or ("" if ended else "it left no result")
+        return StageState(
+            "failed", reason=": ".join(filter(None, (f"job ended ({ended})" if ended else "job gone", said)))
+        )
 
 
 def last_failure(store: Store, stage: Stage) -> str | None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -178,7 +179,7 @@ def _break_stale(path: Path) -> None:
 def new_folder(root: Path) -> tuple[Submission, str]:
     """Make an empty submission and its id of eight hex digits, which travels in its jobs' names."""
     identifier = os.urandom(4).hex()
-    stamp = time.strftime("%Y%m%d-%H%M%S")
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S.%f")  # names sort by time, also when clocks go back an hour
     folder = make_folder(root / "submissions" / f"{stamp}-{identifier}")
     return Submission(folder), identifier
 

@@ -10,27 +10,28 @@ from launch.states import Observation
 from launch.store import Store
 from slurm.files import read_json
 
-_FIRST_SECONDS, _LAST_SECONDS = 2.0, 30.0  # between two looks; the scheduler is shared
+_FIRST_SECONDS, _LAST_SECONDS, _GROWTH = 2.0, 60.0, 1.15  # between two looks at a scheduler that others share
 
 
 def follow(plan: Plan, report: Callable[[str], None]) -> bool:
     """Report changes until nothing is queued or running; whether every stage is finished.
 
-    Looks become rarer while nothing happens. Every look asks Slurm once.
+    Every look asks Slurm once, so looks become rarer: one a minute after some eight. Local workers cost nothing to ask.
     """
     pause, before = _FIRST_SECONDS, ""
+    on_slurm = plan.experiment.cluster.chosen_executor == "slurm"
     while True:
         store = Store(plan.experiment.store)
         seen = Observation(plan, store)
         line = _line(plan, store, seen)
         if line != before:
             report(line)
-        pause = _FIRST_SECONDS if line != before else min(pause * 1.3, _LAST_SECONDS)
         before = line
         counts = seen.counts()
         if not counts["queued"] + counts["running"] + counts["unknown"]:
             return counts["finished"] == len(plan.stages)
         time.sleep(pause)
+        pause = min(pause * _GROWTH, _LAST_SECONDS) if on_slurm else pause
 
 
 def _line(plan: Plan, store: Store, seen: Observation) -> str:

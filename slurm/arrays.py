@@ -62,6 +62,7 @@ class ArrayExecutor(SlurmExecutor):  # type: ignore[misc]  # submitit has no typ
         super().__init__(folder=request.logs)
         self.parameters = {
             "job_name": request.name,
+            "time": None,  # else submitit asks for five minutes; the partition's own default is better
             "wckey": None,  # submitit's own default is a name that accounting may refuse
             "map_count": len(request.indices),  # makes submitit name the logs by array id and index
             "signal_delay_s": request.signal_seconds,

@@ -67,7 +67,10 @@ def element_state(folder: Path, element: int) -> str:
         return f"ended {end['exit']}"
     claim = read_json(folder / "claims" / f"{element}.json")
     if claim is not None:
-        return "running" if _lives(claim) else "gone"
+        if _lives(claim):
+            return "running"
+        end = read_json(folder / "ends" / f"{element}.json")  # it may have ended after the first look
+        return f"ended {end['exit']}" if end is not None else "gone"
     workers = read_json(folder / "workers.json")
     if workers is None:
         return "gone"

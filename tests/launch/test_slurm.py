@@ -45,7 +45,7 @@ targets: [xnli]
 seeds: [1]
 languages: {{xnli: [en, de]}}
 data: {{root: {data}, max_train: 48, max_eval: 10}}
-training: {{epochs: {epochs}, global_batch_size: 16, micro_batch_size: 4, max_length: 64, device: cpu,
+training: {{epochs: {epochs}, global_batch_size: 16, micro_batch_size: 4, max_length: 64, max_query_length: 32, device: cpu,
            checkpoint_minutes: 0}}
 cluster: {{executor: slurm, partition: {partition}, cpus-per-task: 1, time: "00:30:00"{more}}}
 """
@@ -122,7 +122,7 @@ def study(devcluster: DevCluster, tiny_model: Path, data: Path, tmp_path_factory
 
 def test_the_plan_shares_steps_and_names_dependencies(study: Lab) -> None:
     planned = study.planned  # type: ignore[attr-defined]
-    assert planned["totals"]["train"] == 30 and planned["totals"]["trainings_from_scratch"] == 44
+    assert planned["totals"]["train"] == 30 and planned["totals"]["trainings_from_scratch"] == 56
     trains = Counter(stage["name"] for stage in planned["stages"] if stage["kind"] == "train")
     assert max(trains.values()) == 1 and {"squad-s1", "squad-s2", "squad.hellaswag-s1"} <= trains.keys()
     seedless = [stage["name"] for stage in planned["stages"] if stage["seed"] is None]
@@ -299,7 +299,7 @@ def test_a_signal_saves_requeues_and_goes_on(make_lab: Callable[..., Lab]) -> No
     lab.slurm("scancel", "--signal=USR2", job)
     lab.run("submit", "--wait")
     undisturbed.run("submit", "--wait")
-    folder = next(lab.folder.glob("store/stages/mnli-s1-*"))
+    folder = next(lab.folder.glob("store/stages/mnli-s1-[0-9a-f]*"))
     starters = [json.loads(path.read_text()) for path in sorted(folder.glob("attempts/*/starter.json"))]
     assert [(starter["job"], starter["restart"]) for starter in starters] == [(job, 0), (job, 1)]
     assert (folder / "attempts/0001/fenced").exists()
@@ -335,3 +335,11 @@ def test_a_job_that_fails_says_why_and_is_sent_again(
     assert "model.safetensors" in lab.run("logs", "squad-s1").stdout
     lab.run("submit", "--wait")
     assert {stage["state"] for stage in lab.json("status")["stages"]} == {"finished"}
+
+
+def test_gpus_asked_for_and_not_there_are_an_error(make_lab: Callable[..., Lab]) -> None:
+    lab = make_lab(more=", gpus-per-node: 1")  # the dev cluster's GPUs are devices that no driver knows
+    lab.file.write_text(lab.file.read_text().replace("device: cpu", "device: auto"))
+    assert lab.run("submit", "--wait", check=False).returncode == 1
+    states = {stage["name"]: stage for stage in lab.json("status")["stages"]}
+    assert states["mnli-s1"]["state"] == "failed" and "GPUs were asked for" in states["mnli-s1"]["reason"]

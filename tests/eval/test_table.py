@@ -1,0 +1,189 @@
+"""The results table: means, error bars over seeds, differences to `none`, and what is missing is not averaged over."""
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import polars
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from eval import collect, table
+from eval.collect import Row
+from eval.table import Cell
+
+Scores = dict[tuple[str, str, int | None], dict[str, float]]
+
+
+def _row(recipe: str, target: str, language: str, seed: int | None, score: float, **changes: object) -> Row:
+    base = {"metric": "accuracy", "primary": True, "examples": 10, "stage": "k", "generation": "g", "code": "c"}
+    return Row(recipe, target, language, seed, score=score, **(base | changes))  # type: ignore[arg-type]
+
+
+def _rows(scores: Scores) -> list[Row]:
+    return [
+        _row(recipe, target, language, seed, score)
+        for (recipe, target, seed), found in scores.items()
+        for language, score in found.items()
+    ]
+
+
+def _cells(scores: Scores, *languages: str) -> dict[tuple[str, str], Cell]:
+    return table.cells(_rows(scores), dict.fromkeys(scores, languages))
+
+
+FULL: Scores = {
+    ("none", "xnli", 1): {"de": 40.0, "sw": 20.0},
+    ("none", "xnli", 2): {"de": 44.0, "sw": 24.0},
+    ("squad", "xnli", 1): {"de": 50.0, "sw": 30.0},
+    ("squad", "xnli", 2): {"de": 52.0, "sw": 28.0},
+}
+
+
+def test_mean_over_languages_then_seeds() -> None:
+    found = _cells(FULL, "de", "sw")
+    none, squad = found["none", "xnli"], found["squad", "xnli"]
+    assert (none.score, none.seeds, none.missing) == (32.0, 2, 0)  # of 30 and 34
+    assert none.deviation == pytest.approx(8**0.5)
+    assert (none.difference, none.difference_deviation) == (None, None)
+    assert (squad.score, squad.deviation) == (40.0, 0.0)
+
+
+def test_the_difference_is_paired_by_seed() -> None:
+    squad = _cells(FULL, "de", "sw")["squad", "xnli"]
+    assert squad.difference == 8.0  # of 40 - 30 and 40 - 34
+    assert squad.difference_deviation == pytest.approx(8**0.5)
+    alone = {key: value for key, value in FULL.items() if key != ("none", "xnli", 2)}
+    squad = _cells(alone, "de", "sw")["squad", "xnli"]
+    assert (squad.score, squad.difference, squad.difference_deviation) == (40.0, 10.0, None)
+
+
+def test_a_baseline_without_seeds_stands_for_all() -> None:
+    """`none` on a target that trains nothing has one score, the recipes one per seed."""
+    found = _cells(
+        {
+            ("none", "tatoeba", None): {"de": 60.0},
+            ("squad", "tatoeba", 1): {"de": 70.0},
+            ("squad", "tatoeba", 2): {"de": 74.0},
+        },
+        "de",
+    )
+    none, squad = found["none", "tatoeba"], found["squad", "tatoeba"]
+    assert (none.score, none.deviation, none.seeds) == (60.0, None, 1)
+    assert (squad.score, squad.difference) == (72.0, 12.0)
+    assert squad.difference_deviation == squad.deviation == pytest.approx(8**0.5)
+
+
+def test_one_seed_has_no_error_bar() -> None:
+    cell = _cells({("none", "xnli", 1): {"de": 40.0}}, "de")["none", "xnli"]
+    assert (cell.show(), cell.show_difference()) == ("40.0", "")
+
+
+def test_a_missing_language_is_not_averaged_over() -> None:
+    scores = {key: dict(found) for key, found in FULL.items()}
+    del scores["squad", "xnli", 2]["sw"]
+    squad = _cells(scores, "de", "sw")["squad", "xnli"]
+    assert (squad.score, squad.difference, squad.missing) == (None, None, 1)
+    assert (squad.show(), squad.show_difference()) == ("1 missing", "")
+    scores["squad", "xnli", 1] = {}
+    assert _cells(scores, "de", "sw")["squad", "xnli"].show() == "3 missing"
+
+
+def test_where_the_baseline_misses_something_there_is_no_difference_to_it() -> None:
+    scores = {key: dict(found) for key, found in FULL.items()}
+    del scores["none", "xnli", 2]["sw"]
+    found = _cells(scores, "de", "sw")
+    assert found["none", "xnli"].show() == "1 missing"
+    assert (found["squad", "xnli"].score, found["squad", "xnli"].difference) == (40.0, 10.0)  # of seed 1 alone
+
+
+def test_only_the_primary_metric_and_the_languages_asked_for_count() -> None:
+    rows = [
+        _row("none", "panx", "de", 1, 80.0, metric="f1"),
+        _row("none", "panx", "de", 1, 10.0, metric="recall", primary=False),
+        _row("none", "panx", "sw", 1, 0.0, metric="f1"),
+    ]
+    assert table.cells(rows, {("none", "panx", 1): ["de"]})["none", "panx"].score == 80.0
+
+
+def test_without_a_baseline_there_are_no_differences() -> None:
+    found = _cells({("squad", "xnli", 1): {"de": 40.0}}, "de")
+    assert found["squad", "xnli"].difference is None
+
+
+@given(st.lists(st.floats(0, 100), min_size=8, max_size=8))
+def test_the_mean_difference_is_the_difference_of_the_means(values: list[float]) -> None:
+    keys = itertools.product(("none", "squad"), ("xnli",), (1, 2))
+    numbers = iter(values)
+    found = _cells({key: {"de": next(numbers), "sw": next(numbers)} for key in keys}, "de", "sw")
+    none, squad = found["none", "xnli"], found["squad", "xnli"]
+    assert none.score is not None and squad.score is not None
+    assert squad.difference == pytest.approx(squad.score - none.score, abs=1e-9)
+
+
+# --- how it looks
+
+
+def _drawn(width: int) -> str:
+    console = Console(width=width, record=True, file=None, force_terminal=False)
+    with console.capture():
+        console.print(table.draw("t", _cells(FULL, "de", "sw"), ["none", "squad"], {"xnli": "accuracy"}))
+    return console.export_text()
+
+
+def test_the_table_on_a_terminal() -> None:
+    lines = [" ".join(line.split("│")).split() for line in _drawn(80).splitlines()]
+    words = [" ".join(line) for line in lines]
+    assert any("none" in line and "32.0 ±2.8" in line for line in words)
+    assert any("squad" in line and "40.0 ±0.0" in line for line in words)
+    assert any("+8.0 ±2.8" in line for line in words)
+
+
+def test_the_table_in_markdown() -> None:
+    found = _cells(FULL | {("squad", "panx", 1): {}}, "de", "sw")
+    text = table.markdown(found, ["none", "squad"], {"xnli": "accuracy", "panx": "f1"})
+    assert text.splitlines() == [
+        "| recipe | xnli (accuracy) | panx (f1) |",
+        "| --- | ---: | ---: |",
+        "| none | 32.0 ±2.8 | - |",
+        "| squad | 40.0 ±0.0 (+8.0 ±2.8) | 2 missing |",
+    ]
+
+
+def test_versions_of_the_code_are_counted() -> None:
+    rows = [_row("none", "xnli", "de", seed, 1.0, code=code) for seed, code in enumerate("aab")]
+    assert table.mixed_code(rows) == 2
+
+
+# --- files
+
+
+def test_parquet_reads_back(tmp_path: Path) -> None:
+    rows = [*_rows(FULL), _row("none", "tatoeba", "no", None, 12.5, metric="accuracy", primary=False)]
+    path = collect.write_parquet(rows, tmp_path / "results")
+    frame = polars.read_parquet(path)
+    assert [Row(**record) for record in frame.to_dicts()] == rows
+    assert frame.schema["seed"] == polars.Int64 and frame.schema["score"] == polars.Float64
+    assert collect.as_records(rows)[-1]["seed"] is None
+
+
+def test_parquet_of_no_rows_has_the_same_columns(tmp_path: Path) -> None:
+    empty = polars.read_parquet(collect.write_parquet([], tmp_path / "empty")).schema
+    assert empty == polars.read_parquet(collect.write_parquet(_rows(FULL), tmp_path / "full")).schema
+
+
+@pytest.mark.slow
+def test_collectors_at_once_leave_one_whole_file(tmp_path: Path) -> None:
+    """Every command may run twice at once."""
+    program = (
+        "import sys; from pathlib import Path; from eval.collect import Row, write_parquet\n"
+        "row = Row('none', 'xnli', 'de', 1, 'accuracy', True, 1.0, 1, 'k', 'g', 'c')\n"
+        "for _ in range(30): write_parquet([row] * 1000, Path(sys.argv[1]))\n"
+    )
+    root = Path(__file__).parents[2]
+    running = [subprocess.Popen([sys.executable, "-c", program, tmp_path], cwd=root) for _ in range(3)]
+    assert [process.wait(60) for process in running] == [0, 0, 0]
+    assert [path.name for path in tmp_path.iterdir()] == ["results.parquet"]

@@ -1,0 +1,66 @@
+"""The main job without Slurm: the same stages and store, on local workers, with two ranks per element."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from launch import sample_data
+
+pytestmark = pytest.mark.slow
+
+EXPERIMENT = """\
+name: here
+store: ./store
+model: {model}
+recipes: [none, squad + hellaswag]
+targets: [xnli, tatoeba]
+seeds: [1]
+languages: {{default: [en, de, hi]}}
+data: {{root: ./data, max_train: 16, max_eval: 8}}
+training: {{epochs: 1, global_batch_size: 8, micro_batch_size: 4, max_length: 80, device: cpu}}
+cluster: {{executor: local, ntasks-per-node: 2}}
+"""
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Type a command in `folder`, in which a package `training/` of the user's must not get in the way of ours."""
+    command = [str(Path(sys.executable).parent / "stepstone"), *arguments]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
+    )
+
+
+def test_from_one_file_to_a_table(tmp_path: Path, tiny_model: Path) -> None:
+    sample_data.write(tmp_path / "data")
+    (tmp_path / "experiment.yaml").write_text(EXPERIMENT.format(model=tiny_model))
+    (tmp_path / "training").mkdir()
+    (tmp_path / "training" / "__init__.py").write_text("raise RuntimeError('the wrong training')\n")
+    sent = run(tmp_path, "submit", "experiment.yaml", "--wait")
+    logs = "".join(path.read_text()[-2000:] for path in tmp_path.glob("store/submissions/*/local/logs/*"))
+    assert sent.returncode == 0, sent.stderr + logs
+
+    stages = json.loads(run(tmp_path, "status", "experiment.yaml", "--json").stdout)["stages"]
+    assert {stage["name"]: stage["state"] for stage in stages} == {
+        "mnli-s1": "finished",
+        "mnli-s1--xnli": "finished",
+        "start--tatoeba": "finished",
+        "hellaswag+squad-s1": "finished",
+        "hellaswag+squad.mnli-s1": "finished",
+        "hellaswag+squad.mnli-s1--xnli": "finished",
+        "hellaswag+squad-s1--tatoeba": "finished",
+    }
+    (result,) = tmp_path.glob("store/stages/hellaswag+squad-s1-*/result.json")
+    assert json.loads(result.read_text())["world_size"] == 2
+    assert "nothing to send" in run(tmp_path, "submit", "experiment.yaml").stderr
+
+    rows = json.loads(run(tmp_path, "collect", "experiment.yaml", "--json").stdout)["rows"]
+    found = {(row["recipe"], row["target"], row["language"]) for row in rows if row["primary"]}
+    recipes = ("none", "hellaswag + squad")
+    expected = {(recipe, "xnli", language) for recipe in recipes for language in ("en", "de", "hi")}
+    assert found == expected | {(recipe, "tatoeba", language) for recipe in recipes for language in ("de", "hi")}
+    assert "hellaswag + squad" in run(tmp_path, "collect", "experiment.yaml").stdout

@@ -1,0 +1,72 @@
+"""The command line: quick to answer, and one line where something is wrong."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+HEAVY = {"torch", "transformers", "deepspeed", "datasets", "submitit", "polars", "numpy", "pydantic", "tokenizers"}
+HELP = f"""
+import sys
+sys.argv = ["stepstone", *sys.argv[1:]]
+from launch.cli import main
+try:
+    main()
+finally:
+    print("heavy:", *sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr)
+"""
+
+
+def _stepstone(*arguments: str) -> subprocess.CompletedProcess[str]:
+    script = Path(sys.executable).with_name("stepstone")
+    return subprocess.run([script, *arguments], capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["plan", "--help"], ["devcluster", "up", "--help"]], ids=" ".join)
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HELP, *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "Usage: stepstone" in done.stdout
+    assert done.stderr.strip() == "heavy:"
+
+
+def test_help_lists_every_command_in_half_a_second() -> None:
+    """Of CPU, the best of three: the machine may be busy with other tests."""
+    best = 10.0
+    for _ in range(3):
+        before = _children_cpu()
+        done = _stepstone("--help")
+        best = min(best, _children_cpu() - before)
+    assert done.returncode == 0
+    for command in ("plan", "submit", "status", "collect", "logs", "demo", "devcluster", "models"):
+        assert f"  {command} " in done.stdout
+    assert best < 0.5
+
+
+def _children_cpu() -> float:
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["plan", "nowhere.yaml"], "error: nowhere.yaml: No such file or directory"),
+        (["status", "/"], "error: /: is a folder; name the experiment file in it"),
+    ],
+    ids=["no file", "a folder"],
+)
+def test_a_users_error_is_one_line_and_exit_code_2(arguments: list[str], said: str) -> None:
+    done = _stepstone(*arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said + "\n")
+
+
+@pytest.mark.parametrize("arguments", [["plna", "x"], ["plan"], ["plan", "x", "--jsn"]], ids=" ".join)
+def test_a_mistyped_command_is_exit_code_2_without_a_traceback(arguments: list[str]) -> None:
+    done = _stepstone(*arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr and "Error: " in done.stderr
