@@ -23,7 +23,7 @@ test: .venv/ready  ## the whole suite, on a real Slurm where this machine can ho
 	$(BIN)/python -m pytest
 
 quick: .venv/ready  ## the part of the suite that takes less than a minute
-	$(BIN)/python -m pytest -m 'not slow and not slurm'
+	$(BIN)/python -m pytest -m 'not slow and not slurm' --numprocesses auto --dist loadfile
 
 lint: .venv/ready  ## lint, format, types and the import rule
 	$(BIN)/ruff check .

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 export PATH="$PWD/../.venv/bin:$PATH"
 
-[ -d model ] || stepstone models small model --layers 6
+[ -d model ] || stepstone models small model --layers 4
 stepstone devcluster up --install
 eval "$(stepstone devcluster env)"
 

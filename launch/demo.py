@@ -27,7 +27,7 @@ def prepare(folder: Path, report: Callable[[str], None]) -> Path:
     if not (folder / "experiment.yaml").exists():
         report(f"generating sample data from templates (not real data): {folder / 'data'}")
         sample_data.write(folder / "data")
-        workers = max(1, len(os.sched_getaffinity(0)) // 2)
+        workers = min(4, len(os.sched_getaffinity(0)))  # each takes some 4 GB
         text = sample_data.EXPERIMENT.replace("executor: local", f"executor: local, workers: {workers}")
         write_atomic(folder / "experiment.yaml", text)
     return folder / "experiment.yaml"

@@ -210,6 +210,7 @@ class ElementRun:
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in result.predictions)
         record = self._record(entry, attempt) | {
             "language": language,
+            "generation": generation,
             "scores": result.scores,
             "examples": len(result.predictions),
             "seconds": round(time.monotonic() - begun, 3),

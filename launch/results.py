@@ -8,7 +8,7 @@ from eval.collect import Row
 from eval.table import Cell
 from launch import recipes
 from launch.plan import Plan, Stage
-from launch.store import Store, generation_of
+from launch.store import Store
 from slurm.files import make_folder, write_atomic
 
 
@@ -26,13 +26,10 @@ def rows(plan: Plan, store: Store) -> list[Row]:
 
 def _stage_rows(plan: Plan, store: Store, stage: Stage, recipe: str, target: str) -> list[Row]:
     primary = plan.targets[target].task.metric
-    parent = plan.stages[stage.parent] if stage.parent else None
-    trained = store.train_result(parent) if parent else None
-    generation = generation_of(trained["encoder_hash"] if trained else plan.start.identity)
     return [
         Row(
             recipe, target, language, stage.seed, metric, metric == primary, score,
-            result["examples"], stage.key, generation, result["code"],
+            result["examples"], stage.key, result["generation"], result["code"],
         )
         for language, result in store.language_results(plan, stage).items()
         for metric, score in result["scores"].items()

@@ -300,11 +300,14 @@ def _start_local(submission: Submission, made: Draft, report: Callable[[str], No
         tasks=cluster.tasks_per_node,
         gpus=cluster.gpus_per_node or 0,
     )
+    workers = min(cluster.workers, len(flat))
+    threads = max(1, len(os.sched_getaffinity(0)) // (workers * cluster.tasks_per_node))
     environment = {"PYTHONPATH": str(code), "PYTHONSAFEPATH": "1"}
-    local.start(make_folder(submission.folder / "local"), run, cluster.workers, environment)
+    environment |= {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}  # workers share the cores
+    local.start(make_folder(submission.folder / "local"), run, workers, environment)
     for number in range(len(made.arrays)):
         submission.write_receipt(number, {"local": True})
-    report(f"{len(flat)} elements on {min(cluster.workers, len(flat))} local workers")
+    report(f"{len(flat)} elements on {workers} local workers")
 
 
 def _local_element(submission: Submission, array: int, index: int) -> dict[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HEAVY = {"torch", "transformers", "deepspeed", "datasets", "submitit", "polars", "numpy", "pydantic", "tokenizers"}
+HEAVY = {"torch", "transformers", "deepspeed", "datasets", "submitit", "polars", "numpy", "tokenizers"}
 HELP = f"""
 import sys
 sys.argv = ["stepstone", *sys.argv[1:]]

@@ -73,7 +73,7 @@ def worlds(draw: st.DrawFn) -> World:
     return World(_graph(stages), finished, sent, encoders)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(worlds())
 def test_what_is_needed(world: World) -> None:
     needed = world.needed()
@@ -88,7 +88,7 @@ def test_what_is_needed(world: World) -> None:
             assert (key in needed) == again  # a finished stage only for the sake of a child
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(worlds())
 def test_every_needed_stage_is_in_exactly_one_element(world: World) -> None:
     count = Counter(key for element in world.elements() for key in element.stages)
@@ -96,7 +96,7 @@ def test_every_needed_stage_is_in_exactly_one_element(world: World) -> None:
     assert set(count.values()) <= {1}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(worlds())
 def test_elements_have_one_train_at_most_which_comes_first(world: World) -> None:
     needed = world.needed()
@@ -116,7 +116,7 @@ def test_elements_have_one_train_at_most_which_comes_first(world: World) -> None
                 assert set(element.stages[1:]) == {stage.key for stage in waiting}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(worlds(), st.integers(1, 12))
 def test_arrays_hold_every_element_once_and_fit(world: World, size: int) -> None:
     arrays = world.arrays(size)
@@ -127,7 +127,7 @@ def test_arrays_hold_every_element_once_and_fit(world: World, size: int) -> None
         assert min(array.elements) >= 0 and max(array.elements) < size
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(worlds(), st.integers(1, 12))
 def test_every_element_waits_for_the_element_of_its_parent(world: World, size: int) -> None:
     arrays = world.arrays(size)

@@ -374,6 +374,7 @@ def _assert_one_line(done: subprocess.CompletedProcess[str], code: int, said: st
     assert done.stderr.startswith("error: ") and said in done.stderr
 
 
+@pytest.mark.slow
 def test_exit_code_2_for_a_mistake_in_the_file(workspace: Workspace) -> None:
     path = workspace.write(_replaced("seeds: 3"))
     _assert_one_line(_stepstone("submit", path), 2, f"{path}:6: seeds: `seeds` is a list")

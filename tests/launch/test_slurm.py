@@ -45,8 +45,8 @@ targets: [xnli]
 seeds: [1]
 languages: {{xnli: [en, de]}}
 data: {{root: {data}, max_train: 48, max_eval: 10}}
-training: {{epochs: {epochs}, global_batch_size: 16, micro_batch_size: 4, max_length: 64, max_query_length: 32, device: cpu,
-           checkpoint_minutes: 0}}
+training: {{epochs: {epochs}, global_batch_size: 16, micro_batch_size: 4, max_length: 64, max_query_length: 32,
+           device: cpu, checkpoint_minutes: 0}}
 cluster: {{executor: slurm, partition: {partition}, cpus-per-task: 1, time: "00:30:00"{more}}}
 """
 

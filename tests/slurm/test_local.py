@@ -81,6 +81,7 @@ def test_a_failure_blocks_those_that_wait_for_it_and_no_other(begin: Any) -> Non
     assert os.listdir(folder.parent / "notes") == ["3"]
 
 
+@pytest.mark.slow
 def test_every_element_runs_once_whoever_claims_it(begin: Any) -> None:
     once = "Path('notes/' + os.environ['E']).mkdir()"  # fails the second time
     folder = begin(*[once] * 8, workers=2)
@@ -140,6 +141,7 @@ def test_a_worker_that_dies_leaves_its_element_gone(begin: Any) -> None:
     assert os.listdir(folder.parent / "notes") == []
 
 
+@pytest.mark.slow
 def test_a_second_worker_goes_on_where_one_died(begin: Any) -> None:
     folder = begin(SLEEP, f"time.sleep(1.5)\n{NOTE}", NOTE, NOTE, after={2: (0,), 3: (1,)}, workers=2)
     _until(lambda: _states(folder)[:2] == ["running", "running"])
@@ -148,6 +150,7 @@ def test_a_second_worker_goes_on_where_one_died(begin: Any) -> None:
     assert _wait(folder) == ["gone", "ended 0", "ended 75", "ended 0"]
 
 
+@pytest.mark.slow
 def test_a_worker_waits_until_all_of_them_are_known(tmp_path: Path) -> None:
     """The first is at work before the starter has started the last and written down who they are."""
     for name in ("claims", "ends", "logs"):

@@ -127,6 +127,7 @@ except UserError as error:
     assert "rank 0 did not come" in output and output.count("\n") == 1, error
 
 
+@pytest.mark.slow
 def test_a_first_rank_that_does_not_answer_is_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
