@@ -23,9 +23,10 @@ model: ./model
 recipes: [none, squad, hellaswag]
 targets: [xnli, panx, tydiqa, tatoeba]
 seeds: [1, 2]
-languages: {default: all}
+languages: {default: [ar, de, en, ru, zh]}
 data: {root: ./data}
-training: {learning_rate: 3.0e-4, epochs: 4, global_batch_size: 32, max_length: 96, doc_stride: 32, device: cpu}
+training: {learning_rate: 5.0e-4, epochs: 1, global_batch_size: 16, micro_batch_size: 16, max_length: 96,
+           doc_stride: 32, zero: 0, device: cpu}  # zero 0: one process has nothing to spread over ranks
 cluster: {executor: local}
 """
 
@@ -145,7 +146,7 @@ def _inference(rng: Random) -> Files:
     scenes = [_Scene(*parts) for parts in product(_SUBJECTS, _ACTIONS, _PLACES)]
     rng.shuffle(scenes)
     pairs = [(scene, make(rng, scene), label) for scene in scenes for label, make in _HYPOTHESES.items()]
-    test, dev, train = pairs[:_N_TEST], pairs[_N_TEST:84], pairs[84:276]  # no premise in two of them
+    test, dev, train = pairs[:_N_TEST], pairs[_N_TEST:84], pairs[84:228]  # no premise in two of them
     rng.shuffle(train)
     files = {f"xnli/test-{language}.tsv": _lines(_xnli(test, language)) for language in texts.LANGUAGES}
     files["multinli_1.0/multinli_1.0_train.jsonl"] = _lines(_mnli(train, "t"))
@@ -204,7 +205,7 @@ class _Report:
 
 
 def _entities(rng: Random) -> Files:
-    train, dev, test = (_reports(rng, size) for size in (160, 32, _N_TEST))
+    train, dev, test = (_reports(rng, size) for size in (128, 32, _N_TEST))
     files = {f"panx/test-{language}.tsv": _iob(test, language) for language in texts.LANGUAGES}
     return files | {"panx/train-en.tsv": _iob(train, "en"), "panx/dev-en.tsv": _iob(dev, "en")}
 
@@ -363,8 +364,8 @@ def _hellaswag(rng: Random) -> Files:
     people = range(len(texts.PEOPLE["en"]))
     scenes = list(product(range(len(texts.ACTIVITIES)), people, texts.DAYS))
     rng.shuffle(scenes)
-    rows = [_json(_next(rng, number, *scene)) for number, scene in enumerate(scenes[:192])]
-    return {"hellaswag/hellaswag_train.jsonl": _lines(rows[:160]), "hellaswag/hellaswag_val.jsonl": _lines(rows[160:])}
+    rows = [_json(_next(rng, number, *scene)) for number, scene in enumerate(scenes[:128])]
+    return {"hellaswag/hellaswag_train.jsonl": _lines(rows[:96]), "hellaswag/hellaswag_val.jsonl": _lines(rows[96:])}
 
 
 def _next(rng: Random, number: int, activity: int, person: int, day: str) -> dict[str, Any]:
@@ -382,7 +383,7 @@ def _next(rng: Random, number: int, activity: int, person: int, day: str) -> dic
         "ctx": f"{begun} {pronoun}",
         "endings": endings,
         "label": endings.index(right),
-        "split": "train" if number < 160 else "val",
+        "split": "train" if number < 96 else "val",
         "split_type": "indomain",
         "source_id": f"template~{number}",
     }
