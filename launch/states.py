@@ -86,7 +86,7 @@ class Observation:
         if stage.key in self.finished and not self._may_run_again(stage):
             return StageState("finished", job)
         found = self._find_local(stage, location) if location.submission.is_local else self._find_slurm(stage, location)
-        if found.state == "failed" and stage.key in self.finished:
+        if stage.key in self.finished and found.state == "unknown":
             return StageState("finished", job)
         return StageState(found.state, job, found.reason)
 
@@ -117,7 +117,9 @@ class Observation:
         return bool(made) and attempts.end_of(made[-1]) is None
 
     def _over(self, stage: Stage, location: Location, ended: str | None) -> StageState:
-        """The state of a stage whose element is over, with no result."""
+        """The state of a stage whose element is over."""
+        if stage.key in self.finished:
+            return StageState("finished")
         failure = last_failure(self.store, stage)
         if failure:
             return StageState("failed", reason=failure)

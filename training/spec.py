@@ -34,9 +34,7 @@ class Settings:
     max_grad_norm: float = 1.0
     dropout: float | None = None  # None: what the model's own config says
     precision: Precision = "auto"  # auto: bf16 on a GPU, fp32 on a CPU
-    sampling: Sampling = (
-        "proportional"  # mixtures: a step is of one task, drawn by its number of examples, or evenly
-    )
+    sampling: Sampling = "proportional"  # mixtures: a step is of one task, drawn by its number of examples, or evenly
     layer: int | None = None  # retrieval: 0 = embeddings; None: round(14 / 24 * number of layers)
 
 
@@ -108,9 +106,7 @@ class EvaluateSpec:
     max_eval: int | None = None
 
 
-_ADAPTERS: dict[type, TypeAdapter[Any]] = {
-    kind: TypeAdapter(kind) for kind in (TrainSpec, EvaluateSpec, Runtime)
-}
+_ADAPTERS: dict[type, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in (TrainSpec, EvaluateSpec, Runtime)}
 
 
 def to_record(spec: TrainSpec | EvaluateSpec | Runtime) -> dict[str, Any]:
