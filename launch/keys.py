@@ -7,9 +7,8 @@ target, then that digest with the seed and the parent's key.
 import hashlib
 from typing import Any
 
-from training.catalogue import Task
-
 from slurm.files import to_json
+from training.catalogue import Task
 from training.spec import DataFile, Settings, Split, TaskData
 
 VERSION = 1  # of the key itself: raised when the same stage must be made again
