@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from slurm.files import make_folder, read_json, seal, sync_folder, to_json, unseal, write_atomic, write_new
+from slurm.files import make_folder, read_json, seal, sync_folder, to_json, write_atomic, write_new
 from slurm.processes import is_alive, start_time
 
 STALE_SECONDS = 180  # a heartbeat older than this, by the file server's clock, is a dead attempt's
@@ -173,14 +173,6 @@ def _is_stale(attempt: Attempt) -> bool:
     finally:
         probe.unlink()
     return now - beat > STALE_SECONDS
-
-
-def verified(path: Path) -> dict[str, Any] | None:
-    """A sealed record; None where it is missing or does not verify."""
-    try:
-        return unseal(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        return None
 
 
 class Heartbeat:

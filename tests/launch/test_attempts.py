@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from launch import attempts
-from launch.attempts import Attempt, Fenced, Heartbeat, RunningElsewhere, Starter, attempts_of, begin, verified
+from launch.attempts import Attempt, Fenced, Heartbeat, RunningElsewhere, Starter, attempts_of, begin
+from slurm.files import read_sealed
 from slurm.processes import start_time
 from tests.at_once import at_once
 
@@ -46,7 +47,7 @@ def test_the_first_attempt(tmp_path: Path) -> None:
     assert attempts.starter_of(attempt)["job"] == "7_0"
     assert attempt.folder.stat().st_mode & 0o777 == 0o700
     attempt.publish({"made": 1})
-    assert verified(tmp_path / "stage" / "result.json") == {"made": 1}
+    assert read_sealed(tmp_path / "stage" / "result.json") == {"made": 1}
 
 
 def test_a_live_other_job_is_left_alone(tmp_path: Path) -> None:
@@ -67,7 +68,7 @@ def test_a_later_start_of_the_same_job_fences(tmp_path: Path) -> None:
     second.publish({"made": 2})
     with pytest.raises(Fenced):
         first.publish({"made": 1})
-    assert verified(tmp_path / "result.json") == {"made": 2}
+    assert read_sealed(tmp_path / "result.json") == {"made": 2}
 
 
 def test_a_job_that_slurm_says_has_ended_is_fenced(tmp_path: Path) -> None:
@@ -136,13 +137,13 @@ def test_publishing_twice_is_one_result(tmp_path: Path) -> None:
     attempt.publish({"made": 1})
     with pytest.raises(Fenced):
         attempt.publish({"made": 2})
-    assert verified(tmp_path / "result.json") == {"made": 1}
+    assert read_sealed(tmp_path / "result.json") == {"made": 1}
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"made":1}', b"\xff\x00"])
 def test_a_torn_result_does_not_verify(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "result.json").write_bytes(content)
-    assert verified(tmp_path / "result.json") is None
+    assert read_sealed(tmp_path / "result.json") is None
 
 
 def test_a_result_cut_anywhere_does_not_verify(tmp_path: Path) -> None:
@@ -150,7 +151,7 @@ def test_a_result_cut_anywhere_does_not_verify(tmp_path: Path) -> None:
     whole = (tmp_path / "result.json").read_bytes()
     for length in range(len(whole)):
         (tmp_path / "result.json").write_bytes(whole[:length])
-        assert verified(tmp_path / "result.json") is None, length
+        assert read_sealed(tmp_path / "result.json") is None, length
 
 
 def test_a_heartbeat_says_how_far_it_is(tmp_path: Path) -> None:
@@ -202,12 +203,12 @@ def test_killed_at_any_step_the_stage_can_be_claimed(tmp_path: Path) -> None:
         step += 1
         folder = tmp_path / str(step)
         through = _killed_at(folder, step)
-        result = verified(folder / "result.json")
+        result = read_sealed(folder / "result.json")
         assert result in (None, {"made": "killed"})  # never torn
         attempt = begin(folder, _job(None, host="here"), _running)
         if result is None:
             attempt.publish({"made": "later"})
-            assert verified(folder / "result.json") == {"made": "later"}
+            assert read_sealed(folder / "result.json") == {"made": "later"}
     assert step > 10
 
 
@@ -233,7 +234,7 @@ def test_many_starts_of_one_job_publish_one_result(tmp_path: Path, trial: int) -
     assert numbers == list(range(1, len(answers) + 1))
     assert dict(answers)[numbers[-1]] == "published"
     (highest,) = (n for n, (number, _) in enumerate(answers) if number == numbers[-1])
-    assert verified(tmp_path / "result.json") == {"by": highest}
+    assert read_sealed(tmp_path / "result.json") == {"by": highest}
     assert [attempt.is_fenced() for attempt in attempts_of(tmp_path)] == [True] * len(answers)
 
 
@@ -258,7 +259,7 @@ def test_many_jobs_at_once_agree_on_the_one_that_publishes(tmp_path: Path, trial
     begun = sorted((Attempt(tmp_path / "attempts" / name) for name in names), key=lambda attempt: attempt.number)
     assert [attempt.is_fenced() for attempt in begun] == [True] * (len(begun) - 1) + [False]
     assert at_once(len(begun), publish) == [False] * (len(begun) - 1) + [True]
-    assert verified(tmp_path / "result.json") == {"by": len(begun) - 1}
+    assert read_sealed(tmp_path / "result.json") == {"by": len(begun) - 1}
 
 
 @pytest.mark.parametrize("trial", TRIALS)
@@ -273,17 +274,17 @@ def test_a_slow_publisher_never_replaces_what_a_later_attempt_published(tmp_path
                 slow.publish({"by": 0})
             except Fenced:
                 return False
-            return verified(tmp_path / "result.json") is not None
+            return read_sealed(tmp_path / "result.json") is not None
         later = begin(tmp_path, _job("1_0", restart=number), _running)
         try:
             later.publish({"by": number})
         except Fenced:
             return False
-        assert verified(tmp_path / "result.json") != {"by": 0}  # ours came after the slow one was fenced
+        assert read_sealed(tmp_path / "result.json") != {"by": 0}  # ours came after the slow one was fenced
         return True
 
     answers = at_once(4, work)
     assert any(answers[1:])
-    assert verified(tmp_path / "result.json") != {"by": 0}
+    assert read_sealed(tmp_path / "result.json") != {"by": 0}
     with pytest.raises(Fenced):
         slow.publish({"by": "late"})
