@@ -1,5 +1,6 @@
 """The command line. Commands import what they need when they run: `--help` must not wait for torch."""
 
+import gc
 import json
 import sys
 from pathlib import Path
@@ -156,6 +157,7 @@ def _plan(file: Path) -> Any:
     from launch import experiment
     from launch import plan as planning
 
+    gc.disable()  # a plan is large and lives as long as the command: collections would find nothing, for a second
     return planning.make(experiment.load(file))
 
 
@@ -164,6 +166,7 @@ def _follow(made: Any) -> None:
     from launch.states import Observation
     from launch.store import Store
 
+    gc.enable()
     if wait.follow(made, _say):
         return
     seen = Observation(made, Store(made.experiment.store))

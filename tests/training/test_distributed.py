@@ -94,6 +94,7 @@ def meet(code: str, rank: int, world: int, **environment: str) -> subprocess.Pop
     )
 
 
+@pytest.mark.slow
 def test_ranks_of_one_node_meet_on_loopback_and_agree(tmp_path: Path) -> None:
     code = f"""
 from pathlib import Path
@@ -111,6 +112,7 @@ distributed.leave(world.rank)
         assert output.strip() == "{'from': 0, 'text': 'ünï'}", error
 
 
+@pytest.mark.slow
 def test_an_absent_first_rank_is_one_line(tmp_path: Path) -> None:
     code = f"""
 from datetime import timedelta
