@@ -20,7 +20,7 @@ from slurm.errors import UsageError
 from training import catalogue
 from training.spec import Device, Precision, Sampling
 
-Keep = Literal["intermediate", "all", "none"]
+Keep = Literal["intermediate", "all"]
 
 
 def _seeds(value: Any) -> Any:

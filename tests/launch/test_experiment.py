@@ -217,7 +217,7 @@ MISTAKES: list[tuple[str, int, str]] = [
     ("training: {learning_rate: nan}", 8, "'nan' is not a number"),
     ("training: {weight_decay: -0.1}", 8, "'-0.1' is not a number"),
     ("training: {epochs: 1_000}", 8, "'1_000' is not a whole number"),
-    ("keep: some", 8, "keep: 'some' is not one of 'intermediate', 'all', 'none'"),
+    ("keep: some", 8, "keep: 'some' is not one of 'intermediate', 'all'"),
     # ranges
     ("training: {learning_rate: 2}", 8, "learning_rate: 2 is too large; the most is 1"),
     ("training: {epochs: 0}", 8, "training.epochs: 0 is too small; the least is 1"),
