@@ -4,17 +4,20 @@ The pool is the same for all languages of LAReQA, and of Mewsli-X: it is embedde
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from eval import metrics
-from eval.predict import Array, LanguageResult, head_outputs, records
+from eval.forward import Array
+from eval.predict import LanguageResult, head_outputs, records
 from slurm.errors import UserError
 from training import formats
 from training.formats.dual_encoder import rank
 from training.formats.dual_example import Example
 from training.model import StageModel
+from training.neighbours_torch import neighbours_on
 from training.spec import Runtime, Settings
 from training.task import Task
 from training.tokens import encode
@@ -50,7 +53,7 @@ class Answers:
         if pool != self._pool:
             self._pool, self._vectors = pool, self._embed(pool)
         ids = [candidate.candidate for candidate in pool]
-        predictions = rank(self._embed(questions), self._vectors, ids)
+        predictions = rank(self._embed(questions), self._vectors, ids, partial(neighbours_on, self.model.device))
         form = formats.get(self.task.format)
         golds = [form.gold(e, self.task) if form.labelled(e) else None for e in questions]
         scored = [(gold, mine) for gold, mine in zip(golds, predictions, strict=True) if gold is not None]
@@ -63,7 +66,4 @@ class Answers:
     def _embed(self, examples: Sequence[Example]) -> Array:
         """Vectors [examples, width] of questions alone or of candidates alone."""
         pieces = encode(formats.get(self.task.format), examples, self.tokenizer, self.task, self.settings)
-        outputs = head_outputs(
-            self.model, self.task.format, self.head, pieces, self.tokenizer.pad_token_id, self.runtime
-        )
-        return np.concatenate(outputs)
+        return np.concatenate(head_outputs(self.model, self.task.format, self.head, pieces, self.runtime))

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from statistics import mean
 
 from eval.collect import Row
-from eval.table import STAND_INS, Cell, compare
+from eval.table import STAND_INS, Cell, Seed, compare
 from slurm.errors import UsageError
 from training import catalogue
 
 _QA = ("xquad", "mlqa", "tydiqa")
 _LISTED = 8  # languages; what is more is counted
-Scores = dict[int | None, dict[str, dict[str, float]]]  # by seed (None: chance played no part), language, metric
+Scores = dict[Seed, dict[str, dict[str, float]]]  # by seed, language, metric
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,16 @@ def find(name: str) -> Benchmark:
 
 
 def average(benchmark: Benchmark, rows: Sequence[Row], recipes: Sequence[str], seeds: Sequence[int]) -> Average:
-    """A benchmark's average for every recipe that has a score for each of its targets, languages and `seeds`."""
+    """A benchmark's average for every recipe that has a score for each of its targets, languages and `seeds`.
+
+    A seed that diverged on one of the targets has diverged.
+    """
     scores: dict[tuple[str, str], Scores] = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
+    bad_seeds: dict[tuple[str, str], set[Seed]] = defaultdict(set)
     for row in rows:
         scores[row.recipe, row.target][row.seed][row.language][row.metric] = row.score
+        if row.diverged:
+            bad_seeds[row.recipe, row.target].add(row.seed)
     complete, gaps = [], defaultdict(list)
     for recipe in recipes:
         of_recipe = {target: scores.get((recipe, target), {}) for target in benchmark.targets}
@@ -103,11 +109,12 @@ def average(benchmark: Benchmark, rows: Sequence[Row], recipes: Sequence[str], s
             gaps[text].append(recipe)
         else:
             complete.append(recipe)
-    means = {}
+    means, diverged = {}, {}
     for recipe in complete:
         for column, targets in ({benchmark.name: benchmark.targets} | dict(benchmark.groups)).items():
             means[recipe, column] = _by_seed(benchmark, {t: scores[recipe, t] for t in targets}, seeds)
-    found = compare(means, dict.fromkeys(means, 0))
+            diverged[recipe, column] = set().union(*(bad_seeds[recipe, target] for target in targets))
+    found = compare(means, dict.fromkeys(means, 0), diverged)
     lines = tuple(_line(benchmark, text, without, len(recipes)) for text, without in gaps.items())
     return Average(benchmark, tuple(complete), found, lines)
 
@@ -140,7 +147,7 @@ def _of_seed(scores: Scores, seed: int) -> dict[str, dict[str, float]]:
     return scores[seed] if seed in scores else scores.get(None, {})
 
 
-def _by_seed(benchmark: Benchmark, scores: Mapping[str, Scores], seeds: Sequence[int]) -> dict[int | None, float]:
+def _by_seed(benchmark: Benchmark, scores: Mapping[str, Scores], seeds: Sequence[int]) -> dict[Seed, float]:
     """The mean over targets of the mean over languages; one score alone where chance played no part in any."""
     if all(set(of_target) == {None} for of_target in scores.values()):
         return {None: mean(_target_mean(benchmark, target, of[None]) for target, of in scores.items())}

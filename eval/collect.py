@@ -8,7 +8,7 @@ from typing import Any
 
 from slurm.files import make_folder, write_atomic
 
-ROW_SCHEMA = 1
+ROW_SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Row:
     stage: str  # key of the evaluate stage
     generation: str  # which training of the encoder
     code: str  # hash of the code that made it
+    diverged: bool = False  # a training on its path did no better on English dev than a constant answer
 
 
 def write_parquet(rows: Sequence[Row], folder: Path) -> Path:
@@ -34,7 +35,8 @@ def write_parquet(rows: Sequence[Row], folder: Path) -> Path:
 
     make_folder(folder)
     path = folder / "results.parquet"
-    schema = {"seed": polars.Int64, "score": polars.Float64, "primary": polars.Boolean, "examples": polars.Int64}
+    schema = {"seed": polars.Int64, "score": polars.Float64, "examples": polars.Int64}
+    schema |= {"primary": polars.Boolean, "diverged": polars.Boolean}
     names = [name for name in Row.__dataclass_fields__]
     frame = polars.DataFrame(
         [asdict(row) for row in rows], schema={name: schema.get(name, polars.String) for name in names}

@@ -6,18 +6,21 @@ means; the best pairs of both directions, each sentence in one; kept from a scor
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.forward import Array
 from eval.metrics.mining import best_threshold, score_pairs
-from eval.predict import Array, LanguageResult
+from eval.predict import LanguageResult
 from eval.retrieval import sentence_vectors
 from training import formats
 from training.formats.mining import SIDES, Example, gold_pairs
 from training.model import StageModel
-from training.neighbours import Places, neighbours
+from training.neighbours import Places, Search, neighbours
+from training.neighbours_torch import neighbours_on
 from training.spec import Runtime, Settings
 from training.task import Task
 from training.tokens import encode
@@ -81,19 +84,19 @@ def mine_sentences(
         sentence_vectors(
             model,
             encode(form, [*side.values()], tokenizer, task, settings),
-            tokenizer.pad_token_id,
             settings,
             runtime,
         )
         for side in (source, target)
     )
-    return _looked_up(mine(x, y), examples, [*source], [*target])
+    found = mine(x, y, partial(neighbours_on, model.device))
+    return _looked_up(found, examples, [*source], [*target])
 
 
-def mine(x: Array, y: Array, tile: int = 4096) -> list[tuple[float, int, int]]:
+def mine(x: Array, y: Array, search: Search = neighbours) -> list[tuple[float, int, int]]:
     """(margin, row of x, row of y), best first, every row at most once. x [n, width], y [m, width]: unit vectors."""
-    x_near, x_mean = _near(x, y, tile)
-    y_near, y_mean = _near(y, x, tile)
+    x_near, x_mean = _near(x, y, search)
+    y_near, y_mean = _near(y, x, search)
     forward, forward_margin = _best(x, y, x_near, x_mean, y_mean)
     backward, backward_margin = _best(y, x, y_near, y_mean, x_mean)
     rows = np.concatenate((np.arange(len(x)), backward))
@@ -102,9 +105,9 @@ def mine(x: Array, y: Array, tile: int = 4096) -> list[tuple[float, int, int]]:
     return _one_to_one(rows, columns, margins)
 
 
-def _near(queries: Array, index: Array, tile: int) -> tuple[Places, Array]:
+def _near(queries: Array, index: Array, search: Search) -> tuple[Places, Array]:
     """Each row's nearest, and the mean of their cosines."""
-    cosines, places = neighbours(queries, index, NEIGHBOURS, tile)
+    cosines, places = search(queries, index, NEIGHBOURS)
     return places, cosines.mean(axis=1)
 
 

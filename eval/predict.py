@@ -1,89 +1,60 @@
-"""From a trained model to predictions and scores: one code path for English dev and for zero-shot evaluation.
+"""From a trained model to predictions and scores: one code path for English dev and for zero-shot evaluation."""
 
-Under ZeRO-3 a forward pass is collective; every rank runs all batches here, which is simple and equal by construction.
-"""
-
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
 from eval import metrics
+from eval.chance import at_chance
+from eval.forward import Array, by_length, token_budget
 from training import formats, heads
-from training.batches import collate
 from training.catalogue import find
 from training.formats.base import Piece
 from training.model import StageModel, load_tokenizer
 from training.parts import with_labels
+from training.progress import DevScore
 from training.sources import load_training
 from training.spec import Runtime, Settings, TaskData, TrainSpec
 from training.task import Task
-from training.tokens import encode
+from training.tokens import encode, token_values
 
-Array = NDArray[np.float32]
+_SCORES_SHARE = 4  # mlm: of the budget one in so many, for every masked token is scored for the whole vocabulary
 
 
 @dataclass(frozen=True)
 class LanguageResult:
-    """A target's scores in one language, in percent, and what was predicted: records of id, prediction, gold."""
+    """A target's scores in one language, in percent, and what was predicted: records of id, prediction, gold.
+
+    `layers`: of retrieval, the primary score of every way of pooling, per layer from 0, the embeddings. `seconds`: its
+    own, and its share (by tokens) of what was computed for several languages together.
+    """
 
     scores: dict[str, float]
     predictions: list[dict[str, Any]]
+    layers: Mapping[str, list[float]] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
-def predict(
-    model: StageModel,
-    task: Task,
-    head: str,
-    examples: Sequence[Any],
-    tokenizer: Any,
-    settings: Settings,
-    runtime: Runtime,
-) -> tuple[list[Any], list[Any]]:
-    """One prediction and one gold answer (None: there is none) per example, JSON values as `task`'s format makes them,
-    by the head of train task `head`."""
+@dataclass(frozen=True)
+class Encoded:
+    """One language's examples, and the pieces of them that the model sees. `seconds`: what making them took."""
+
+    language: str
+    examples: Sequence[Any]
+    pieces: Sequence[Piece]
+    tokens: int
+    seconds: float = 0.0
+
+
+def encoded(task: Task, language: str, examples: Sequence[Any], tokenizer: Any, settings: Settings) -> Encoded:
+    """The pieces of a target's or a dev set's examples."""
     form = formats.get(task.format)
     pieces = form.for_dev(encode(form, examples, tokenizer, task, settings), examples, tokenizer, settings)
-    outputs = head_outputs(model, task.format, head, pieces, tokenizer.pad_token_id, runtime)
-    return form.decode(examples, pieces, outputs, task, settings), form.golds(examples, pieces, task)
-
-
-def head_outputs(
-    model: StageModel, form: str, head: str, pieces: Sequence[Piece], pad_id: int, runtime: Runtime
-) -> list[Array]:
-    """The head's fp32 outputs, one array per piece in their order."""
-
-    def forward(batch: Sequence[Piece]) -> list[Array]:
-        padded = collate(batch, pad_id, model.device, form)
-        logits = model(padded.ids, padded.mask, head, positions=padded.positions)
-        return heads.unbatch(form, logits, batch)
-
-    return by_length(model, pieces, forward, runtime.eval_batch_size)
-
-
-def by_length(
-    model: StageModel, pieces: Sequence[Piece], forward: Callable[[Sequence[Piece]], list[Array]], batch_size: int
-) -> list[Array]:
-    """`forward` of batches of pieces of similar length, without gradients or dropout; outputs in the pieces' order."""
-    order = sorted(range(len(pieces)), key=lambda index: (-_length(pieces[index]), index))
-    outputs: dict[int, Array] = {}
-    was_training = model.training
-    model.eval()
-    with torch.no_grad():
-        for start in range(0, len(order), batch_size):
-            indices = order[start : start + batch_size]
-            outputs.update(zip(indices, forward([pieces[index] for index in indices]), strict=True))
-    model.train(was_training)
-    return [outputs[index] for index in range(len(pieces))]
-
-
-def _length(piece: Piece) -> int:
-    return max(len(row) for row in piece.rows)
+    return Encoded(language, examples, pieces, sum(len(some) for some in token_values(pieces)))
 
 
 def evaluate_language(
@@ -96,17 +67,68 @@ def evaluate_language(
     settings: Settings,
     runtime: Runtime,
 ) -> LanguageResult:
-    """Predict and score one language of a target (any format but retrieval: see eval.retrieval).
+    """Predict and score one language of a target (any format but retrieval: see eval.retrieval)."""
+    one = encoded(task, language, examples, tokenizer, settings)
+    return next(evaluate_languages(model, task, head, [one], settings, runtime))
 
-    Examples without a gold answer are predicted, not scored; where none has one, `scores` is empty.
+
+def evaluate_languages(
+    model: StageModel,
+    task: Task,
+    head: str,
+    group: Sequence[Encoded],
+    settings: Settings,
+    runtime: Runtime,
+    between: Callable[[], None] = lambda: None,
+) -> Iterator[LanguageResult]:
+    """Predict some languages together by the head of train task `head`; decode and score them one by one.
+
+    A prediction is a JSON value as `task`'s format makes it. Examples without a gold answer are predicted, not scored;
+    where none has one, `scores` is empty. `between` is called before every batch.
     """
-    predictions, golds = predict(model, task, head, examples, tokenizer, settings, runtime)
+    begun = time.monotonic()
+    pieces = [piece for one in group for piece in one.pieces]
+    outputs = iter(head_outputs(model, task.format, head, pieces, runtime, between))
+    per_token = (time.monotonic() - begun) / max(1, sum(one.tokens for one in group))
+    for one in group:
+        begun = time.monotonic()
+        result = _result(task, one, list(islice(outputs, len(one.pieces))), settings)
+        yield replace(result, seconds=one.seconds + one.tokens * per_token + time.monotonic() - begun)
+
+
+def _result(task: Task, one: Encoded, outputs: Sequence[Array], settings: Settings) -> LanguageResult:
+    form = formats.get(task.format)
+    predictions = form.decode(one.examples, one.pieces, outputs, task, settings)
+    golds = form.golds(one.examples, one.pieces, task)
     scored = [(gold, mine) for gold, mine in zip(golds, predictions, strict=True) if gold is not None]
     scores: dict[str, float] = {}
     if scored:
         right, found = zip(*scored, strict=True)
-        scores = metrics.score(task.metric_family, right, found, language)
-    return LanguageResult(scores, records([example.id for example in examples], predictions, golds))
+        scores = metrics.score(task.metric_family, right, found, one.language)
+    return LanguageResult(scores, records([example.id for example in one.examples], predictions, golds))
+
+
+def head_outputs(
+    model: StageModel,
+    form: str,
+    head: str,
+    pieces: Sequence[Piece],
+    runtime: Runtime,
+    between: Callable[[], None] = lambda: None,
+) -> list[Array]:
+    """The head's fp32 outputs, one array per piece in their order (see `training.heads.unbatch`)."""
+    budget = token_budget(model, runtime)
+    if form == "mlm":
+        budget = max(1, budget // _SCORES_SHARE)
+    return by_length(
+        model,
+        form,
+        pieces,
+        budget,
+        lambda packed: model(packed, head),
+        lambda logits, batch: heads.unbatch(form, logits, batch),
+        between,
+    )
 
 
 def records(ids: Sequence[str], predictions: Sequence[Any], golds: Sequence[Any]) -> list[dict[str, Any]]:
@@ -126,18 +148,24 @@ class Dev:
     examples: Sequence[Any]
 
 
-def score_dev(model: StageModel, dev: Sequence[Dev], tokenizer: Any, settings: Settings, runtime: Runtime) -> float:
+def score_dev(model: StageModel, dev: Sequence[Dev], tokenizer: Any, settings: Settings, runtime: Runtime) -> DevScore:
     """The mean over a stage's heads of the primary metric on their English dev examples, in percent; a head that was
     trained on several tasks has the mean over these. Text in many languages selects only where there is nothing else.
+
+    A head is at chance where it is in all of its tasks.
     """
     scores: dict[str, list[float]] = {}
+    better: set[str] = set()
     for part in [part for part in dev if part.task.format != "mlm"] or dev:
         found = evaluate_language(model, part.task, part.head, "en", part.examples, tokenizer, settings, runtime)
-        scores.setdefault(part.head, []).append(found.scores[part.task.metric])
-    return mean(mean(own) for own in scores.values())
+        score = found.scores[part.task.metric]
+        scores.setdefault(part.head, []).append(score)
+        if not at_chance(part.task, [row["gold"] for row in found.predictions if row["gold"] is not None], score):
+            better.add(part.head)
+    return DevScore(mean(mean(own) for own in scores.values()), tuple(head for head in scores if head not in better))
 
 
-def dev_scorer(spec: TrainSpec, runtime: Runtime, parent: Path) -> Callable[[StageModel], float]:
+def dev_scorer(spec: TrainSpec, runtime: Runtime, parent: Path) -> Callable[[StageModel], DevScore]:
     """The `dev_score` of a train stage: reads its dev data once, and scores a model whenever called."""
     tokenizer = load_tokenizer(parent)
     dev = [_dev(part) for part in spec.parts]

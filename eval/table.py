@@ -1,7 +1,10 @@
-"""The results table: recipe x target, the mean over languages, error bars over seeds, the difference to `none`."""
+"""The results table: recipe x target, the mean over languages, error bars over seeds, the difference to `none`.
+
+Seeds that diverged are left out of all of these; where a cell has no others, their mean is shown, with a mark.
+"""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from statistics import mean, stdev
 
@@ -11,9 +14,12 @@ from rich.table import Table
 from eval.collect import Row
 
 BASELINE = "none"
+DIVERGED = "†"
 # What a metric is called where it is not quite itself: tuned and scored on the same set; never tuned.
 STAND_INS = ("_dev", "_untuned")
 _RECIPE_WIDTH = 36  # longer ones are folded
+
+Seed = int | None  # None: chance played no part
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,7 @@ class Cell:
     `deviation` is the sample standard deviation over seeds, None for fewer than two; `difference` the mean over seeds
     of the score minus the baseline's with the same seed (where chance plays no part in one of the two, its only score),
     with its own deviation. `missing`: (language, seed) pairs without a score; such a cell has no mean.
+    `diverged`: seeds that are left out of all of these; where that is `seeds`, all there are, `score` is their mean.
     """
 
     score: float | None
@@ -31,11 +38,18 @@ class Cell:
     difference: float | None
     difference_deviation: float | None
     missing: int
+    diverged: int = 0
 
     def show(self) -> str:
+        """`32.0 ±2.8`; `32.0 ±2.8 †1`: without one seed that diverged; `32.0 †`: no seed did not."""
         if self.score is None:
             return f"{self.missing} missing" if self.missing else "no gold"
-        return f"{self.score:.1f}" + (f" ±{self.deviation:.1f}" if self.deviation is not None else "")
+        left_out = self.diverged if self.diverged < self.seeds else ""
+        return (
+            f"{self.score:.1f}"
+            + (f" ±{self.deviation:.1f}" if self.deviation is not None else "")
+            + (f" {DIVERGED}{left_out}" if self.diverged else "")
+        )
 
     def show_difference(self) -> str:
         if self.difference is None:
@@ -61,46 +75,61 @@ def in_the_mean(languages: Sequence[str]) -> list[str]:
 
 def cells(
     rows: Sequence[Row],
-    expected: Mapping[tuple[str, str, int | None], Sequence[str]],
+    expected: Mapping[tuple[str, str, Seed], Sequence[str]],
     shown: Mapping[str, str],
 ) -> dict[tuple[str, str], Cell]:
     """By (recipe, target). `expected`: the languages that each (recipe, target, seed) must have to count; none where
     the data has no gold answers, and then the cell says so. `shown`: each target's metric."""
-    scores: dict[tuple[str, str, int | None], dict[str, float]] = defaultdict(dict)
+    scores: dict[tuple[str, str, Seed], dict[str, float]] = defaultdict(dict)
+    diverged: dict[tuple[str, str], set[Seed]] = defaultdict(set)
     for row in rows:
         if row.metric == shown[row.target]:
             scores[row.recipe, row.target, row.seed][row.language] = row.score
-    means: dict[tuple[str, str], dict[int | None, float]] = defaultdict(dict)
+        if row.diverged:
+            diverged[row.recipe, row.target].add(row.seed)
+    means: dict[tuple[str, str], dict[Seed, float]] = defaultdict(dict)
     missing: dict[tuple[str, str], int] = defaultdict(int)
     for (recipe, target, seed), languages in expected.items():
         found = scores[recipe, target, seed]
         missing[recipe, target] += sum(language not in found for language in languages)
         if languages and all(language in found for language in languages):
             means[recipe, target][seed] = mean(found[language] for language in languages)
-    return compare(means, missing)
+    return compare(means, missing, diverged)
 
 
 def compare(
-    means: Mapping[tuple[str, str], dict[int | None, float]], missing: Mapping[tuple[str, str], int]
+    means: Mapping[tuple[str, str], dict[Seed, float]],
+    missing: Mapping[tuple[str, str], int],
+    diverged: Mapping[tuple[str, str], Set[Seed]],
 ) -> dict[tuple[str, str], Cell]:
-    """The cells of `missing`'s (recipe, column) from their scores by seed."""
+    """The cells of `missing`'s (recipe, column) from their scores by seed, and which of these seeds diverged."""
+    sound = {
+        cell: {seed: score for seed, score in seeds.items() if seed not in diverged.get(cell, ())}
+        for cell, seeds in means.items()
+    }
     return {
         (recipe, column): _cell(
-            means.get((recipe, column), {}), means.get((BASELINE, column), {}), count, recipe == BASELINE
+            means.get((recipe, column), {}),
+            sound.get((recipe, column), {}),
+            {} if recipe == BASELINE else sound.get((BASELINE, column), {}),
+            count,
         )
         for (recipe, column), count in missing.items()
     }
 
 
-def _cell(seeds: dict[int | None, float], baseline: dict[int | None, float], missing: int, is_baseline: bool) -> Cell:
+def _cell(seeds: dict[Seed, float], sound: dict[Seed, float], baseline: dict[Seed, float], missing: int) -> Cell:
+    diverged = len(seeds) - len(sound)
     if not seeds or missing:
-        return Cell(None, None, len(seeds), None, None, missing)
-    pairs = [] if is_baseline else _paired(seeds, baseline)
-    values = list(seeds.values())
-    return Cell(mean(values), _deviation(values), len(values), mean(pairs) if pairs else None, _deviation(pairs), 0)
+        return Cell(None, None, len(seeds), None, None, missing, diverged)
+    if not sound:
+        return Cell(mean(seeds.values()), None, len(seeds), None, None, 0, diverged)
+    values, pairs = list(sound.values()), _paired(sound, baseline)
+    difference = mean(pairs) if pairs else None
+    return Cell(mean(values), _deviation(values), len(seeds), difference, _deviation(pairs), 0, diverged)
 
 
-def _paired(seeds: dict[int | None, float], baseline: dict[int | None, float]) -> list[float]:
+def _paired(seeds: dict[Seed, float], baseline: dict[Seed, float]) -> list[float]:
     """Score minus baseline, seed by seed; a baseline without seeds (or a score) stands for all."""
     if None in baseline or None in seeds:
         alone = baseline.get(None)

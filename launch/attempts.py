@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from slurm.files import make_folder, read_json, seal, sync_folder, to_json, write_atomic, write_new
+from slurm.files import make_folder, read_json, seal, sync_folder, to_json, write_atomic, write_chunk, write_new
 from slurm.processes import is_alive, start_time
 
 STALE_SECONDS = 180  # a heartbeat older than this, by the file server's clock, is a dead attempt's
@@ -71,10 +71,11 @@ class Attempt:
         target = self.stage_folder / "result.json"
         try:
             descriptor = os.open(self.folder / "open", os.O_WRONLY | os.O_TRUNC)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            try:
+                write_chunk(descriptor, content)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
             os.rename(self.folder / "open", target)
         except FileNotFoundError:
             # A network file system may lose the reply of a rename that was done: then the result there is ours.

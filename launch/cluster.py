@@ -72,6 +72,16 @@ class Cluster(Section):
         return self.ntasks_per_node or self.gpus_per_node or 1
 
     @property
+    def ranks(self) -> int:
+        """Processes that train one stage together."""
+        return self.tasks_per_node * (self.nodes if self.chosen_executor == "slurm" else 1)
+
+    @property
+    def gpus_asked_for(self) -> bool:
+        """Whether jobs get GPUs."""
+        return bool(self.gpus_per_node or self.sbatch.get("gres", "").startswith("gpu"))
+
+    @property
     def chosen_executor(self) -> Literal["slurm", "local"]:
         """Slurm where sbatch is found, else local workers, unless the file says."""
         return self.executor or ("slurm" if shutil.which("sbatch") else "local")

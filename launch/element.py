@@ -3,7 +3,6 @@
 import json
 import platform
 import shutil
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from eval import predict
+from eval.predict import LanguageResult
 from eval.stage import EvaluateStage
 from launch import attempts, store
 from launch.attempts import Attempt, Fenced, Heartbeat, RunningElsewhere, Starter
@@ -195,29 +195,39 @@ class ElementRun:
         with Heartbeat(attempt) as heartbeat:
             runtime = spec.runtime(entry["runtime"])
             stage = EvaluateStage(evaluate_spec, runtime, encoder, heads, self.world.device)
-            for done, language in enumerate(mine := missing[self.world.rank :: self.world.size]):
+            mine = missing[self.world.rank :: self.world.size]
+            heartbeat.progress(step=0, total=len(mine))
+
+            def stop_where_asked() -> None:
                 if self.should_stop():
                     raise engine.Stopped(attempt.folder)
+
+            for done, (language, result) in enumerate(stage.languages(mine, stop_where_asked), start=1):
+                self._publish_language(entry, attempt, generation, language, evaluate_spec.languages[language], result)
                 heartbeat.progress(step=done, total=len(mine), language=language)
-                self._evaluate_language(entry, attempt, generation, language, stage)
         distributed.wait_for_all(self.world)
         if self.world.first:
             attempt.end()
 
-    def _evaluate_language(
-        self, entry: dict[str, Any], attempt: Attempt, generation: str, language: str, stage: EvaluateStage
+    def _publish_language(
+        self,
+        entry: dict[str, Any],
+        attempt: Attempt,
+        generation: str,
+        language: str,
+        split: spec.Split,
+        result: LanguageResult,
     ) -> None:
-        begun = time.monotonic()
-        result = stage.language(language)
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in result.predictions)
         record = self._record(entry, attempt) | {
             "language": language,
             "generation": generation,
             "scores": result.scores,
             "examples": len(result.predictions),
-            "seconds": round(time.monotonic() - begun, 3),
+            "seconds": round(result.seconds, 3),
         }
-        split = stage.spec.languages[language]
+        if result.layers:
+            record["layers"] = dict(result.layers)
         store.publish_language(attempt.stage_folder, generation, language, split, record, lines.encode())
         print(f"{entry['folder']}: {language} {result.scores}", flush=True)
 

@@ -19,7 +19,7 @@ from launch.recipes import Recipe
 from launch.yaml_text import Document, Location
 from slurm.errors import UsageError
 from training import catalogue
-from training.spec import Device, Precision, Sampling
+from training.spec import Device, Matmul, Pooling, Precision, Sampling, Zero
 from training.task import Preset
 
 Keep = Literal["intermediate", "all"]
@@ -48,7 +48,7 @@ _Language = Annotated[
     str, Matching(rf"{_CODE}(-{_CODE})?", "a language code such as de, or a pair such as mlqa's de-en")
 ]
 _Commit = Annotated[str, Matching(r"[0-9a-f]{40}", "a commit (40 hex digits); branches and tags can move")]
-_Zero = Annotated[Literal[0, 1, 2, 3], BeforeValidator(lambda value: int(value) if value in list("0123") else value)]
+_Zero = Annotated[Zero, BeforeValidator(lambda value: int(value) if value in list("0123") else value)]
 
 
 class Overrides(Section):
@@ -68,6 +68,8 @@ class Overrides(Section):
     adam_epsilon: Annotated[float, Number(1e-12, 1)] | None = None
     max_grad_norm: Annotated[float, Number(0, 1e6)] | None = None
     dropout: Annotated[float, Number(0, 0.99)] | None = None
+    attention_dropout: Annotated[float, Number(0, 0.99)] | None = None
+    decay_unseen: Annotated[bool, YesNo()] | None = None
     precision: Precision | None = None
     sampling: Sampling | None = None
     temperature: Annotated[float, Number(1, 1000)] | None = None
@@ -77,10 +79,15 @@ class Overrides(Section):
     null_threshold: Annotated[float, Number(-1000, 1000)] | None = None
     contrast_size: Annotated[int, Whole(2, 10_000)] | None = None
     layer: Annotated[int, Whole(0, 100)] | None = None
+    pooling: Pooling | None = None
     zero: _Zero | None = None
     device: Device | None = None
-    micro_batch_size: Annotated[int, Whole(1, 100_000)] | None = None
-    eval_batch_size: Annotated[int, Whole(1, 100_000)] | None = None
+    token_budget: Annotated[int, Whole(8, 10**7)] | None = None
+    eval_token_budget: Annotated[int, Whole(8, 10**7)] | None = None
+    offload: Annotated[bool, YesNo()] | None = None
+    compact_vocabulary: Annotated[bool, YesNo()] | None = None
+    matmul: Matmul | None = None
+    compile: Annotated[bool, YesNo()] | None = None
     checkpoint_minutes: Annotated[float, Number(0, 100_000)] | None = None
 
     def given(self) -> dict[str, Any]:
@@ -170,6 +177,7 @@ class _Checker:
     def experiment(self) -> Experiment:
         content = self.content
         self._register_added()
+        self._offload()
         targets = self._targets()
         named = dict(content.languages)
         default = named.pop("default", "all")
@@ -220,6 +228,18 @@ class _Checker:
             if repo not in known:
                 location = ("data", "revisions", repo)
                 raise self._wrong(location, f"'{repo}' is no data set of the catalogue{_nearest(repo, sorted(known))}")
+
+    def _offload(self) -> None:
+        """Only a stage of ZeRO has an optimizer apart, which can lie elsewhere."""
+        general = self.content.training.given()
+        sections: dict[Location, dict[str, Any]] = {("training",): general}
+        sections |= {("tasks", name): overrides.given() for name, overrides in self.content.tasks.items()}
+        for location, own in sections.items():
+            told = general | own
+            if told.get("offload") and told.get("zero", "auto") in ("none", 0):
+                key = "offload" if own.get("offload") else "zero"
+                mend = "set zero: auto, 1, 2 or 3, or offload: false"
+                raise self._wrong((*location, key), f"offload: true does not go with zero: {told['zero']}; {mend}")
 
     def _register_added(self) -> None:
         """Make the file's own tasks known to this process."""

@@ -55,6 +55,7 @@ def step_digest(parts: tuple[TaskData, ...], settings: Settings) -> str:
     """What training on one step means, but for seed and parent."""
     tasks = [find(part.task) for part in parts]
     names = {*_TRAIN, *(name for task in tasks for name in _OF_FORMAT.get(task.format, ()))}
+    names |= _set(settings)
     if settings.warmup_steps is not None:
         names = names - {"warmup_ratio"} | {"warmup_steps"}
     if len({part.head_name for part in parts}) > 1:
@@ -87,8 +88,16 @@ def target_digest(target: Task, settings: Settings, max_eval: int | None) -> str
     """What evaluating a target means, but for the encoder and the languages. Skipping malformed rows is no part of it,
     nor of a train's: where there are any, a stage has no result without it."""
     names = {"max_length", "precision", *_OF_FORMAT.get(target.format, ())} - {"contrast_size"}
+    if target.format in ("retrieval", "mining") and settings.pooling != "mean":
+        names |= {"pooling"}
     content = {"task": target.name, **_task_content(target), "max_eval": max_eval}
     return _digest({"key": VERSION, "kind": "evaluate", **content, "settings": _chosen(settings, names)})
+
+
+def _set(settings: Settings) -> set[str]:
+    """Settings that are part of a train's key only where they are not what they are for everybody."""
+    plain = Settings()
+    return {name for name in ("attention_dropout", "decay_unseen") if getattr(settings, name) != getattr(plain, name)}
 
 
 def stage_key(definition: str, seed: int | None, parent: str) -> str:

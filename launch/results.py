@@ -1,5 +1,9 @@
-"""An experiment's results: the published scores of its evaluate stages as rows, as the table and as averages."""
+"""An experiment's results: the published scores of its evaluate stages as rows, as the table and as averages.
 
+A training that did no better on English dev than a constant answer has diverged, and with it all that rests on it.
+"""
+
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +19,7 @@ from slurm.files import make_folder, write_atomic
 from training.task import Task
 
 Profile = Literal["xtreme", "corrected"]  # metrics as published; with their flaws mended
+_NAMED = 4  # trainings that diverged; what is more is counted
 
 
 def profile(text: str) -> Profile:
@@ -38,14 +43,28 @@ def rows(plan: Plan, store: Store) -> list[Row]:
 
 def _stage_rows(plan: Plan, store: Store, stage: Stage, recipe: str, target: str) -> list[Row]:
     primary = plan.targets[target].task.metric
+    diverged = any(at_chance(store, training) for training in _trainings(plan, stage))
     return [
         Row(
             recipe, target, language, stage.seed, metric, metric == primary, score,
-            result["examples"], stage.key, result["generation"], result["code"],
+            result["examples"], stage.key, result["generation"], result["code"], diverged,
         )
         for language, result in store.language_results(plan, stage).items()
         for metric, score in result["scores"].items()
     ]  # fmt: skip
+
+
+def _trainings(plan: Plan, stage: Stage) -> Iterator[Stage]:
+    """The train stages that an evaluate stage rests on, the last first."""
+    while stage.parent is not None:
+        stage = plan.stages[stage.parent]
+        yield stage
+
+
+def at_chance(store: Store, stage: Stage) -> tuple[str, ...]:
+    """The heads of a finished training that do no better on English dev than a constant answer: it has diverged."""
+    result = store.train_result(stage) if stage.kind == "train" else None
+    return tuple(result.get("at_chance", ())) if result else ()
 
 
 def expected(plan: Plan, store: Store, shown: dict[str, str]) -> dict[tuple[str, str, int | None], list[str]]:
@@ -104,13 +123,38 @@ def averaged(plan: Plan, found: list[Row], name: str | None = None) -> list[Aver
     ]
 
 
-def notes(plan: Plan, found: list[Row], profile: Profile = "xtreme") -> list[str]:
+def notes(plan: Plan, store: Store, found: list[Row], profile: Profile = "xtreme") -> list[str]:
     """What a reader of the numbers must know."""
-    lines = table.notes(found, metrics(plan, found, profile))
+    lines = [*_marked(found), *diverged(plan, store), *table.notes(found, metrics(plan, found, profile))]
     if plan.experiment.max_eval and found:
         lines.append(f"max_eval: of the first {plan.experiment.max_eval} examples of each language only")
     versions = table.mixed_code(found)
     return [*lines, f"these results were made by {versions} versions of the code"] if versions > 1 else lines
+
+
+def _marked(found: list[Row]) -> list[str]:
+    """What the marks in the table mean, where it has any."""
+    runs = {(row.recipe, row.target, row.seed): row.diverged for row in found}
+    if not any(runs.values()):
+        return []
+    return [
+        f"{table.DIVERGED} {sum(runs.values())} of {len(runs)} runs (recipe, target, seed) rest on a training that"
+        f" diverged and are left out, of differences too ({table.DIVERGED}1: one seed of a cell);"
+        f" {table.DIVERGED} alone: the cell has no other seed, so the score is of those"
+    ]
+
+
+def diverged(plan: Plan, store: Store) -> list[str]:
+    """Which trainings diverged and what to type next: one line, or none."""
+    found = [stage for stage in plan.stages.values() if at_chance(store, stage)]
+    if not found:
+        return []
+    names = ", ".join(stage.name for stage in found[:_NAMED])
+    more = f", … ({len(found)} in all)" if len(found) > _NAMED else ""
+    return [
+        f"diverged (on English dev no better than a constant answer): {names}{more}; look: stepstone logs"
+        f" {plan.experiment.path.name} {found[0].key}; then set a lower learning_rate, more epochs or other seeds"
+    ]
 
 
 def write(plan: Plan, store: Store, found: list[Row], profile: Profile = "xtreme", average: str | None = None) -> Path:
@@ -122,7 +166,7 @@ def write(plan: Plan, store: Store, found: list[Row], profile: Profile = "xtreme
     collect.write_parquet(found, folder)
     parts = [
         table.markdown(cells(plan, store, found, profile), recipe_names(plan), metrics(plan, found, profile)),
-        "".join(f"- {note}\n" for note in notes(plan, found, profile)),
+        "".join(f"- {note}\n" for note in notes(plan, store, found, profile)),
     ]
     if profile == "xtreme":
         parts += [_markdown(made) for made in averaged(plan, found, average)]

@@ -25,8 +25,8 @@ targets: [xnli, panx, tydiqa, tatoeba]
 seeds: [1, 2]
 languages: {default: [ar, de, en, ru, zh]}
 data: {root: ./data}
-training: {learning_rate: 5.0e-4, epochs: 1, global_batch_size: 16, micro_batch_size: 16, max_length: 96,
-           doc_stride: 32, zero: 0, device: cpu}  # zero 0: one process has nothing to spread over ranks
+training: {learning_rate: 5.0e-4, epochs: 1, global_batch_size: 16, token_budget: 2048, max_length: 96,
+           doc_stride: 32, device: cpu}
 cluster: {executor: local}
 """
 

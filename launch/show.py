@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.table import Table
 
 from eval import table
-from eval.collect import Row, as_records
+from eval.collect import ROW_SCHEMA, Row, as_records
 from eval.table import Cell
-from launch import recipes, results
+from launch import recipes, results, shapes
 from launch.elements import Array
 from launch.plan import Plan, Stage
 from launch.states import Observation
@@ -31,13 +31,17 @@ def _some(names: list[str], most: int = _LISTED) -> str:
 def plan_json(made: Draft, seen: Observation) -> dict[str, Any]:
     """The contract of `stepstone plan FILE --json`."""
     plan = made.plan
+    found = shapes.of_plan(plan)
+    numbers = {digest: number for number, digest in enumerate(found)}
     return {
         "schema": SCHEMA,
         "experiment": plan.experiment.name,
         "stages": [
-            _stage_json(stage, seen) | {"users": plan.users[stage.key]}  # pairs of recipe and target
+            # Pairs of recipe and target; a train stage's place among the shapes.
+            _stage_json(stage, seen) | {"users": plan.users[stage.key], "shape": numbers.get(stage.definition)}
             for stage in plan.stages.values()
         ],
+        "shapes": [shape.record for shape in found.values()],
         "arrays": [_array_json(array) for array in made.arrays],
         "totals": totals(made, seen),
     }
@@ -87,6 +91,7 @@ def plan_text(made: Draft, seen: Observation, console: Console) -> None:
         ("store", str(e.store)),
         *(("data", line) for line in _data_lines(plan)),
         *(("target", line) for line in _target_lines(plan)),
+        *shapes.lines(plan),
         ("stages", f"{numbers['stages']}: {numbers['train']} train, {numbers['evaluate']} evaluate; {_states(seen)}"),
         ("sharing", f"{numbers['train']} trainings instead of {plan.trainings_from_scratch} (every pair from scratch)"),
         ("to send", f"{numbers['to_send']} stages as {made.element_count} elements in {len(made.arrays)} arrays"),
@@ -174,6 +179,7 @@ def status_json(plan: Plan, store: Store, seen: Observation) -> dict[str, Any]:
                 "job": seen.state(stage).job,
                 "reason": seen.state(stage).reason,
                 "score": results.score(plan, store, stage),
+                "at_chance": list(results.at_chance(store, stage)),
             }
             for stage in plan.stages.values()
         ],
@@ -197,11 +203,14 @@ def status_text(plan: Plan, store: Store, seen: Observation, console: Console, *
         for stage in listed:
             state, score = seen.state(stage), results.score(plan, store, stage)
             shown = "" if score is None else f"{score:.1f}"
+            shown += f" {table.DIVERGED}" if results.at_chance(store, stage) else ""
             drawn.add_row(state.state, stage.name, str(attempts_made(store, stage)), state.job or "", shown)
             if state.reason:
                 drawn.add_row("", f"  {state.reason}", "", "", "")
         console.print(drawn, markup=False)
     console.print(f"{plan.experiment.name}: {_states(seen)}", markup=False, highlight=False)
+    for line in results.diverged(plan, store):
+        console.print(f"{table.DIVERGED} {line}", markup=False, highlight=False, soft_wrap=True)
     advice = next_step(seen)
     if advice:
         console.print(advice, markup=False, highlight=False)
@@ -225,7 +234,7 @@ def next_step(seen: Observation) -> str | None:
 
 def results_json(rows: list[Row]) -> dict[str, Any]:
     """The contract of `stepstone collect FILE --json`: one row per recipe, target, language, seed, metric."""
-    return {"schema": SCHEMA, "rows": as_records(rows)}
+    return {"schema": ROW_SCHEMA, "rows": as_records(rows)}
 
 
 def results_text(
@@ -249,7 +258,7 @@ def results_text(
             _draw(made.cells, made.recipes, made.benchmark.columns, console)
         for line in made.missing:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
-    for note in results.notes(plan, rows, profile):
+    for note in results.notes(plan, store, rows, profile):
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
 
 

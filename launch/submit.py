@@ -184,7 +184,7 @@ def manifest(plan: Plan, store: Store, array: Array) -> dict[str, Any]:
         "store": str(store.root),
         "experiment": plan.experiment.name,
         "start": asdict(plan.start),
-        "gpus_asked_for": bool(cluster.gpus_per_node or cluster.sbatch.get("gres", "").startswith("gpu")),
+        "gpus_asked_for": cluster.gpus_asked_for,
         "tasks": [to_record_of_task(task) for task in plan.added_tasks()],
         "elements": entries,
         "drop": leaves,  # stages whose encoder goes once the element's evaluates are finished

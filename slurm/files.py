@@ -1,21 +1,31 @@
-"""Files on a shared file system: written whole or not at all, private to the user, read only when they verify."""
+"""Files on a shared file system: written whole or not at all, private to the user, read only when they verify.
+
+Whatever changes a disk goes through `os.open`, `write`, `fsync`, `replace`, `link`, `mkdir`, `unlink` and `rmdir`, with
+whole paths: so a test can record every step, and show what a crash between any two of them leaves.
+"""
 
 import hashlib
 import json
 import os
 import uuid
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from slurm.errors import UserError
 
+CHUNK_BYTES = 1 << 20  # what is written and hashed at a time
 _CHECKSUM = "sha256"
 
 
 def make_folder(path: Path) -> Path:
-    """Make `path` and its parents, closed to others (0700)."""
+    """Make `path` and its parents, closed to others (0700), their names durable."""
     try:
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in missing:
+            sync_folder(folder.parent)
     except OSError as error:
         raise UserError(f"{path}: cannot make this folder: {error.strerror}. Choose another `store:`.") from error
     return path
@@ -33,12 +43,59 @@ def sync_folder(path: Path) -> None:
 def write_new(path: Path, content: bytes) -> Path:
     """Write a private file beside `path` under a name of its own, durable, and return its path."""
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    _write(temporary, [content], os.O_EXCL | os.O_NOFOLLOW)
     return temporary
+
+
+def write_file(path: Path, content: bytes | str) -> None:
+    """Write a private, durable file in place: for folders that count only once a manifest in them is written."""
+    _write(path, [content.encode() if isinstance(content, str) else content], os.O_TRUNC)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """A durable copy, in chunks. The same in place of `target`'s content where there is one."""
+    with source.open("rb") as file:
+        _write(target, iter(lambda: file.read(CHUNK_BYTES), b""), os.O_TRUNC)
+
+
+def link_file(source: Path, target: Path) -> None:
+    """A second name for a file, or a durable copy where the file system has no hard links."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        copy_file(source, target)
+
+
+def write_chunk(descriptor: int, content: bytes | memoryview) -> None:
+    """Write all of `content`: one call of the system may take a part only."""
+    view = memoryview(content)
+    while view.nbytes:
+        view = view[os.write(descriptor, view) :]
+
+
+def _write(path: Path, chunks: Iterable[bytes], flags: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | flags, 0o600)
+    try:
+        for chunk in chunks:
+            write_chunk(descriptor, chunk)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder with all that is in it, as far as it can be; nothing where there is none."""
+    for folder, folders, names in os.walk(path, topdown=False):
+        for name in names:
+            with suppress(OSError):
+                os.unlink(os.path.join(folder, name))
+        for name in folders:
+            with suppress(OSError):
+                os.rmdir(os.path.join(folder, name))
+    with suppress(OSError):
+        os.rmdir(path)
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:

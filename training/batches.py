@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-
-import torch
-from torch import Tensor
+from typing import Any
 
 from training.formats.base import Piece
-from training.heads import gather
+from training.heads import reads
+from training.packing import Packed, cut, pack, tokens
+from training.parts import Part
 from training.sampling import Languages, Mix, by_language, draw_parts, shuffled
+from training.seeds import sub_seed
+from training.spec import Settings
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,9 @@ class Order:
             return by_language(self.seed, part, pass_, self._languages[part])
         return shuffled(self.seed, part, pass_, self.sizes[part])
 
-    def ends_epoch(self, step: Step) -> bool:
-        return (step.number + 1) % self.steps_per_epoch == 0
+    def ends_epoch(self, number: int) -> bool:
+        """Whether step `number` is an epoch's last."""
+        return (number + 1) % self.steps_per_epoch == 0
 
 
 def _batches(size: int, batch: int) -> int:
@@ -86,51 +89,74 @@ def _turns(parts: Sequence[int], count: int) -> list[int]:
 class Micro:
     """One forward pass of a step. `weight` 0: only there so that every rank makes equally many."""
 
-    index: int  # within the step, the same on any number of ranks
-    places: tuple[int, ...]  # of its examples, in the step
+    index: int  # within the step, the same on every rank
+    pieces: range  # of the step's
     weight: float
 
 
-def cut(places: Sequence[int], size: int) -> list[tuple[int, ...]]:
-    """A step's examples (places in it) in micro-batches of `size`; the last may be smaller."""
-    return [tuple(places[start : start + size]) for start in range(0, len(places), size)]
-
-
-def rounds(batch: int, size: int, world: int) -> int:
-    """Micro-batches that each rank makes in every step: enough for a full one."""
-    return _batches(_batches(batch, size), world)
-
-
-def share(micros: Sequence[tuple[int, ...]], rank: int, world: int, count: int) -> list[Micro]:
-    """Rank's micro-batches (every world-th), filled up to `count` with the step's last one at weight 0."""
+def share(micros: Sequence[range], rank: int, world: int) -> list[Micro]:
+    """Rank's micro-batches: every world-th; where these do not go round, the step's last one at weight 0 besides."""
     own = [Micro(index, micros[index], 1.0) for index in range(rank, len(micros), world)]
-    assert len(own) <= count, (len(micros), world, count)
     filler = Micro(len(micros) - 1, micros[-1], 0.0)
-    return own + [filler] * (count - len(own))
+    return own + [filler] * (_batches(len(micros), world) - len(own))
+
+
+def units(sizes: Sequence[int], whole: int) -> list[int]:
+    """The tokens of consecutive units of `whole` pieces (the last may be smaller), from those of the pieces."""
+    return [sum(sizes[start : start + whole]) for start in range(0, len(sizes), whole)]
+
+
+def cut_pieces(pieces: Sequence[Piece], whole: int, budget: int, world: int) -> list[range]:
+    """A step's pieces in micro-batches of at most `budget` tokens; `whole`: how many must stay together."""
+    parts = cut(units([tokens([piece]) for piece in pieces], whole), budget, world)
+    return [range(part.start * whole, min(part.stop * whole, len(pieces))) for part in parts]
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Padded rows of some pieces: ids and mask [rows, length of the longest]. `positions`: the tokens that the head
-    reads, as places in rows x length; None: all."""
+class Prepared:
+    """A step made ready for one rank, on the CPU."""
 
-    ids: Tensor
-    mask: Tensor
-    pieces: tuple[Piece, ...]
-    positions: Tensor | None = None
+    step: Step
+    part: Part
+    pieces: tuple[Piece, ...]  # of the whole step
+    owners: tuple[int, ...]  # for each piece the index of its example, in the part
+    terms: int  # loss terms of the whole step
+    whole: int  # pieces that no micro-batch parts
+    micros: tuple[range, ...]  # of the whole step
+    own: tuple[tuple[Micro, Packed], ...]
+    tokens: int  # of the whole step, without filler
+    filler: int  # tokens of this rank's forward passes that are padding
 
-
-def collate(pieces: Sequence[Piece], pad_id: int, device: torch.device, form: str = "") -> Batch:
-    """Pad the pieces' rows to the longest of them; `form`: for whose head."""
-    rows = [row for piece in pieces for row in piece.rows]
-    length = max(len(row) for row in rows)
-    ids = torch.tensor([(*row, *[pad_id] * (length - len(row))) for row in rows])
-    mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows])
-    positions = gather(form, pieces, length)
-    read = None if positions is None else torch.tensor(positions, device=device)
-    return Batch(ids.to(device), mask.to(device), tuple(pieces), read)
+    def ids(self, micro: range) -> list[str]:
+        """The ids of a micro-batch's examples."""
+        return list(dict.fromkeys(self.part.ids[self.owners[piece]] for piece in micro))
 
 
-def tokens(pieces: Sequence[Piece]) -> int:
-    """Real tokens, specials included, padding not."""
-    return sum(len(row) for piece in pieces for row in piece.rows)
+@dataclass(frozen=True)
+class Maker:
+    """Makes steps ready: reads, hides, cuts and packs their pieces; a function of (seed, step) and of the ranks."""
+
+    parts: Sequence[Part]
+    seed: int
+    tokenizer: Any
+    settings: Settings
+    rank: int
+    world: int
+    multiple: int = 1  # of which the number of tokens of a forward pass is made one
+
+    def prepare(self, step: Step, budget: int) -> Prepared:
+        part = self.parts[step.part]
+        seen = part.of(step.examples, sub_seed(self.seed, "pieces", step.number), self.tokenizer, self.settings)
+        owners = tuple(example for example, own in zip(step.examples, seen, strict=True) for _ in own)
+        pieces = tuple(piece for own in seen for piece in own)
+        form = part.task.format
+        whole = self.settings.contrast_size if form == "dual_encoder" else 1
+        micros = cut_pieces(pieces, whole, budget, self.world)
+        own = []
+        for micro in share(micros, self.rank, self.world):
+            chosen = pieces[micro.pieces.start : micro.pieces.stop]
+            own.append((micro, pack(chosen, reads(form, chosen), self.multiple)))
+        filler = sum(packed.filler for _, packed in own)
+        return Prepared(
+            step, part, pieces, owners, part.terms(seen), whole, tuple(micros), tuple(own), tokens(pieces), filler
+        )

@@ -10,7 +10,7 @@ from training.formats.base import Piece
 
 
 class DualEncoderHead(nn.Module):
-    """From `<s>`: dense, tanh, length 1, times the root of `scale`: the dot product of two rows' vectors is
+    """From each `<s>`: dense, tanh, length 1, times the root of `scale`: the dot product of two rows' vectors is
     scale · cosine. Vectors [rows, width] in fp32, whatever the encoder computes in.
 
     `scale` is learned and starts at 100 (XTREME-R's LAReQA); it and the layer have no values before they are given.
@@ -21,9 +21,9 @@ class DualEncoderHead(nn.Module):
         self.dense = nn.Linear(width, width, device="meta").to_empty(device="cpu")
         self.scale = nn.Parameter(torch.empty(1))
 
-    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor) -> Tensor:
         with torch.autocast(hidden.device.type, enabled=False):
-            inner = torch.tanh(self.dense(hidden[:, 0].float()))
+            inner = torch.tanh(self.dense(hidden.float()))
             # A scale below 0 would have no root; one near 0 compares nothing.
             return functional.normalize(inner, dim=1) * self.scale.float().clamp(min=1e-3).sqrt()
 

@@ -1,48 +1,38 @@
-"""Trains one stage: a parent's encoder on one step of a path, with fresh heads, by DeepSpeed, on any number of ranks.
+"""Trains one stage: a parent's encoder on one step of a path, with fresh heads, on any number of ranks.
 
-Below `out`: log.jsonl (a line per step and epoch), checkpoints/, and at the end encoder/ and heads/ of the best epoch.
+Below `out`: log.jsonl (see `training.record`), checkpoints/, and at the end encoder/ and heads/ of the best epoch.
 """
 
-import hashlib
-import json
 import math
+import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
 
 from slurm.errors import UserError
-from slurm.files import to_json
-from training import checkpoints, distributed, heads
-from training.batches import Micro, Order, Step, collate, cut, rounds, share, tokens
+from training import attention, checkpoints, distributed, hand_over, heads, math_library, shape, stage_model
+from training.batches import Maker, Micro, Prepared
+from training.checkpoints import Checkpoint
 from training.distributed import World
-from training.formats.base import Piece
-from training.model import (
-    HeadKind,
-    StageModel,
-    check_fit,
-    encoder_hash,
-    encoder_state,
-    head_dropout,
-    head_module,
-    lm_head_of,
-    load_encoder,
-    load_tokenizer,
-    save_encoder,
-    save_head,
-    save_lm_head,
-    use_bf16,
-)
-from training.parts import Part, load_part
-from training.sampling import mix_of
-from training.seeds import sub_seed
-from training.spec import Runtime, TrainSpec, to_record
-from training.zero import MOMENTS, ZeroEngine, learning_rate
+from training.feed import Feed
+from training.flops import device_peak, sizes_of, training_flops
+from training.model import StageModel, encoder_hash, use_bf16
+from training.optimizer import learning_rate
+from training.packing import Packed
+from training.plain import PlainEngine
+from training.progress import DevScore, Progress
+from training.record import Record, device_memory, timed
+from training.saving import Saver
+from training.spec import Runtime, TrainSpec
+from training.vocabulary import full_table, ids_hash
+from training.zero import ZeroEngine
 
-_ENCODER = "encoder."
+_STATIC_TOKENS = 256  # with `compile`: the number of tokens of a forward pass is a multiple of it
+_GIGA = 1e9
 
 
 class Stopped(Exception):
@@ -51,18 +41,6 @@ class Stopped(Exception):
     def __init__(self, folder: Path) -> None:
         super().__init__(f"stopped; the checkpoint is {folder}")
         self.folder = folder
-
-
-@dataclass
-class Progress:
-    """How far a stage has come: what a checkpoint holds besides tensors. Counts include earlier attempts."""
-
-    step: int = 0  # steps done
-    scores: list[float] = field(default_factory=list)  # on dev, per epoch
-    best: dict[str, Any] | None = None  # epoch, score
-    examples: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
 
 
 OnStep = Callable[[int, int, float], None]
@@ -74,7 +52,7 @@ def train(
     parent: Path,
     out: Path,
     *,
-    dev_score: Callable[[StageModel], float],
+    dev_score: Callable[[StageModel], DevScore],
     should_stop: Callable[[], bool],
     resume_from: Sequence[Path] = (),
     on_step: OnStep | None = None,
@@ -82,16 +60,16 @@ def train(
     """Train `spec` from the model folder `parent` and return the facts of the run (JSON).
 
     Every rank calls it alike, after `distributed.init` (a lone process may leave that out).
-    `dev_score`: the score on English dev, higher is better; all ranks call it after each epoch and rank 0's counts. The
-    best epoch is handed on, of equal ones the earliest. `should_stop` is asked on every rank between steps: at one True
-    all save a checkpoint and raise Stopped. `resume_from`: folders of earlier attempts; the furthest whole checkpoint
-    in them or in `out` is gone on from. `on_step(steps done, steps in all, loss)`.
-    UserError where data or model do not fit, or the loss diverges.
+    `dev_score` is called by all ranks after each epoch, and rank 0's counts. The best epoch is handed on, of equal ones
+    the earliest. `should_stop` is asked on every rank between steps: at one True all save a checkpoint and raise
+    Stopped. `resume_from`: folders of earlier attempts; the furthest whole checkpoint in them or in `out` is gone on
+    from. `on_step(steps done, steps in all, loss)`. UserError where data or model do not fit, memory does not suffice,
+    or the loss diverges.
     """
     world = distributed.current() or distributed.init(runtime.device)
     stage = _Stage(spec, runtime, parent, out, world)
-    stage.resume([*resume_from, out])
     try:
+        stage.begin([*resume_from, out])
         stage.run(dev_score, should_stop, on_step)
         return stage.hand_over()
     finally:
@@ -103,293 +81,339 @@ class _Stage:
 
     def __init__(self, spec: TrainSpec, runtime: Runtime, parent: Path, out: Path, world: World) -> None:
         self.spec, self.runtime, self.parent, self.out, self.world = spec, runtime, parent, out, world
-        settings = spec.settings
-        tokenizer = load_tokenizer(parent)
-        encoder = load_encoder(parent, settings.dropout)
-        check_fit(encoder, tokenizer, settings, parent)
-        self.pad_id: int = tokenizer.pad_token_id
-        self.parent_hash = encoder_hash(encoder_state(encoder))
-        self.tokenizer = tokenizer
-        self.parts = [load_part(data, tokenizer, settings) for data in spec.parts]
-        self.order = Order(
-            [len(part.ids) for part in self.parts],
-            batch=settings.global_batch_size,
-            epochs=settings.epochs,
-            mix=mix_of(settings),
-            seed=spec.seed,
-            heads=[part.head.name for part in self.parts],
-            languages={number: part.languages for number, part in enumerate(self.parts) if part.languages},
-        )
-        smallest = min(self._micro_size(part) for part in self.parts)
-        self.rounds = rounds(settings.global_batch_size, smallest, world.size)
-        self.kinds = list({part.head.name: _head_kind(part, encoder) for part in self.parts}.values())
-        bf16 = use_bf16(settings, world.device)
-        self.model = StageModel(encoder, self._fresh_heads(encoder), bf16=bf16)
-        self.identity = _identity(spec, self.parent_hash)
+        self.start = stage_model.read(spec, parent)
+        self.order = self.start.order
+        self.sizes = sizes_of(self.start.encoder.config.to_dict())
         self.progress = Progress()
-        self.engine: ZeroEngine
+        self.engine: ZeroEngine | PlainEngine | None = None
+        self.feed: Feed | None = None
+        self._matmul_before: str | None = None
         out.mkdir(parents=True, exist_ok=True)
-        self._saved_at = time.monotonic()
+        self.saver = Saver(out, world, self.start.identity, runtime.checkpoint_minutes)
 
-    def _fresh_heads(self, encoder: torch.nn.Module) -> dict[str, torch.nn.Module]:
-        dropout = head_dropout(encoder, self.spec.settings.dropout)
-        seed = self.spec.seed
-        made = {
-            kind.task: heads.fresh(kind.format, kind.outputs, kind.width, dropout, seed, kind.task)
-            for kind in self.kinds
-        }
-        for head in made.values():
-            if isinstance(head, heads.LanguageModelHead):
-                self._go_on_with(head)
-        return made
+    # --- the beginning: fresh, or from a checkpoint
 
-    def _go_on_with(self, head: torch.nn.Module) -> None:
-        """Give a language model's head the parent's values, where it has any."""
-        values = lm_head_of(self.parent)
-        if values:
-            head.load_state_dict(values)
-
-    def _micro_size(self, part: Part) -> int:
-        """Examples per forward pass: whole contrasts, so that the memory at hand changes no number."""
-        size, whole = self.runtime.micro_batch_size, self.spec.settings.contrast_size
-        return max(whole, size // whole * whole) if part.task.format == "dual_encoder" else size
-
-    # --- going on from a checkpoint
-
-    def resume(self, folders: Sequence[Path]) -> None:
+    def begin(self, folders: Sequence[Path]) -> None:
         """Build the engine, on a checkpoint's weights and moments where there is one."""
         found = self._agree_on_checkpoint(folders)
         if found is not None:
-            # Before DeepSpeed makes its own copies of the weights.
-            self.model.load_state_dict(checkpoints.read(found.folder, "parameters"))
             self.progress = Progress(**found.state)
+        self.ids = self._vocabulary(resumed=found is not None)
+        self.progress.vocabulary = None if self.ids is None else ids_hash(self.ids)
+        self.model, self.table = self.start.model(self.ids, bf16=use_bf16(self.spec.settings, self.world.device))
+        self.model.to(self.world.device)
+        self.shape = self._choose_shape()
+        self._choose_matmul()
+        self.record = Record(self.out, first=self.world.first, world=self.world.size, peak=self._peak())
+        if self.progress.step == self.order.total:
+            return  # only the hand-over is still to be done
+        if found is not None:
+            self._load_parameters(found)
         self._start_engine()
         if found is not None:
-            for key in MOMENTS:
-                self.engine.load_moments(key, checkpoints.read(found.folder, key))
-            self.engine.set_updates(self.progress.step)
+            self._engine.state.load(found.reader())
+            self._engine.state.set_updates(self.progress.step)
+        self.saver.begin(self._engine.state, self.ids)
+        maker = self._maker()
+        self.feed = Feed(
+            lambda number, budget: maker.prepare(self.order.step(number), budget),
+            self.order.total,
+            self.progress.token_budget,
+        )
 
-    def _agree_on_checkpoint(self, folders: Sequence[Path]) -> checkpoints.Checkpoint | None:
-        found = checkpoints.newest(folders, self.identity) if self.world.first else None
-        if found is not None and found.best is not None and found.folder.parent.parent != self.out:
-            checkpoints.link_folder(found.best, checkpoints.best_folder(self.out, found.state["best"]["epoch"]))
-        said = distributed.from_first(found and {"folder": str(found.folder), "state": found.state}, self.world)
-        return checkpoints.Checkpoint(Path(said["folder"]), said["state"]) if said else None
+    def _agree_on_checkpoint(self, folders: Sequence[Path]) -> Checkpoint | None:
+        """Rank 0 looks, for the others may see a shared file system a little later."""
+        found = checkpoints.newest(folders, self.start.identity) if self.world.first else None
+        if found is not None:
+            checkpoints.link_best(found, self.out)
+        said = distributed.from_first(found and str(found.folder), self.world)
+        return checkpoints.opened(Path(said)) if said else None
+
+    def _vocabulary(self, *, resumed: bool) -> Any:
+        """The ids of the compact vocabulary; None: all words are trained. A resume keeps to what the run began with."""
+        wanted = self.runtime.compact_vocabulary and not self.start.needs_all_words
+        if resumed:
+            wanted = self.progress.vocabulary is not None
+        if not wanted:
+            return None
+        ids = self.start.used_ids()
+        assert self.progress.vocabulary in (None, ids_hash(ids)), "equal data has equal ids"
+        return ids
+
+    def _choose_shape(self) -> shape.Shape:
+        settings = self.spec.settings
+        sizes = self.sizes if self.ids is None else replace(self.sizes, vocabulary=len(self.ids))
+        chosen = shape.choose(
+            sizes,
+            self.world.size,
+            device_memory(self.world.device),
+            self.runtime,
+            bf16=self.model.bf16,
+            gpu=self.world.device.type == "cuda",
+            max_length=settings.max_length,
+            parameters=stage_model.parameter_count(self.model),
+            predicted=settings.mask_probability if self.start.needs_all_words else 0.0,
+        )
+        if not self.progress.token_budget or self.runtime.token_budget:
+            self.progress.token_budget = chosen.token_budget
+        for event in self.progress.out_of_memory:
+            self.progress.token_budget = min(self.progress.token_budget, event["token_budget"])
+        return chosen
+
+    def _choose_matmul(self) -> None:
+        """The CPU's library for matrix products, the same on all ranks and after a resume."""
+        self.matmul_gflops = 0.0
+        if self.world.device.type != "cpu":
+            return
+        wanted = self.runtime.matmul if self.runtime.matmul != "auto" else self.progress.matmul or "auto"
+        choice = math_library.choose_matmul(wanted) if self.world.first else None  # type: ignore[arg-type]
+        said = distributed.from_first(asdict(choice) if choice else None, self.world)
+        self._matmul_before = math_library.apply(said["name"])
+        self.progress.matmul, self.matmul_gflops, self.matmul_why = said["name"], said["gflops"], said["why"]
+
+    def _peak(self) -> float | None:
+        """FLOP/s of this rank's device: of a CPU what its products were measured at."""
+        if self.world.device.type == "cuda":
+            return device_peak(torch.cuda.get_device_name(self.world.device), bf16=self.model.bf16)
+        return self.matmul_gflops * _GIGA or None
+
+    def _load_parameters(self, found: Checkpoint) -> None:
+        """Before DeepSpeed makes its own copies of the weights."""
+        reader = found.reader()
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                parameter.copy_(reader.tensor("parameters", name, tuple(parameter.shape)))
 
     def _start_engine(self) -> None:
-        runtime, settings = self.runtime, self.spec.settings
-        micro = min(runtime.micro_batch_size, settings.global_batch_size)
-        self.engine = ZeroEngine(self.model, settings, runtime.zero, self.world, self.rounds, micro)
+        if self.runtime.compile:
+            stage_model.compile_layers(self.model.encoder)
+        if self.shape.zero == "none":
+            self.engine = PlainEngine(self.model, self.spec.settings, self.world)
+        else:
+            self.engine = ZeroEngine(self.model, self.spec.settings, self.shape, self.world)
+
+    @property
+    def _engine(self) -> ZeroEngine | PlainEngine:
+        assert self.engine is not None, "all steps are done"
+        return self.engine
+
+    def _maker(self) -> Maker:
+        return Maker(
+            self.start.parts,
+            self.spec.seed,
+            self.start.tokenizer,
+            self.spec.settings,
+            self.world.rank,
+            self.world.size,
+            _STATIC_TOKENS if self.runtime.compile else 1,
+        )
 
     # --- training
 
     def run(
-        self, dev_score: Callable[[StageModel], float], should_stop: Callable[[], bool], on_step: OnStep | None
+        self, dev_score: Callable[[StageModel], DevScore], should_stop: Callable[[], bool], on_step: OnStep | None
     ) -> None:
         """All steps that are still to be done."""
         self.model.train()
+        self.record.pause()
         while self.progress.step < self.order.total:
-            step = self.order.step(self.progress.step)
-            loss, stop, save = self._one_step(step, should_stop)
+            loss, stop, save = self._one_step(self.progress.step, should_stop)
             if on_step is not None:
                 on_step(self.progress.step, self.order.total, loss)
-            if self.order.ends_epoch(step):
-                self._end_epoch(step.epoch, dev_score)
+            number = self.progress.step - 1
+            if self.order.ends_epoch(number):
+                self._end_epoch(number, dev_score)
             if stop and self.progress.step < self.order.total:
-                raise Stopped(self._save())
-            if save:
-                self._save()
+                raise Stopped(self.saver.save_now(self.progress))
+            if save and self.progress.step < self.order.total:
+                self.record.times.stall += self.saver.save(self.progress)
 
-    def _one_step(self, step: Step, should_stop: Callable[[], bool]) -> tuple[float, bool, bool]:
+    def _one_step(self, number: int, should_stop: Callable[[], bool]) -> tuple[float, bool, bool]:
         """One update. Returns the loss, whether to stop, and whether to save: the same on every rank."""
-        started = time.monotonic()
-        part = self.parts[step.part]
-        seed = sub_seed(self.spec.seed, "pieces", step.number)
-        seen = part.of(step.examples, seed, self.tokenizer, self.spec.settings)
-        micros = cut(range(len(seen)), self._micro_size(part))
-        terms = part.terms(seen)
-        # A place for each micro-batch and two flags: one sum over the ranks serves all, and the losses' order is fixed.
-        news = torch.zeros(len(micros) + 2, dtype=torch.float64, device=self.world.device)
-        self._accumulate(part, step, micros, seen, news)
-        rate = learning_rate(step.number, self.order.total, self.spec.settings)
-        norm = self.engine.update(rate)
-        news[-2], news[-1] = float(should_stop()), float(self._is_checkpoint_due())
-        *losses, stop, save = distributed.summed(news, self.world).tolist()
-        if not all(map(math.isfinite, [*losses, norm])):
-            self._refuse_divergence(part, step, micros, losses)
-        loss = sum(losses) / terms
-        self._record(step, loss, rate, norm, tokens(_flat(seen)), time.monotonic() - started)
+        begun = time.monotonic()
+        prepared, losses = self._gradients(number)
+        rate = learning_rate(number, self.order.total, self.spec.settings)
+        norm, updating = timed(lambda: self._engine.update(rate))
+        # A place for each micro-batch and three flags: one sum over the ranks serves all, the losses' order is fixed.
+        flags = [float(should_stop()), float(self.saver.is_due()), float(self.saver.failed)]
+        news = torch.cat([losses, losses.new_tensor(flags)])
+        *found, stop, save, failed = distributed.summed(news, self.world).tolist()
+        if not all(map(math.isfinite, [*found, norm])):
+            self._refuse_divergence(prepared, found)
+        loss = sum(found) / prepared.terms
+        self._note(prepared, loss, rate, norm, time.monotonic() - begun, updating)
+        if failed:
+            self._note_failed_write(number)
         return loss, stop > 0, save > 0
 
-    def _accumulate(
-        self, part: Part, step: Step, micros: list[tuple[int, ...]], seen: list[list[Piece]], losses: torch.Tensor
-    ) -> None:
-        """This rank's forward and backward passes; the undivided losses go to their places in `losses`."""
-        own = share(micros, self.world.rank, self.world.size, self.rounds)
-        terms = part.terms(seen)
-        for number, micro in enumerate(own):
-            pieces = _flat([seen[place] for place in micro.places])
-            losses[micro.index] += self._backward(part, step, micro, pieces, terms).double()
-            if number < len(own) - 1:
-                self.engine.next()
+    def _gradients(self, number: int) -> tuple[Prepared, torch.Tensor]:
+        """The gradients of a step, and the undivided losses of its micro-batches, this rank's in their places."""
+        assert self.feed is not None
+        while True:
+            prepared, waited = timed(lambda: self.feed.take(number))  # type: ignore[union-attr]
+            self.record.times.data_wait += waited
+            try:
+                return prepared, self._accumulate(prepared)
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+            self._shrink(prepared)
 
-    def _backward(self, part: Part, step: Step, micro: Micro, pieces: list[Piece], terms: int) -> torch.Tensor:
-        form = part.task.format
-        batch = collate(pieces, self.pad_id, self.world.device, form)
-        # Dropout by place in the data, not by rank: the same on any number of ranks, and after a resume.
-        torch.manual_seed(sub_seed(self.spec.seed, "dropout", step.number, micro.index))
-        contrast = self.spec.settings.contrast_size
-        return self.engine.backward(
+    def _accumulate(self, prepared: Prepared) -> torch.Tensor:
+        losses = torch.zeros(len(prepared.micros), dtype=torch.float64, device=self.world.device)
+        for place, (micro, packed) in enumerate(prepared.own):
+            last = place == len(prepared.own) - 1
+            losses[micro.index] += self._backward(prepared, micro, packed, last=last).double()
+        return losses
+
+    def _backward(self, prepared: Prepared, micro: Micro, packed: Packed, *, last: bool) -> torch.Tensor:
+        form, contrast = prepared.part.task.format, self.spec.settings.contrast_size
+        batch = packed.to(self.world.device)
+        # Dropout by place in the data, not by rank: a resume, or a rank more, needs no state of a generator.
+        torch.manual_seed(stage_model.dropout_seed(self.spec.seed, prepared.step.number, micro.index))
+        return self._engine.backward(
             batch,
-            part.head.name,
+            prepared.part.head.name,
             lambda logits: heads.loss(form, logits, batch.pieces, contrast) * micro.weight,
-            terms,
+            prepared.terms,
+            last=last,
         )
 
-    def _is_checkpoint_due(self) -> bool:
-        return self.world.first and time.monotonic() - self._saved_at >= self.runtime.checkpoint_minutes * 60
+    def _shrink(self, prepared: Prepared) -> None:
+        """Out of memory: half as many tokens at a time. UserError where it cannot be done in this process."""
+        assert self.feed is not None
+        budget = self.progress.token_budget // 2
+        hint = f"step {prepared.step.number}: out of memory with token_budget {self.progress.token_budget}"
+        if self.world.size > 1 or self.shape.zero not in ("none", 0):
+            raise UserError(f"{hint}; set token_budget: {budget}, or ask for more memory.")
+        if max(len(micro) for micro in prepared.micros) <= prepared.whole:
+            raise UserError(f"{hint}, with one sequence at a time; ask for more memory or set a smaller max_length.")
+        self._engine.discard()
+        if self.world.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self.progress.out_of_memory.append({"step": prepared.step.number, "token_budget": budget})
+        self.progress.token_budget = self.feed.budget = budget
+        self.record.line(out_of_memory=prepared.step.number, token_budget=budget)
+        print(f"{hint}: going on with {budget}, the same examples a step", file=sys.stderr, flush=True)
 
-    def _refuse_divergence(
-        self, part: Part, step: Step, micros: list[tuple[int, ...]], losses: list[float]
-    ) -> NoReturn:
-        bad = [micro for micro, loss in zip(micros, losses, strict=True) if not math.isfinite(loss)] or micros
-        ids = [part.ids[step.examples[place]] for micro in bad for place in micro]
-        more = f" and {len(ids) - 8} more" if len(ids) > 8 else ""
-        what = "loss" if bad is not micros else "gradient"
+    def _refuse_divergence(self, prepared: Prepared, losses: list[float]) -> NoReturn:
+        bad = [micro for micro, loss in zip(prepared.micros, losses, strict=True) if not math.isfinite(loss)]
+        what = "loss" if bad else "gradient"
+        ids = list(dict.fromkeys(id_ for micro in bad or prepared.micros for id_ in prepared.ids(micro)))
+        number, task = prepared.step.number, prepared.part.task.name
+        self.record.line(not_finite=what, step=number, task=task, ids=ids)
+        more = f" and {len(ids) - 8} more (log.jsonl has all)" if len(ids) > 8 else ""
         raise UserError(
-            f"step {step.number} of task {part.task.name}: the {what} is not finite at examples {', '.join(ids[:8])}"
+            f"step {number} of task {task}: the {what} is not finite at examples {', '.join(ids[:8])}"
             f"{more}; look at them, lower learning_rate or set precision: fp32."
         )
 
-    def _record(self, step: Step, loss: float, rate: float, norm: float, read: int, seconds: float) -> None:
-        part = self.parts[step.part]
-        done = self.progress
+    # --- what is noted
+
+    def _note(self, prepared: Prepared, loss: float, rate: float, norm: float, seconds: float, updating: float) -> None:
+        step, done, times = prepared.step, self.progress, self.record.times
         done.step, done.examples = done.step + 1, done.examples + len(step.examples)
-        done.tokens, done.seconds = done.tokens + read, done.seconds + seconds
-        self._log(
+        done.tokens, done.seconds = done.tokens + prepared.tokens, done.seconds + seconds
+        self.record.line(
             step=step.number,
             epoch=step.epoch,
-            task=part.task.name,
+            task=prepared.part.task.name,
             loss=loss,
             learning_rate=rate,
             grad_norm=norm,
             examples=len(step.examples),
-            tokens=read,
+            tokens=prepared.tokens,
             seconds=round(seconds, 4),
         )
+        lengths = [len(row) for piece in prepared.pieces for row in piece.rows]
+        times.steps, times.examples = times.steps + 1, times.examples + len(step.examples)
+        times.tokens, times.filler = times.tokens + prepared.tokens, times.filler + prepared.filler
+        times.computed += sum(packed.layout.tokens for _, packed in prepared.own)
+        times.flops += training_flops(self.sizes, prepared.tokens, sum(length**2 for length in lengths))
+        times.update += updating
+        self.record.step_done(step.number)
 
-    def _log(self, **values: Any) -> None:
-        if self.world.first:
-            with (self.out / "log.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(values) + "\n")
+    def _note_failed_write(self, number: int) -> None:
+        """A checkpoint that could not be written costs time after a kill, not the run."""
+        reason = self.saver.take_failure() or "on another rank"
+        self.record.line(checkpoint_failed=reason, step=number)
+        print(f"{self.out}: a checkpoint could not be written ({reason}): going on", file=sys.stderr, flush=True)
 
-    # --- epochs and checkpoints
+    # --- epochs and the end
 
-    def _end_epoch(self, epoch: int, dev_score: Callable[[StageModel], float]) -> None:
-        score = float(distributed.from_first(float(dev_score(self.engine.model)), self.world))
+    def _end_epoch(self, number: int, dev_score: Callable[[StageModel], DevScore]) -> None:
+        self.record.interval(number)
+        epoch = self.order.step(number).epoch
+        found = distributed.from_first(asdict(dev_score(self._engine.model)), self.world)
         self.model.train()
+        score = float(found["score"])
         self.progress.scores.append(score)
-        self._log(epoch=epoch, dev_score=score)
+        self.progress.at_chance.append(list(found["at_chance"]))
+        self.record.line(epoch=epoch, dev_score=score)
         if self.progress.best is None or score > self.progress.best["score"]:
+            self.saver.save_best(self.progress, epoch)
             self.progress.best = {"epoch": epoch, "score": score}
-            self._save_best(epoch)
-
-    def _save_best(self, epoch: int) -> None:
-        """Keep this epoch's encoder and heads on disk."""
-        parameters = self.engine.parameters()
-        if self.world.first:
-            folder = checkpoints.best_folder(self.out, epoch)
-            checkpoints.begin(folder)
-            save_encoder(_below(parameters, _ENCODER), self.parent, folder / "encoder")
-            lm_head = lm_head_of(self.parent)
-            for kind in self.kinds:
-                state = _below(parameters, f"heads.{head_module(kind.task)}.")
-                save_head(state, kind, folder / "heads")
-                lm_head = state if kind.format == "mlm" else lm_head
-            save_lm_head(lm_head, folder / "encoder")
-            checkpoints.complete(folder, self.identity, {})
-            checkpoints.prune(self.out, epoch)
-        distributed.wait_for_all(self.world)
-
-    def _save(self) -> Path:
-        """A checkpoint of this very moment."""
-        folder = checkpoints.step_folder(self.out, self.progress.step)
-        if self.world.first:
-            checkpoints.begin(folder)
-        self._save_tensors(folder, "parameters", self.engine.parameters)
-        for key in MOMENTS:
-            self._save_tensors(folder, key, lambda key=key: self.engine.moments(key))  # type: ignore[misc]
-        if self.world.first:
-            checkpoints.complete(folder, self.identity, asdict(self.progress))
-            checkpoints.prune(self.out, self.progress.best["epoch"] if self.progress.best else None)
-        distributed.wait_for_all(self.world)
-        self._saved_at = time.monotonic()
-        return folder
-
-    def _save_tensors(self, folder: Path, name: str, gather: Callable[[], dict[str, torch.Tensor]]) -> None:
-        """All ranks gather, rank 0 writes: one file's tensors are in memory at a time."""
-        tensors = gather()
-        if self.world.first:
-            checkpoints.add(folder, name, tensors)
+        self.record.pause()
 
     def hand_over(self) -> dict[str, Any]:
         """Put the best epoch's encoder and heads in their places, and say what happened."""
         best = self.progress.best
         assert best is not None, "no epoch has ended"
-        if self.world.first:
-            for name in ("encoder", "heads"):
-                source = checkpoints.best_folder(self.out, best["epoch"]) / name
-                checkpoints.link_folder(source, self.out / name)
-        distributed.wait_for_all(self.world)
-        return self._facts(best["epoch"])
+        if self.engine is not None:
+            self.saver.save_end(self.progress)
+        encoder = self._write_hand_over(best["epoch"]) if self.world.first else ""
+        encoder = distributed.from_first(encoder, self.world)
+        return self._facts(best["epoch"], encoder)
 
-    def _facts(self, selected: int) -> dict[str, Any]:
-        done = self.progress
+    def _write_hand_over(self, epoch: int) -> str:
+        """Returns the encoder's hash."""
+        reader = checkpoints.opened(checkpoints.best_folder(self.out, epoch)).reader()
+        table = None
+        if self.ids is not None:
+            steps = self.order.steps_per_epoch * (epoch + 1)
+            rates = (learning_rate(step, self.order.total, self.spec.settings) for step in range(steps))
+            shape_of_rows = (len(self.ids), self.sizes.width)
+            rows = reader.tensor("parameters", hand_over.WORDS, shape_of_rows)
+            table = full_table(self.table, self.ids, rows, rates, self.spec.settings)
+        made = hand_over.write(self.out, reader, self.model, table, self.start.kinds, self.parent)
+        return encoder_hash(made)
+
+    def _facts(self, selected: int, encoder: str) -> dict[str, Any]:
+        done, device = self.progress, self.world.device
+        dropout = stage_model.attention_dropout(self.start.encoder)
         return {
             "steps": done.step,
             "epochs": self.spec.settings.epochs,
             "dev_scores": done.scores,
             "selected_epoch": selected,
             "dev_score": done.scores[selected],
-            "parent_hash": self.parent_hash,
-            "encoder_hash": encoder_hash(self.out / "encoder"),
+            "at_chance": done.at_chance[selected],
+            "parent_hash": self.start.parent_hash,
+            "encoder_hash": encoder,
             "precision": "bf16" if self.model.bf16 else "fp32",
-            "device": self.world.device.type,
+            "device": device.type,
             "world_size": self.world.size,
-            "zero": self.runtime.zero,
+            "zero": self.shape.zero,
+            "token_budget": done.token_budget,
+            "out_of_memory": done.out_of_memory,
+            "vocabulary_rows": None if self.ids is None else len(self.ids),
+            "matmul": done.matmul or None,
+            "attention": attention.kernel_name(device, dropout, half=self.model.bf16),
             "seconds": round(done.seconds, 3),
             "examples": done.examples,
             "tokens": done.tokens,
         }
 
     def close(self) -> None:
-        self.engine.close()
+        if self.feed is not None:
+            self.feed.close()
+        self.saver.close()
+        if self.engine is not None:
+            self.engine.close()
+        if self._matmul_before is not None:
+            math_library.restore(self._matmul_before)
 
 
-def _head_kind(part: Part, encoder: Any) -> HeadKind:
-    head, config = part.head, encoder.config
-    outputs = int(config.vocab_size) if head.format == "mlm" else len(head.labels)
-    return HeadKind(head.name, head.format, head.labels, int(config.hidden_size), outputs)
-
-
-def _flat(pieces: Sequence[Sequence[Piece]]) -> list[Piece]:
-    return [piece for own in pieces for piece in own]
-
-
-def _below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    """The tensors whose names start with `prefix`, without it."""
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _identity(spec: TrainSpec, parent_hash: str) -> str:
-    """What a checkpoint belongs to: the stage's meaning, not where its files lie."""
-    meaning = {"spec": _without_paths(to_record(spec)), "parent": parent_hash}
-    return hashlib.sha256(to_json(meaning)).hexdigest()
-
-
-def _without_paths(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_paths(inner) for key, inner in value.items() if key != "path"}
-    if isinstance(value, list | tuple):
-        return [_without_paths(inner) for inner in value]
-    return value
+def _is_out_of_memory(error: Exception) -> bool:
+    """torch says it of a GPU by its own type; of a CPU's allocator in words."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)

@@ -1,6 +1,7 @@
 """What stands on the encoder, one small head per format: its start, its logits, its loss.
 
-Shapes: hidden [rows, length, width]; a piece has one row, in format "choice" one row per choice.
+A head gets the hidden states of the tokens that it reads, [n, width]: of sequence, choice and dual_encoder the first of
+every row, of tagging the words' first subwords, of mlm the masked ones, of span all.
 """
 
 from collections.abc import Sequence
@@ -11,12 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 
 from training.dual_heads import DualEncoderHead, contrastive_loss
 from training.formats.base import IGNORED, Piece
 from training.seeds import sub_seed
 
 _START_DEVIATION = 0.02  # as XLM-R's own layers start
+SPAN_OUTPUTS = 2  # the scores of being the answer's start and its end
 _CONSTANTS = {"layer_norm.weight": 1.0, "scale": 100.0}
 
 
@@ -26,7 +29,7 @@ def _linear(inputs: int, outputs: int) -> nn.Linear:
 
 
 class RowHead(nn.Module):
-    """From `<s>`: dense, tanh, out. Logits [rows, outputs] (XLM-R's classification head)."""
+    """From each `<s>`: dense, tanh, out. Logits [rows, outputs] (XLM-R's classification head)."""
 
     def __init__(self, width: int, outputs: int, dropout: float) -> None:
         super().__init__()
@@ -34,32 +37,21 @@ class RowHead(nn.Module):
         self.out = _linear(width, outputs)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        inner = torch.tanh(self.dense(self.dropout(hidden[:, 0])))
+    def forward(self, hidden: Tensor) -> Tensor:
+        inner = torch.tanh(self.dense(self.dropout(hidden)))
         return self.out(self.dropout(inner))  # type: ignore[no-any-return]
 
 
 class TokenHead(nn.Module):
-    """One linear layer on every token: logits [rows, length, outputs]."""
+    """One linear layer on every token that is read: logits [n, outputs]."""
 
     def __init__(self, width: int, outputs: int, dropout: float) -> None:
         super().__init__()
         self.out = _linear(width, outputs)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor) -> Tensor:
         return self.out(self.dropout(hidden))  # type: ignore[no-any-return]
-
-
-class SpanHead(TokenHead):
-    """Start and end scores [rows, length, 2]; padding can be neither, however long the longest row of a batch is."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__(width, 2, dropout=0.0)
-
-    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        logits = super().forward(hidden, mask).float()
-        return logits.masked_fill(mask[:, :, None] == 0, torch.finfo(logits.dtype).min)
 
 
 class LanguageModelHead(nn.Module):
@@ -93,7 +85,7 @@ def build(form: str, outputs: int, width: int, dropout: float) -> nn.Module:
         case "dual_encoder":
             return DualEncoderHead(width)
     assert form == "span", form
-    return SpanHead(width)
+    return TokenHead(width, SPAN_OUTPUTS, dropout=0.0)
 
 
 def fresh(form: str, outputs: int, width: int, dropout: float, seed: int, task: str) -> nn.Module:
@@ -111,16 +103,21 @@ def fresh(form: str, outputs: int, width: int, dropout: float, seed: int, task: 
     return head
 
 
-def gather(form: str, pieces: Sequence[Piece], length: int) -> list[int] | None:
-    """Which tokens of a padded batch the head reads, as positions in rows x length; None: it sees them all."""
-    if form != "mlm":
+def reads(form: str, pieces: Sequence[Piece]) -> list[int] | None:
+    """The places, in the packed rows, of the tokens that a format's head reads; None: it reads them all."""
+    if form == "span":
         return None
-    return [
-        row * length + place
-        for row, piece in enumerate(pieces)
-        for place, target in enumerate(piece.target)
-        if target != IGNORED
-    ]
+    found, place = [], 0
+    for piece in pieces:
+        if form == "tagging":
+            found += [place + word for word in piece.way_back]
+        elif form == "mlm":
+            found += [place + token for token, target in enumerate(piece.target) if target != IGNORED]
+        for row in piece.rows:
+            if form not in ("tagging", "mlm"):
+                found.append(place)
+            place += len(row)
+    return found
 
 
 def loss(form: str, logits: Tensor, pieces: Sequence[Piece], contrast_size: int = 1) -> Tensor:
@@ -131,31 +128,36 @@ def loss(form: str, logits: Tensor, pieces: Sequence[Piece], contrast_size: int 
     logits = logits.float()
     if form == "dual_encoder":
         return contrastive_loss(logits, pieces, contrast_size)
-    if form == "mlm":
-        hidden = [label for piece in pieces for label in piece.target if label != IGNORED]
-        return _sum_loss(logits, torch.tensor(hidden, device=logits.device))
-    if form == "tagging":
-        return _sum_loss(logits.flatten(0, 1), _padded_targets(pieces, logits).flatten())
-    targets = torch.tensor([piece.target for piece in pieces], device=logits.device)
+    targets = torch.tensor(_targets(form, pieces), device=logits.device)
     if form == "span":
-        starts, ends = logits[..., 0], logits[..., 1]  # [pieces, length] each
-        return _sum_loss(starts, targets[:, 0]) + _sum_loss(ends, targets[:, 1])
-    return _sum_loss(_by_choice(form, logits, pieces), targets[:, 0])
+        padded = _padded(logits, pieces)  # [pieces, length, 2]
+        return _sum_loss(padded[..., 0], targets[:, 0]) + _sum_loss(padded[..., 1], targets[:, 1])
+    return _sum_loss(_by_choice(form, logits, pieces), targets)
+
+
+def _targets(form: str, pieces: Sequence[Piece]) -> list[Any]:
+    """What is right, for every row of logits (span: for every piece)."""
+    if form == "span":
+        return [piece.target for piece in pieces]
+    if form == "tagging":
+        return [piece.target[word] for piece in pieces for word in piece.way_back]
+    if form == "mlm":
+        return [label for piece in pieces for label in piece.target if label != IGNORED]
+    return [piece.target[0] for piece in pieces]
 
 
 def _sum_loss(logits: Tensor, targets: Tensor) -> Tensor:
     return functional.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
 
 
-def _padded_targets(pieces: Sequence[Piece], logits: Tensor) -> Tensor:
-    targets = torch.full(logits.shape[:2], IGNORED)
-    for row, piece in enumerate(pieces):
-        targets[row, : len(piece.target)] = torch.tensor(piece.target)
-    return targets.to(logits.device)
+def _padded(logits: Tensor, pieces: Sequence[Piece]) -> Tensor:
+    """[tokens, 2] → [pieces, length of the longest, 2]; padding can be neither start nor end."""
+    rows = torch.split(logits, [len(piece.rows[0]) for piece in pieces])
+    return pad_sequence(list(rows), batch_first=True, padding_value=torch.finfo(logits.dtype).min)
 
 
 def _by_choice(form: str, logits: Tensor, pieces: Sequence[Piece]) -> Tensor:
-    """Choice: [rows, 1] → [pieces, choices]; sequence: as it is."""
+    """Choice: [rows, 1] → [pieces, choices]; else as it is."""
     if form != "choice":
         return logits
     counts = {len(piece.rows) for piece in pieces}
@@ -164,20 +166,22 @@ def _by_choice(form: str, logits: Tensor, pieces: Sequence[Piece]) -> Tensor:
 
 
 def unbatch(form: str, logits: Tensor, pieces: Sequence[Piece]) -> list[NDArray[Any]]:
-    """One fp32 array per piece, without padding.
+    """One fp32 array per piece.
 
-    Sequence [labels]; choice [choices]; span [length, 2]; tagging [length, labels]; dual_encoder [rows, width];
+    Sequence [labels]; choice [choices]; span [length, 2]; tagging [words, labels]; dual_encoder [rows, width];
     mlm [masked tokens]: the best token's id alone, for its scores are as many as the vocabulary.
     """
     if form == "mlm":
         best = logits.argmax(dim=-1).cpu().numpy().astype(np.float32)  # exact up to 2**24
         return _cut(best, [sum(label != IGNORED for label in piece.target) for piece in pieces])
-    if form == "dual_encoder":
-        vectors = logits.float().cpu().numpy().astype(np.float32)
-        return _cut(vectors, [len(piece.rows) for piece in pieces])
     values = _by_choice(form, logits.float(), pieces).cpu().numpy().astype(np.float32)
-    if form in ("span", "tagging"):
-        return [values[row, : len(piece.rows[0])] for row, piece in enumerate(pieces)]
+    match form:
+        case "dual_encoder":
+            return _cut(values, [len(piece.rows) for piece in pieces])
+        case "span":
+            return _cut(values, [len(piece.rows[0]) for piece in pieces])
+        case "tagging":
+            return _cut(values, [len(piece.way_back) for piece in pieces])
     return list(values)
 
 

@@ -1,7 +1,6 @@
 """The model of a stage: XLM-R's encoder and one head per train task; how both are read and handed on."""
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,11 +11,14 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from slurm.errors import UserError
-from slurm.files import read_json, to_json, write_atomic
+from slurm.files import copy_file, make_folder, read_json, to_json, write_atomic, write_file
 from training import heads as head_kinds
+from training.attention import NAME, register
+from training.dropout import use_on_cpu
+from training.packing import Packed
 from training.spec import Settings
 from training.startmodel import TOKENIZER_FILES, WEIGHTS, check_folder, weight_files
-from training.tensors import read_tensors, sync_file, tensors_hash, write_tensors
+from training.tensors import read_tensors, tensors_hash, write_tensors
 
 _HEAD = "of_"
 _LM_HEAD = "lm_head."  # as XLM-R's published checkpoints call it; the output embeddings are the input's
@@ -48,39 +50,36 @@ class StageModel(nn.Module):
         self.heads = nn.ModuleDict({head_module(task): head for task, head in heads.items()})
         self.bf16 = bf16
 
-    def forward(
-        self,
-        ids: Tensor,
-        mask: Tensor,
-        head: str | None = None,
-        layer: int | None = None,
-        positions: Tensor | None = None,
-    ) -> Tensor:
-        """Logits of `head`; else hidden states [rows, length, width] of `layer` (None: the last; 0: embeddings).
-
-        ids and mask: [rows, length], mask 1 where a token stands. `positions`: the tokens that a language model's head
-        reads, as places in rows x length.
-        """
+    def forward(self, packed: Packed, head: str | None = None, layer: int | None = None) -> Tensor:
+        """Logits of `head` for the tokens that it reads; else hidden states [tokens, width] of `layer` (None: the last;
+        0: embeddings)."""
         # DeepSpeed switches autocast off around its engine's forward, so it is switched on in here.
-        with torch.autocast(ids.device.type, torch.bfloat16, enabled=self.bf16):
-            hidden = self._hidden(ids, mask, layer)
+        with torch.autocast(packed.ids.device.type, torch.bfloat16, enabled=self.bf16):
+            hidden = self._hidden(packed, layer)
             if head is None:
                 return hidden
-            logits = self._logits(head, hidden, mask, positions)
-            return logits + self._nothing(head, hidden, mask) if self.training else logits
+            logits = self._logits(head, hidden if packed.reads is None else hidden.index_select(0, packed.reads))
+            return logits + self._nothing(head, hidden) if self.training else logits
 
-    def _hidden(self, ids: Tensor, mask: Tensor, layer: int | None) -> Tensor:
-        output = self.encoder(input_ids=ids, attention_mask=mask, output_hidden_states=layer is not None)
+    def every_layer(self, packed: Packed) -> tuple[Tensor, ...]:
+        """The hidden states [tokens, width] of all layers, embeddings first."""
+        with torch.autocast(packed.ids.device.type, torch.bfloat16, enabled=self.bf16):
+            output = self._encode(packed, output_hidden_states=True)
+        return tuple(states[0, : len(states[0]) - packed.filler] for states in output.hidden_states)
+
+    def _hidden(self, packed: Packed, layer: int | None) -> Tensor:
+        output = self._encode(packed, output_hidden_states=layer is not None)
         hidden: Tensor = output.last_hidden_state if layer is None else output.hidden_states[layer]
-        return hidden
+        return hidden[0, : hidden.shape[1] - packed.filler]
 
-    def _logits(self, head: str, hidden: Tensor, mask: Tensor, positions: Tensor | None) -> Tensor:
+    def _encode(self, packed: Packed, **more: Any) -> Any:
+        return self.encoder(input_ids=packed.ids, position_ids=packed.positions, packing=packed.layout, **more)
+
+    def _logits(self, head: str, hidden: Tensor) -> Tensor:
         module = self.heads[head_module(head)]
         if isinstance(module, head_kinds.LanguageModelHead):
-            chosen = hidden.flatten(0, 1)
-            chosen = chosen if positions is None else chosen[positions]
-            return module(chosen, self.word_embeddings)  # type: ignore[no-any-return]
-        return module(hidden, mask)  # type: ignore[no-any-return]
+            return module(hidden, self.word_embeddings)  # type: ignore[no-any-return]
+        return module(hidden)  # type: ignore[no-any-return]
 
     @property
     def head_names(self) -> tuple[str, ...]:
@@ -93,7 +92,7 @@ class StageModel(nn.Module):
         embeddings: Any = self.encoder.embeddings
         return embeddings.word_embeddings.weight  # type: ignore[no-any-return]
 
-    def _nothing(self, head: str, hidden: Tensor, mask: Tensor) -> Tensor:
+    def _nothing(self, head: str, hidden: Tensor) -> Tensor:
         """Zero, through the other heads: every parameter gets a gradient in every step of a mixture.
 
         Else ZeRO stages would differ: a flat partition updates a head without a gradient, plain Adam leaves it out.
@@ -101,7 +100,7 @@ class StageModel(nn.Module):
         total = hidden.new_zeros((), dtype=torch.float32)
         for name in self.head_names:
             if name != head:
-                total = total + 0.0 * self._logits(name, hidden[:1, :1], mask[:1, :1], None).float().sum()
+                total = total + 0.0 * self._logits(name, hidden[:1]).float().sum()
         return total
 
     @property
@@ -114,32 +113,42 @@ def head_module(task: str) -> str:
     return _HEAD + task
 
 
-def load_encoder(folder: Path, dropout: float | None = None) -> nn.Module:
-    """XLM-R from `folder` in fp32, without a pooler. `dropout` replaces the config's, in the modules only.
+def load_encoder(
+    folder: Path, dropout: float | None = None, attention_dropout: float | None = None, attention: str = NAME
+) -> nn.Module:
+    """XLM-R from `folder` in fp32, without a pooler. The dropouts replace the config's, in the modules only.
 
-    The config keeps its own values, so that what is saved later carries no setting of this stage.
+    The config keeps its own values, so that what is saved later carries no setting of this stage. `attention`: the
+    implementation; ours wants packed rows, transformers' own ("sdpa", "eager") padded ones.
     """
     from transformers import AutoModel
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     check_folder(folder)
+    register()
     encoder, report = AutoModel.from_pretrained(
-        folder, add_pooling_layer=False, dtype=torch.float32, output_loading_info=True, local_files_only=True
+        folder,
+        add_pooling_layer=False,
+        dtype=torch.float32,
+        output_loading_info=True,
+        local_files_only=True,
+        attn_implementation=attention,
     )
     missing = sorted(report["missing_keys"])
     if missing:
         raise UserError(f"{folder}: the weights lack {missing[0]} and {len(missing) - 1} more; get them again.")
-    _set_dropout(encoder, dropout)
+    _set_dropout(encoder, dropout, attention_dropout)
+    use_on_cpu(encoder)
     return encoder  # type: ignore[no-any-return]
 
 
-def _set_dropout(module: nn.Module, dropout: float | None) -> None:
-    if dropout is None:
-        return
-    for part in module.modules():
-        if isinstance(part, nn.Dropout):
-            part.p = dropout
+def _set_dropout(encoder: nn.Module, dropout: float | None, attention_dropout: float | None) -> None:
+    of_attention = dropout if attention_dropout is None else attention_dropout
+    for name, part in encoder.named_modules():
+        chosen = of_attention if name.endswith("attention.self.dropout") else dropout
+        if isinstance(part, nn.Dropout) and chosen is not None:
+            part.p = chosen
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -192,16 +201,14 @@ def save_encoder(state: Mapping[str, Tensor], parent: Path, folder: Path) -> Non
     """
     from transformers import AutoConfig
 
-    folder.mkdir(parents=True)
+    make_folder(folder)
     config = AutoConfig.from_pretrained(parent, local_files_only=True)
     config.architectures = ["XLMRobertaModel"]
     config.dtype = torch.float32
-    config.save_pretrained(folder)
-    sync_file(folder / "config.json")
+    write_file(folder / "config.json", config.to_json_string())
     for name in TOKENIZER_FILES:
         if (parent / name).is_file():
-            shutil.copyfile(parent / name, folder / name)
-            sync_file(folder / name)
+            copy_file(parent / name, folder / name)
     write_tensors(folder / WEIGHTS, state)
 
 
@@ -226,7 +233,7 @@ def save_lm_head(state: Mapping[str, Tensor], folder: Path) -> None:
 
 def save_head(state: Mapping[str, Tensor], kind: HeadKind, folder: Path) -> None:
     """Write one head beside its description: `<task>.safetensors`, `<task>.json`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_tensors(folder / f"{kind.task}.safetensors", state)
     write_atomic(folder / f"{kind.task}.json", to_json(asdict(kind)))
 

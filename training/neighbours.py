@@ -1,10 +1,13 @@
 """Exact nearest neighbours by dot product, a tile at a time. No torch."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 Places = NDArray[np.int64]
+Search = Callable[[Floats, Floats, int], tuple[Floats, Places]]  # queries, index, k: see `neighbours`
 _TILE = 4096  # rows and columns of the scores that are held at a time
 
 

@@ -1,8 +1,10 @@
 """The training data of a stage: each of its tasks read and encoded."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+from numpy.typing import NDArray
 
 from slurm.errors import UserError
 from training import formats, sources
@@ -11,7 +13,7 @@ from training.formats.base import Example, Format, Piece, pieces_of
 from training.sampling import Languages
 from training.seeds import sub_seed
 from training.spec import Settings, TaskData
-from training.tokens import encode
+from training.tokens import encode, token_values
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,8 @@ class Part:
     """One task's encoded training examples: `ids[i]` is example i's, which has a loss term, and `own[i]` says which of
     the pieces (they may lie on disk) are its own.
 
-    `head`: the task whose head it trains. `languages`: of a multilingual part, its examples by language.
+    `dev`: the pieces of English dev. `head`: the task whose head it trains. `languages`: of a multilingual part, its
+    examples by language.
     """
 
     task: Task
@@ -28,6 +31,7 @@ class Part:
     ids: tuple[str, ...]
     pieces: Sequence[Piece]
     own: tuple[tuple[int, ...], ...]
+    dev: Sequence[Piece]
     languages: Languages | None = None
 
     def of(self, examples: Sequence[int], seed: int, tokenizer: Any, settings: Settings) -> list[list[Piece]]:
@@ -40,6 +44,11 @@ class Part:
             for place, example in enumerate(examples)
         ]
 
+    def token_values(self) -> Iterator[NDArray[Any]]:
+        """All tokens of train and dev."""
+        yield from token_values(self.pieces)
+        yield from token_values(self.dev)
+
     def terms(self, pieces: Sequence[Sequence[Piece]]) -> int:
         """The number of loss terms of some examples' pieces."""
         return sum(self.form.count(piece) for own in pieces for piece in own)
@@ -47,23 +56,29 @@ class Part:
 
 def load_part(data: TaskData, tokenizer: Any, settings: Settings) -> Part:
     """Read and encode a task's training examples. UserError where nothing is left to train on."""
-    examples, _ = sources.load_training(data)
+    examples, dev_examples = sources.load_training(data)
     task = with_labels(find(data.task), examples)
     form = formats.get(task.format)
     pieces = encode(form, examples, tokenizer, task, settings)
     head = with_labels(find(data.head_name), examples)
+    dev = encode(form, dev_examples, tokenizer, task, settings)
     if form.name == "mlm":
-        return _text_part(task, head, examples, pieces, settings)
+        return _text_part(task, head, examples, pieces, dev, settings)
     by_example = pieces_of(pieces, len(examples))
     useful = [number for number, own in enumerate(by_example) if any(form.count(pieces[i]) for i in own)]
     if not useful:
         raise UserError(f"task {task.name}: no labelled training example; look at its files and at max_train.")
     ids = tuple(examples[index].id for index in useful)
-    return Part(task, head, form, ids, pieces, tuple(tuple(by_example[index]) for index in useful))
+    return Part(task, head, form, ids, pieces, tuple(tuple(by_example[index]) for index in useful), dev)
 
 
 def _text_part(
-    task: Task, head: Task, examples: Sequence[Example], pieces: Sequence[Piece], settings: Settings
+    task: Task,
+    head: Task,
+    examples: Sequence[Example],
+    pieces: Sequence[Piece],
+    dev: Sequence[Piece],
+    settings: Settings,
 ) -> Part:
     """Every piece for itself: a line may be a whole book."""
     if not pieces:
@@ -71,7 +86,7 @@ def _text_part(
     of = [examples[piece.example] for piece in pieces]
     ids = tuple(f"{example.id}:{number}" for number, example in enumerate(of))
     own = tuple((number,) for number in range(len(pieces)))
-    return Part(task, head, formats.get("mlm"), ids, pieces, own, _languages(of, settings))
+    return Part(task, head, formats.get("mlm"), ids, pieces, own, dev, _languages(of, settings))
 
 
 def with_labels(task: Task, examples: Sequence[Example]) -> Task:

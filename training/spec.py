@@ -11,6 +11,9 @@ from pydantic import TypeAdapter
 Precision = Literal["auto", "fp32", "bf16"]
 Device = Literal["auto", "cpu", "cuda"]
 Sampling = Literal["proportional", "uniform", "temperature", "capped"]
+Pooling = Literal["mean", "mean_without_specials", "cls"]
+Zero = Literal["auto", "none", 0, 1, 2, 3]
+Matmul = Literal["auto", "mkl", "onednn"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Settings:
     adam_epsilon: float = 1e-8
     max_grad_norm: float = 1.0
     dropout: float | None = None  # None: what the model's own config says
+    attention_dropout: float | None = None  # of attention's weights; None: as `dropout`
+    decay_unseen: bool = True  # whether weight decay reaches the embeddings of tokens that training never sees
     precision: Precision = "auto"  # auto: bf16 on a GPU, fp32 on a CPU
     # Mixtures: a step is of one task, drawn by its number of examples n (proportional), evenly (uniform), by
     # n ** (1 / temperature), or by min(n, examples_cap) (capped).
@@ -45,16 +50,21 @@ class Settings:
     null_threshold: float = 0.0  # squad_v2: no answer where its score is higher than the best answer's by more
     contrast_size: int = 4  # dual_encoder: questions whose answers are each other's negatives
     layer: int | None = None  # retrieval: 0 = embeddings; None: round(14 / 24 * number of layers)
+    pooling: Pooling = "mean"  # retrieval: of a sentence's tokens
 
 
 @dataclass(frozen=True)
 class Runtime:
     """How a stage runs where it runs: no part of any key, recorded in the result."""
 
-    zero: Literal[0, 1, 2, 3] = 2
+    zero: Zero = "auto"  # auto: by memory and world size; none: torch's own DDP, without DeepSpeed
+    offload: bool = False  # the optimizer's state in the host's memory; needs ZeRO 1 to 3
     device: Device = "auto"
-    micro_batch_size: int = 8  # examples per forward pass
-    eval_batch_size: int = 32
+    token_budget: int | None = None  # tokens per forward pass in training; None: by memory
+    eval_token_budget: int | None = None
+    compact_vocabulary: bool = True  # train only the word embeddings that the stage's data uses
+    matmul: Matmul = "auto"  # the CPU's library for matrix products; auto: the faster exact one
+    compile: bool = False  # torch.compile the encoder's layers
     checkpoint_minutes: float = 10.0
 
 

@@ -1,19 +1,93 @@
 """Named tensors on disk (safetensors, durable) and their hash. No pickles."""
 
 import hashlib
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
+from slurm.files import write_chunk
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write `tensors` to `path` and make the bytes durable. transformers wants the metadata "format"."""
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata={"format": "pt"})
-    sync_file(path)
+_CHUNK = 4 << 20  # bytes written and hashed at a time: both calls let other threads run
+_ALIGNMENT = 8  # of the first tensor's bytes, as safetensors' own writer has it
+_NAMES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.bfloat16: "BF16",
+    torch.float16: "F16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Write `tensors` to `path` as a safetensors file, durable. Returns {"size", "sha256"} of the file.
+
+    Hashed while it is written, so that no second pass over the bytes is needed. transformers wants "format".
+    OSError where the disk is full; what was written so far stays.
+    """
+    digest, size = hashlib.sha256(), 0
+    # Never into a file that is there: it may be mapped into memory (as by `read_tensors`), or be another folder's too.
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        for chunk in _chunks(tensors):
+            write_chunk(descriptor, chunk)
+            digest.update(chunk)
+            size += chunk.nbytes
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return {"size": size, "sha256": digest.hexdigest()}
+
+
+def _chunks(tensors: Mapping[str, Tensor]) -> Iterator[memoryview]:
+    """The file's bytes. Small tensors go together: a call of the system for each is slow on a network file system."""
+    waiting = bytearray(_header(tensors))
+    for name in _order(tensors):
+        content = _bytes_of(tensors[name])
+        if len(waiting) + content.nbytes <= _CHUNK:
+            waiting += content
+            continue
+        yield memoryview(waiting)
+        waiting = bytearray()
+        for start in range(0, content.nbytes, _CHUNK):
+            yield content[start : start + _CHUNK]
+    yield memoryview(waiting)
+
+
+def _order(tensors: Mapping[str, Tensor]) -> Iterable[str]:
+    """Wide elements first, then by name: so every tensor lies at a multiple of its element's size."""
+    return sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+
+
+def _header(tensors: Mapping[str, Tensor]) -> bytes:
+    entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name in _order(tensors):
+        tensor = tensors[name]
+        start, end = end, end + tensor.numel() * tensor.element_size()
+        entries[name] = {"dtype": _NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
+    content = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
+    content += b" " * (-len(content) % _ALIGNMENT)
+    return len(content).to_bytes(8, "little") + content
+
+
+def _bytes_of(tensor: Tensor) -> memoryview:
+    """A tensor's bytes; copied only where it is not on the CPU or not contiguous."""
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return flat.view(torch.uint8).numpy().data
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -21,20 +95,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return dict(load_file(path))
 
 
-def sync_file(path: Path) -> None:
-    """Make a file's bytes durable, whoever wrote it."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def tensors_hash(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 over the sorted names, each with dtype, shape and bytes: equal exactly where the tensors are."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
+        tensor = tensors[name]
         digest.update(f"{name}\n{tensor.dtype}\n{list(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        digest.update(_bytes_of(tensor))
     return digest.hexdigest()

@@ -176,6 +176,14 @@ def encode(
     return cache.pieces(form, examples, tokenizer, task, settings)
 
 
+def token_values(pieces: Sequence[Piece]) -> Iterator[NDArray[Any]]:
+    """All tokens of the pieces, in arrays: of a cached entry as they lie on disk."""
+    if isinstance(pieces, _Pieces):
+        yield pieces.tokens
+    else:
+        yield from (np.array(row) for piece in pieces for row in piece.rows)
+
+
 def settings_of(form: str) -> tuple[str, ...]:
     """The settings that a format's `encode` looks at."""
     return _SETTINGS[:1] if form in _ONLY_MAX_LENGTH else _SETTINGS
@@ -204,6 +212,7 @@ class _Pieces(Sequence[Piece]):
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]], kind: str) -> None:
         self._example = arrays["example"]
+        self.tokens = arrays["tokens"]
         self._rows = Ragged(arrays["tokens"], arrays["row_ends"])
         self._row_of = arrays["piece_rows"]  # piece i has the rows from row_of[i] to row_of[i + 1]
         self._targets = Ragged(arrays["targets"], arrays["target_ends"])

@@ -15,6 +15,7 @@ from slurm.errors import UserError
 from training import formats, heads, model, sources
 from training.catalogue import find
 from training.formats.dual_example import Example
+from training.packing import pack
 from training.spec import EvaluateSpec, Runtime, Settings
 
 CPU = torch.device("cpu")
@@ -49,7 +50,7 @@ def test_answers_are_ranked_by_the_heads_dot_product(shared_data: Path, tiny_mod
     )
     splits = sources.find_languages(LAREQA, shared_data, ["de", "zh"]).found
     by_language = {code: sources.load_language(LAREQA, code, split, 2) for code, split in splits.items()}
-    answers = Counting(loaded, LAREQA, SQUAD.name, tokenizer, HOW, Runtime(eval_batch_size=5))
+    answers = Counting(loaded, LAREQA, SQUAD.name, tokenizer, HOW, Runtime(eval_token_budget=400))
     found = {code: answers.language(code, examples) for code, examples in by_language.items()}
     pool = [example for example in by_language["de"] if not example.question]
     assert answers.embedded == len(pool) + 2 + 2, "the pool is embedded once"
@@ -57,9 +58,8 @@ def test_answers_are_ranked_by_the_heads_dot_product(shared_data: Path, tiny_mod
 
     def vector(example: Any) -> np.ndarray[Any, Any]:
         (piece,) = form.encode([example], tokenizer, LAREQA, HOW)
-        ids = torch.tensor([piece.rows[0]])
         with torch.no_grad():
-            made: torch.Tensor = loaded(ids, torch.ones_like(ids), SQUAD.name)[0]
+            made: torch.Tensor = loaded(pack([piece], [0]), SQUAD.name)[0]
         return made.numpy()
 
     candidates = np.stack([vector(candidate) for candidate in pool])
@@ -110,6 +110,7 @@ def test_a_stage_evaluates_each_kind(
     task = find(target)
     split = sources.find_languages(task, shared_data, [language]).found[language]
     spec = EvaluateSpec(target, head, {language: split}, HOW, max_eval=5)
-    found = EvaluateStage(spec, Runtime(), tiny_model, head_folder, CPU).language(language)
+    ((code, found),) = EvaluateStage(spec, Runtime(), tiny_model, head_folder, CPU).languages([language])
+    assert code == language
     assert metric in found.scores and all(0 <= score <= 100 for score in found.scores.values())
     assert records is None or len(found.predictions) == records

@@ -1,6 +1,7 @@
 """The benchmarks' averages: the published formulas, and no number where anything is missing."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -83,11 +84,28 @@ def test_groups_seeds_and_differences() -> None:
     ]
     made = averages.average(benchmark, rows, ["none", "squad"], [1, 2])
     none, squad = made.cells["none", "xtreme"], made.cells["squad", "xtreme"]
-    assert (none.seeds, none.deviation) == (2, pytest.approx(7 / 2**0.5))  # 7 of 9 tasks 9 higher
+    assert none.seeds == 2
+    assert none.deviation == pytest.approx(7 / 2**0.5)  # 7 of 9 tasks 9 higher
     assert squad.difference == pytest.approx((1 + 10 - 7) / 2)
     assert made.cells["none", "classification"].score == pytest.approx(5 + 4.5)
     assert made.cells["none", "retrieval"].deviation is None
     assert list(benchmark.columns) == ["xtreme", "classification", "tagging", "qa", "retrieval"]
+
+
+def test_a_seed_that_diverged_on_one_target_is_left_out() -> None:
+    """Of the average and of that target's group, not of the others."""
+    benchmark = BENCHMARKS["xtreme"]
+    bad = [replace(row, diverged=row.target == "panx") for row in _everything(benchmark, "squad", 2, 10.0)]
+    none = [*_everything(benchmark), *_everything(benchmark, seed=2, add=9.0)]
+    rows = [*none, *_everything(benchmark, "squad", 1, 1.0), *bad]
+    made = averages.average(benchmark, rows, ["none", "squad"], [1, 2])
+    shown = {column: made.cells["squad", column].show_difference() for column in benchmark.columns}
+    assert shown["xtreme"] == shown["tagging"] == "+1.0"  # seed 1 alone
+    assert shown["qa"] == shown["classification"] == shown["retrieval"] == "+1.0 ±0.0"
+    assert made.cells["squad", "tagging"].show() == "26.0 †1"
+    rows = [replace(row, diverged=row.recipe == "none") for row in rows]
+    cells = averages.average(benchmark, rows, ["none", "squad"], [1, 2]).cells
+    assert cells["none", "tagging"].show() == "29.5 †" and cells["squad", "tagging"].difference is None
 
 
 def _missing(keep: Keep, seeds: tuple[int, ...] = (1,), extra: tuple[Row, ...] = ()) -> str:

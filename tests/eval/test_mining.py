@@ -1,5 +1,6 @@
 """Mining: margins against brute force and faiss, thresholds, duplicates, and a whole evaluation."""
 
+from functools import partial
 from pathlib import Path
 
 import faiss
@@ -13,6 +14,7 @@ from eval import mining
 from training.catalogue import find
 from training.formats.mining import Example, gold_pairs
 from training.model import load_tokenizer, load_trained
+from training.neighbours import neighbours
 from training.spec import Runtime, Settings
 
 small = st.lists(st.lists(st.integers(1, 3), min_size=3, max_size=3), min_size=1, max_size=9)
@@ -48,7 +50,7 @@ def slow_mine(x: list[list[int]], y: list[list[int]]) -> list[tuple[float, int, 
 @given(small, small, st.integers(1, 5))
 def test_mining_is_its_definition_whatever_the_tiles(x: list[list[int]], y: list[list[int]], tile: int) -> None:
     """Whole numbers instead of unit vectors, so that ties are exact; they are frequent."""
-    found = mining.mine(np.array(x, np.float32), np.array(y, np.float32), tile)
+    found = mining.mine(np.array(x, np.float32), np.array(y, np.float32), partial(neighbours, tile=tile))
     assert found == slow_mine(x, y)
 
 

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from eval import predict
+from eval import forward, predict
 from slurm.errors import UserError
 from tests.training import stage_data
 from training import formats, heads, sources
@@ -54,8 +56,8 @@ def test_batches_do_not_change_outputs(name: str, data: Path, model: StageModel,
     task, form, examples = dev(data, name)
     pieces = form.encode(examples, tokenizer, task, SETTINGS)
     outputs = [
-        predict.head_outputs(model, task.format, name, pieces, tokenizer.pad_token_id, Runtime(eval_batch_size=size))
-        for size in (1, 4, 64)
+        predict.head_outputs(model, task.format, name, pieces, Runtime(eval_token_budget=budget))
+        for budget in (1, 200, 4096)
     ]
     for one, four, all_ in zip(*outputs, strict=True):
         np.testing.assert_allclose(one, four, atol=1e-4)
@@ -66,10 +68,50 @@ def test_batches_do_not_change_outputs(name: str, data: Path, model: StageModel,
 @pytest.mark.parametrize("name", ["mnli", "squad", "panx", "copa"])
 def test_predictions_follow_their_examples(name: str, data: Path, model: StageModel, tokenizer: Any) -> None:
     task, _, examples = dev(data, name)
-    told = (tokenizer, SETTINGS, Runtime(eval_batch_size=5))
-    forwards, golds = predict.predict(model, task, name, examples, *told)
-    assert predict.predict(model, task, name, examples[::-1], *told) == (forwards[::-1], golds[::-1])
-    assert len(forwards) == len(examples)
+    told = (tokenizer, SETTINGS, Runtime(eval_token_budget=300))
+    forwards = predict.evaluate_language(model, task, name, "en", examples, *told).predictions
+    backwards = predict.evaluate_language(model, task, name, "en", examples[::-1], *told).predictions
+    assert forwards == backwards[::-1] and len(forwards) == len(examples)
+
+
+def test_languages_together_are_as_each_alone(data: Path, model: StageModel, tokenizer: Any) -> None:
+    task, _, examples = dev(data, "squad")
+    told = (SETTINGS, Runtime(eval_token_budget=300))
+    group = [
+        predict.encoded(task, code, some, tokenizer, SETTINGS)
+        for code, some in (("en", examples[:5]), ("de", examples[5:]), ("ar", examples[:1]))
+    ]
+    together = list(predict.evaluate_languages(model, task, "squad", group, *told))
+    for one, found in zip(group, together, strict=True):
+        alone = predict.evaluate_language(model, task, "squad", one.language, one.examples, tokenizer, *told)
+        assert (alone.scores, alone.predictions) == (found.scores, found.predictions)
+        assert found.seconds > 0
+
+
+def test_what_is_called_between_batches_can_end_the_work(data: Path, model: StageModel, tokenizer: Any) -> None:
+    task, form, examples = dev(data, "mnli")
+    pieces = form.encode(examples, tokenizer, task, SETTINGS)
+    calls = []
+
+    def stop_at_the_third() -> None:
+        calls.append(torch.is_inference_mode_enabled())
+        if len(calls) == 3:
+            raise InterruptedError
+
+    model.train()
+    with pytest.raises(InterruptedError):
+        predict.head_outputs(model, task.format, "mnli", pieces, Runtime(eval_token_budget=1), stop_at_the_third)
+    assert calls == [True] * 3 and model.training and not torch.is_inference_mode_enabled()
+    model.eval()
+
+
+@given(st.lists(st.integers(3, 40), max_size=30), st.integers(1, 100))
+def test_batches_keep_the_budget_and_have_everything_once(lengths: list[int], budget: int) -> None:
+    found = list(forward.batches(lengths, budget))
+    assert sorted(index for batch in found for index in batch) == list(range(len(lengths)))
+    assert all(len(batch) == 1 or sum(lengths[index] for index in batch) <= budget for batch in found)
+    flat = [lengths[index] for batch in found for index in batch]
+    assert flat == sorted(flat, reverse=True)
 
 
 def test_a_result_has_scores_and_records(data: Path, model: StageModel, tokenizer: Any) -> None:
@@ -108,7 +150,8 @@ def test_dev_is_the_mean_over_tasks_and_leaves_the_model_in_training(
     model.train()
     torch.manual_seed(1)
     before = torch.random.get_rng_state()
-    assert score(model) == pytest.approx(sum(alone) / 2)
+    assert score(model).score == pytest.approx(sum(one.score for one in alone) / 2)
+    assert score(model).at_chance == (*alone[0].at_chance, *alone[1].at_chance)
     assert model.training and torch.equal(before, torch.random.get_rng_state())
     model.eval()
 
@@ -116,9 +159,9 @@ def test_dev_is_the_mean_over_tasks_and_leaves_the_model_in_training(
 def test_bf16_stays_close(data: Path, tiny_model: Path, tokenizer: Any, model: StageModel) -> None:
     task, form, examples = dev(data, "panx")
     pieces = form.encode(examples, tokenizer, task, SETTINGS)
-    fp32 = predict.head_outputs(model, task.format, "panx", pieces, 1, Runtime())
+    fp32 = predict.head_outputs(model, task.format, "panx", pieces, Runtime())
     model.bf16 = True
-    bf16 = predict.head_outputs(model, task.format, "panx", pieces, 1, Runtime())
+    bf16 = predict.head_outputs(model, task.format, "panx", pieces, Runtime())
     model.bf16 = False
     assert {output.dtype for output in bf16} == {np.dtype(np.float32)}
     difference = max(float(np.abs(a - b).max()) for a, b in zip(fp32, bf16, strict=True))

@@ -1,5 +1,6 @@
 """Retrieval: the nearest by cosine whatever the tiles, pooling by hand, and the numbers of a known model."""
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ from hypothesis import strategies as st
 
 from eval import retrieval
 from slurm.errors import UserError
-from training import smallmodel, sources
+from training import formats, smallmodel, sources
 from training.catalogue import find
+from training.formats.base import Piece
 from training.formats.retrieval import Example
-from training.model import load_tokenizer, load_trained
+from training.model import StageModel, load_tokenizer, load_trained
+from training.packing import pack
 from training.spec import Runtime, Settings
 
 CPU = torch.device("cpu")
@@ -34,8 +37,17 @@ def example(number: int, english: str, other: str) -> Example:
     return Example(id=str(number), language="xx", group=english, english=english, other=other)
 
 
+def by_hand(model: StageModel, ids: list[int], layer: int, pooling: str) -> np.ndarray[Any, Any]:
+    """A sentence by itself."""
+    with torch.no_grad():
+        hidden = model(pack([Piece(0, (tuple(ids),), ())]), layer=layer).double().numpy()
+    chosen = {"mean": hidden, "mean_without_specials": hidden[1:-1], "cls": hidden[:1]}[pooling].mean(axis=0)
+    made: np.ndarray[Any, Any] = chosen / np.linalg.norm(chosen)
+    return made
+
+
 @pytest.mark.slow
-def test_embeddings_are_means_over_all_tokens_of_a_layer(tiny_model: Path) -> None:
+def test_every_layer_is_pooled_in_every_way(tiny_model: Path) -> None:
     model, tokenizer = load_trained(tiny_model, None, (), Settings(), CPU), load_tokenizer(tiny_model)
     texts = (
         "A short one.",
@@ -44,17 +56,17 @@ def test_embeddings_are_means_over_all_tokens_of_a_layer(tiny_model: Path) -> No
         "Nein, nie!",
     )
     examples = [example(0, texts[0], texts[1]), example(1, texts[2], texts[3])]
-    for layer in (0, 1, 2):
-        settings = Settings(layer=layer)
-        english, other = retrieval.embed(
-            model, find("tatoeba"), examples, tokenizer, settings, Runtime(eval_batch_size=3)
-        )
-        for text, vector in zip(texts, (english[0], other[0], english[1], other[1]), strict=True):
-            ids = torch.tensor([tokenizer(text)["input_ids"]])
-            with torch.no_grad():
-                hidden = model(ids, torch.ones_like(ids), layer=layer)[0].numpy()
-            mean = hidden.mean(axis=0)
-            np.testing.assert_allclose(vector, mean / np.linalg.norm(mean), atol=1e-5)
+    task, told = find("tatoeba"), Runtime(eval_token_budget=40)
+    pieces = formats.get("retrieval").encode(examples, tokenizer, task, Settings())
+    english, other = retrieval.embed(model, task, examples, tokenizer, Settings(), told)
+    assert english.shape == (2, 3, 3, 32)
+    for layer, (number, pooling) in product((0, 1, 2), enumerate(retrieval.POOLINGS)):
+        alone = retrieval.sentence_vectors(model, pieces, Settings(layer=layer, pooling=pooling), told)
+        both = english[0], other[0], english[1], other[1]
+        for text, every, one in zip(texts, both, alone, strict=True):
+            expected = by_hand(model, tokenizer(text)["input_ids"], layer, pooling)
+            np.testing.assert_allclose(every[number, layer], expected, atol=1e-6)
+            np.testing.assert_allclose(one, expected, atol=1e-6)
     assert retrieval.chosen_layer(model, Settings()) == 1  # round(14 / 24 * 2)
     with pytest.raises(UserError, match="layer 3: this model has layers 0"):
         retrieval.chosen_layer(model, Settings(layer=3))
@@ -67,6 +79,8 @@ def test_predictions_are_ids_both_ways(tiny_model: Path) -> None:
     examples = [example(number, text, text) for number, text in enumerate(same)]
     found = retrieval.evaluate_language(model, find("tatoeba"), "de", examples, tokenizer, Settings(), Runtime())
     assert found.scores == {"accuracy": 100.0, "accuracy_reverse": 100.0}
+    assert {pooling: len(scores) for pooling, scores in found.layers.items()} == dict.fromkeys(retrieval.POOLINGS, 3)
+    assert found.layers["mean"][1] == found.scores["accuracy"] == 100.0
     assert found.predictions[1] == {"id": "1", "prediction": ["1", "1"], "gold": "1"}
     # Everything English is one sentence: forwards all find the first, backwards all find the first English one.
     examples = [example(number, same[0], text) for number, text in enumerate(same)]

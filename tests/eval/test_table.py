@@ -3,6 +3,8 @@
 import itertools
 import subprocess
 import sys
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import polars
@@ -16,6 +18,7 @@ from eval.collect import Row
 from eval.table import Cell
 
 Scores = dict[tuple[str, str, int | None], dict[str, float]]
+Diverged = Collection[tuple[str, str, int | None]]
 
 
 def _row(recipe: str, target: str, language: str, seed: int | None, score: float, **changes: object) -> Row:
@@ -31,8 +34,9 @@ def _rows(scores: Scores) -> list[Row]:
     ]
 
 
-def _cells(scores: Scores, *languages: str) -> dict[tuple[str, str], Cell]:
-    return table.cells(_rows(scores), dict.fromkeys(scores, languages), METRICS)
+def _cells(scores: Scores, *languages: str, diverged: Diverged = ()) -> dict[tuple[str, str], Cell]:
+    rows = [replace(row, diverged=(row.recipe, row.target, row.seed) in diverged) for row in _rows(scores)]
+    return table.cells(rows, dict.fromkeys(scores, languages), METRICS)
 
 
 METRICS = dict.fromkeys(("xnli", "tatoeba", "panx"), "accuracy")
@@ -111,6 +115,59 @@ def test_only_the_shown_metric_and_the_languages_asked_for_count() -> None:
     ]
     for metric, score in (("f1", 80.0), ("recall", 10.0)):
         assert table.cells(rows, {("none", "panx", 1): ["de"]}, {"panx": metric})["none", "panx"].score == score
+
+
+# --- seeds that diverged
+
+THREE: Scores = FULL | {("none", "xnli", 3): {"de": 0.0, "sw": 0.0}, ("squad", "xnli", 3): {"de": 60.0, "sw": 40.0}}
+
+
+def test_a_seed_that_diverged_is_left_out_of_everything() -> None:
+    found = _cells(FULL, "de", "sw", diverged=[("squad", "xnli", 2)])
+    none, squad = found["none", "xnli"], found["squad", "xnli"]
+    assert (none.show(), none.diverged) == ("32.0 ±2.8", 0)
+    assert (squad.score, squad.deviation, squad.seeds, squad.diverged) == (40.0, None, 2, 1)
+    assert (squad.difference, squad.difference_deviation) == (10.0, None)  # of seed 1
+    assert (squad.show(), squad.show_difference()) == ("40.0 †1", "+10.0")
+
+
+def test_nothing_is_compared_with_a_baseline_that_diverged() -> None:
+    found = _cells(THREE, "de", "sw", diverged=[("none", "xnli", 3)])
+    none, squad = found["none", "xnli"], found["squad", "xnli"]
+    assert none.show() == "32.0 ±2.8 †1"
+    assert squad.show() == "43.3 ±5.8"  # its own three are sound
+    assert squad.show_difference() == "+8.0 ±2.8"  # of seeds 1 and 2
+    found = _cells(THREE, "de", "sw", diverged=[("none", "xnli", seed) for seed in (1, 2, 3)])
+    assert found["none", "xnli"].show() == "21.3 †"
+    assert (found["squad", "xnli"].show(), found["squad", "xnli"].show_difference()) == ("43.3 ±5.8", "")
+
+
+def test_where_no_other_seed_remains_the_score_is_marked() -> None:
+    found = _cells(FULL, "de", "sw", diverged=[("squad", "xnli", 1), ("squad", "xnli", 2)])
+    squad = found["squad", "xnli"]
+    assert (squad.show(), squad.show_difference(), squad.diverged) == ("40.0 †", "", 2)
+    scores: Scores = {("none", "tatoeba", None): {"de": 60.0}, ("squad", "tatoeba", 1): {"de": 34.1}}
+    alone = _cells(scores, "de", diverged=[("squad", "tatoeba", 1)])
+    assert alone["squad", "tatoeba"].show() == "34.1 †" and alone["squad", "tatoeba"].difference is None
+
+
+def test_what_is_missing_is_still_said_first() -> None:
+    scores = {key: dict(found) for key, found in FULL.items()}
+    del scores["squad", "xnli", 2]["sw"]
+    squad = _cells(scores, "de", "sw", diverged=[("squad", "xnli", 1)])["squad", "xnli"]
+    assert (squad.show(), squad.score) == ("1 missing", None)
+
+
+@given(st.sets(st.sampled_from(list(THREE))))
+@settings(deadline=None)
+def test_a_seed_that_diverged_counts_as_one_that_never_was(diverged: set[tuple[str, str, int | None]]) -> None:
+    found = _cells(THREE, "de", "sw", diverged=diverged)
+    without = _cells({key: value for key, value in THREE.items() if key not in diverged}, "de", "sw")
+    for cell, plain in without.items():
+        marked = replace(found[cell], seeds=plain.seeds, diverged=0)
+        assert marked == plain
+    for cell in found.keys() - without.keys():
+        assert found[cell].diverged == found[cell].seeds == 3 and found[cell].difference is None
 
 
 # --- metrics that stand in for others, pairs of languages
@@ -207,11 +264,12 @@ def test_versions_of_the_code_are_counted() -> None:
 
 
 def test_parquet_reads_back(tmp_path: Path) -> None:
-    rows = [*_rows(FULL), _row("none", "tatoeba", "no", None, 12.5, metric="accuracy", primary=False)]
+    rows = [*_rows(FULL), _row("none", "tatoeba", "no", None, 12.5, metric="accuracy", primary=False, diverged=True)]
     path = collect.write_parquet(rows, tmp_path / "results")
     frame = polars.read_parquet(path)
     assert [Row(**record) for record in frame.to_dicts()] == rows
     assert frame.schema["seed"] == polars.Int64 and frame.schema["score"] == polars.Float64
+    assert frame["diverged"].to_list() == [False] * (len(rows) - 1) + [True]
     assert collect.as_records(rows)[-1]["seed"] is None
 
 

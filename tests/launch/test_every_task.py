@@ -25,7 +25,7 @@ targets: [{targets}]
 seeds: [1]
 languages: {{default: [en, de, zh]}}
 data: {{root: ./data, max_train: 8, max_eval: 4}}
-training: {{epochs: 1, global_batch_size: 4, micro_batch_size: 4, max_length: 96, max_query_length: 32, doc_stride: 48,
+training: {{epochs: 1, global_batch_size: 4, token_budget: 256, max_length: 96, max_query_length: 32, doc_stride: 48,
            learning_rate: 1e-4, contrast_size: 4, device: cpu}}
 tasks: {{"{mixture}": {{epochs: 3, sampling: uniform}}}}
 cluster: {{executor: local, workers: 2}}

@@ -80,7 +80,7 @@ def _xquad_settings(workspace: Workspace, **changes: Any) -> tuple[Settings, Run
 def test_catalogue_then_training_then_train_task_then_target(workspace: Workspace) -> None:
     training = {"learning_rate": "2e-5", "epochs": "5", "global_batch_size": "4", "zero": "1"}
     squad = {"epochs": "6", "global_batch_size": "5"}
-    xquad = {"global_batch_size": "6", "micro_batch_size": "3"}
+    xquad = {"global_batch_size": "6", "token_budget": "512"}
     settings, _ = _xquad_settings(workspace)
     assert (settings.max_length, settings.global_batch_size, settings.epochs) == (384, 16, 2)  # the catalogue's
     settings, runtime = _xquad_settings(workspace, training=training)
@@ -90,7 +90,7 @@ def test_catalogue_then_training_then_train_task_then_target(workspace: Workspac
     assert (settings.learning_rate, settings.epochs, settings.global_batch_size) == (2e-5, 6, 5)
     settings, runtime = _xquad_settings(workspace, training=training, tasks={"xquad": xquad, "squad": squad})
     assert (settings.learning_rate, settings.epochs, settings.global_batch_size) == (2e-5, 6, 6)
-    assert (runtime.zero, runtime.micro_batch_size) == (1, 3)
+    assert (runtime.zero, runtime.token_budget) == (1, 512)
 
 
 def test_a_targets_own_settings_stay_with_it(workspace: Workspace) -> None:
@@ -222,7 +222,7 @@ MISTAKES: list[tuple[str, int, str]] = [
     ("training: {learning_rate: 2}", 8, "learning_rate: 2 is too large; the most is 1"),
     ("training: {epochs: 0}", 8, "training.epochs: 0 is too small; the least is 1"),
     ("training: {max_length: 513}", 8, "513 is too large; the most is 512"),
-    ("training: {zero: 4}", 8, "training.zero: '4' is not one of 0, 1, 2, 3"),
+    ("training: {zero: 4}", 8, "training.zero: '4' is not one of 'auto', 'none', 0, 1, 2, 3"),
     ("training: {device: gpu}", 8, "'gpu' is not one of 'auto', 'cpu', 'cuda'"),
     ("training: {precision: fp16}", 8, "'fp16' is not one of"),
     ("data: {root: ./data, max_train: 0}", 7, "data.max_train: 0 is too small; the least is 1"),
@@ -391,3 +391,32 @@ def test_exit_code_1_for_what_is_not_the_files_fault(workspace: Workspace) -> No
     (workspace.root / "model" / "config.json").write_text('{"model_type": "bert"}')
     _assert_one_line(_stepstone("submit", workspace.file()), 1, "model_type is 'bert'")
     assert not store.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "told"),
+    [
+        ("training: {zero: 0, offload: true}", 8, 0),
+        ("training: {offload: true}\ntasks: {squad: {zero: none}}", 9, "none"),
+        ("training: {zero: none}\ntasks:\n  squad: {epochs: 2,\n    offload: true}", 11, "none"),
+    ],
+)
+def test_offload_needs_a_stage_of_zero(workspace: Workspace, content: str, line: int, told: object) -> None:
+    grid = "name: n\nstore: ./s\nmodel: ./model\nrecipes: [squad]\ntargets: [xnli]\nseeds: [1]\ndata: {root: ./data}\n"
+    with pytest.raises(UsageError, match=rf":{line}: offload: true does not go with zero: {told}; set zero: auto, 1"):
+        experiment.load(workspace.write(grid + content))
+
+
+def test_runtime_keys_of_the_engine(workspace: Workspace) -> None:
+    training = {
+        "zero": "none",
+        "compile": "true",
+        "matmul": "onednn",
+        "compact_vocabulary": "false",
+        "offload": "false",
+    }
+    found = experiment.load(workspace.file(training=training)).training
+    assert found == {"zero": "none", "compile": True, "matmul": "onednn", "compact_vocabulary": False, "offload": False}
+    for wrong, said in (({"matmul": "blas"}, "'blas' is not one of"), ({"micro_batch_size": "4"}, "unknown key")):
+        with pytest.raises(UsageError, match=said):
+            experiment.load(workspace.file(training=wrong))

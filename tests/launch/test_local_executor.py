@@ -21,7 +21,7 @@ targets: [xnli, tatoeba]
 seeds: [1]
 languages: {{default: [en, de, hi]}}
 data: {{root: ./data, max_train: 16, max_eval: 8}}
-training: {{epochs: 1, global_batch_size: 8, micro_batch_size: 4, max_length: 80, device: cpu}}
+training: {{epochs: 1, global_batch_size: 8, token_budget: 256, max_length: 80, device: cpu}}
 cluster: {{executor: local, ntasks-per-node: 2}}
 """
 

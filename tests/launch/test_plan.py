@@ -81,7 +81,7 @@ SAME = [
     {"cluster": {"executor": "slurm", "partition": "gpu", "gpus-per-node": "8", "time": "1:00:00"}},
     {"training": {"zero": "3"}},
     {"training": {"device": "cpu"}},
-    {"training": {"micro_batch_size": "1", "eval_batch_size": "7", "checkpoint_minutes": "0.5"}},
+    {"training": {"token_budget": "512", "eval_token_budget": "700", "matmul": "mkl", "checkpoint_minutes": "0.5"}},
     {"languages": {"xnli": ["de"], "tatoeba": ["sw"]}},
     {"name": "other"},
     {"keep": "all"},

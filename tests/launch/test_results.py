@@ -13,6 +13,7 @@ from launch.cli import app
 from launch.plan import Plan
 from launch.store import Store, generation_of, publish_language
 from slurm.errors import UsageError, UserError
+from slurm.files import make_folder, seal, write_atomic
 from tests.launch.workspace import Workspace
 from training.catalogue import find
 
@@ -47,6 +48,17 @@ def _publish(plan: Plan, *, leave: tuple[str, str] | None = None) -> Store:
             lines = "".join(json.dumps(row) + "\n" for row in PREDICTIONS[stage.task])
             publish_language(store.stage_folder(stage.folder), generation, language, split, record, lines.encode())
     return Store(plan.experiment.store)
+
+
+def _publish_trainings(plan: Plan, *at_chance: str) -> Store:
+    """Results of all train stages; those of the stages named have a head at chance."""
+    store = Store(plan.experiment.store)
+    for stage in plan.stages.values():
+        if stage.kind == "train":
+            heads = [stage.task] if stage.name in at_chance else []
+            record = {"key": stage.key, "dev_score": 33.3, "encoder_hash": "g", "at_chance": heads}
+            write_atomic(make_folder(store.stage_folder(stage.folder)) / "result.json", seal(record))
+    return _publish(plan)
 
 
 def _bucc(workspace: Workspace) -> None:
@@ -126,6 +138,67 @@ def test_a_narrow_terminal_gets_several_tables(workspace: Workspace, monkeypatch
     for target in targets:
         assert target in narrow
     assert "…" not in narrow
+
+
+# --- trainings that diverged
+
+
+def _diverged(plan: Plan, *at_chance: str) -> set[tuple[str, str, int | None]]:
+    store = _publish_trainings(plan, *at_chance)
+    return {(row.recipe, row.target, row.seed) for row in results.rows(plan, store) if row.diverged}
+
+
+def test_a_training_takes_all_that_rests_on_it_along(workspace: Workspace) -> None:
+    """An intermediate: a target that is trained on top of it, and retrieval by its very encoder."""
+    plan = workspace.plan()
+    assert _diverged(plan) == set()
+    assert _diverged(plan, "squad-s2") == {("squad", "xnli", 2), ("squad", "tatoeba", 2)}
+    assert _diverged(plan, "squad.mnli-s1") == {("squad", "xnli", 1)}
+    assert _diverged(plan, "mnli-s1", "mnli-s2") == {("none", "xnli", 1), ("none", "xnli", 2)}
+
+
+def test_the_table_marks_what_diverged_and_says_what_to_type(workspace: Workspace, monkeypatch: Any) -> None:
+    monkeypatch.setitem(SCORES, "tatoeba", {"accuracy": 30.0})
+    plan = workspace.plan()
+    _publish_trainings(plan, "squad-s2", "mnli-s1", "mnli-s2")
+    key = next(key for key, stage in plan.stages.items() if stage.name == "mnli-s1")
+    text = _collect(workspace)
+    lines = [line.split() for line in text.splitlines()]
+    assert ["none", "70.0", "†", "30.0"] in lines
+    assert ["squad", "70.0", "†1", "30.0", "†1"] in lines
+    assert ["+0.0"] in lines  # tatoeba, seed 1; with xnli of none there is nothing to compare
+    joined = " ".join(text.split())
+    assert "note: † 4 of 7 runs (recipe, target, seed) rest on a training that diverged" in joined
+    assert "note: diverged (on English dev no better than a constant answer): mnli-s1, mnli-s2, squad-s2;" in joined
+    assert f"stepstone logs experiment.yaml {key};" in joined
+    table = (workspace.root / "store/results/small/table.md").read_text()
+    assert "| none | 70.0 † | 30.0 |\n| squad | 70.0 †1 | 30.0 †1 (+0.0) |" in table and "- diverged (on" in table
+    rows = json.loads(_collect(workspace, "--json"))
+    assert rows["schema"] == 2
+    assert {(row["recipe"], row["seed"]) for row in rows["rows"] if row["diverged"] and row["target"] == "tatoeba"} == {
+        ("squad", 2)
+    }
+
+
+def test_without_any_there_is_no_word_of_it(workspace: Workspace) -> None:
+    _publish_trainings(workspace.plan())
+    text = _collect(workspace)
+    assert "†" not in text and "diverged" not in text
+
+
+def test_the_states_show_it(workspace: Workspace) -> None:
+    plan = workspace.plan()
+    _publish_trainings(plan, "squad-s2")
+    file = str(workspace.file())
+    found = CliRunner().invoke(app, ["status", file, "--all"], catch_exceptions=False)
+    lines = [line.split() for line in found.output.splitlines()]
+    assert ["finished", "squad-s2", "0", "33.3", "†"] in lines and ["finished", "squad-s1", "0", "33.3"] in lines
+    assert (
+        "† diverged (on English dev no better than a constant answer): squad-s2; look: stepstone logs" in found.output
+    )
+    found = CliRunner().invoke(app, ["status", file, "--json"], catch_exceptions=False)
+    heads = {stage["name"]: stage["at_chance"] for stage in json.loads(found.output)["stages"]}
+    assert heads["squad-s2"] == ["squad"] and heads["squad-s1"] == heads["squad-s2--tatoeba"] == []
 
 
 # --- averages

@@ -13,7 +13,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurm.errors import UserError
-from slurm.files import make_folder, read_json, read_sealed, seal, to_json, unseal, write_atomic, write_once
+from slurm.files import (
+    copy_file,
+    link_file,
+    make_folder,
+    read_json,
+    read_sealed,
+    remove_folder,
+    seal,
+    to_json,
+    unseal,
+    write_atomic,
+    write_file,
+    write_once,
+)
+from tests import trace
 from tests.at_once import at_once
 
 VALUES = st.recursive(
@@ -76,6 +90,41 @@ def test_files_and_folders_are_private(tmp_path: Path) -> None:
     assert [path.stat().st_mode & 0o777 for path in folder.iterdir()] == [0o600, 0o600]
 
 
+def test_every_change_goes_through_the_functions_that_a_trace_sees(tmp_path: Path) -> None:
+    recorded, root = trace.Trace(tmp_path / "root"), tmp_path / "root"
+    with recorded.recording():
+        make_folder(root / "a" / "b")
+        write_file(root / "a" / "b" / "one", b"1" * 3_000_000)
+        write_file(root / "a" / "b" / "one", "one")
+        write_atomic(root / "a" / "two", "two")
+        write_once(root / "a" / "b" / "three", b"three")
+        copy_file(root / "a" / "two", root / "a" / "copy")
+        link_file(root / "a" / "two", root / "a" / "link")
+        with pytest.raises(FileExistsError):
+            link_file(root / "a" / "two", root / "a" / "link")
+        remove_folder(root / "a" / "b")
+        remove_folder(root / "a" / "b")
+    *_, (_, left) = trace.crashes(recorded.events, "all")
+    on_disk = {str(path.relative_to(root)): path.read_bytes() if path.is_file() else None for path in root.rglob("*")}
+    expected = {"a": None, "a/two": b"two", "a/copy": b"two", "a/link": b"two"}
+    assert {name: content for name, content in left.items() if name} == on_disk == expected
+    assert (root / "a" / "link").stat().st_ino == (root / "a" / "two").stat().st_ino
+    # And all of it but the names of the copies is safe from a loss of power.
+    *_, (_, left) = trace.crashes(recorded.events, "names")
+    assert left.get("a/two") == b"two"
+
+
+def test_without_hard_links_there_is_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    (tmp_path / "one").write_bytes(b"1")
+    monkeypatch.setattr(os, "link", refuse)
+    link_file(tmp_path / "one", tmp_path / "two")
+    assert (tmp_path / "two").read_bytes() == b"1"
+    assert (tmp_path / "two").stat().st_ino != (tmp_path / "one").stat().st_ino
+
+
 def test_a_folder_below_a_file_is_a_users_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"file/below: cannot make this folder: Not a directory"):
@@ -125,7 +174,7 @@ def counted(function):
             os.kill(os.getpid(), signal.SIGKILL)
         return function(*arguments, **named)
     return wrapper
-for name in ("open", "fdopen", "fsync", "replace"):
+for name in ("open", "write", "fsync", "replace"):
     setattr(os, name, counted(getattr(os, name)))
 files.write_atomic(Path(sys.argv[1]), files.seal({"is": "new"}))
 """

@@ -1,20 +1,17 @@
 """Runs train stages, here or as real processes, one per rank, and reads what they wrote."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from tests.training.ranks import finish, start_ranks
 from tests.training.stage_process import dev_score
 from training.engine import train
 from training.smallmodel import tiny
 from training.spec import Runtime, TrainSpec, to_record
-
-_ROOT = Path(__file__).parents[2]
 
 
 def mini_model(out: Path) -> Path:
@@ -41,23 +38,7 @@ def start(
 ) -> list[subprocess.Popen[str]]:
     """The ranks' processes. `more`: stop_at, kill_at (a step), resume_from (folders)."""
     told = {"spec": to_record(spec), "runtime": to_record(runtime), "parent": str(parent), "out": str(out)} | more
-    command = [sys.executable, "-m", "tests.training.stage_process", json.dumps(told)]
-    return [
-        subprocess.Popen(command, cwd=_ROOT, env=_environment(rank, world), stderr=subprocess.PIPE, text=True)
-        for rank in range(world)
-    ]
-
-
-def _environment(rank: int, world: int) -> dict[str, str]:
-    ranks = {"RANK": rank, "WORLD_SIZE": world, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": world, "OMP_NUM_THREADS": 1}
-    return os.environ | {name: str(value) for name, value in ranks.items()}
-
-
-def finish(processes: list[subprocess.Popen[str]], code: int = 0) -> None:
-    """Wait for all; each must end with `code`."""
-    for process in processes:
-        _, error = process.communicate(timeout=300)
-        assert process.returncode == code, error[-3000:]
+    return start_ranks("tests.training.stage_process", json.dumps(told), world)
 
 
 def run(spec: TrainSpec, runtime: Runtime, parent: Path, out: Path, world: int = 1, **more: Any) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 from collections import Counter
 from typing import Any
 
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.batches import Order, collate, cut, rounds, share, tokens
+from training.batches import Order, cut_pieces, share
 from training.formats.base import Piece
+from training.packing import tokens
 from training.sampling import Mix
 from training.seeds import permutation, sub_seed
 
@@ -28,7 +28,7 @@ def test_every_epoch_of_one_task_has_each_example_once(size: int, batch: int, ep
         own = [step for step in steps if step.epoch == epoch]
         assert sorted(example for step in own for example in step.examples) == list(range(size))
         assert all(len(step.examples) == batch for step in own[:-1])
-        assert [made.ends_epoch(step) for step in own] == [False] * (len(own) - 1) + [True]
+        assert [made.ends_epoch(step.number) for step in own] == [False] * (len(own) - 1) + [True]
 
 
 def test_epochs_and_seeds_differ() -> None:
@@ -64,29 +64,28 @@ def test_mixtures_are_drawn_by_size_or_evenly() -> None:
         assert abs(first - share_of_first) < 0.03, (sampling, first)
 
 
-@given(st.integers(1, 40), small, st.integers(1, 5))
-def test_ranks_share_what_one_would_do(examples: int, size: int, world: int) -> None:
-    micros = cut(range(examples), size)
-    count = rounds(examples, size, world)
-    shares = [share(micros, rank, world, count) for rank in range(world)]
-    assert {len(own) for own in shares} == {count}
-    real = {micro.index: micro.places for own in shares for micro in own if micro.weight == 1.0}
+def pieces_of(lengths: list[int]) -> list[Piece]:
+    return [Piece(number, ((0,) * length,), (0,)) for number, length in enumerate(lengths)]
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=30), st.integers(1, 60), st.integers(1, 5), st.integers(1, 4))
+def test_ranks_share_what_one_would_do(lengths: list[int], budget: int, world: int, whole: int) -> None:
+    pieces = pieces_of(lengths)
+    micros = cut_pieces(pieces, whole, budget, world)
+    shares = [share(micros, rank, world) for rank in range(world)]
+    assert len({len(own) for own in shares}) == 1, "every rank makes equally many"
+    real = {micro.index: micro.pieces for own in shares for micro in own if micro.weight == 1.0}
     assert real == dict(enumerate(micros))
+    assert [piece for micro in micros for piece in micro] == list(range(len(pieces)))
+    assert all(micro.start % whole == 0 for micro in micros), "what belongs together stays together"
     assert sum(micro.weight for own in shares for micro in own) == len(micros)
 
 
-@given(st.integers(1, 20), st.integers(1, 20))
-def test_a_small_last_step_fits_the_rounds_of_a_full_one(batch: int, size: int) -> None:
-    for examples in range(1, batch + 1):
-        assert len(share(cut(range(examples), size), 0, 2, rounds(batch, size, 2))) == rounds(batch, size, 2)
-
-
-def test_collate_pads_to_the_longest_row() -> None:
-    pieces = [Piece(0, ((0, 7, 2), (0, 7, 8, 9, 2)), (1,)), Piece(1, ((0, 2), (0, 5, 2)), (0,))]
-    batch = collate(pieces, 1, torch.device("cpu"))
-    assert batch.ids.tolist() == [[0, 7, 2, 1, 1], [0, 7, 8, 9, 2], [0, 2, 1, 1, 1], [0, 5, 2, 1, 1]]
-    assert batch.mask.sum(1).tolist() == [3, 5, 2, 3]
-    assert tokens(pieces) == 13
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=30), st.integers(30, 60))
+def test_the_budget_is_kept_and_the_step_is_whole(lengths: list[int], budget: int) -> None:
+    micros = cut_pieces(pieces_of(lengths), 1, budget, 1)
+    assert all(tokens(pieces_of(lengths)[micro.start : micro.stop]) <= budget for micro in micros)
+    assert len(micros) <= 2 * -(-sum(lengths) // budget)
 
 
 @given(st.integers(0, 200), st.integers(0, 2**63 - 1))

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,20 @@ from slurm.errors import UserError
 from tests.training import stage_data
 from tests.training.stage_runs import run_here, steps
 from training import formats, heads
-from training.batches import Order, collate
+from training.batches import Order
 from training.catalogue import find
 from training.model import StageModel, encoder_hash, encoder_state, load_encoder, load_head, load_tokenizer
+from training.optimizer import learning_rate
+from training.packing import pack
+from training.progress import DevScore
 from training.sampling import Mix
 from training.sources import load_training
 from training.spec import Runtime, Settings, TrainSpec
 from training.tensors import read_tensors
-from training.zero import learning_rate
 
 pytestmark = pytest.mark.slow
 QUICK = Settings(learning_rate=1e-3, epochs=1, global_batch_size=8, max_length=64, max_query_length=16, dropout=0.0)
-CPU = Runtime(zero=2, device="cpu", micro_batch_size=3)
+CPU = Runtime(zero=2, device="cpu", token_budget=100, eval_token_budget=200)
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +41,12 @@ def spec_of(data: Path, *tasks: str, seed: int = 1, **settings: Any) -> TrainSpe
 
 
 def run(spec: TrainSpec, parent: Path, out: Path, runtime: Runtime = CPU, **more: Any) -> dict[str, Any]:
-    return run_here(spec, runtime, parent, out, **({"dev_score": lambda model: 0.0} | more))
+    return run_here(spec, runtime, parent, out, **({"dev_score": lambda model: DevScore(0.0)} | more))
 
 
 def plain_torch(spec: TrainSpec, parent: Path) -> tuple[list[float], list[float], dict[str, torch.Tensor]]:
-    """The same training without DeepSpeed, micro-batches or this engine: losses, gradient norms, the encoder."""
+    """The same training without DeepSpeed, micro-batches, a compact vocabulary or this engine: losses, gradient norms,
+    the encoder."""
     (part,), settings = spec.parts, spec.settings
     task, tokenizer, encoder = find(part.task), load_tokenizer(parent), load_encoder(parent, 0.0)
     pieces = formats.get(task.format).encode(load_training(part)[0], tokenizer, task, settings)
@@ -57,9 +61,10 @@ def plain_torch(spec: TrainSpec, parent: Path) -> tuple[list[float], list[float]
     losses, norms = [], []
     for number in range(order.total):
         chosen = order.step(number).examples
-        batch = collate([piece for i in chosen for piece in pieces if piece.example == i], 1, torch.device("cpu"))
-        terms = sum(formats.get(task.format).count(piece) for piece in batch.pieces)
-        loss = heads.loss(task.format, model(batch.ids, batch.mask, task.name), batch.pieces) / terms
+        own = [piece for i in chosen for piece in pieces if piece.example == i]
+        terms = sum(formats.get(task.format).count(piece) for piece in own)
+        logits = model(pack(own, heads.reads(task.format, own)), task.name)
+        loss = heads.loss(task.format, logits, own) / terms
         adam.zero_grad()
         loss.backward()
         norms.append(float(torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)))
@@ -71,14 +76,15 @@ def plain_torch(spec: TrainSpec, parent: Path) -> tuple[list[float], list[float]
 
 
 @pytest.mark.parametrize(
-    ("zero", "task", "clip"), [(0, "panx", 0.3), (1, "mnli", 0.1), (2, "squad", 0.3), (3, "copa", 0.001)]
+    ("zero", "task", "clip"),
+    [("none", "mnli", 0.1), (0, "panx", 0.3), (1, "mnli", 0.1), (2, "squad", 0.3), (3, "copa", 0.001)],
 )
 def test_it_is_what_plain_torch_does(
-    zero: int, task: str, clip: float, data: Path, tiny_model: Path, tmp_path: Path
+    zero: Any, task: str, clip: float, data: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
     spec = spec_of(data, task, max_grad_norm=clip)
     losses, norms, encoder = plain_torch(spec, tiny_model)
-    runtime = Runtime(zero=zero, device="cpu", micro_batch_size=3)  # type: ignore[arg-type]
+    runtime = Runtime(zero=zero, device="cpu", token_budget=100)
     facts = run(spec, tiny_model, tmp_path / "out", runtime)
     logged = steps(tmp_path / "out")
     assert facts["steps"] == len(losses) == len(logged) == 4
@@ -116,11 +122,12 @@ def test_of_equal_epochs_the_earliest_is_handed_on(data: Path, tiny_model: Path,
     scores = iter([50.0, 70.0, 70.0])
     hashes = []
 
-    def dev_score(model: StageModel) -> float:
+    def dev_score(model: StageModel) -> DevScore:
         hashes.append(encoder_hash(encoder_state(model.encoder)))
-        return next(scores)
+        return DevScore(next(scores))
 
-    facts = run(spec_of(data, "mnli", epochs=3), tiny_model, tmp_path / "out", dev_score=dev_score)
+    all_rows = replace(CPU, compact_vocabulary=False)
+    facts = run(spec_of(data, "mnli", epochs=3), tiny_model, tmp_path / "out", all_rows, dev_score=dev_score)
     assert facts["selected_epoch"] == 1 and facts["encoder_hash"] == hashes[1] != hashes[2]
     assert facts["dev_scores"] == [50.0, 70.0, 70.0]
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from training import heads, sources
-from training.batches import collate
 from training.catalogue import find
 from training.formats.base import IGNORED
 from training.formats.mlm import MaskedLanguageModel
-from training.model import load_encoder, load_tokenizer
+from training.model import StageModel, load_encoder, load_tokenizer
+from training.packing import pack
 from training.spec import DataFile, Settings
 
 FORM = MaskedLanguageModel()
@@ -89,17 +89,15 @@ def test_the_head_sees_hidden_tokens_only_and_right_ones_score(
     settings = Settings()
     encoded = FORM.encode(examples, tokenizer, TASK, settings)
     pieces = FORM.for_dev(encoded, examples, tokenizer, settings)
-    batch = collate(pieces, tokenizer.pad_token_id, torch.device("cpu"), "mlm")
+    packed = pack(pieces, heads.reads("mlm", pieces))
     count = sum(map(FORM.count, pieces))
-    assert batch.positions is not None and len(batch.positions) == count
-    assert batch.ids.flatten()[batch.positions].tolist() == [
+    assert packed.reads is not None and len(packed.reads) == count
+    assert packed.ids[0, packed.reads].tolist() == [
         token for p in pieces for token, t in zip(p.rows[0], p.target, strict=True) if t != IGNORED
     ]
     encoder = load_encoder(tiny_model)
     head = heads.fresh("mlm", encoder.config.vocab_size, encoder.config.hidden_size, 0.0, 1, "mlm")
-    hidden = encoder(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state
-    embeddings = encoder.embeddings.word_embeddings.weight
-    logits = head(hidden.flatten(0, 1)[batch.positions], embeddings)
+    logits = StageModel(encoder, {"mlm": head})(packed, "mlm")
     assert logits.shape == (count, encoder.config.vocab_size)
     right = torch.tensor([t for p in pieces for t in p.target if t != IGNORED])
     by_hand = -torch.log_softmax(logits.float(), dim=-1)[torch.arange(count), right].sum()
@@ -115,12 +113,11 @@ def test_one_optimizer_step_would_reach_the_shared_embeddings(
 ) -> None:
     encoder = load_encoder(tiny_model)
     pieces = FORM.for_dev(FORM.encode(examples, tokenizer, TASK, Settings()), examples, tokenizer, Settings())
-    batch = collate(pieces, tokenizer.pad_token_id, torch.device("cpu"), "mlm")
+    packed = pack(pieces, heads.reads("mlm", pieces))
     head = heads.fresh("mlm", encoder.config.vocab_size, encoder.config.hidden_size, 0.0, 1, "mlm")
-    hidden = encoder(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state
     embeddings = encoder.embeddings.word_embeddings.weight
-    heads.loss("mlm", head(hidden.flatten(0, 1)[batch.positions], embeddings), pieces).backward()
-    never_seen = sorted(set(range(100, 2000)) - set(batch.ids.flatten().tolist()))[0]
+    heads.loss("mlm", StageModel(encoder, {"mlm": head})(packed, "mlm"), pieces).backward()
+    never_seen = sorted(set(range(100, 2000)) - set(packed.ids.flatten().tolist()))[0]
     assert np.abs(embeddings.grad[never_seen].numpy()).sum() > 0  # through the output side
 
 

@@ -168,6 +168,6 @@ def test_a_tag_that_training_never_saw_is_not_trained_on_and_never_predicted(xlm
     assert [label for label in piece.target if label != IGNORED] == [0, 1]
     assert TAGGING.count(piece) == 2
     assert len(piece.way_back) == 3
-    output = np.eye(2, dtype=np.float32)[[0] * len(piece.target)]
+    output = np.eye(2, dtype=np.float32)[[0] * len(piece.way_back)]
     assert TAGGING.decode([example], [piece], [output], task, Settings()) == [["N", "N", "N"]]
     assert TAGGING.gold(example, task) == ["N", "UNSEEN", "NP"]

@@ -1,4 +1,4 @@
-"""Heads: their start is a function of (seed, task); their loss is a sum of terms that padding does not touch."""
+"""Heads: their start is a function of (seed, task); they read what is theirs; their loss is a sum of terms."""
 
 import math
 from typing import Any
@@ -8,30 +8,32 @@ import pytest
 import torch
 
 from training import formats, heads
-from training.batches import collate
 from training.formats.base import IGNORED, Piece
+from training.packing import pack
 
 WIDTH = 8
-CPU = torch.device("cpu")
 PIECES = {
     "sequence": [Piece(0, ((0, 5, 6, 2),), (2,)), Piece(1, ((0, 2),), (0,))],
     "choice": [Piece(0, ((0, 5, 2), (0, 6, 7, 2)), (1,)), Piece(1, ((0, 2), (0, 3, 2)), (0,))],
     "span": [Piece(0, ((0, 5, 6, 2),), (1, 2)), Piece(1, ((0, 4, 2),), (0, 0))],
-    "tagging": [Piece(0, ((0, 5, 6, 2),), (IGNORED, 2, 1, IGNORED)), Piece(1, ((0, 4, 2),), (IGNORED, 0, IGNORED))],
+    "tagging": [
+        Piece(0, ((0, 5, 6, 2),), (IGNORED, 2, 1, IGNORED), (1, 2)),
+        Piece(1, ((0, 4, 2),), (IGNORED, 0, IGNORED), (1,)),
+    ],
 }
+READS = {"sequence": [0, 4], "choice": [0, 3, 7, 9], "span": None, "tagging": [1, 2, 5]}
 
 
 def fresh(form: str, seed: int = 1, task: str = "t") -> torch.nn.Module:
     return heads.fresh(form, 3, WIDTH, 0.1, seed, task).eval()
 
 
-def logits_of(form: str, head: torch.nn.Module, pieces: list[Piece], padding: int = 0) -> torch.Tensor:
+def logits_of(form: str, head: torch.nn.Module, pieces: list[Piece]) -> torch.Tensor:
     """Logits on made-up hidden states that depend on the token id only."""
-    batch = collate(pieces, 1, CPU)
-    ids = torch.nn.functional.pad(batch.ids, (0, padding), value=1)
-    mask = torch.nn.functional.pad(batch.mask, (0, padding))
+    packed = pack(pieces, heads.reads(form, pieces))
     table = torch.randn(10, WIDTH, generator=torch.Generator().manual_seed(3))
-    made: torch.Tensor = head(table[ids], mask)
+    hidden = table[packed.ids[0]]
+    made: torch.Tensor = head(hidden if packed.reads is None else hidden[packed.reads])
     return made.detach()
 
 
@@ -49,9 +51,15 @@ def test_a_fresh_head_depends_on_seed_and_task_only(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", PIECES)
-def test_the_loss_is_a_sum_over_pieces_and_padding_does_not_matter(form: str) -> None:
+def test_heads_read_their_own_tokens(form: str) -> None:
+    assert heads.reads(form, PIECES[form]) == READS[form]
+    assert heads.reads("mlm", PIECES["tagging"]) == READS["tagging"], "where there is a target"
+
+
+@pytest.mark.parametrize("form", PIECES)
+def test_the_loss_is_a_sum_over_pieces(form: str) -> None:
     head, pieces = fresh(form), PIECES[form]
-    together = heads.loss(form, logits_of(form, head, pieces, padding=5), pieces)
+    together = heads.loss(form, logits_of(form, head, pieces), pieces)
     alone = sum(float(heads.loss(form, logits_of(form, head, [piece]), [piece])) for piece in pieces)
     assert math.isclose(float(together), alone, rel_tol=1e-6)
 
@@ -76,8 +84,8 @@ def test_a_head_that_knows_nothing_loses_the_logarithm_of_the_choices_per_term(f
 @pytest.mark.parametrize("form", PIECES)
 def test_unbatch_gives_each_piece_what_it_gets_alone(form: str) -> None:
     head, pieces = fresh(form), PIECES[form]
-    outputs = heads.unbatch(form, logits_of(form, head, pieces, padding=2), pieces)
-    shapes = {"sequence": [(3,)] * 2, "choice": [(2,)] * 2, "span": [(4, 2), (3, 2)], "tagging": [(4, 3), (3, 3)]}
+    outputs = heads.unbatch(form, logits_of(form, head, pieces), pieces)
+    shapes = {"sequence": [(3,)] * 2, "choice": [(2,)] * 2, "span": [(4, 2), (3, 2)], "tagging": [(2, 3), (1, 3)]}
     assert [output.shape for output in outputs] == shapes[form]
     for piece, output in zip(pieces, outputs, strict=True):
         assert output.dtype == np.float32

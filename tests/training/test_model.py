@@ -9,6 +9,7 @@ import torch
 
 from slurm.errors import UserError
 from training import heads
+from training.formats.base import Piece
 from training.model import (
     HeadKind,
     StageModel,
@@ -21,6 +22,7 @@ from training.model import (
     save_encoder,
     save_head,
 )
+from training.packing import pack
 from training.spec import Settings
 from training.startmodel import check_folder, start_model_folder
 from training.tensors import write_tensors
@@ -48,7 +50,7 @@ def replace_config(folder: Path, **values: object) -> None:
 def test_a_saved_encoder_is_an_ordinary_model_folder(tiny_model: Path, tmp_path: Path) -> None:
     from transformers import AutoModel, AutoTokenizer
 
-    encoder = load_encoder(tiny_model, dropout=0.5).eval()
+    encoder = load_encoder(tiny_model, dropout=0.5, attention="sdpa").eval()
     state = encoder_state(encoder)
     save_encoder(state, tiny_model, tmp_path / "encoder")
     check_folder(tmp_path / "encoder")
@@ -98,14 +100,24 @@ def test_heads_come_back_as_they_were(tmp_path: Path) -> None:
 def test_layers_and_unused_heads(tiny_model: Path) -> None:
     model = StageModel(load_encoder(tiny_model, 0.0), {name: heads.fresh(form, 3, 32, 0.0, 1, name)
                        for name, form in (("a", "sequence"), ("b", "span"))})  # fmt: skip
-    embeddings, last = model(IDS, MASK, layer=0), model(IDS, MASK)
-    assert embeddings.shape == last.shape == (1, 5, 32) and not torch.equal(embeddings, last)
-    assert torch.equal(model(IDS, MASK, layer=2), last)
-    trained = model.train()(IDS, MASK, "a")
+    row = pack([Piece(0, ((0, 5, 6, 7, 2),), ())])
+    embeddings, last = model(row, layer=0), model(row)
+    assert embeddings.shape == last.shape == (5, 32) and not torch.equal(embeddings, last)
+    assert torch.equal(model(row, layer=2), last)
+    first, *_, final = model.every_layer(row)
+    assert torch.equal(first, embeddings) and torch.equal(final, last)
+    trained = model.train()(row, "a")
     trained.sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters()), "a head without a gradient"
     assert not any(parameter.grad.any() for parameter in model.heads["of_b"].parameters())
-    assert torch.equal(trained, model.eval()(IDS, MASK, "a"))
+    torch.testing.assert_close(trained, model.eval()(row, "a"))
+
+
+def test_attention_has_a_dropout_of_its_own(tiny_model: Path) -> None:
+    encoder = load_encoder(tiny_model, 0.3, 0.0)
+    found = {name: part.p for name, part in encoder.named_modules() if isinstance(part, torch.nn.Dropout)}
+    assert {p for name, p in found.items() if "attention.self" in name} == {0.0}
+    assert {p for name, p in found.items() if "attention.self" not in name} == {0.3}
 
 
 @pytest.mark.parametrize(

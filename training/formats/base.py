@@ -46,7 +46,7 @@ class Piece:
 
 
 class Format(ABC, Generic[E]):
-    """One kind of task. `outputs`, one fp32 array per piece: sequence [labels]; span [len, 2]; tagging [len, labels];
+    """One kind of task. `outputs`, one fp32 array per piece: sequence [labels]; span [len, 2]; tagging [words, labels];
     choice [choices]; retrieval [hidden]."""
 
     name: ClassVar[str]

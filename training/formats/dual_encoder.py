@@ -23,7 +23,7 @@ from training.formats.batch import token_ids
 from training.formats.dual_example import Example
 from training.formats.english import sentence_spans
 from training.formats.squad_json import Question, question_of, read_questions
-from training.neighbours import neighbours
+from training.neighbours import Search, neighbours
 from training.spec import DataFile, Settings
 from training.task import Task
 
@@ -107,12 +107,12 @@ class DualEncoder(Format[Example]):
         return bool(example.right)
 
 
-def rank(questions: Floats, candidates: Floats, ids: Sequence[str]) -> list[list[str]]:
+def rank(questions: Floats, candidates: Floats, ids: Sequence[str], search: Search = neighbours) -> list[list[str]]:
     """The ids of the best candidates of each question, best first, of equal ones the first.
 
     questions [n, width], candidates [m, width], ids: the candidates'.
     """
-    _, places = neighbours(questions, candidates, RANKED)
+    _, places = search(questions, candidates, RANKED)
     return [[ids[place] for place in row] for row in places]
 
 

@@ -125,7 +125,7 @@ def _piece(index: int, words: list[tuple[int, ...]], tags: list[int], specials: 
 
 
 def _piece_tags(piece: Piece, output: Floats, task: Task) -> list[str]:
-    best = np.argmax(output[list(piece.way_back)], axis=-1)
+    best = np.argmax(output, axis=-1)
     return [task.labels[int(label)] for label in best]
 
 

@@ -1,0 +1,63 @@
+"""Our own writer of safetensors files: what it writes, others read; what it says of the file is so."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import load, save
+
+from slurm.files import sha256_file
+from training import tensors
+from training.tensors import read_tensors, tensors_hash, write_tensors
+
+DTYPES = [
+    torch.float64,
+    torch.float32,
+    torch.bfloat16,
+    torch.float16,
+    torch.int64,
+    torch.int32,
+    torch.uint8,
+    torch.bool,
+]
+
+
+def some(dtype: torch.dtype, shape: list[int]) -> torch.Tensor:
+    return torch.arange(torch.Size(shape).numel()).remainder(2).reshape(shape).to(dtype)
+
+
+@given(
+    st.dictionaries(st.text(min_size=1), st.tuples(st.sampled_from(DTYPES), st.lists(st.integers(0, 4), max_size=3)))
+)
+def test_safetensors_reads_it(tmp_path_factory: pytest.TempPathFactory, shapes: dict) -> None:  # type: ignore[type-arg]
+    shapes.pop("__metadata__", None)
+    path = tmp_path_factory.mktemp("tensors") / "t.safetensors"
+    written = {name: some(*shape) for name, shape in shapes.items()}
+    said = write_tensors(path, written)
+    assert said == {"size": path.stat().st_size, "sha256": sha256_file(path)}
+    read = load(path.read_bytes())
+    assert read.keys() == written.keys()
+    for name, tensor in written.items():
+        assert read[name].dtype == tensor.dtype and torch.equal(read[name], tensor)
+    assert tensors_hash(read_tensors(path)) == tensors_hash(written) == tensors_hash(load(save(written)))
+
+
+def test_many_chunks_and_no_copy_of_a_transposed_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensors, "_CHUNK", 1000)
+    weights = torch.randn(123, 45)
+    write_tensors(tmp_path / "t", {"w": weights, "turned": weights.T, "part": weights[3:9]})
+    read = read_tensors(tmp_path / "t")
+    assert torch.equal(read["w"], weights) and torch.equal(read["turned"], weights.T)
+    assert torch.equal(read["part"], weights[3:9])
+    with safe_open(tmp_path / "t", framework="pt") as file:
+        assert file.metadata() == {"format": "pt"}
+
+
+def test_it_is_private_and_replaces_what_was_there(tmp_path: Path) -> None:
+    write_tensors(tmp_path / "t", {"w": torch.zeros(100)})
+    write_tensors(tmp_path / "t", {"w": torch.ones(2)})
+    assert read_tensors(tmp_path / "t")["w"].tolist() == [1.0, 1.0]
+    assert (tmp_path / "t").stat().st_mode & 0o077 == 0
