@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training import heads, shape
+from training import distributed, heads, shape
 from training.flops import sizes_of
 from training.formats.base import Piece
 from training.model import StageModel
@@ -120,8 +120,12 @@ def _evaluating(model: StageModel) -> Iterator[None]:
 
 def _without_gradients(model: StageModel) -> AbstractContextManager[Any]:
     """ZeRO-3 gathers parameters in a forward pass and may keep them: they must not become inference tensors."""
-    gathered = any(hasattr(parameter, "ds_id") for parameter in model.parameters())
-    return torch.no_grad() if gathered else torch.inference_mode()
+    return torch.no_grad() if _is_gathered(model) else torch.inference_mode()
+
+
+def _is_gathered(model: StageModel) -> bool:
+    """Whether ZeRO-3 has its parameters."""
+    return any(hasattr(parameter, "ds_id") for parameter in model.parameters())
 
 
 def token_budget(model: StageModel, runtime: Runtime) -> int:
@@ -130,7 +134,10 @@ def token_budget(model: StageModel, runtime: Runtime) -> int:
         return runtime.eval_token_budget
     device, config = model.device, model.encoder.config
     sizes = sizes_of(config.to_dict())  # type: ignore[operator, union-attr]
-    return shape.eval_budget(sizes, _free_memory(device), bf16=model.bf16, gpu=device.type == "cuda")
+    budget = shape.eval_budget(sizes, _free_memory(device), bf16=model.bf16, gpu=device.type == "cuda")
+    world = distributed.current()
+    # Where a forward pass is collective, every rank must make as many.
+    return distributed.least(budget, world) if world is not None and _is_gathered(model) else budget
 
 
 def _free_memory(device: torch.device) -> int | None:

@@ -55,7 +55,7 @@ class EvaluateStage:
         found = self._one_by_one if self._alone else self._together
         yield from found(codes, between, failed)
         if failed:
-            more = f" (and {len(failed) - 1} more languages)" if len(failed) > 1 else ""
+            more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
             raise UserError(f"{failed[0]}{more}")
 
     @property

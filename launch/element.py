@@ -19,7 +19,7 @@ from launch.store import generation_of, token_folder
 from slurm.errors import UserError
 from slurm.files import read_sealed
 from slurm.queue import has_ended
-from training import distributed, engine, spec, startmodel
+from training import distributed, engine, math_library, spec, startmodel
 from training.distributed import World
 from training.tokens import TokenCache, caching
 
@@ -177,7 +177,8 @@ class ElementRun:
                 self._record(entry, attempt) | {"attempt": f"attempts/{attempt.folder.name}", "files": files} | made
             )
             attempt.publish(record)
-            shutil.rmtree(attempt.folder / "checkpoints", ignore_errors=True)
+            for folder in (attempt.folder, *earlier):
+                shutil.rmtree(folder / "checkpoints", ignore_errors=True)
             attempt.end()
             print(f"{entry['folder']}: finished, dev {made['dev_score']:.1f}", flush=True)
         distributed.wait_for_all(self.world)
@@ -192,8 +193,8 @@ class ElementRun:
         evaluate_spec = spec.evaluate_spec(entry["spec"])
         generation, encoder, heads = self._decided_parent(entry)
         missing = self._decided(lambda: self._missing_languages(entry, generation))
-        with Heartbeat(attempt) as heartbeat:
-            runtime = spec.runtime(entry["runtime"])
+        runtime = spec.runtime(entry["runtime"])
+        with Heartbeat(attempt) as heartbeat, math_library.using(runtime.matmul, self.world.device):
             stage = EvaluateStage(evaluate_spec, runtime, encoder, heads, self.world.device)
             mine = missing[self.world.rank :: self.world.size]
             heartbeat.progress(step=0, total=len(mine))
@@ -239,6 +240,7 @@ class ElementRun:
             "kind": entry["kind"],
             "made_by": attempts.starter_of(attempt),
             "code": Path(__file__).resolve().parents[1].name,  # the frozen code's hash
+            "runtime": entry["runtime"],
             "versions": _versions(),
         }
 

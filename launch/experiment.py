@@ -325,9 +325,20 @@ def _language_list(value: str | list[str]) -> tuple[str, ...] | None:
     return None if value == "all" else tuple(dict.fromkeys(value))
 
 
+# What Hugging Face's Trainer and DeepSpeed call what is called otherwise here.
+_ELSEWHERE = {
+    "micro_batch_size": "token_budget", "per_device_train_batch_size": "token_budget",
+    "train_micro_batch_size_per_gpu": "token_budget", "gradient_accumulation_steps": "token_budget",
+    "per_device_eval_batch_size": "eval_token_budget", "eval_batch_size": "eval_token_budget",
+    "train_batch_size": "global_batch_size",
+    "num_train_epochs": "epochs", "max_seq_length": "max_length", "lr": "learning_rate",
+}  # fmt: skip
+
+
 def _nearest(name: str, known: Iterable[str]) -> str:
     names = list(known)
-    near = get_close_matches(name, names, n=1, cutoff=0.5)
+    elsewhere = _ELSEWHERE.get(name)
+    near = [elsewhere] if elsewhere in names else get_close_matches(name, names, n=1, cutoff=0.5)
     listed = ", ".join(names) if len(names) <= 30 else ""
     return (f"; did you mean '{near[0]}'?" if near else "") + (f" (known: {listed})" if listed else "")
 

@@ -43,7 +43,7 @@ def rows(plan: Plan, store: Store) -> list[Row]:
 
 def _stage_rows(plan: Plan, store: Store, stage: Stage, recipe: str, target: str) -> list[Row]:
     primary = plan.targets[target].task.metric
-    diverged = any(at_chance(store, training) for training in _trainings(plan, stage))
+    diverged = any(at_chance(plan, store, training) for training in _trainings(plan, stage))
     return [
         Row(
             recipe, target, language, stage.seed, metric, metric == primary, score,
@@ -61,10 +61,15 @@ def _trainings(plan: Plan, stage: Stage) -> Iterator[Stage]:
         yield stage
 
 
-def at_chance(store: Store, stage: Stage) -> tuple[str, ...]:
-    """The heads of a finished training that do no better on English dev than a constant answer: it has diverged."""
+def at_chance(plan: Plan, store: Store, stage: Stage) -> tuple[str, ...]:
+    """The heads of a finished training that has diverged: none does better on English dev than a constant answer.
+
+    Empty where one of a mixture's heads does: then the encoder has learned something.
+    """
     result = store.train_result(stage) if stage.kind == "train" else None
-    return tuple(result.get("at_chance", ())) if result else ()
+    found = tuple(result.get("at_chance", ())) if result else ()
+    every = {part.head_name for part in plan.steps[stage.definition].parts} if found else set()
+    return found if every <= set(found) else ()
 
 
 def expected(plan: Plan, store: Store, shown: dict[str, str]) -> dict[tuple[str, str, int | None], list[str]]:
@@ -146,7 +151,7 @@ def _marked(found: list[Row]) -> list[str]:
 
 def diverged(plan: Plan, store: Store) -> list[str]:
     """Which trainings diverged and what to type next: one line, or none."""
-    found = [stage for stage in plan.stages.values() if at_chance(store, stage)]
+    found = [stage for stage in plan.stages.values() if at_chance(plan, store, stage)]
     if not found:
         return []
     names = ", ".join(stage.name for stage in found[:_NAMED])

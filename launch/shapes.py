@@ -11,8 +11,10 @@ from launch.cluster import Cluster
 from launch.plan import Plan, StepDefinition
 from slurm.errors import UserError
 from training import catalogue, startmodel
+from training.catalogue import Task
 from training.flops import Sizes, read_sizes
 from training.shape import Shape, choose, gigabytes
+from training.spec import Settings
 
 # As their config.json says: a plan needs no download.
 _PUBLISHED = {
@@ -28,6 +30,7 @@ class StepShape:
     task: str
     shape: Shape
     gpu: bool
+    tokens: int  # of a micro-batch at most
     micro_batches: int  # per rank and step, where every sequence is as long as can be
     bytes: int  # per rank at most, likewise
     windows: bool  # long texts of an example are several sequences, so that there may be more micro-batches
@@ -59,7 +62,7 @@ class StepShape:
         more = " (more with windows)" if self.windows else ""
         return (
             f"{stage}{' and offload' if shape.offload else ''} on {ranks}, {most}{more} of at most"
-            f" {shape.token_budget:,} tokens a step; {gigabytes(shape.states_bytes)} of states"
+            f" {self.tokens:,} tokens a step; {gigabytes(shape.states_bytes)} of states"
             f" + {shape.token_bytes / 1e6:.2f} MB a token, {gigabytes(self.bytes)} a rank at most"
         )
 
@@ -106,22 +109,24 @@ def _of_step(step: StepDefinition, sizes: Sizes, cluster: Cluster) -> StepShape:
     shape = choose(
         sizes, cluster.ranks, None, runtime, bf16=bf16, gpu=gpu, max_length=settings.max_length, predicted=predicted
     )
-    # A choice is a sequence for each of its labels, a dual encoder reads question and candidate.
-    of_format = {"choice": max(len(task.labels) for task in tasks), "dual_encoder": 2}
-    sequences = max(of_format.get(task.format, 1) for task in tasks)
+    loads = [shape.most(settings.global_batch_size, settings.max_length, *_together(task, settings)) for task in tasks]
     windows = any(task.format == "span" for task in tasks)
-    most = shape.most_micro_batches(settings.global_batch_size, settings.max_length, sequences)
-    longest = (
-        shape.token_budget
-        if most > 1 or windows
-        else shape.most_tokens(settings.global_batch_size, settings.max_length, sequences)
-    )
+    most = max(passes for passes, _ in loads)
+    longest = max(shape.token_budget if windows else 0, *(tokens for _, tokens in loads))
     needed = shape.states_bytes + longest * shape.token_bytes
     if language_model:
         vocabulary = "all rows, because mlm predicts any token"
     else:
         vocabulary = "compact" if runtime.compact_vocabulary else "all rows (compact_vocabulary: false)"
-    return StepShape(step.task, shape, gpu, most, needed, windows, vocabulary)
+    return StepShape(step.task, shape, gpu, max(shape.token_budget, longest), most, needed, windows, vocabulary)
+
+
+def _together(task: Task, settings: Settings) -> tuple[int, int]:
+    """(sequences of one example, examples that no micro-batch parts): a choice is a sequence for each label, a dual
+    encoder reads question and candidate, and contrasts several."""
+    if task.format == "dual_encoder":
+        return 2, settings.contrast_size
+    return (len(task.labels) if task.format == "choice" else 1), 1
 
 
 def _sizes(plan: Plan) -> Sizes | None:

@@ -179,7 +179,7 @@ def status_json(plan: Plan, store: Store, seen: Observation) -> dict[str, Any]:
                 "job": seen.state(stage).job,
                 "reason": seen.state(stage).reason,
                 "score": results.score(plan, store, stage),
-                "at_chance": list(results.at_chance(store, stage)),
+                "at_chance": list(results.at_chance(plan, store, stage)),
             }
             for stage in plan.stages.values()
         ],
@@ -203,7 +203,7 @@ def status_text(plan: Plan, store: Store, seen: Observation, console: Console, *
         for stage in listed:
             state, score = seen.state(stage), results.score(plan, store, stage)
             shown = "" if score is None else f"{score:.1f}"
-            shown += f" {table.DIVERGED}" if results.at_chance(store, stage) else ""
+            shown += f" {table.DIVERGED}" if results.at_chance(plan, store, stage) else ""
             drawn.add_row(state.state, stage.name, str(attempts_made(store, stage)), state.job or "", shown)
             if state.reason:
                 drawn.add_row("", f"  {state.reason}", "", "", "")

@@ -41,7 +41,7 @@ def packed_attention(
     """query, key, value: [1, heads, tokens, width] → [1, tokens, heads, width]."""
     assert attention_mask is None, "packed rows know their own bounds"
     q, k, v = (states[0].transpose(0, 1) for states in (query, key, value))
-    on_gpu = query.is_cuda and query.dtype in _HALF
+    on_gpu = query.is_cuda and query.dtype in _HALF and _has_kernels(query.device, q.shape[-1])
     if on_gpu and _flash() is not None:
         out = _flash_attention(q, k, v, packing, dropout, scaling)
     elif on_gpu and dropout == 0.0 and _varlen() is not None:
@@ -53,13 +53,20 @@ def packed_attention(
     return out[None], None
 
 
-def kernel_name(device: torch.device, dropout: float, *, half: bool) -> str:
-    """What training uses, for the log."""
-    if device.type == "cuda" and half and _flash() is not None:
+def kernel_name(device: torch.device, width: int, dropout: float, *, half: bool) -> str:
+    """What training uses, for the result. `width`: of one of attention's heads."""
+    on_gpu = device.type == "cuda" and half and _has_kernels(device, width)
+    if on_gpu and _flash() is not None:
         return "flash-attn"
-    if device.type == "cuda" and half and dropout == 0.0 and _varlen() is not None:
+    if on_gpu and dropout == 0.0 and _varlen() is not None:
         return "torch varlen"
-    return "sdpa, in buckets of similar length"
+    by_steps = device.type == "cpu" and dropout > 0.0
+    return f"{'step by step' if by_steps else 'sdpa'}, in buckets of similar length"
+
+
+def _has_kernels(device: torch.device, width: int) -> bool:
+    """Whether the kernels for rows of different lengths run there: from Ampere on."""
+    return torch.cuda.get_device_capability(device) >= (8, 0) and width % 8 == 0
 
 
 @cache

@@ -30,7 +30,7 @@ _MANIFEST = "manifest.json"
 _EXTRA = "vocabulary.safetensors"
 _KEPT = 2
 _POLL_SECONDS = 0.05
-_PATIENCE_SECONDS = 1800  # until the last rank has written its part, after rank 0
+_PATIENCE_SECONDS = 600  # until the last rank has written its part, after rank 0
 
 
 def step_name(step: int) -> str:
@@ -84,7 +84,10 @@ def opened(folder: Path) -> Checkpoint:
 
 def verified(folder: Path, identity: str) -> Checkpoint | None:
     """The checkpoint in a folder whose files are all there and unchanged, and of this stage; else None."""
-    record = read_sealed(folder / _MANIFEST)
+    try:
+        record = read_sealed(folder / _MANIFEST)
+    except OSError:
+        return None
     if record is None or record["identity"] != identity:
         return None
     if not all(_is_unchanged(folder / name, expected) for name, expected in record["files"].items()):
@@ -102,11 +105,17 @@ def _is_unchanged(path: Path, expected: dict[str, Any]) -> bool:
 def newest(folders: Sequence[Path], identity: str) -> Checkpoint | None:
     """The furthest checkpoint of this stage that verifies, with its best epoch, in the attempts' folders `folders`."""
     found = [path for folder in folders for path in (folder / FOLDER).glob("step-*")]
-    for path in sorted(found, key=lambda path: path.name, reverse=True):
+    for path in sorted(found, key=lambda path: _number(path.name), reverse=True):
         checkpoint = verified(path, identity)
         if checkpoint is not None and (checkpoint.best is None or verified(checkpoint.best, identity) is not None):
             return checkpoint
     return None
+
+
+def _number(name: str) -> int:
+    """The step in a folder's name: these do not sort as text from a million on."""
+    digits = name.partition("-")[2]
+    return int(digits) if digits.isdigit() else -1
 
 
 def link_best(checkpoint: Checkpoint, out: Path) -> None:
@@ -115,7 +124,10 @@ def link_best(checkpoint: Checkpoint, out: Path) -> None:
         return
     source, target = checkpoint.best, out / FOLDER / checkpoint.best.name
     remove_folder(target)
-    target.mkdir(mode=0o700, parents=True)
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in (_MANIFEST, *opened(source).files):
+        with suppress(FileNotFoundError):  # a network file system may keep what was removed
+            os.unlink(target / name)
     for name in opened(source).files:
         link_file(source / name, target / name)
     sync_folder(target)
@@ -230,6 +242,10 @@ class Writer:
         except Exception as error:
             self._failed = (error.strerror if isinstance(error, OSError) else None) or str(error) or repr(error)
             self._clear_up(job)
+            return
+        if self._world.first:
+            with suppress(OSError):  # the checkpoint counts: what is old can go another time
+                prune(self._folder, job.folder.name)
 
     def _write_own(self, job: _Job) -> None:
         """This rank's file, then its report."""
@@ -258,7 +274,6 @@ class Writer:
         write_atomic(job.folder / _MANIFEST, seal(manifest))
         sync_folder(job.folder.parent)
         sync_folder(job.folder.parent.parent)
-        prune(self._folder, job.folder.name)
 
     def _await_report(self, job: _Job, rank: int) -> dict[str, Any]:
         limit = time.monotonic() + _PATIENCE_SECONDS
@@ -298,7 +313,8 @@ def prune(folder: Path, written: str) -> None:
     records = {path.name: read_sealed(path / _MANIFEST) for path in folder.glob("step-*")}
     kept = set(records)
     if written in records:
-        kept = set(sorted(name for name, record in records.items() if record and name <= written)[-_KEPT:])
+        done = [name for name, record in records.items() if record and _number(name) <= _number(written)]
+        kept = set(sorted(done, key=_number)[-_KEPT:])
     states = [record["state"] for name in kept if (record := records[name]) is not None]
     bests = {best_name(state["best"]["epoch"]) for state in states if state.get("best")} | {written}
     for path in [*folder.glob("step-*"), *folder.glob("best-*")]:

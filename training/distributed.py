@@ -196,6 +196,15 @@ def summed(values: Tensor, world: World) -> Tensor:
     return values
 
 
+def least(value: int, world: World) -> int:
+    """The smallest of all ranks' values."""
+    if world.size == 1:
+        return value
+    values = torch.tensor(value, device=world.device)
+    dist.all_reduce(values, op=dist.ReduceOp.MIN)
+    return int(values)
+
+
 def from_first(value: Any, world: World) -> Any:
     """Rank 0's JSON value, on every rank (the others' is not looked at). As bytes: torch's own object calls pickle."""
     if world.size == 1:

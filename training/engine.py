@@ -7,32 +7,32 @@ import math
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
 
 from slurm.errors import UserError
-from training import attention, checkpoints, distributed, hand_over, heads, math_library, shape, stage_model
+from training import attention, checkpoints, choices, distributed, hand_over, heads, math_library, oom, stage_model
 from training.batches import Maker, Micro, Prepared
 from training.checkpoints import Checkpoint
 from training.distributed import World
 from training.feed import Feed
-from training.flops import device_peak, sizes_of, training_flops
+from training.flops import sizes_of, training_flops
+from training.fragments import Reader
 from training.model import StageModel, encoder_hash, use_bf16
 from training.optimizer import learning_rate
 from training.packing import Packed
 from training.plain import PlainEngine
 from training.progress import DevScore, Progress
-from training.record import Record, device_memory, timed
+from training.record import Record, timed
 from training.saving import Saver
 from training.spec import Runtime, TrainSpec
 from training.vocabulary import full_table, ids_hash
 from training.zero import ZeroEngine
 
 _STATIC_TOKENS = 256  # with `compile`: the number of tokens of a forward pass is a multiple of it
-_GIGA = 1e9
 
 
 class Stopped(Exception):
@@ -102,10 +102,9 @@ class _Stage:
         self.progress.vocabulary = None if self.ids is None else ids_hash(self.ids)
         self.model, self.table = self.start.model(self.ids, bf16=use_bf16(self.spec.settings, self.world.device))
         self.model.to(self.world.device)
-        self.shape = self._choose_shape()
-        self._choose_matmul()
-        self.record = Record(self.out, first=self.world.first, world=self.world.size, peak=self._peak())
-        if self.progress.step == self.order.total:
+        self.record = Record(self.out, first=self.world.first, world=self.world.size)
+        self._choose(folders)
+        if len(self.progress.scores) == self.spec.settings.epochs:
             return  # only the hand-over is still to be done
         if found is not None:
             self._load_parameters(found)
@@ -140,42 +139,24 @@ class _Stage:
         assert self.progress.vocabulary in (None, ids_hash(ids)), "equal data has equal ids"
         return ids
 
-    def _choose_shape(self) -> shape.Shape:
-        settings = self.spec.settings
-        sizes = self.sizes if self.ids is None else replace(self.sizes, vocabulary=len(self.ids))
-        chosen = shape.choose(
-            sizes,
-            self.world.size,
-            device_memory(self.world.device),
-            self.runtime,
-            bf16=self.model.bf16,
-            gpu=self.world.device.type == "cuda",
-            max_length=settings.max_length,
-            parameters=stage_model.parameter_count(self.model),
-            predicted=settings.mask_probability if self.start.needs_all_words else 0.0,
+    def _choose(self, folders: Sequence[Path]) -> None:
+        """How this run computes: its shape, and what rounds its numbers."""
+        done = self.progress
+        words = None if self.ids is None else len(self.ids)
+        self.shape = choices.run_shape(self.start, self.model, words, self.runtime, self.world)
+        matmul = choices.matmul(self.runtime, done.matmul, self.world)
+        if matmul is not None:
+            self._matmul_before = math_library.apply(matmul.name)
+            self.record.line(matmul=matmul.name, why=matmul.why, relative_error=matmul.exact_error)
+        self.record.peak = choices.peak(self.world, matmul, bf16=self.model.bf16)
+        budget = choices.token_budget(self.runtime, done, self.shape, folders, self.world)
+        changed = (
+            done.matmul and matmul is not None and done.matmul != matmul.name,
+            done.token_budget not in (0, budget),
         )
-        if not self.progress.token_budget or self.runtime.token_budget:
-            self.progress.token_budget = chosen.token_budget
-        for event in self.progress.out_of_memory:
-            self.progress.token_budget = min(self.progress.token_budget, event["token_budget"])
-        return chosen
-
-    def _choose_matmul(self) -> None:
-        """The CPU's library for matrix products, the same on all ranks and after a resume."""
-        self.matmul_gflops = 0.0
-        if self.world.device.type != "cpu":
-            return
-        wanted = self.runtime.matmul if self.runtime.matmul != "auto" else self.progress.matmul or "auto"
-        choice = math_library.choose_matmul(wanted) if self.world.first else None  # type: ignore[arg-type]
-        said = distributed.from_first(asdict(choice) if choice else None, self.world)
-        self._matmul_before = math_library.apply(said["name"])
-        self.progress.matmul, self.matmul_gflops, self.matmul_why = said["name"], said["gflops"], said["why"]
-
-    def _peak(self) -> float | None:
-        """FLOP/s of this rank's device: of a CPU what its products were measured at."""
-        if self.world.device.type == "cuda":
-            return device_peak(torch.cuda.get_device_name(self.world.device), bf16=self.model.bf16)
-        return self.matmul_gflops * _GIGA or None
+        if any(changed):
+            self.record.line(not_bit_equal_from=done.step, token_budget=budget, matmul=matmul and matmul.name)
+        done.token_budget, done.matmul = budget, matmul.name if matmul else ""
 
     def _load_parameters(self, found: Checkpoint) -> None:
         """Before DeepSpeed makes its own copies of the weights."""
@@ -215,18 +196,32 @@ class _Stage:
     ) -> None:
         """All steps that are still to be done."""
         self.model.train()
+        if self._epoch_is_unscored():
+            self._end_epoch(self.progress.step - 1, dev_score)
         self.record.pause()
         while self.progress.step < self.order.total:
             loss, stop, save = self._one_step(self.progress.step, should_stop)
             if on_step is not None:
                 on_step(self.progress.step, self.order.total, loss)
-            number = self.progress.step - 1
-            if self.order.ends_epoch(number):
-                self._end_epoch(number, dev_score)
-            if stop and self.progress.step < self.order.total:
-                raise Stopped(self.saver.save_now(self.progress))
+            if stop:  # at once: scoring dev may take longer than is left
+                self._stop()
+            if self._epoch_is_unscored():
+                self._end_epoch(self.progress.step - 1, dev_score)
             if save and self.progress.step < self.order.total:
                 self.record.times.stall += self.saver.save(self.progress)
+
+    def _epoch_is_unscored(self) -> bool:
+        """Whether an epoch has just ended; a run that was stopped there goes on with its score."""
+        return len(self.progress.scores) < self.progress.step // self.order.steps_per_epoch
+
+    def _stop(self) -> NoReturn:
+        """Save and leave. A full disk costs what was done since the last checkpoint, no more."""
+        folder = checkpoints.step_folder(self.out, self.progress.step)
+        try:
+            self.saver.save_now(self.progress)
+        except UserError as error:
+            print(str(error), file=sys.stderr, flush=True)
+        raise Stopped(folder)
 
     def _one_step(self, number: int, should_stop: Callable[[], bool]) -> tuple[float, bool, bool]:
         """One update. Returns the loss, whether to stop, and whether to save: the same on every rank."""
@@ -254,8 +249,8 @@ class _Stage:
             self.record.times.data_wait += waited
             try:
                 return prepared, self._accumulate(prepared)
-            except (torch.OutOfMemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error):
+            except RuntimeError as error:
+                if not oom.is_out_of_memory(error):
                     raise
             self._shrink(prepared)
 
@@ -284,10 +279,12 @@ class _Stage:
         assert self.feed is not None
         budget = self.progress.token_budget // 2
         hint = f"step {prepared.step.number}: out of memory with token_budget {self.progress.token_budget}"
-        if self.world.size > 1 or self.shape.zero not in ("none", 0):
-            raise UserError(f"{hint}; set token_budget: {budget}, or ask for more memory.")
         if max(len(micro) for micro in prepared.micros) <= prepared.whole:
             raise UserError(f"{hint}, with one sequence at a time; ask for more memory or set a smaller max_length.")
+        if self.world.size > 1 or self.shape.zero not in ("none", 0):
+            # Other ranks, or DeepSpeed itself, are in the middle of something: the next attempt has smaller ones.
+            oom.note(self.out, prepared.step.number, budget)
+            raise UserError(f"{hint}; submit again: it goes on with {budget}, the same examples a step.")
         self._engine.discard()
         if self.world.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -329,7 +326,9 @@ class _Stage:
         times.steps, times.examples = times.steps + 1, times.examples + len(step.examples)
         times.tokens, times.filler = times.tokens + prepared.tokens, times.filler + prepared.filler
         times.computed += sum(packed.layout.tokens for _, packed in prepared.own)
-        times.flops += training_flops(self.sizes, prepared.tokens, sum(length**2 for length in lengths))
+        predicted = prepared.terms if prepared.part.task.format == "mlm" else 0
+        squares = sum(length**2 for length in lengths)
+        times.flops += training_flops(self.sizes, prepared.tokens, squares, predicted=predicted)
         times.update += updating
         self.record.step_done(step.number)
 
@@ -368,19 +367,27 @@ class _Stage:
     def _write_hand_over(self, epoch: int) -> str:
         """Returns the encoder's hash."""
         reader = checkpoints.opened(checkpoints.best_folder(self.out, epoch)).reader()
-        table = None
-        if self.ids is not None:
-            steps = self.order.steps_per_epoch * (epoch + 1)
-            rates = (learning_rate(step, self.order.total, self.spec.settings) for step in range(steps))
-            shape_of_rows = (len(self.ids), self.sizes.width)
-            rows = reader.tensor("parameters", hand_over.WORDS, shape_of_rows)
-            table = full_table(self.table, self.ids, rows, rates, self.spec.settings)
+        table = self._whole_table(reader, epoch)
         made = hand_over.write(self.out, reader, self.model, table, self.start.kinds, self.parent)
         return encoder_hash(made)
+
+    def _whole_table(self, reader: Reader, epoch: int) -> torch.Tensor | None:
+        """All word embeddings after an epoch; None: as the fragments have them."""
+        steps = range(self.order.steps_per_epoch * (epoch + 1))
+        rates = (learning_rate(step, self.order.total, self.spec.settings) for step in steps)
+        if self.ids is not None:
+            rows = reader.tensor("parameters", hand_over.WORDS, (len(self.ids), self.sizes.width))
+            return full_table(self.table, self.ids, rows, rates, self.spec.settings)
+        if self.spec.settings.decay_unseen or self.start.needs_all_words:
+            return None
+        seen = self.start.used_ids()
+        trained = reader.tensor("parameters", hand_over.WORDS, tuple(self.table.shape))
+        return full_table(self.table, seen, trained[torch.from_numpy(seen)], rates, self.spec.settings)
 
     def _facts(self, selected: int, encoder: str) -> dict[str, Any]:
         done, device = self.progress, self.world.device
         dropout = stage_model.attention_dropout(self.start.encoder)
+        width = self.sizes.width // self.sizes.heads
         return {
             "steps": done.step,
             "epochs": self.spec.settings.epochs,
@@ -398,7 +405,7 @@ class _Stage:
             "out_of_memory": done.out_of_memory,
             "vocabulary_rows": None if self.ids is None else len(self.ids),
             "matmul": done.matmul or None,
-            "attention": attention.kernel_name(device, dropout, half=self.model.bf16),
+            "attention": attention.kernel_name(device, width, dropout, half=self.model.bf16),
             "seconds": round(done.seconds, 3),
             "examples": done.examples,
             "tokens": done.tokens,
@@ -412,8 +419,3 @@ class _Stage:
             self.engine.close()
         if self._matmul_before is not None:
             math_library.restore(self._matmul_before)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """torch says it of a GPU by its own type; of a CPU's allocator in words."""
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)

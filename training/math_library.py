@@ -10,7 +10,10 @@ The switch is one for the whole process.
 
 import statistics
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import torch
@@ -42,6 +45,11 @@ class MatmulChoice:
     why: str
 
 
+def is_exact(choice: MatmulChoice) -> bool:
+    """Whether it computes in fp32 on this machine."""
+    return choice.exact_error <= _MOST_ERROR
+
+
 def apply(name: Library) -> str:
     """Let `name` make this process's fp32 products from now on. Returns what was set before, for `restore`."""
     before = _setting()
@@ -63,6 +71,21 @@ def _switch() -> Any:
     return backend.matmul
 
 
+@contextmanager
+def using(wanted: Matmul, device: torch.device) -> Iterator[MatmulChoice | None]:
+    """Inside, a CPU's products are made by the chosen library; None, and nothing changes, on another device."""
+    if device.type != "cpu":
+        yield None
+        return
+    choice = choose_matmul(wanted)
+    before = apply(choice.name)
+    try:
+        yield choice
+    finally:
+        restore(before)
+
+
+@cache  # a process asks for each of its stages
 def choose_matmul(wanted: Matmul) -> MatmulChoice:
     """Measure both libraries (0.3 s; half a second on one busy core), and choose. Nothing stays changed: see `apply`.
 

@@ -254,8 +254,10 @@ def load_head(folder: Path, task: str) -> tuple[HeadKind, nn.Module]:
 
 
 def use_bf16(settings: Settings, device: torch.device) -> bool:
-    """Whether the forward pass runs in bf16: as the setting says; auto: on a GPU."""
-    return settings.precision == "bf16" or (settings.precision == "auto" and device.type == "cuda")
+    """Whether the forward pass runs in bf16: as the setting says; auto: on a GPU that has it (from Ampere on)."""
+    if settings.precision != "auto":
+        return settings.precision == "bf16"
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def load_trained(

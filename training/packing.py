@@ -20,8 +20,11 @@ _BUCKET = 0.7  # a row is padded inside attention to a length that it has this s
 
 @dataclass(frozen=True)
 class Bucket:
-    """Rows of similar length, padded for attention: `places` [rows, length] in the long row (0 where there is padding),
-    `mask` [rows, 1, 1, length] true where there is a token; None: everywhere."""
+    """Rows of similar length, padded for attention.
+
+    `places` [rows, length] in the long row, that of the row's last token where there is padding; `mask` [rows, 1, 1,
+    length] true where there is a token; None: everywhere.
+    """
 
     places: Tensor
     mask: Tensor | None
@@ -55,7 +58,8 @@ class Layout:
         for rows in _by_length(self.lengths):
             lengths = np.array([self.lengths[row] for row in rows])
             inside = np.arange(lengths.max())[None, :] < lengths[:, None]
-            places = np.where(inside, starts[rows][:, None] + np.arange(lengths.max()), 0)
+            # Padding repeats the row's own last token: gradients of nothing are not added up at one place.
+            places = starts[rows][:, None] + np.minimum(np.arange(lengths.max())[None, :], lengths[:, None] - 1)
             back[places[inside]] = behind + np.flatnonzero(inside)
             behind += inside.size
             mask = None if inside.all() else self._to_device(inside)[:, None, None, :]
@@ -148,14 +152,36 @@ def cut(sizes: Sequence[int], budget: int, world: int = 1) -> list[range]:
     Their number is a multiple of `world` (every rank makes equally many), as long as there are units enough. A unit
     that is larger than the budget stands alone.
     """
-    total = sum(sizes)
-    count = -(-max(1, -(-total // budget)) // world) * world
-    while count < len(sizes):
-        made = _even(sizes, count)
-        if all(len(part) == 1 or sum(sizes[part.start : part.stop]) <= budget for part in made):
-            return made
-        count += world
-    return [range(unit, unit + 1) for unit in range(len(sizes))]
+    full = _greedy(sizes, budget)
+    count = -(-len(full) // world) * world
+    if count >= len(sizes):
+        return [range(unit, unit + 1) for unit in range(len(sizes))]
+    even = _even(sizes, count)
+    if all(len(part) == 1 or sum(sizes[part.start : part.stop]) <= budget for part in even):
+        return even
+    return _split(full, count)
+
+
+def _greedy(sizes: Sequence[int], budget: int) -> list[range]:
+    """As many units as fit, again and again."""
+    made, start, used = [], 0, 0
+    for unit, size in enumerate(sizes):
+        if unit > start and used + size > budget:
+            made.append(range(start, unit))
+            start, used = unit, 0
+        used += size
+    return [*made, range(start, len(sizes))]
+
+
+def _split(parts: list[range], count: int) -> list[range]:
+    """`count` runs of units, from fewer, by halving those of the most units."""
+    parts = list(parts)
+    while len(parts) < count:
+        longest = max(range(len(parts)), key=lambda number: len(parts[number]))
+        part = parts[longest]
+        half = part.start + len(part) // 2
+        parts[longest : longest + 1] = [range(part.start, half), range(half, part.stop)]
+    return parts
 
 
 def _even(sizes: Sequence[int], count: int) -> list[range]:

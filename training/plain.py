@@ -20,7 +20,11 @@ class PlainEngine:
     def __init__(self, model: StageModel, settings: Settings, world: World) -> None:
         self.model = model
         self._world, self._max_norm = world, settings.max_grad_norm
-        self._parallel = DistributedDataParallel(model, gradient_as_bucket_view=True) if world.size > 1 else None
+        self._parallel = (
+            DistributedDataParallel(model, gradient_as_bucket_view=True, broadcast_buffers=False)
+            if world.size > 1
+            else None
+        )
         self._adam = adamw(model, settings)
         self.state = ZeroState(self._adam, model, "none", world)
 

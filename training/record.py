@@ -13,8 +13,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
-
 from training.flops import mfu
 
 T = TypeVar("T")
@@ -39,8 +37,8 @@ class Times:
 class Record:
     """What happens in a stage, to log.jsonl. `peak`: FLOP/s of one rank's device, if known."""
 
-    def __init__(self, out: Path, *, first: bool, world: int, peak: float | None) -> None:
-        self._path, self._first, self._world, self._peak = out / "log.jsonl", first, world, peak
+    def __init__(self, out: Path, *, first: bool, world: int, peak: float | None = None) -> None:
+        self._path, self._first, self._world, self.peak = out / "log.jsonl", first, world, peak
         self.times = Times()
         self._since = time.monotonic()
 
@@ -58,7 +56,7 @@ class Record:
         """The line about the steps since the line before; nothing where there were none."""
         sums, seconds = self.times, time.monotonic() - self._since
         if sums.steps and seconds > 0:
-            rate = mfu(sums.flops, seconds, self._peak, self._world)
+            rate = mfu(sums.flops, seconds, self.peak, self._world)
             self.line(
                 interval=[last - sums.steps + 1, last],
                 seconds=round(seconds, 3),
@@ -83,8 +81,3 @@ def timed(what: Callable[[], T]) -> tuple[T, float]:
     """What a call gives, and its seconds."""
     begun = time.monotonic()
     return what(), time.monotonic() - begun
-
-
-def device_memory(device: torch.device) -> int | None:
-    """Bytes on the device; of a CPU not asked for."""
-    return int(torch.cuda.get_device_properties(device).total_memory) if device.type == "cuda" else None

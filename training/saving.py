@@ -26,6 +26,7 @@ class Saver:
         self._out, self._world, self._identity, self._seconds = out, world, identity, minutes * 60
         self._writer = Writer(out, world)
         self._saved_at = time.monotonic()
+        self._needed = False  # whether training cannot do without the last write
 
     def begin(self, state: ZeroState, ids: NDArray[np.int64] | None) -> None:
         """What is saved from now on: the engine's state, and the ids of the compact vocabulary."""
@@ -44,7 +45,9 @@ class Saver:
         return self._writer.failed is not None
 
     def take_failure(self) -> str | None:
-        """Why this rank's last write failed; said once. Not collective."""
+        """Why a rank's last write failed, said once; collective. UserError where training cannot do without it."""
+        if self._needed:
+            self._finish()
         reason = self._writer.failed
         self._writer.forget_failure()
         return reason
@@ -57,18 +60,20 @@ class Saver:
         return self._saved_at - begun
 
     def save_now(self, progress: Progress) -> Path:
-        """The same, whole when this returns. UserError where it cannot be written; so the two below."""
+        """The same, whole when this returns. UserError where it cannot be written."""
         self.save(progress)
         self._finish()
         return step_folder(self._out, progress.step)
 
     def save_best(self, progress: Progress, epoch: int) -> None:
-        """The parameters of the best epoch so far: whole before a checkpoint can name it."""
+        """The parameters of the best epoch so far, in the background. UserError, at the latest with the next write,
+        where they cannot be written."""
         self._write(best_name(epoch), ("parameters",), progress)
-        self._finish()
+        self._needed = True
 
     def save_end(self, progress: Progress) -> None:
-        """Nothing is left to train: the progress alone, so that a kill from here on costs the hand-over only."""
+        """Nothing is left to train: the progress alone, so that a kill from here on costs the hand-over only. UserError
+        where it cannot be written."""
         self._write(step_name(progress.step), (), progress)
         self._finish()
 
@@ -78,8 +83,11 @@ class Saver:
 
     def _write(self, name: str, kinds: Sequence[Kind], progress: Progress) -> None:
         """Begin a write, when the one before has ended on all ranks."""
+        if self._needed:
+            self._finish()  # what names it must not be whole before it is
         self._writer.wait()
         distributed.wait_for_all(self._world)
+        self._needed = False
         fragments = self._state.fragments(*kinds) if kinds else ()
         extra = {"ids": torch.from_numpy(self._ids)} if kinds and self._ids is not None else {}
         self._writer.start(name, fragments, self._identity, asdict(progress), extra)

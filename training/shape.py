@@ -36,14 +36,16 @@ class Shape:
     token_bytes: int  # what the backward pass needs of one token
     why: str  # a sentence: how the ZeRO stage came about
 
-    def most_tokens(self, global_batch_size: int, max_length: int, sequences: int = 1) -> int:
-        """Tokens per rank and step where every sequence is as long as can be; `sequences`: of one example."""
-        return math.ceil(global_batch_size / self.world) * sequences * max_length
+    def most(self, global_batch_size: int, max_length: int, sequences: int = 1, whole: int = 1) -> tuple[int, int]:
+        """(micro-batches per rank and step, tokens of the largest), where every sequence is as long as can be.
 
-    def most_micro_batches(self, global_batch_size: int, max_length: int, sequences: int = 1) -> int:
-        """Micro-batches per rank and step, likewise."""
-        per_pass = max(1, self.token_budget // max_length) * max_length
-        return math.ceil(self.most_tokens(global_batch_size, max_length, sequences) / per_pass)
+        `sequences`: of one example; `whole`: how many examples no micro-batch parts.
+        """
+        unit = min(whole, global_batch_size) * sequences * max_length
+        units = math.ceil(global_batch_size / whole)
+        per_pass = max(1, self.token_budget // unit)
+        passes = math.ceil(math.ceil(units / self.world) / per_pass)
+        return passes, min(per_pass, math.ceil(units / self.world)) * unit
 
 
 def choose(
@@ -177,19 +179,19 @@ def training_token_bytes(sizes: Sizes, max_length: int, *, bf16: bool, gpu: bool
 
     A layer keeps: the inputs of its six matrices (in bf16 autocast every matrix has a cast of its own), query, key,
     value and output of attention, the inputs of both layer norms (fp32) and of GELU, and two dropout masks. On a CPU
-    (counted there, exact to 2 %) attention is fp32 and keeps its weights, before and after dropout, and their mask; the
+    (counted there, exact to 5 %) attention keeps its weights, before and after dropout, and their mask; the
     fused kernels of GPUs keep none of these, but rows padded in buckets where flash-attn is missing (not measured).
     """
     compute, d = (_BF16 if bf16 else _FP32), sizes.width
     inputs = (3 + 1) * compute * d if bf16 else 2 * compute * d  # of query, key, value; of the feed-forward part
-    attention = 6 * compute * d if gpu else 3 * _FP32 * d + compute * d
-    weights = 0 if gpu else sizes.heads * max_length * 3 * _FP32
+    attention = (6 if gpu else 4) * compute * d
+    weights = 0 if gpu else sizes.heads * max_length * 3 * compute
     inner = 2 * compute * sizes.inner
     mask = d if gpu else compute * d
     layer = inputs + attention + weights + inner + 2 * (_FP32 * d + mask)
     embeddings = 3 * _FP32 * d
-    # Logits, their fp32 copy for the loss, and its gradient.
-    language_model = predicted * sizes.vocabulary * (compute + 2 * _FP32)
+    # Logits after softmax, their gradient and its input's.
+    language_model = predicted * sizes.vocabulary * 3 * _FP32
     return sizes.layers * layer + embeddings + math.ceil(language_model)
 
 

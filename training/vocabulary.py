@@ -63,6 +63,6 @@ def full_table(
 ) -> Tensor:
     """The whole table after training: `rows` at `ids`; elsewhere the parent's, decayed. fp32, [vocabulary, width]."""
     factor = decay_factor(rates, settings.weight_decay) if settings.decay_unseen else 1.0
-    table = parent.clone() if factor == 1.0 else (parent.double() * factor).float()
+    table = parent.clone() if factor == 1.0 else parent.double().mul_(factor).float()
     table[torch.from_numpy(ids)] = rows
     return table

@@ -179,6 +179,7 @@ MISTAKES: list[tuple[str, int, str]] = [
     ("trainings: {}", 8, "unknown key 'trainings'; did you mean 'training'?"),
     ("target: [xnli]", 8, "did you mean 'targets'?"),
     ("zzz: 1", 8, "unknown key 'zzz' (known: name, store, model,"),
+    ("training: {micro_batch_size: 8}", 8, "did you mean 'token_budget'?"),
     ("training: {learning_rat: 1}", 8, "unknown key 'learning_rat' in `training:`; did you mean 'learning_rate'?"),
     ("training:\n  epochs: 1\n  gobal_batch_size: 8", 10, "did you mean 'global_batch_size'?"),
     ("data: {root: ./data, max_trian: 3}", 7, "unknown key 'max_trian' in `data:`; did you mean 'max_train'?"),

@@ -95,5 +95,17 @@ def test_one_sequence_that_does_not_fit_is_one_line(
     monkeypatch.setattr(StageModel, "forward", never)
     with pytest.raises(UserError, match="one sequence at a time; ask for more memory or set a smaller max_length"):
         run(spec, tiny_model, tmp_path / "out")
-    with pytest.raises(UserError, match="out of memory with token_budget 400; set token_budget: 200"):
-        run(spec, tiny_model, tmp_path / "two", zero=2)
+
+
+def test_under_zero_the_next_attempt_goes_on_with_less(
+    spec: TrainSpec, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(self: StageModel, packed: Packed, *more: Any) -> torch.Tensor:
+        raise torch.OutOfMemoryError("scripted")
+
+    with monkeypatch.context() as scripted:
+        scripted.setattr(StageModel, "forward", never)
+        with pytest.raises(UserError, match="token_budget 400; submit again: it goes on with 200"):
+            run(spec, tiny_model, tmp_path / "first", zero=2)
+    facts = run(spec, tiny_model, tmp_path / "second", zero=2, resume_from=[tmp_path / "first"])
+    assert facts["token_budget"] == 200
