@@ -78,8 +78,9 @@ class Cluster(Section):
 
     @property
     def gpus_asked_for(self) -> bool:
-        """Whether jobs get GPUs."""
-        return bool(self.gpus_per_node or self.sbatch.get("gres", "").startswith("gpu"))
+        """Whether jobs get GPUs, by whichever flag."""
+        others = any(flag in self.sbatch for flag in ("gpus", "gpus-per-task", "gpus-per-socket"))
+        return bool(self.gpus_per_node or others or "gpu" in re.split("[,:]", self.sbatch.get("gres", "")))
 
     @property
     def chosen_executor(self) -> Literal["slurm", "local"]:

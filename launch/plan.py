@@ -256,7 +256,10 @@ class _Planner:
         if len(names) > 1:
             given |= e.tasks.get(" + ".join(names), {})
         given |= e.tasks.get(target, {}) if target else {}
-        return _split(given)
+        settings, runtime = _split(given)
+        if runtime.offload and runtime.zero in ("none", 0):  # each from another section of the file
+            raise self._wrong(("tasks",), f"'{' + '.join(names)}' gets offload: true and zero: {runtime.zero}; say one")
+        return settings, runtime
 
     def _wrong(self, location: Location, message: str) -> UsageError:
         return UsageError(f"{self.experiment.document.where(location)}: {message}")

@@ -62,14 +62,6 @@ class Reader:
             (length,) = file.get_slice(key).get_shape()
             self._pieces.setdefault((kind, name), []).append(_Piece(int(start), length, file, key))
 
-    def names(self, kind: Kind) -> list[str]:
-        """Of the parameters of which there is something."""
-        return sorted(name for found, name in self._pieces if found == kind)
-
-    def size(self, kind: Kind, name: str) -> int:
-        """The number of elements up to the last fragment's end; 0 where there is nothing."""
-        return max((piece.start + piece.length for piece in self._pieces.get((kind, name), [])), default=0)
-
     def tensor(self, kind: Kind, name: str, shape: Sequence[int]) -> Tensor:
         """The whole tensor, in fp32, on the CPU."""
         return self.read(kind, name, 0, math.prod(shape)).reshape(tuple(shape))

@@ -29,10 +29,8 @@ class Shape:
     offload: bool
     world: int
     token_budget: int  # tokens per forward pass in training
-    eval_token_budget: int
     bucket: int  # elements per collective of ZeRO, even
     states_bytes: int  # weights, gradients, optimizer and DeepSpeed's copies, on the device
-    host_bytes: int  # the optimizer's part in the host's memory, where it is offloaded
     token_bytes: int  # what the backward pass needs of one token
     why: str  # a sentence: how the ZeRO stage came about
 
@@ -75,10 +73,7 @@ def choose(
         states = states_bytes(sizes, count, world, zero, offload=offload, bf16=bf16)
         left = None if room is None else room - states
         budget = runtime.token_budget or _budget(_GPU_TOKENS if gpu else _CPU_TOKENS, left, token_bytes, max_length)
-        of_eval = _GPU_EVAL_TOKENS if gpu else _CPU_EVAL_TOKENS
-        evaluated = runtime.eval_token_budget or _budget(of_eval, left, _eval_token_bytes(sizes, bf16=bf16), max_length)
-        host = 3 * _FP32 * count // world if offload else 0
-        return Shape(zero, offload, world, budget, evaluated, bucket_size(count), states, host, token_bytes, why)
+        return Shape(zero, offload, world, budget, bucket_size(count), states, token_bytes, why)
 
     if runtime.offload and runtime.zero in ("none", 0):
         raise UserError(

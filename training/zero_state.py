@@ -135,24 +135,6 @@ class ZeroState:
             for name, start, values in self._own_masters(kind):
                 values.copy_(read(name, start, values.numel()))
 
-    # --- whole tensors
-
-    def full_parameters(self) -> dict[str, Tensor]:
-        """All parameters in fp32, from the masters, on rank 0's CPU; nothing on the others. Collective."""
-        found = ((name, self._full(parameter)) for name, parameter in self._named)
-        kept: dict[str, Tensor] = {}
-        for name, tensor in found:  # every rank takes part in every one
-            if self._world.first:
-                kept[name] = tensor.detach().to("cpu", torch.float32, copy=True)
-        return kept
-
-    def _full(self, parameter: nn.Parameter) -> Tensor:
-        if self._stage in ("none", 0) or (self._stage != 3 and parameter.dtype == torch.float32):
-            return parameter
-        from deepspeed.utils import safe_get_full_fp32_param
-
-        return safe_get_full_fp32_param(parameter)  # type: ignore[no-any-return]
-
 
 def _get_local(kind: Kind, parameter: nn.Parameter) -> Tensor:
     from deepspeed.utils import safe_get_local_fp32_param, safe_get_local_optimizer_state

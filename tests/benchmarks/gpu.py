@@ -50,6 +50,11 @@ class Bench:
     def on_gpu(self) -> bool:
         return self.world.device.type == "cuda"
 
+    @property
+    def head_width(self) -> int:
+        """Of one of attention's heads."""
+        return int(self.config.hidden_size // self.config.num_attention_heads)
+
 
 def main() -> None:
     """Prints a table per form of data. Exit code 2: there is no GPU."""
@@ -106,7 +111,7 @@ def _bench(told: argparse.Namespace) -> Bench:
 def _hardware(bench: Bench) -> str:
     device = bench.world.device
     name = torch.cuda.get_device_name(device) if bench.on_gpu else "CPU (a trial: no numbers to compare)"
-    kernels = {f"{p}": attention.kernel_name(device, p, half=bench.on_gpu) for p in (0.1, 0.0)}
+    kernels = {f"{p}": attention.kernel_name(device, bench.head_width, p, half=bench.on_gpu) for p in (0.1, 0.0)}
     peak = f"{bench.peak / 1e12:.0f} TFLOP/s (data sheet, dense bf16)" if bench.peak else "peak not known"
     used = ", ".join(f"{kernel} (dropout {p})" for p, kernel in kernels.items())
     return f"{name}; {peak}; torch {torch.__version__}; attention: {used}"
@@ -190,6 +195,7 @@ def _peer(
     with tempfile.TemporaryDirectory() as out:
         trainer = peer.build(job, way, windows, Path(out))
         trainer.train()
+        peer.evaluate(trainer, tested)  # the first one allocates
         measured = peer.evaluate(trainer, tested)
         trainer.accelerator.free_memory()
     return found[-1], measured

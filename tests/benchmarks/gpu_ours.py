@@ -1,4 +1,8 @@
-"""Our side of the GPU benchmark: the engine's own parts, on a random model and made-up data."""
+"""Our side of the GPU benchmark: the engine's own parts, on a random model and made-up data.
+
+Order, packing, feeding, steps, optimizer and evaluation are the engine's; left out is what happens between intervals
+and needs a stage's folder: the log, looks at the signal, checkpoints, dev evaluations. The peer's are switched off too.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

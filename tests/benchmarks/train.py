@@ -21,6 +21,7 @@ from tests.benchmarks.cases import CASES, SHARED_DATA
 from tests.benchmarks.report import Key, Rates, report
 from tests.benchmarks.windows import Measured
 from training import smallmodel
+from training.math_library import choose_matmul
 
 _ROOT = Path(__file__).parents[2]
 _MATH = ("mkl", "onednn")
@@ -40,7 +41,9 @@ def main() -> None:
         rates = _measure(model, told)
     if told.json:
         told.json.write_text(json.dumps([[*key, values] for key, values in rates.items()], indent=1) + "\n")
-    print(report(rates))
+    choice = choose_matmul("auto")
+    print(report(rates, choice.name))
+    print(f"The engine chooses {choice.name} here: {choice.why}.")
     print(f"{told.threads} threads, {(time.monotonic() - begun) / 60:.1f} minutes")
 
 

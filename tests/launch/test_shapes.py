@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from launch import shapes
+from slurm.errors import UsageError
 from tests.launch.workspace import Workspace
 
 LARGE = "FacebookAI/xlm-roberta-large"
@@ -27,6 +28,18 @@ def test_the_large_model_on_one_gpu(workspace: Workspace) -> None:
         "mnli: ZeRO 0 on 1 GPU, 1 micro-batch of at most 16,384 tokens a step;"
         " 10.6 GB of states + 1.14 MB a token, 19.9 GB a rank at most"
     ]
+
+
+@pytest.mark.parametrize("flag", [{"gres": "license:1,gpu:a100:2"}, {"gpus": "1"}, {"gpus-per-task": "a100:1"}])
+def test_gpus_may_be_asked_for_by_any_flag(workspace: Workspace, flag: dict[str, str]) -> None:
+    (line,) = _lines(workspace, "shape", cluster={"executor": "slurm", "sbatch": flag})
+    assert "on 1 GPU," in line
+
+
+def test_a_mixture_of_offload_and_no_zero_is_refused(workspace: Workspace) -> None:
+    told = {"squad": {"offload": "true"}, "mnli": {"zero": "none"}}
+    with pytest.raises(UsageError, match="'mnli \\+ squad' gets offload: true and zero: none; say one"):
+        _lines(workspace, "shape", recipes=["mnli + squad"], training={"epochs": "1"}, tasks=told)
 
 
 def test_equal_shapes_share_a_line(workspace: Workspace) -> None:

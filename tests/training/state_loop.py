@@ -68,6 +68,17 @@ class Loop:
         distributed.wait_for_all(self.world)
         return checkpoints.step_folder(out, self.step)
 
+    def full_parameters(self) -> dict[str, Tensor]:
+        """All parameters in fp32 as DeepSpeed itself gathers them, on rank 0; nothing on the others. Collective."""
+        from deepspeed.utils import safe_get_full_fp32_param
+
+        kept: dict[str, Tensor] = {}
+        for name, parameter in self.model.named_parameters():  # every rank takes part in every one
+            whole: Any = parameter if self.stage in ("none", 0) else safe_get_full_fp32_param(parameter)
+            if self.world.first:
+                kept[name] = whole.detach().to("cpu", torch.float32, copy=True)
+        return kept
+
     def close(self) -> None:
         if self.stage != "none":
             self.engine.destroy()
@@ -118,7 +129,7 @@ def main(told: dict[str, Any]) -> None:
         loop.save(folder / "start")
         loop.steps(run["steps"])
         loop.save(folder / "end")
-        full = loop.state.full_parameters()
+        full = loop.full_parameters()
         if world.first:
             torch.save(full, folder / "full.pt")
         loop.close()

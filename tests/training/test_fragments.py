@@ -35,7 +35,6 @@ def test_any_part_is_read_from_any_cut(
     start = data.draw(st.integers(0, size))
     length = data.draw(st.integers(0, size - start))
     assert torch.equal(reader.read("exp_avg", "a/b", start, length), values[start : start + length])
-    assert reader.names("exp_avg") == ["a/b"] and reader.size("exp_avg", "a/b") == size
 
 
 def test_a_tensor_has_its_shape_again(tmp_path: Path) -> None:
@@ -50,4 +49,3 @@ def test_what_is_not_there_is_not_made_up(tmp_path: Path) -> None:
     for kind, start, length in (("exp_avg", 0, 7), ("exp_avg", 3, 1), ("exp_avg", 6, 2), ("exp_avg_sq", 0, 1)):
         with pytest.raises(AssertionError, match="from element"):
             reader.read(kind, "w", start, length)  # type: ignore[arg-type]
-    assert reader.names("parameters") == [] and reader.size("parameters", "w") == 0

@@ -101,17 +101,17 @@ def test_the_bytes_of_a_token_are_those_that_a_forward_pass_keeps(lengths: list[
 
 
 def test_budgets_by_device_and_memory() -> None:
-    assert (_of(1, 141).token_budget, _of(1, 141).eval_token_budget) == (16_384, 65_536)
+    assert _of(1, 141).token_budget == 16_384
     assert _of(1, 24).token_budget == 8_192
-    assert (_of(1, None, gpu=False).token_budget, _of(1, None, gpu=False).eval_token_budget) == (4_096, 4_096)
+    assert _of(1, None, gpu=False).token_budget == 4_096
     assert _of(2, 9.0).token_budget == 1024
     longest = choose(LARGE, 2, int(8.5 * GB), Runtime(), bf16=True, gpu=True, max_length=1100)
     assert longest.token_budget == 1100  # never less than a whole sequence
 
 
 def test_what_the_user_says_is_kept() -> None:
-    told = _of(4, 2, zero=3, offload=True, token_budget=1000, eval_token_budget=3000)
-    assert (told.zero, told.offload, told.token_budget, told.eval_token_budget) == (3, True, 1000, 3000)
+    told = _of(4, 2, zero=3, offload=True, token_budget=1000)
+    assert (told.zero, told.offload, told.token_budget) == (3, True, 1000)
     assert _of(4, None, zero="none").zero == "none" and _of(1, None, zero=2).zero == 2
     assert [_of(world, None, offload=True).zero for world in (1, 4)] == [2, 2]
 

@@ -41,7 +41,7 @@ def test_alone_it_goes_on_bit_for_bit(stage: Stage, offload: bool, tmp_path: Pat
     middle = whole.save(tmp_path / "middle")
     whole.steps(2)
     end = whole.save(tmp_path / "end")
-    full = whole.state.full_parameters()
+    full = whole.full_parameters()
     whole.close()
     again = Loop(stage, world, offload, source=middle)
     assert same(middle, again.save(tmp_path / "again"))
