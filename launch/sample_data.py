@@ -27,6 +27,7 @@ languages: {default: [ar, de, en, ru, zh]}
 data: {root: ./data}
 training: {learning_rate: 5.0e-4, epochs: 1, global_batch_size: 16, token_budget: 2048, max_length: 96,
            doc_stride: 32, device: cpu}
+tasks: {mnli: {epochs: 8}}
 cluster: {executor: local}
 """
 

@@ -44,7 +44,7 @@ _DOCUMENTED_BUCKET = 200_000_000
 class Job:
     """What is trained and evaluated. `pad_to`: what the task's run script pads every row to; None: the batch's longest.
 
-    `tokenizer` pads.
+    `tokenizer` pads. `micro_batch`: examples of a forward pass, where the memory is too small for all of a step's.
     """
 
     form: str
@@ -54,6 +54,7 @@ class Job:
     test: Sequence[Feature]
     pad_to: int | None
     batch: int
+    micro_batch: int | None = None
     bf16: bool = False
     on_gpu: bool = False
 
@@ -89,7 +90,8 @@ def build(job: Job, way: Way, windows: Windows, out: Path, learning_rate: float 
     arguments = TrainingArguments(
         output_dir=str(out),
         max_steps=100_000,
-        per_device_train_batch_size=job.batch,
+        per_device_train_batch_size=job.micro_batch or job.batch,
+        gradient_accumulation_steps=job.batch // (job.micro_batch or job.batch),
         per_device_eval_batch_size=way.eval_batch_size,
         learning_rate=learning_rate,
         weight_decay=0.01,

