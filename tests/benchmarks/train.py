@@ -140,7 +140,8 @@ class Side:
 
     def __init__(self, name: str, model: Path, task: str, threads: int) -> None:
         self.name = name
-        told = {"side": name, "model": str(model), "task": task, "threads": threads}
+        out = model.parent / task / name
+        told = {"side": name, "model": str(model), "task": task, "out": str(out), "threads": threads}
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - as long as the process
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.benchmarks.worker", json.dumps(told)],

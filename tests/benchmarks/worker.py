@@ -7,7 +7,6 @@ It takes one JSON line on standard input per thing to do and answers each with o
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -23,12 +22,11 @@ from training.model import load_tokenizer
 
 
 def main(told: dict[str, Any]) -> None:
-    """`told`: side (see `SIDES`), model (a folder), task, threads."""
+    """`told`: side (see `SIDES`), model (a folder), task, out (a folder to write in), threads."""
     torch.set_num_threads(told["threads"])
     answers = _own_standard_output()
     line = Line(answers)
-    with tempfile.TemporaryDirectory() as out:
-        SIDES[told["side"]](CASES[told["task"]], Path(told["model"]), Path(out), line)
+    SIDES[told["side"]](CASES[told["task"]], Path(told["model"]), Path(told["out"]), line)
 
 
 class Line:

@@ -109,6 +109,15 @@ def test_budgets_by_device_and_memory() -> None:
     assert longest.token_budget == 1100  # never less than a whole sequence
 
 
+def test_evaluation_takes_what_fits_beside_the_model() -> None:
+    def of(free: int | None, *, gpu: bool = True) -> int:
+        return shape.eval_budget(LARGE, free, bf16=gpu, gpu=gpu)
+
+    assert (of(None), of(None, gpu=False)) == (65_536, 4_096)
+    assert of(0) == 512  # never less than a whole sequence
+    assert 512 < of(4 * GB) < of(6 * GB) <= 65_536
+
+
 def test_what_the_user_says_is_kept() -> None:
     told = _of(4, 2, zero=3, offload=True, token_budget=1000)
     assert (told.zero, told.offload, told.token_budget) == (3, True, 1000)
