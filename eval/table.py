@@ -191,8 +191,3 @@ def notes(rows: Sequence[Row], shown: Mapping[str, str]) -> list[str]:
         if pairs:
             lines.append(f"{target}: not in the mean: pairs of languages ({len(pairs)}); results.parquet has them")
     return lines
-
-
-def mixed_code(rows: Sequence[Row]) -> int:
-    """How many versions of the code made these rows; more than one is worth a warning."""
-    return len({row.code for row in rows})

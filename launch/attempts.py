@@ -16,7 +16,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from slurm.files import make_folder, read_json, seal, sync_folder, to_json, write_atomic, write_chunk, write_new
+from slurm.causes import Cause
+from slurm.files import (
+    make_folder,
+    read_json,
+    seal,
+    sync_folder,
+    to_json,
+    write_atomic,
+    write_chunk,
+    write_new,
+    write_once,
+)
 from slurm.processes import is_alive, start_time
 
 STALE_SECONDS = 180  # a heartbeat older than this, by the file server's clock, is a dead attempt's
@@ -41,6 +52,8 @@ class Starter:
     host: str
     pid: int
     pid_start: int | None
+    name: str | None = None  # the job's, by which a submission knows its own
+    node: str | None = None  # Slurm's name of it
 
     @classmethod
     def this_process(cls) -> "Starter":
@@ -48,7 +61,21 @@ class Starter:
         array, index = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
         job = f"{array}_{index}" if array else os.environ.get("SLURM_JOB_ID")
         restart = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
-        return cls(job, restart, socket.gethostname(), os.getpid(), start_time(os.getpid()))
+        name, node = os.environ.get("SLURM_JOB_NAME"), os.environ.get("SLURMD_NODENAME")
+        return cls(job, restart, socket.gethostname(), os.getpid(), start_time(os.getpid()), name, node)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """How one attempt ended, unless well."""
+
+    cause: Cause
+    evidence: str  # one line
+    attempt: int  # 0: its job ended before an attempt began
+    job: str | None  # `123_4`; None: a local process, or not known
+    time: float  # epoch seconds, as near as is known
+    node: str | None = None
+    further: bool = False  # it got further than the attempts before it
 
 
 @dataclass(frozen=True)
@@ -87,9 +114,16 @@ class Attempt:
         """Whether a later attempt has begun."""
         return not (self.folder / "open").exists()
 
-    def end(self, failure: dict[str, Any] | None = None) -> None:
-        """Note that this attempt is over, and why where it failed."""
-        write_atomic(self.folder / "end.json", to_json({"failure": failure, "time": time.time()}))
+    def end(self, failure: dict[str, Any] | None = None) -> bool:
+        """Note that this attempt is over, and why where it failed; whether the note is ours.
+
+        Of several ranks' failures the first stays: the others mostly follow from it. A good end stands above all.
+        """
+        content = to_json({"failure": failure, "time": time.time()})
+        if failure is not None:
+            return write_once(self.folder / "end.json", content)
+        write_atomic(self.folder / "end.json", content)
+        return True
 
 
 def attempts_of(stage_folder: Path) -> list[Attempt]:
@@ -112,23 +146,40 @@ def end_of(attempt: Attempt) -> dict[str, Any] | None:
     return record
 
 
-def begin(stage_folder: Path, starter: Starter, job_has_ended: Callable[[str], bool | None]) -> Attempt:
-    """Start an attempt and fence all earlier ones. RunningElsewhere where another job's attempt is alive."""
+def seconds_of(attempt: Attempt, until: float | None = None) -> float:
+    """From the beginning of an attempt to its last sign of life, or until now (Unix time) where it runs."""
+    began = starter_of(attempt).get("time")
+    if began is None:
+        return 0.0
+    last = (end_of(attempt) or read_json(attempt.folder / "heartbeat.json") or {}).get("time", began)
+    return max(0.0, float((until or last) - began))
+
+
+def begin(
+    stage_folder: Path,
+    starter: Starter,
+    job_has_ended: Callable[[str], bool | None],
+    note: dict[str, Any] | None = None,
+) -> Attempt:
+    """Start an attempt and fence all earlier ones. RunningElsewhere where another job's attempt is alive.
+
+    `note` stays in the attempt's starter.json.
+    """
     folder = make_folder(stage_folder / "attempts")
     for attempt in attempts_of(stage_folder):
         if not attempt.is_fenced() and not _is_over(attempt, starter, job_has_ended):
             raise RunningElsewhere(f"{attempt.folder} ({starter_of(attempt)})")
-    attempt = _make(folder, starter)
+    attempt = _make(folder, asdict(starter) | (note or {}))
     for earlier in attempts_of(stage_folder):
         if earlier.number < attempt.number:
             _fence(earlier)
     return attempt
 
 
-def _make(folder: Path, starter: Starter) -> Attempt:
+def _make(folder: Path, starter: dict[str, Any]) -> Attempt:
     temporary = make_folder(folder / f".tmp-{uuid.uuid4().hex}")
     write_atomic(temporary / "open", b"")
-    write_atomic(temporary / "starter.json", to_json(asdict(starter) | {"time": time.time()}))
+    write_atomic(temporary / "starter.json", to_json(starter | {"time": time.time()}))
     write_atomic(temporary / "heartbeat.json", to_json({}))
     number = max((attempt.number for attempt in attempts_of(folder.parent)), default=0)
     while True:

@@ -8,7 +8,19 @@ from typing import Annotated, Any
 
 import typer
 
-from launch import cli_devcluster, cli_models, cli_results, cli_tasks
+from launch import (
+    cli_cancel,
+    cli_devcluster,
+    cli_doctor,
+    cli_gc,
+    cli_models,
+    cli_rehearse,
+    cli_results,
+    cli_retry,
+    cli_tasks,
+    cli_throttle,
+)
+from launch.terminal import say
 from slurm.errors import UserError
 
 app = typer.Typer(
@@ -96,15 +108,9 @@ def submit_(file: File, wait: Wait = False) -> None:
     made = _plan(file)
     checks.check(made)
     checks.check_fetched(made)
-    done = submit.submit(made, report=_say)
-    for line in done.adopted:
-        _say(line)
-    if done.submission is None:
-        _say("nothing to send: every stage is finished, queued or running")
-    else:
-        _say(f"sent {len(done.draft.needed)} stages as {done.draft.element_count} elements: {done.submission.folder}")
-    if done.draft.held_back:
-        _say(f"{done.draft.held_back} elements wait for stages that run elsewhere: submit again when those are done")
+    done = submit.submit(made, report=say)
+    for line in done.lines():
+        say(line)
     if wait:
         _follow(made)
 
@@ -114,19 +120,26 @@ def status(
     file: File,
     as_json: Json = False,
     everything: Annotated[bool, typer.Option("--all", help="List finished and new stages too.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Read every finished result again.")] = False,
+    stages: Annotated[
+        list[str] | None,
+        typer.Option("--stage", metavar="STAGE", help="Only this one, with every attempt at it; repeatable."),
+    ] = None,
 ) -> None:
-    """Show where every stage stands."""
-    from launch import show
+    """Show where every stage stands, and why."""
+    from launch import status_shown
     from launch.states import Observation
     from launch.store import Store
 
     made = _plan(file)
     store = Store(made.experiment.store)
-    seen = Observation(made, store)
+    seen = Observation(made, store, verify=verify)
     if as_json:
-        _print_json(show.status_json(made, store, seen))
+        _print_json(status_shown.record(made, store, seen))
+    elif stages:
+        status_shown.print_history(made, store, seen, [made.find(name) for name in stages], _console())
     else:
-        show.status_text(made, store, seen, _console(), everything=everything)
+        status_shown.print_all(made, store, seen, _console(), everything=everything)
 
 
 @app.command()
@@ -143,6 +156,12 @@ def collect(
 
 
 app.command()(cli_results.export)
+app.command()(cli_cancel.cancel)
+app.command()(cli_retry.retry)
+app.command()(cli_throttle.throttle)
+app.command()(cli_rehearse.rehearse)
+app.command()(cli_doctor.doctor)
+app.command()(cli_gc.gc)
 
 
 @app.command()
@@ -160,7 +179,7 @@ def logs(
     if not found:
         raise UserError("its job has printed nothing yet; `stepstone status FILE` says where it stands")
     for path in found:
-        _say(f"==> {path}")
+        say(f"==> {path}")
         sys.stdout.write(path.read_text(errors="replace"))
 
 
@@ -171,10 +190,10 @@ def demo(
     """The main job on a small real model and small generated data, with local workers: about ten minutes."""
     from launch import demo as demonstration
 
-    file = demonstration.prepare(folder, _say)
+    file = demonstration.prepare(folder, say)
     submit_(file, wait=True)
     collect(file)
-    _say(f"the experiment file: {file}; change it and type: stepstone submit {file}")
+    say(f"the experiment file: {file}; change it and type: stepstone submit {file}")
 
 
 def _plan(file: Path) -> Any:
@@ -186,23 +205,18 @@ def _plan(file: Path) -> Any:
 
 
 def _follow(made: Any) -> None:
-    from launch import show, wait
+    from launch import status_shown, wait
     from launch.states import Observation
     from launch.store import Store
 
     gc.enable()
-    if wait.follow(made, _say):
+    if wait.follow(made, say):
         return
     seen = Observation(made, Store(made.experiment.store))
     for stage in made.stages.values():
         if seen.state(stage).state == "failed":
-            _say(f"failed: {stage.name}: {seen.state(stage).reason}")
-    raise UserError(show.next_step(seen) or "not every stage is finished")
-
-
-def _say(line: str) -> None:
-    """Progress goes to stderr; stdout is for data."""
-    print(line, file=sys.stderr, flush=True)
+            say(f"failed: {stage.name}: {seen.state(stage).reason}")
+    raise UserError("; ".join(["not every stage is finished", *status_shown.next_steps(seen)]))
 
 
 def _print_json(value: Any) -> None:

@@ -1,19 +1,19 @@
 """`stepstone collect` and `stepstone export`: what came out, for people and for other programs."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from launch.terminal import say
 from slurm.errors import UsageError
 
 
 def collect(plan: Any, console: Any, *, as_json: bool, profile: str, average: str | None) -> None:
     """Print the table and the averages, and write the files; with `as_json` only print all rows."""
     from eval import averages
-    from launch import results, show
+    from launch import estimate, results, sharing, show
     from launch.store import Store
 
     chosen = results.profile(profile)
@@ -23,13 +23,16 @@ def collect(plan: Any, console: Any, *, as_json: bool, profile: str, average: st
         averages.find(average)
     store = Store(plan.experiment.store)
     rows = results.rows(plan, store)
+    if rows:
+        estimate.calibrate(plan, store)
     if as_json:
         print(json.dumps(show.results_json(rows), ensure_ascii=False))
         return
     show.results_text(plan, store, rows, console, chosen, average)
     if rows:
         table = results.write(plan, store, rows, chosen, average)
-        _say(f"written: {table.parent}/results.parquet, {table.name}")
+        sharing.let_in(plan.experiment.cluster.share_group, store.root, [table.parent])
+        say(f"written: {table.parent}/results.parquet, {table.name}")
 
 
 def export(
@@ -44,9 +47,4 @@ def export(
 
     made = planning.make(experiment.load(file))
     for folder, missing in submission_layout.write(made, out, recipe, seed):
-        _say(f"written: {folder}" + (f"; not finished: {missing}" if missing else ""))
-
-
-def _say(line: str) -> None:
-    """Progress goes to stderr; stdout is for data."""
-    print(line, file=sys.stderr, flush=True)
+        say(f"written: {folder}" + (f"; not finished: {missing}" if missing else ""))

@@ -6,12 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from launch.fields import Matching, Section, Text, Whole
+from launch.fields import Matching, Name, Number, Section, Text, Whole
 
 # What Stepstone itself sets in every script; a second setting of these would break arrays, adoption or logs.
 _OURS = (
-    "array", "chdir", "dependency", "error", "export", "hold", "job-name", "kill-on-invalid-dep", "no-requeue",
-    "open-mode", "output", "parsable", "signal", "test-only", "wait", "wrap",
+    "array", "chdir", "clusters", "dependency", "error", "export", "hold", "job-name", "kill-on-invalid-dep",
+    "no-requeue", "open-mode", "output", "parsable", "signal", "test-only", "wait", "wrap",
 )  # fmt: skip
 _WORD = Annotated[
     str,
@@ -32,9 +32,16 @@ def _pass_through(flag: str) -> str:
         raise ValueError(f"'{flag}' is not the long name of an sbatch flag, such as comment or licenses")
     if any(name.startswith(flag) for name in _OURS):  # sbatch takes the beginning of a flag's name for the flag
         raise ValueError(f"'{flag}' is set by Stepstone itself; remove it from `sbatch:`")
-    if flag in Cluster.flags():
-        raise ValueError(f"'{flag}' belongs beside `sbatch:`, directly under `cluster:`")
+    own = next((name for name in Cluster.flags() if name.startswith(flag) and flag != "gpus"), None)  # a flag, too
+    if own:
+        raise ValueError(f"'{own}' belongs beside `sbatch:`, directly under `cluster:`")
     return flag
+
+
+def _gpu_count(text: str) -> int:
+    """Of `2`, `a100:2`, `a100` or `a100:1,v100:2`; 0 of nothing."""
+    ends = [part.rpartition(":")[2] for part in text.split(",") if part]
+    return sum(int(end) if end.isdigit() else 1 for end in ends)
 
 
 class Cluster(Section):
@@ -42,7 +49,10 @@ class Cluster(Section):
 
     executor: Literal["slurm", "local"] | None = None  # None: slurm where sbatch is found, else local
     workers: Annotated[int, Whole(1, 256)] = 1  # local: elements that run at the same time
-    throttle: Annotated[int, Whole(1, 1_000_000)] | None = None  # slurm: running elements per array (`%`)
+    throttle: Annotated[int, Whole(1, 1_000_000)] | None = None  # slurm: running elements of all arrays together
+    bundle: _TIME | None = None  # short elements share an array index, up to this long by their estimate
+    gpu_hours: Annotated[float, Number(0, 1e9)] | None = Field(None, alias="gpu-hours")  # the experiment's budget
+    share_group: Name | None = Field(None, alias="share-group")  # a Unix group that may read the store
     setup: list[Text] = []  # shell lines before the job, such as `module load cuda`: code by design, shown by --script
     partition: _WORD | None = None
     account: _WORD | None = None
@@ -63,7 +73,7 @@ class Cluster(Section):
     @classmethod
     def flags(cls) -> tuple[str, ...]:
         """The sbatch flags that have a key of their own."""
-        own = ("executor", "workers", "throttle", "setup", "sbatch")
+        own = ("executor", "workers", "throttle", "setup", "bundle", "share_group", "gpu_hours", "sbatch")
         return tuple(field.alias or name for name, field in cls.model_fields.items() if name not in own)
 
     @property
@@ -78,9 +88,23 @@ class Cluster(Section):
 
     @property
     def gpus_asked_for(self) -> bool:
-        """Whether jobs get GPUs, by whichever flag."""
-        others = any(flag in self.sbatch for flag in ("gpus", "gpus-per-task", "gpus-per-socket"))
-        return bool(self.gpus_per_node or others or "gpu" in re.split("[,:]", self.sbatch.get("gres", "")))
+        """Whether jobs get GPUs."""
+        return self.gpus > 0
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of one element, by whichever flag they are asked for; per socket: of one a node."""
+        nodes = self.nodes if self.chosen_executor == "slurm" else 1
+        gres = [item.removeprefix("gpu").removeprefix(":") for item in self.sbatch.get("gres", "").split(",")
+                if item.partition(":")[0] == "gpu"]  # fmt: skip
+        counts = (
+            (self.gpus_per_node or 0) * nodes,
+            _gpu_count(self.sbatch.get("gpus", "")),
+            _gpu_count(self.sbatch.get("gpus-per-task", "")) * self.tasks_per_node * nodes,
+            _gpu_count(self.sbatch.get("gpus-per-socket", "")) * nodes,
+            sum(_gpu_count(item or "1") for item in gres) * nodes,
+        )
+        return max(counts)
 
     @property
     def chosen_executor(self) -> Literal["slurm", "local"]:

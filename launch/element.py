@@ -1,76 +1,118 @@
 """The stages of one element, done by all ranks of its job: train, then evaluate, each under an attempt of its own."""
 
 import json
-import platform
+import os
 import shutil
+import signal
+import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from eval import predict
 from eval.predict import LanguageResult
 from eval.stage import EvaluateStage
-from launch import attempts, store
+from launch import attempts, breaker, dropping, history, logs, packages, policies, sharing, store
 from launch.attempts import Attempt, Fenced, Heartbeat, RunningElsewhere, Starter
 from launch.store import generation_of, token_folder
+from slurm import causes
+from slurm.causes import Cause, Verdict
 from slurm.errors import UserError
 from slurm.files import read_sealed
 from slurm.queue import has_ended
+from slurm.signals import StopFlag
 from training import distributed, engine, math_library, spec, startmodel
 from training.distributed import World
 from training.tokens import TokenCache, caching
 
-_PACKAGES = ("torch", "transformers", "tokenizers", "deepspeed", "datasets", "safetensors", "numpy", "submitit")
 _RESULT_SCHEMA = 1
+_NEAR_SECONDS = 600  # USR2 with more time left than this is no warning of the time limit
+_MOMENT, _POLL = 2.0, 0.1  # seconds that a rank leaves the others to say first what they failed of; between two looks
 
 
 class StageFailed(Exception):
-    """A stage did not get its result. `ends_element`: later stages of the element need it, or nothing can go on."""
+    """A stage did not get its result. `ends_element`: nothing else of the element can go on in this job."""
 
-    def __init__(self, message: str, *, ends_element: bool) -> None:
+    def __init__(self, message: str, cause: Cause, *, ends_element: bool, stopped: bool = False) -> None:
         super().__init__(message)
+        self.cause = cause
         self.ends_element = ends_element
+        self.stopped = stopped  # by a signal, between two steps
 
 
 class ElementRun:
-    """One job's work. Every method is called by every rank, in the same order."""
+    """One job's work. Every method is called by every rank, in the same order. `path`: the manifest's."""
 
-    def __init__(self, manifest: dict[str, Any], root: Path, world: World, should_stop: Callable[[], bool]) -> None:
+    def __init__(self, manifest: dict[str, Any], path: Path, world: World, stop: StopFlag) -> None:
         self.manifest = manifest
-        self.root = root
+        self.path = path
+        self.root = Path(manifest["store"])
         self.world = world
-        self.should_stop = should_stop
-        self.tokens = TokenCache(token_folder(root))
+        self.stop = stop
+        self.policy = policies.from_record(manifest.get("failures", {}))
+        self.starter = Starter.this_process()
+        self.tokens = TokenCache(token_folder(self.root))
+        sent = manifest.get("packages")
+        self.differences = packages.differences(sent, packages.versions()) if sent else []
+        if self.differences and world.first:
+            print(f"warning: other packages than at submission: {', '.join(self.differences)}", file=sys.stderr)
 
     def run(self, entry: dict[str, Any]) -> None:
         """Do one stage, or nothing where it is finished. StageFailed where it did not get its result."""
-        train = entry["kind"] == "train"
-        # An error of one rank leaves the others inside the stage: then the job ends, and takes them with it.
-        ends_element = train or self.world.size > 1
+        try:
+            self._run(entry)
+        finally:
+            if self.world.first:
+                self._share(entry)
+
+    def _share(self, entry: dict[str, Any]) -> None:
+        """Let the group read that the file names, if any."""
+        try:
+            sharing.let_in(self.manifest.get("share_group"), self.root, [self._stage_folder(entry["folder"])])
+        except UserError as error:
+            print(f"warning: {error}", file=sys.stderr, flush=True)
+
+    def _run(self, entry: dict[str, Any]) -> None:
         if self._decided(lambda: self._is_finished(entry)):
             print(f"{entry['folder']}: finished already", flush=True)
             return
+        logs.mark_stage(entry["folder"])
         try:
             attempt = self._begin(entry)
-        except (UserError, RunningElsewhere) as error:
-            raise StageFailed(f"{entry['folder']}: {error}", ends_element=train) from None
+        except RunningElsewhere as error:
+            raise StageFailed(f"{entry['folder']}: {error}", "elsewhere", ends_element=False) from None
+        except UserError as error:
+            cause = causes.classify(None, str(error), "").cause
+            raise StageFailed(f"{entry['folder']}: {error}", cause, ends_element=False) from None
+        if self._decided(lambda: self._is_finished(entry)):
+            # Published by another attempt after the first look, before this one fenced it: a result stays as it is.
+            if self.world.first:
+                attempt.end()
+            return
         print(f"{entry['folder']}: attempt {attempt.number}", flush=True)
-        with self._failures_noted(entry, attempt, ends_element=ends_element), caching(self.tokens):
-            if train:
+        self._check_budget(entry, attempt)
+        with self._failures_noted(entry, attempt), caching(self.tokens):
+            if entry["kind"] == "train":
                 self._train(entry, attempt)
             else:
                 self._evaluate(entry, attempt)
 
+    def budget_left(self, entry: dict[str, Any]) -> bool:
+        """Whether this very job may start once more after it was stopped at a stage."""
+        failures = history.failures_of(self._stage_folder(entry["folder"]))
+        return policies.used_up(failures, self.starter.job, self.policy) is None
+
     def drop_encoders(self, folders: list[str]) -> None:
-        """Remove the encoders of leaf trains: their evaluates are finished, and quotas are small (`keep:`)."""
+        """Remove the encoders of leaf trains, whose evaluates are finished here (`keep:`)."""
         if self.world.first:
             for folder in folders:
-                result = self._result(folder)
-                if result:
-                    shutil.rmtree(self._stage_folder(folder) / result["attempt"] / "encoder", ignore_errors=True)
+                if not dropping.drop(self.root, self.path.parent, folder):
+                    print(f"{folder}: its encoder stays, as a later submission may need it", flush=True)
 
     def _decided(self, decide: Callable[[], Any]) -> Any:
         """Rank 0 decides; its error is every rank's, so that none waits for another in vain."""
@@ -90,30 +132,83 @@ class ElementRun:
         return answer["value"]
 
     def _begin(self, entry: dict[str, Any]) -> Attempt:
-        starter = Starter.this_process()
         stage_folder = self._stage_folder(entry["folder"])
-        name = self._decided(lambda: attempts.begin(stage_folder, starter, has_ended).folder.name)
+        name = self._decided(
+            lambda: attempts.begin(stage_folder, self.starter, has_ended, self._note(stage_folder)).folder.name
+        )
         return Attempt(stage_folder / "attempts" / name)
 
+    def _note(self, stage_folder: Path) -> dict[str, Any]:
+        """What an attempt is to remember: other packages, and how this job's start before it was ended, if by force."""
+        note: dict[str, Any] = {"packages": self.differences} if self.differences else {}
+        for earlier in attempts.attempts_of(stage_folder)[-1:]:
+            same_job = self.starter.job is not None and attempts.starter_of(earlier).get("job") == self.starter.job
+            if same_job and attempts.end_of(earlier) is None:
+                assert self.starter.job is not None
+                log = logs.start_before(logs.of_job(self.path, self.starter.job))
+                verdict = causes.classify(None, None, log)
+                if verdict.cause == "unknown":
+                    verdict = Verdict("node", "Slurm started the job again without a word, as after a node's failure")
+                note["before"] = history.before_record(verdict, earlier.number)
+        return note
+
+    def _check_budget(self, entry: dict[str, Any], attempt: Attempt) -> None:
+        """StageFailed where Slurm has started this job again more often than the file allows."""
+        found = self._decided(lambda: self._used_up(entry))
+        if found is None:
+            return
+        cause, line = found
+        if self.world.first:
+            self._end(attempt, Verdict(cause, line))
+        raise StageFailed(f"{entry['folder']}: {line}", cause, ends_element=True)
+
+    def _used_up(self, entry: dict[str, Any]) -> list[str] | None:
+        failures = history.failures_of(self._stage_folder(entry["folder"]))
+        verdict = policies.used_up(failures, self.starter.job, self.policy)
+        return [verdict.cause, verdict.evidence] if verdict else None
+
+    def _end(self, attempt: Attempt, verdict: Verdict, *, may_follow: bool = False) -> bool:
+        """Note how an attempt failed; whether ours is the note that stays.
+
+        `may_follow`: perhaps from another rank's failure, which is left a moment to be noted first. Of one that fails,
+        the others see a lost connection, and TERM from srun.
+        """
+        with suppress(OSError):  # a full disk: the log has the reason too
+            if may_follow and self.world.size > 1:
+                patience = time.monotonic() + _MOMENT
+                while attempts.end_of(attempt) is None and time.monotonic() < patience:
+                    time.sleep(_POLL)
+            return attempt.end({"class": verdict.cause, "message": verdict.evidence})
+        return False
+
     @contextmanager
-    def _failures_noted(self, entry: dict[str, Any], attempt: Attempt, *, ends_element: bool) -> Iterator[None]:
+    def _failures_noted(self, entry: dict[str, Any], attempt: Attempt) -> Iterator[None]:
         try:
             yield
         except engine.Stopped:
-            if self.world.first:
-                attempt.end({"class": "stopped", "message": "stopped by a signal; resumes from its checkpoint"})
-            raise StageFailed(f"{entry['folder']}: stopped by a signal", ends_element=True) from None
+            verdict = _stop_verdict(self.stop.received)
+            if self.world.first or self.stop.is_set():
+                self._end(attempt, verdict, may_follow=self.stop.received != signal.SIGUSR2)
+            message = f"{entry['folder']}: {verdict.evidence}"
+            raise StageFailed(message, verdict.cause, ends_element=True, stopped=True) from None
         except Fenced:
-            raise StageFailed(
-                f"{entry['folder']}: a later attempt has begun; this one leaves", ends_element=True
-            ) from None
+            message = "a later attempt has begun; this one leaves"
+            if self.world.first:
+                self._end(attempt, Verdict("elsewhere", message))
+            raise StageFailed(f"{entry['folder']}: {message}", "elsewhere", ends_element=True) from None
         except Exception as error:
             known = isinstance(error, UserError)
-            message = str(error) if known else f"{type(error).__name__}: {error}".splitlines()[0]
             if not known:
                 traceback.print_exc()
-            attempt.end({"class": "user" if known else "crash", "message": message})
-            raise StageFailed(f"{entry['folder']}: {message}", ends_element=ends_element) from None
+            verdict = error_verdict(error)
+            if self._end(attempt, verdict, may_follow=verdict.cause == "nccl"):
+                with suppress(OSError):
+                    breaker.note(self.path.parent, entry["folder"], verdict, self.policy)
+            # An error of one rank leaves the others inside the stage: then the job ends, and takes them with it. After
+            # an error of CUDA's other than want of memory, nothing runs on the device any more in this process.
+            ends_element = self.world.size > 1 or ("CUDA error" in verdict.evidence and verdict.cause != "cuda-oom")
+            message = f"{entry['folder']}: {verdict.evidence}"
+            raise StageFailed(message, verdict.cause, ends_element=ends_element) from None
 
     def _stage_folder(self, folder: str) -> Path:
         return self.root / "stages" / folder
@@ -167,7 +262,7 @@ class ElementRun:
                 parent,
                 attempt.folder,
                 dev_score=predict.dev_scorer(train_spec, runtime, parent),
-                should_stop=self.should_stop,
+                should_stop=self.stop.is_set,
                 resume_from=earlier,
                 on_step=lambda step, total, loss: heartbeat.progress(step=step, total=total, loss=loss),
             )
@@ -200,7 +295,7 @@ class ElementRun:
             heartbeat.progress(step=0, total=len(mine))
 
             def stop_where_asked() -> None:
-                if self.should_stop():
+                if self.stop.is_set():
                     raise engine.Stopped(attempt.folder)
 
             for done, (language, result) in enumerate(stage.languages(mine, stop_where_asked), start=1):
@@ -241,15 +336,35 @@ class ElementRun:
             "made_by": attempts.starter_of(attempt),
             "code": Path(__file__).resolve().parents[1].name,  # the frozen code's hash
             "runtime": entry["runtime"],
-            "versions": _versions(),
+            "versions": packages.versions(),
+            "device_name": _device_name(self.world),
+            "cores": _cores(),
         }
 
 
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+def _device_name(world: World) -> str:
+    return torch.cuda.get_device_name(world.device) if world.device.type == "cuda" else "cpu"
+
+
+def _cores() -> int:
+    """Of this rank, by which rates are told apart: as Slurm was asked for them, else what its threads may use."""
+    if "SLURM_ARRAY_JOB_ID" in os.environ:
+        return int(os.environ.get("SLURM_CPUS_PER_TASK", "1"))
+    return torch.get_num_threads()
+
+
+def error_verdict(error: Exception) -> Verdict:
+    """The cause of what was raised; what we did not foresee is the code's."""
+    known = isinstance(error, UserError)
+    message = str(error) if known else " ".join(f"{type(error).__name__}: {error}".split("\n")[:1])
+    verdict = causes.classify(None, message, "")
+    return verdict if known or verdict.cause != "unknown" else Verdict("code", verdict.evidence)
+
+
+def _stop_verdict(received: int | None) -> Verdict:
+    """USR2 warns of the time limit, and at some sites of preemption; TERM is preemption, or a person."""
+    end = os.environ.get("SLURM_JOB_END_TIME", "")  # only newer versions of Slurm say it
+    early = end.isdigit() and int(end) - time.time() > _NEAR_SECONDS
+    if received == signal.SIGTERM or early:
+        return Verdict("preempted", "stopped by a signal from Slurm or a person; resumes from its checkpoint")
+    return Verdict("time", "stopped by the signal before the time limit; resumes from its checkpoint")

@@ -1,19 +1,25 @@
-"""From what is missing to job arrays: which stages run, what one array index runs, how arrays wait for each other."""
+"""From what is missing to job arrays: which stages run, what one array index runs, how arrays wait for each other.
+
+`launch.bundles` may pack several of these elements into one before they are arranged.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from launch.plan import Plan, Stage
+from launch.policies import Changes
 
 
 @dataclass(frozen=True)
 class Element:
-    """What one array index runs, in order: an inner train alone, a leaf train and its evaluates, or evaluates."""
+    """What one array index runs, in order: an inner train alone, a leaf train and its evaluates, or evaluates; a bundle
+    is several such, one after the other."""
 
     stages: tuple[str, ...]
     parent: str | None  # the train stage that must finish first; None: nothing to wait for
+    changes: Changes | None = None  # what is different from the file's resources; an array has one kind only
 
 
 @dataclass(frozen=True)
@@ -60,8 +66,16 @@ def stages_to_run(plan: Plan, is_finished: Callable[[Stage], bool], is_sent: Cal
     return needed
 
 
-def make_elements(plan: Plan, needed: set[str], is_sent: Callable[[Stage], bool]) -> list[Element]:
-    """Cut the stages to run into elements, parents before children."""
+def make_elements(
+    plan: Plan,
+    needed: set[str],
+    is_sent: Callable[[Stage], bool],
+    changes_of: Callable[[tuple[str, ...]], Changes | None] = lambda stages: None,
+) -> list[Element]:
+    """Cut the stages to run into elements, parents before children. Evaluates of one encoder run back to back.
+
+    `changes_of`: what is different in the resources of an element with these stages.
+    """
     elements: list[Element] = []
     bundles: dict[str | None, list[str]] = defaultdict(list)  # evaluates by the encoder they share
     leaves: dict[str, int] = {}  # leaf train -> its element
@@ -82,7 +96,7 @@ def make_elements(plan: Plan, needed: set[str], is_sent: Callable[[Stage], bool]
         else:
             waits = train is not None and (train in needed or is_sent(plan.stages[train]))
             elements.append(Element(tuple(evaluates), train if waits else None))
-    return elements
+    return [replace(element, changes=changes_of(element.stages)) for element in elements]
 
 
 def _is_waited_for(plan: Plan, stage: Stage, is_sent: Callable[[Stage], bool]) -> bool:
@@ -90,68 +104,79 @@ def _is_waited_for(plan: Plan, stage: Stage, is_sent: Callable[[Stage], bool]) -
 
 
 def arrange(elements: Iterable[Element], sent: Mapping[str, Sent], max_array_size: int) -> list[Array]:
-    """Group elements into as few arrays as their dependencies and `MaxArraySize` (the largest index + 1) allow.
+    """Group elements into as few arrays as their dependencies, their changes and `MaxArraySize` (the largest index + 1)
+    allow.
 
     Children of one parent element wait with `afterok` on it. Children of many parents of one array can share arrays
     that wait with `aftercorr`: element k for element k. Whichever way needs fewer arrays is taken; elements already
     sent are waited for one by one, since a finished part of an old array may be forgotten by then.
     """
     arrays: list[Array] = []
-    place: dict[str, tuple[int, int]] = {}  # train stage -> (array, index)
+    place: dict[str, _Place] = {key: _Place(None, at.job, at.index) for key, at in sent.items()}
     made = list(elements)
     awaited = {element.parent for element in made}
     # Slurm starts the lowest indices first: what others wait for goes there.
     waiting = sorted(made, key=lambda element: awaited.isdisjoint(element.stages))
     while waiting:
-        ready = [e for e in waiting if e.parent is None or e.parent in place or e.parent in sent]
+        ready = [element for element in waiting if element.parent is None or element.parent in place]
         assert ready, "an element waits for a stage that nobody runs"
-        waiting = [e for e in waiting if not (e.parent is None or e.parent in place or e.parent in sent)]
-        for array in _wave(ready, place, sent, max_array_size):
+        waiting = [element for element in waiting if not (element.parent is None or element.parent in place)]
+        for array in _wave(ready, place, max_array_size):
             for index, element in array.elements.items():
-                place |= {key: (len(arrays), index) for key in element.stages}
+                place |= {key: _Place(len(arrays), None, index) for key in element.stages}
             arrays.append(array)
     return arrays
 
 
-def _wave(ready: list[Element], place: dict[str, tuple[int, int]], sent: Mapping[str, Sent], size: int) -> list[Array]:
+@dataclass(frozen=True)
+class _Place:
+    """The element that runs a stage: in an array of this submission, or in a job already sent."""
+
+    array: int | None
+    job: str | None
+    index: int
+
+
+_Families = dict[_Place, list[Element]]  # elements by the element that they wait for
+
+
+def _wave(ready: list[Element], place: Mapping[str, _Place], size: int) -> list[Array]:
     """The arrays of elements whose parents all have a place."""
-    free = [element for element in ready if element.parent is None]
-    arrays = [Array(dict(enumerate(chunk))) for chunk in _chunks(free, size)]
-    families: dict[int | None, dict[str, list[Element]]] = defaultdict(lambda: defaultdict(list))
+    free: dict[Changes | None, list[Element]] = defaultdict(list)
+    families: dict[tuple[int | None, Changes | None], _Families] = defaultdict(lambda: defaultdict(list))
     for element in ready:
-        if element.parent is not None:
-            array = place[element.parent][0] if element.parent in place else None
-            families[array][element.parent].append(element)
-    for array, by_parent in families.items():
-        each = sum(-(-len(children) // size) for children in by_parent.values())
-        together = max(len(children) for children in by_parent.values())
-        if array is not None and together < each:
-            arrays += _aftercorr(array, by_parent, place)
+        if element.parent is None:
+            free[element.changes].append(element)
         else:
-            arrays += _afterok(by_parent, place, sent, size)
+            at = place[element.parent]
+            families[at.array, element.changes][at].append(element)
+    arrays = [Array(dict(enumerate(chunk))) for alike in free.values() for chunk in _chunks(alike, size)]
+    for (array, _), by_place in families.items():
+        each = sum(-(-len(children) // size) for children in by_place.values())
+        together = max(len(children) for children in by_place.values())
+        arrays += _aftercorr(by_place, array) if array is not None and together < each else _afterok(by_place, size)
     return arrays
 
 
-def _afterok(
-    by_parent: dict[str, list[Element]], place: dict[str, tuple[int, int]], sent: Mapping[str, Sent], size: int
-) -> list[Array]:
+def _afterok(by_place: _Families, size: int) -> list[Array]:
     arrays = []
-    for parent, children in by_parent.items():
-        if parent in place:
-            dependency = Dependency("afterok", (parent,), array=place[parent][0], index=place[parent][1])
-        else:
-            dependency = Dependency("afterok", (parent,), job=sent[parent].job, index=sent[parent].index)
-        arrays += [Array(dict(enumerate(chunk)), dependency) for chunk in _chunks(children, size)]
+    for at, children in by_place.items():
+        for chunk in _chunks(children, size):
+            dependency = Dependency("afterok", _parents(chunk), at.array, at.job, at.index)
+            arrays.append(Array(dict(enumerate(chunk)), dependency))
     return arrays
 
 
-def _aftercorr(array: int, by_parent: dict[str, list[Element]], place: dict[str, tuple[int, int]]) -> list[Array]:
+def _aftercorr(by_place: _Families, array: int) -> list[Array]:
     arrays = []
-    for turn in range(max(len(children) for children in by_parent.values())):
-        row = {place[parent][1]: children[turn] for parent, children in by_parent.items() if turn < len(children)}
-        parents = tuple(element.parent for element in row.values() if element.parent)
-        arrays.append(Array(dict(sorted(row.items())), Dependency("aftercorr", parents, array=array)))
+    for turn in range(max(len(children) for children in by_place.values())):
+        row = {at.index: children[turn] for at, children in by_place.items() if turn < len(children)}
+        arrays.append(Array(dict(sorted(row.items())), Dependency("aftercorr", _parents(row.values()), array=array)))
     return arrays
+
+
+def _parents(elements: Iterable[Element]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(element.parent for element in elements if element.parent))
 
 
 def _chunks(elements: list[Element], size: int) -> list[list[Element]]:

@@ -15,6 +15,7 @@ from launch import recipes, start_model, yaml_text
 from launch.added_tasks import ColumnsSection, Definition, FilesSection, to_task
 from launch.cluster import Cluster
 from launch.fields import Matching, Name, Number, Section, Text, Whole, YesNo
+from launch.policies import Failures
 from launch.recipes import Recipe
 from launch.yaml_text import Document, Location
 from slurm.errors import UsageError
@@ -128,6 +129,7 @@ class _File(Section):
     training: Overrides = Overrides()
     tasks: dict[str, Overrides] = {}
     cluster: Cluster = Cluster()
+    failures: Failures = Failures()
     keep: Keep = "intermediate"
 
 
@@ -154,6 +156,7 @@ class Experiment:
     training: dict[str, Any]
     tasks: dict[str, dict[str, Any]]  # by task name, or a mixture's canonical text
     cluster: Cluster
+    failures: Failures
     keep: Keep
 
 
@@ -203,6 +206,7 @@ class _Checker:
             training=content.training.given(),
             tasks=self._tasks(),
             cluster=content.cluster,
+            failures=content.failures,
             keep=content.keep,
         )
 
@@ -294,7 +298,10 @@ class _Checker:
         location = (key,) if isinstance(key, str) else key
         if any(mark in text for mark in "%\\"):
             raise self._wrong(location, f"'{text}': '%' and '\\' have a meaning of their own in Slurm's file names")
-        return Path(Path(self.document.path).absolute().parent, Path(text).expanduser()).resolve()
+        found = Path(Path(self.document.path).absolute().parent, Path(text).expanduser()).resolve()
+        if location == ("store",) and ":" in str(found):
+            raise self._wrong(location, f"'{found}': jobs find their code by PYTHONPATH, where ':' separates folders")
+        return found
 
     def _model(self) -> str:
         text = self.content.model

@@ -6,8 +6,10 @@ Heavy imports happen after the signals have their handlers: until then USR2 is i
 import argparse
 import json
 import os
+import signal
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +25,43 @@ def main() -> None:
     stop = StopFlag()
     stop.install()
     manifest, index = _which()
+    from launch import breaker, logs
+
+    logs.mark_start(int(os.environ.get("SLURM_RESTART_COUNT", "0")))
     record = json.loads(manifest.read_bytes())
-    from training import distributed  # torch: only now
+    held = breaker.held_line(manifest.parent)
+    if held is not None:
+        sys.exit(f"error: {held}")  # exit code 1
+    try:
+        from training import distributed  # torch: only now
+    except Exception as error:
+        traceback.print_exc()
+        _count(record, manifest, index, error)
+        sys.exit(FAILED)
 
     try:
         code = _run(record, manifest, index, stop)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         code = error.exit_code
-    except Exception:
+    except Exception as error:
         traceback.print_exc()
+        _count(record, manifest, index, error)
         code = FAILED
     if code == 0:
         distributed.finish()
     distributed.leave(code)
+
+
+def _count(record: dict[str, Any], manifest: Path, index: str, error: Exception) -> None:
+    """Tell the circuit breaker of an element that failed before any attempt. Every rank says the same."""
+    from launch import breaker, policies
+    from slurm import causes
+
+    message = f"{type(error).__name__}: {error}".splitlines()[0]
+    with suppress(OSError, UserError):
+        policy = policies.from_record(record.get("failures", {}))
+        breaker.note(manifest.parent, f"element-{manifest.stem}-{index}", causes.classify(None, message, ""), policy)
 
 
 def _which() -> tuple[Path, str]:
@@ -51,7 +76,7 @@ def _which() -> tuple[Path, str]:
 
 def _run(record: dict[str, Any], manifest: Path, index: str, stop: StopFlag) -> int:
     from launch.added_tasks import from_record
-    from launch.element import ElementRun, StageFailed
+    from launch.element import ElementRun
     from training import catalogue, distributed
     from training.spec import runtime
 
@@ -65,29 +90,71 @@ def _run(record: dict[str, Any], manifest: Path, index: str, stop: StopFlag) -> 
     restart = os.environ.get("SLURM_RESTART_COUNT", "0")
     job = os.environ.get("SLURM_JOB_ID", "local")
     world = distributed.init(device, manifest.parent / f"rendezvous-{manifest.stem}-{index}-{job}-{restart}.json")
-    element = ElementRun(record, Path(record["store"]), world, stop.is_set)
-    failed = False
+    return _do_all(ElementRun(record, manifest, world, stop), entries, record["drop"][index])
+
+
+def _do_all(element: Any, entries: list[dict[str, Any]], drop: list[str]) -> int:
+    """The element's stages in order, but for those whose parent in it failed; the exit code."""
+    failures = []
+    failed: set[str] = set()
     for entry in entries:
-        try:
-            element.run(entry)
-        except StageFailed as failure:
-            print(f"error: {failure}", file=sys.stderr)
-            failed = True
-            if failure.ends_element:
-                break
-    if stop.is_set() and failed:
-        if world.first and stop.received is not None and _asks_requeue(stop) and requeue():
-            print("stopped by a signal; requeued", file=sys.stderr)
-        return TRY_AGAIN
+        if entry["parent"] in failed:
+            failed.add(entry["folder"])
+            continue
+        failure = _do(element, entry)
+        if failure is None:
+            element.drop_encoders(_no_longer_read(entries, entry, drop, failed))
+            continue
+        print(f"error: {failure}", file=sys.stderr, flush=True)
+        failed.add(entry["folder"])
+        failures.append(failure)
+        if failure.stopped:
+            return _leave_stopped(element, entry)
+        if failure.ends_element:
+            break
     if not failed:
-        element.drop_encoders(record["drop"][index])
-    return FAILED if failed else 0
+        return 0
+    return TRY_AGAIN if all(failure.cause == "elsewhere" for failure in failures) else FAILED
 
 
-def _asks_requeue(stop: StopFlag) -> bool:
-    import signal
+def _do(element: Any, entry: dict[str, Any]) -> Any:
+    """The StageFailed of one stage; None where it is finished."""
+    from launch.element import StageFailed
 
-    return stop.received == signal.SIGUSR2
+    try:
+        element.run(entry)
+    except StageFailed as failure:
+        return failure
+    return None
+
+
+def _no_longer_read(
+    entries: list[dict[str, Any]], done: dict[str, Any], drop: list[str], failed: set[str]
+) -> list[str]:
+    """Trains that may lose their encoder, whose last evaluate of this element is the one just done."""
+    found = []
+    for folder in drop:
+        own = [entry for entry in entries if folder in (entry["folder"], entry["parent"])]
+        if own and own[-1] is done and failed.isdisjoint(entry["folder"] for entry in own):
+            found.append(folder)
+    return found
+
+
+def _leave_stopped(element: Any, entry: dict[str, Any]) -> int:
+    """Stopped by a signal. Before the time limit it is ours to have the job queued again, if its budget allows."""
+    if element.stop.received != signal.SIGUSR2 or not element.world.first:
+        return TRY_AGAIN
+    if not element.budget_left(entry):
+        print(
+            "error: not queued again: it got no further since its last start, too often (failures: time: retry)",
+            file=sys.stderr,
+        )
+        return FAILED
+    if requeue():
+        print("stopped by a signal; requeued", file=sys.stderr)
+    else:
+        print("stopped by a signal; not requeued: the next `stepstone submit FILE` sends it again", file=sys.stderr)
+    return TRY_AGAIN
 
 
 def _check_gpus(record: dict[str, Any], device: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from launch import checks
+from launch import amounts, checks
 from launch.plan import Plan, TargetDefinition
 from launch.store import token_folder
 from slurm.errors import UserError
@@ -94,16 +94,20 @@ def _encode_all(plan: Plan, model: Path, skip: bool, summary: Summary, track: Tr
     cache, tokenizer = TokenCache(token_folder(plan.experiment.store)), load_tokenizer(model)
     cache.remove_abandoned()
     seen: list[str] = []
+    counted: dict[str, dict[int, tuple[Entry, Task]]] = {}  # lists by name and place, for estimates
     works: list[_Training | _Language] = [*_trainings(plan), *_languages(plan)]
     for work in track("tokenising", works):
         lists, skipped = _read(work, skip)
         seen += skipped
-        for task, examples in lists:
+        for position, (task, examples) in enumerate(lists):
             for settings in work.settings:
                 with _problems_with_disk(plan):
                     form = formats.get(task.format)
                     entry = cache.prepare(form, examples, tokenizer, task, settings)
                 summary.entries.append(entry)
+                counted.setdefault(work.name(settings, position), {})[position] = (entry, task)
+    with _problems_with_disk(plan):
+        amounts.remember(plan.experiment.store, {name: lists.values() for name, lists in counted.items()})
     summary.skipped = list(dict.fromkeys(seen))
     return summary
 
@@ -140,6 +144,10 @@ class _Training:
         task = with_labels(catalogue.find(self.data.task), train)
         return [(task, train), (task, dev)]
 
+    def name(self, settings: Settings, position: int) -> str:
+        """Under which name a list's tokens are counted."""
+        return amounts.training_names(self.data, settings)[position]
+
 
 @dataclass(frozen=True)
 class _Language:
@@ -151,6 +159,11 @@ class _Language:
         task, split = self.target.task, self.target.languages[self.language]
         found = sources.load_language(task, self.language, split, self.target.max_eval, skip_bad_rows=skip)
         return [(task, part) for part in _as_evaluated(task, found)]
+
+    def name(self, settings: Settings, position: int) -> str:
+        """The same; a language's lists are counted together."""
+        target = self.target
+        return amounts.language_name(target.task, target.languages[self.language], target.max_eval, settings)
 
 
 def _as_evaluated(task: Task, examples: list[Any]) -> list[list[Example]]:

@@ -13,13 +13,14 @@ from eval.collect import Row
 from eval.table import Cell
 from launch import recipes
 from launch.plan import Plan, Stage
-from launch.store import Store
+from launch.store import Known, Store
 from slurm.errors import UsageError
 from slurm.files import make_folder, write_atomic
 from training.task import Task
 
 Profile = Literal["xtreme", "corrected"]  # metrics as published; with their flaws mended
 _NAMED = 4  # trainings that diverged; what is more is counted
+_AT_CHANCE = Known._fields.index("at_chance")
 
 
 def profile(text: str) -> Profile:
@@ -66,6 +67,8 @@ def at_chance(plan: Plan, store: Store, stage: Stage) -> tuple[str, ...]:
 
     Empty where one of a mixture's heads does: then the encoder has learned something.
     """
+    if known := store.known(stage):
+        return tuple(known.at_chance)
     result = store.train_result(stage) if stage.kind == "train" else None
     found = tuple(result.get("at_chance", ())) if result else ()
     every = {part.head_name for part in plan.steps[stage.definition].parts} if found else set()
@@ -133,8 +136,15 @@ def notes(plan: Plan, store: Store, found: list[Row], profile: Profile = "xtreme
     lines = [*_marked(found), *diverged(plan, store), *table.notes(found, metrics(plan, found, profile))]
     if plan.experiment.max_eval and found:
         lines.append(f"max_eval: of the first {plan.experiment.max_eval} examples of each language only")
-    versions = table.mixed_code(found)
+    versions = len(_codes(plan, store, found))
     return [*lines, f"these results were made by {versions} versions of the code"] if versions > 1 else lines
+
+
+def _codes(plan: Plan, store: Store, found: list[Row]) -> set[str]:
+    """Hashes of the code that made some rows, and the trainings that they rest on."""
+    trainings = {t.key: t for key in {row.stage for row in found} for t in _trainings(plan, plan.stages[key])}
+    made = [store.train_result(training) or {} for training in trainings.values()]
+    return {row.code for row in found} | {result["code"] for result in made if "code" in result}
 
 
 def _marked(found: list[Row]) -> list[str]:
@@ -151,7 +161,9 @@ def _marked(found: list[Row]) -> list[str]:
 
 def diverged(plan: Plan, store: Store) -> list[str]:
     """Which trainings diverged and what to type next: one line, or none."""
-    found = [stage for stage in plan.stages.values() if at_chance(plan, store, stage)]
+    learned = {key for key, known in store.index.items() if not known[_AT_CHANCE]}  # most, in a large experiment
+    open_ = (stage for key, stage in plan.stages.items() if key not in learned and stage.kind == "train")
+    found = [stage for stage in open_ if at_chance(plan, store, stage)]
     if not found:
         return []
     names = ", ".join(stage.name for stage in found[:_NAMED])
@@ -187,6 +199,8 @@ def _markdown(made: Average) -> str:
 
 def score(plan: Plan, store: Store, stage: Stage) -> float | None:
     """A stage's own score: a train's selected English dev score, an evaluate's mean over its languages."""
+    if known := store.known(stage):
+        return known.score
     if stage.kind == "train":
         result: dict[str, Any] | None = store.train_result(stage)
         return None if result is None else float(result["dev_score"])

@@ -69,7 +69,7 @@ class StepShape:
 
 def of_plan(plan: Plan) -> dict[str, StepShape]:
     """The shape of every step, by the step's digest; empty where the model's sizes are not known yet."""
-    sizes = _sizes(plan)
+    sizes = model_sizes(plan)
     return (
         {digest: _of_step(step, sizes, plan.experiment.cluster) for digest, step in plan.steps.items()} if sizes else {}
     )
@@ -129,7 +129,8 @@ def _together(task: Task, settings: Settings) -> tuple[int, int]:
     return (len(task.labels) if task.format == "choice" else 1), 1
 
 
-def _sizes(plan: Plan) -> Sizes | None:
+def model_sizes(plan: Plan) -> Sizes | None:
+    """The sizes of the start model; None where it is on the Hub, not fetched yet, and not one whose sizes we know."""
     start = plan.start
     if start.folder:
         return read_sizes(Path(start.folder))

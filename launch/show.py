@@ -1,4 +1,4 @@
-"""What the commands print: the plan, the states, the results. Data on stdout; `--json` for programs."""
+"""What `plan` and `collect` print. Data on stdout; `--json` for programs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,12 +9,12 @@ from rich.table import Table
 from eval import table
 from eval.collect import ROW_SCHEMA, Row, as_records
 from eval.table import Cell
-from launch import recipes, results, shapes
+from launch import draft, estimate_shown, recipes, results, shapes
 from launch.elements import Array
 from launch.plan import Plan, Stage
 from launch.states import Observation
 from launch.store import Store
-from launch.submit import Draft, attempts_made
+from launch.submit import Draft
 from training.spec import DataFile, Split
 
 SCHEMA = 1
@@ -38,16 +38,17 @@ def plan_json(made: Draft, seen: Observation) -> dict[str, Any]:
         "experiment": plan.experiment.name,
         "stages": [
             # Pairs of recipe and target; a train stage's place among the shapes.
-            _stage_json(stage, seen) | {"users": plan.users[stage.key], "shape": numbers.get(stage.definition)}
+            stage_json(stage, seen) | {"users": plan.users[stage.key], "shape": numbers.get(stage.definition)}
             for stage in plan.stages.values()
         ],
         "shapes": [shape.record for shape in found.values()],
         "arrays": [_array_json(array) for array in made.arrays],
+        "estimate": estimate_shown.record(plan, made.needed, seen.store),
         "totals": totals(made, seen),
     }
 
 
-def _stage_json(stage: Stage, seen: Observation) -> dict[str, Any]:
+def stage_json(stage: Stage, seen: Observation) -> dict[str, Any]:
     return {
         "key": stage.key, "name": stage.name, "kind": stage.kind, "task": stage.task, "seed": stage.seed,
         "parent": stage.parent, "state": seen.state(stage).state,
@@ -75,6 +76,8 @@ def totals(made: Draft, seen: Observation) -> dict[str, Any]:
         "elements": made.element_count,
         "arrays": len(made.arrays),
         "held_back": made.held_back,
+        "no_room": made.no_room,
+        "blocked": len(made.blocked),
         "trainings_from_scratch": made.plan.trainings_from_scratch,
     }
 
@@ -83,6 +86,7 @@ def plan_text(made: Draft, seen: Observation, console: Console) -> None:
     """The readable summary."""
     plan, numbers = made.plan, totals(made, seen)
     e = plan.experiment
+    kinds = f"{numbers['train']} train, {numbers['evaluate']} evaluate"
     grid = f"{len(e.recipes)} recipes x {len(e.targets)} targets x {len(e.seeds)} seeds"
     lines = [
         ("experiment", f"{e.name}: {grid}"),
@@ -92,7 +96,7 @@ def plan_text(made: Draft, seen: Observation, console: Console) -> None:
         *(("data", line) for line in _data_lines(plan)),
         *(("target", line) for line in _target_lines(plan)),
         *shapes.lines(plan),
-        ("stages", f"{numbers['stages']}: {numbers['train']} train, {numbers['evaluate']} evaluate; {_states(seen)}"),
+        ("stages", f"{numbers['stages']}: {kinds}; {states_line(seen)}"),
         ("sharing", f"{numbers['train']} trainings instead of {plan.trainings_from_scratch} (every pair from scratch)"),
         ("to send", f"{numbers['to_send']} stages as {made.element_count} elements in {len(made.arrays)} arrays"),
         *((f"array {n}", _array_line(plan, array)) for n, array in enumerate(made.arrays[:_LISTED])),
@@ -101,6 +105,12 @@ def plan_text(made: Draft, seen: Observation, console: Console) -> None:
         lines.append(("", f"… {len(made.arrays) - _LISTED} more arrays (--json lists all)"))
     if made.held_back:
         lines.append(("held back", f"{made.held_back} elements until stages of another executor are done"))
+    if made.breaker:
+        lines.append(("held back", made.breaker))
+    elif made.blocked:
+        why = next(iter(made.blocked.values()))
+        lines.append(("not again", f"{len(made.blocked)} stages ({draft.names(plan, made.blocked)}): {why}"))
+    lines += estimate_shown.lines(plan, made.needed, seen.store)
     _print_lines(lines, console)
 
 
@@ -142,7 +152,7 @@ def _target_lines(plan: Plan) -> list[str]:
     return lines
 
 
-def _states(seen: Observation) -> str:
+def states_line(seen: Observation) -> str:
     return ", ".join(f"{count} {state}" for state, count in seen.counts().items() if count) or "none"
 
 
@@ -162,71 +172,6 @@ def _short(plan: Plan, stages: tuple[str, ...]) -> list[str]:
     """An element's stages; after a train, its evaluates by their target only."""
     first, *rest = (plan.stages[key] for key in stages)
     return [first.name, *(stage.task for stage in rest)]
-
-
-# --- the states
-
-
-def status_json(plan: Plan, store: Store, seen: Observation) -> dict[str, Any]:
-    """The contract of `stepstone status FILE --json`: the plan's stages with attempts, job id and score."""
-    return {
-        "schema": SCHEMA,
-        "experiment": plan.experiment.name,
-        "stages": [
-            _stage_json(stage, seen)
-            | {
-                "attempts": attempts_made(store, stage),
-                "job": seen.state(stage).job,
-                "reason": seen.state(stage).reason,
-                "score": results.score(plan, store, stage),
-                "at_chance": list(results.at_chance(plan, store, stage)),
-            }
-            for stage in plan.stages.values()
-        ],
-        "totals": {"states": seen.counts()},
-    }
-
-
-def status_text(plan: Plan, store: Store, seen: Observation, console: Console, *, everything: bool) -> None:
-    """One line per stage that is not finished (all with `everything`), then the counts."""
-    listed = [s for s in plan.stages.values() if everything or seen.state(s).state not in ("finished", "new")]
-    if listed:
-        drawn = Table(box=None, pad_edge=False, header_style="bold")
-        for name, justify in (
-            ("state", "left"),
-            ("stage", "left"),
-            ("tries", "right"),
-            ("job", "left"),
-            ("score", "right"),
-        ):
-            drawn.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
-        for stage in listed:
-            state, score = seen.state(stage), results.score(plan, store, stage)
-            shown = "" if score is None else f"{score:.1f}"
-            shown += f" {table.DIVERGED}" if results.at_chance(plan, store, stage) else ""
-            drawn.add_row(state.state, stage.name, str(attempts_made(store, stage)), state.job or "", shown)
-            if state.reason:
-                drawn.add_row("", f"  {state.reason}", "", "", "")
-        console.print(drawn, markup=False)
-    console.print(f"{plan.experiment.name}: {_states(seen)}", markup=False, highlight=False)
-    for line in results.diverged(plan, store):
-        console.print(f"{table.DIVERGED} {line}", markup=False, highlight=False, soft_wrap=True)
-    advice = next_step(seen)
-    if advice:
-        console.print(advice, markup=False, highlight=False)
-
-
-def next_step(seen: Observation) -> str | None:
-    """What to type next, where something is to be done."""
-    counts, file = seen.counts(), seen.plan.experiment.path.name
-    failed = next((s for s in seen.plan.stages.values() if seen.state(s).state == "failed"), None)
-    if failed:
-        return f"why: stepstone logs {file} {failed.key}   again: stepstone submit {file}"
-    if counts["new"]:
-        return f"to send what is new: stepstone submit {file}"
-    if counts["finished"] == len(seen.plan.stages):
-        return f"all finished; the table: stepstone collect {file}"
-    return None
 
 
 # --- the results

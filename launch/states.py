@@ -1,19 +1,35 @@
-"""Where every stage stands: a function of the stage's folder, then Slurm's queue, then accounting, in this order."""
+"""Where every stage stands: a function of the stage's folder, then Slurm's queue, then accounting, in this order.
 
+What cannot be known now is `unknown` since a time: never success and never failure.
+"""
+
+import os
+import time
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
 
-from launch import attempts, logs, submissions
+from launch import attempts, breaker, history, index, logs, submissions
+from launch.attempts import Failure
+from launch.history import Over
 from launch.plan import Plan, Stage
 from launch.store import Store
-from launch.submissions import Location
-from slurm import queue
+from launch.submissions import NOTHING_RUNS, Location
+from slurm import endings, snapshot
+from slurm.accounting import Ended
+from slurm.causes import Cause
+from slurm.endings import Element, Endings
 from slurm.queue import QueueEntry
+from slurm.snapshot import Snapshot
 
-State = Literal["new", "queued", "running", "finished", "failed", "held", "unknown"]
-STATES: tuple[State, ...] = ("new", "queued", "running", "finished", "failed", "held", "unknown")
-_STARTED = ("RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING")
+State = Literal["new", "queued", "running", "finished", "failed", "held", "cancelled", "unknown"]
+STATES: tuple[State, ...] = ("new", "queued", "running", "finished", "failed", "held", "cancelled", "unknown")
+SENT: tuple[State, ...] = ("queued", "running", "unknown")
+MAX_AGE = 60.0  # seconds: how old an answer of Slurm's may be, unless something is about to be sent or ended
+_ORDINARY = ("None", "Priority", "Resources", "Dependency", "JobArrayTaskLimit", "BeginTime")  # reasons to wait
 
 
 @dataclass(frozen=True)
@@ -22,24 +38,40 @@ class StageState:
 
     state: State
     job: str | None = None  # `123_4`, or `local`
-    reason: str | None = None  # of failed and held
+    reason: str | None = None  # of failed, held and unknown; of queued where it is no ordinary one
+    cause: Cause | None = None  # of failed
+    since: float | None = None  # of unknown: Unix time
+
+
+_FINISHED = StageState("finished")
 
 
 class Observation:
-    """One look at an experiment: disk, one squeue, and one sacct for what vanished. Make a new one per command."""
+    """One look at an experiment: disk, one squeue, and one sacct for what vanished. Make a new one per command.
 
-    def __init__(self, plan: Plan, store: Store) -> None:
+    `max_age`: seconds that the answers of Slurm may be old; 0 asks now. `verify`: every result is read again.
+    """
+
+    def __init__(self, plan: Plan, store: Store, max_age: float = MAX_AGE, *, verify: bool = False) -> None:
         self.plan = plan
         self.store = store
         self.submissions = submissions.read_all(store.root)
         self.locations = submissions.locate(self.submissions)
-        self.finished = {key for key, stage in plan.stages.items() if store.is_finished(plan, stage)}
-        self.entries = self._queue()
+        self.finished = index.finished(plan, store, verify=verify)
+        self.snapshot = self._look(max_age)
         self._queued = {(e.job, e.index): e for e in self.entries or [] if e.index is not None}
-        self._ended = self._accounting()
+        self._endings = self._accounting(max_age)
         self._states: dict[str, StageState] = {}
-        for stage in plan.stages.values():  # parents first: a child is held where its parent failed
-            self._states[stage.key] = self._find(stage)
+        self._held: dict[Path, str | None] = {}
+        self._failures: dict[str, list[Failure]] = {}
+        for key, stage in plan.stages.items():  # parents first: a child is held where its parent failed
+            at_rest = key in self.finished and key not in self.locations  # as most are in a large experiment
+            self._states[key] = _FINISHED if at_rest else self._find(stage)
+
+    @property
+    def entries(self) -> list[QueueEntry] | None:
+        """What the queue holds; None where Slurm does not answer."""
+        return None if self.snapshot.stale_since is not None else self.snapshot.entries
 
     def state(self, stage: Stage) -> StageState:
         return self._states[stage.key]
@@ -49,91 +81,216 @@ class Observation:
 
     def is_sent(self, stage: Stage) -> bool:
         """Queued, running or possibly so: not to be sent again."""
-        return self._states[stage.key].state in ("queued", "running", "unknown")
+        return self._states[stage.key].state in SENT
 
     def has_encoder(self, stage: Stage) -> bool:
         return self.store.has_encoder(stage)
+
+    def among(self, states: Collection[State]) -> list[Stage]:
+        """The stages in some states, in the plan's order."""
+        return [self.plan.stages[key] for key, found in self._states.items() if found.state in states]
 
     def counts(self) -> dict[State, int]:
         """How many stages are in each state."""
         found = Counter(state.state for state in self._states.values())
         return {state: found[state] for state in STATES}
 
+    def entry(self, location: Location) -> QueueEntry | None:
+        """The element at a location, where the queue has it. Ids are used again; names are not."""
+        entry = self._queued.get((location.job or "", location.index))
+        return entry if entry is not None and entry.name == location.name else None
+
+    def failures(self, stage: Stage) -> list[Failure]:
+        """Every failed attempt at a stage, the oldest first."""
+        if stage.key not in self._failures:
+            self._failures[stage.key] = self._failures_of(stage)
+        return self._failures[stage.key]
+
+    def _failures_of(self, stage: Stage) -> list[Failure]:
+        folder, location = self.store.stage_folder(stage.folder), self.locations.get(stage.key)
+        # That an element was cancelled, or never started since its parent failed, is no failure of the stage.
+        if location is None or self.state(stage).state != "failed":
+            return history.failures_of(folder)
+        return history.failures_of(folder, self._over_at(stage, location))
+
+    def never_satisfied(self) -> list[QueueEntry]:
+        """Our elements in the queue that wait for what cannot happen any more."""
+        found = [entry for location in self._open().values() if (entry := self.entry(location)) is not None]
+        return list({(entry.job, entry.index): entry for entry in found if entry.never}.values())
+
+    # --- what is asked
+
     def _open(self) -> dict[str, Location]:
         """Locations of stages that are not finished."""
         keys = self.plan.stages.keys() - self.finished
         return {key: self.locations[key] for key in keys if key in self.locations}
 
-    def _queue(self) -> list[QueueEntry] | None:
-        unsettled = any(not s.is_local and s.receipt(n) is None for s in self.submissions for n in range(len(s.arrays)))
-        on_slurm = any(not location.submission.is_local for location in self._open().values())
-        return queue.squeue() if on_slurm or unsettled else []
+    def _look(self, max_age: float) -> Snapshot:
+        receipts = [s.receipt(n) for s in self.submissions if not s.is_local for n in range(len(s.arrays))]
+        # Who is about to send looks for what came late, too.
+        given_up = not max_age and any(word in receipt for receipt in receipts if receipt for word in NOTHING_RUNS)
+        on_slurm = [location for location in self._open().values() if not location.submission.is_local]
+        if not on_slurm and None not in receipts and not (given_up and self._uses_slurm):
+            return Snapshot([], time.time(), None)
+        if not self._is_ours:
+            return Snapshot([], time.time(), time.time())
+        # An answer from before an array was sent does not know it.
+        newest = max((location.sent or 0.0 for location in on_slurm), default=0.0)
+        return snapshot.look(max(0.0, min(max_age, time.time() - newest)))
 
-    def _accounting(self) -> dict[tuple[str, int], str]:
+    @cached_property
+    def _is_ours(self) -> bool:
+        """Whether this user sent the jobs: of others' Slurm may show nothing, which would look as if they were over."""
+        try:
+            return self.store.root.stat().st_uid == os.geteuid()
+        except FileNotFoundError:
+            return True
+
+    @property
+    def _uses_slurm(self) -> bool:
+        return bool(self.plan.experiment.cluster.chosen_executor == "slurm")
+
+    def _accounting(self, max_age: float) -> Endings:
         """How those elements ended that left the queue without a result."""
-        jobs = {
-            location.job
-            for location in self._open().values()
-            if location.job and self.entries is not None and (location.job, location.index) not in self._queued
-        }
-        return queue.ended_states(jobs) or {}
+        gone: Counter[Element] = Counter()  # with how many attempts they made
+        for key, location in self._open().items() if self.entries is not None else ():
+            if location.job and not location.is_cancelled and not self._is_later(location) and not self.entry(location):
+                folder = self.store.stage_folder(self.plan.stages[key].folder)
+                gone[_element(location)] += len(attempts.attempts_of(folder))
+        return endings.look(gone, max_age) if gone else Endings({}, {}, {})
+
+    def _is_later(self, location: Location) -> bool:
+        """Whether it was sent after the look at the queue."""
+        return self.snapshot.taken < (location.sent or 0.0)
+
+    def _ended_at(self, location: Location) -> Ended | None:
+        return self._endings.records.get(_element(location))
+
+    def _over_at(self, stage: Stage, location: Location) -> Over:
+        printed = logs.tail(location, stage.folder)
+        if location.submission.is_local:
+            return Over(printed, sent=location.submission.sending(location.array) or 0.0)
+        ended = self._ended_at(location)
+        return Over(printed, ended, f"{location.job}_{location.index}", node=ended.node or None if ended else None)
+
+    # --- what it means
 
     def _find(self, stage: Stage) -> StageState:
         location = self.locations.get(stage.key)
         if location is None:
             return StageState("finished" if stage.key in self.finished else "new")
         job = "local" if location.submission.is_local else f"{location.job}_{location.index}" if location.job else None
-        if stage.key in self.finished and not self._may_run_again(stage):
+        if stage.key in self.finished and not self._runs_again(stage, location):
             return StageState("finished", job)
         found = self._find_local(stage, location) if location.submission.is_local else self._find_slurm(stage, location)
-        if stage.key in self.finished and found.state == "unknown":
-            return StageState("finished", job)
-        return StageState(found.state, job, found.reason)
+        return StageState(found.state, job, found.reason, found.cause, found.since)
 
-    def _may_run_again(self, stage: Stage) -> bool:
+    def _runs_again(self, stage: Stage, location: Location) -> bool:
         """A finished train stage whose encoder is gone may be on its way again."""
-        return stage.kind == "train" and not self.has_encoder(stage)
+        if stage.kind != "train" or (not location.submission.is_local and self.entry(location) is None):
+            return False
+        return not self.has_encoder(stage)
 
     def _find_local(self, stage: Stage, location: Location) -> StageState:
         state = location.submission.local_state(location.array, location.index)
         if state in ("queued", "running"):
-            return StageState("running" if state == "running" and self._has_begun(stage) else "queued")
+            return self._at_work(stage, location, started=state == "running")
         return self._over(stage, location, None if state == "gone" else state.replace("ended", "exit code"))
 
     def _find_slurm(self, stage: Stage, location: Location) -> StageState:
-        if location.job is None or self.entries is None:
-            return StageState("unknown", reason="Slurm does not answer" if self.entries is None else "not settled yet")
-        entry = self._queued.get((location.job, location.index))
-        name = location.submission.arrays[location.array]["name"]
-        if entry is None or entry.name != name:  # ids are used again; names are not
-            return self._over(stage, location, self._ended.get((location.job, location.index)))
+        if location.job is None:
+            since = location.submission.sending(location.array)
+            words = "it is being sent" if since is None else f"open since {_clock(since)} whether Slurm has it"
+            return StageState("unknown", reason=f"{words}; the next submit settles it", since=since)
+        if self.entries is None:
+            since = self.snapshot.stale_since or self.snapshot.taken
+            silent = f"Slurm does not answer since {_clock(since)}"
+            words = silent if self._is_ours else "only the owner of the store sees its jobs in the queue"
+            return StageState("unknown", reason=words, since=since)
+        entry = self.entry(location)
+        if entry is None and self._is_later(location):
+            return StageState("queued")
+        if entry is None:
+            ended = self._ended_at(location)
+            return self._over(stage, location, f"{ended.state} {ended.exit_code}:{ended.signal}" if ended else None)
         if entry.never:
-            return StageState("held", reason="what it waits for failed")
-        return StageState("running" if entry.state in _STARTED and self._has_begun(stage) else "queued")
+            return StageState("held", reason=self._parent_reason(stage) or "what it waits for failed")
+        waits = f"Slurm says {entry.reason}" if entry.pending and entry.reason not in _ORDINARY else None
+        return self._at_work(stage, location, started=entry.phase == "running", waits=waits)
+
+    def _at_work(self, stage: Stage, location: Location, *, started: bool, waits: str | None = None) -> StageState:
+        """The state of a stage whose element is queued or runs: of several stages, it is at one."""
+        reason = "being cancelled" if location.is_cancelled else waits
+        return StageState("running" if started and self._has_begun(stage) else "queued", reason=reason)
 
     def _has_begun(self, stage: Stage) -> bool:
-        """Of an element that runs: whether this is the stage that it is at."""
         made = attempts.attempts_of(self.store.stage_folder(stage.folder))
         return bool(made) and attempts.end_of(made[-1]) is None
 
     def _over(self, stage: Stage, location: Location, ended: str | None) -> StageState:
         """The state of a stage whose element is over."""
-        if stage.key in self.finished:
+        if stage.key in self.finished or self._now.is_finished(self.plan, stage):  # published since the first look
+            self.finished.add(stage.key)
             return StageState("finished")
-        failure = last_failure(self.store, stage)
-        if failure:
-            return StageState("failed", reason=failure)
-        parent = self._states[stage.parent] if stage.parent else None
-        if parent and parent.state in ("failed", "held"):
-            return StageState("held", reason=f"{self.plan.stages[stage.parent or ''].name} {parent.state}")
+        if location.is_cancelled:
+            return StageState("cancelled")
+        over = self._over_at(stage, location)
+        failure = history.last(self.store, stage, over)
+        mine = failure is not None and failure.attempt > 0 and _is_of(failure, location)
+        noted = history.noted_its_end(self.store.stage_folder(stage.folder), over)
+        # One that was stopped, and then found the rest held, has not noted how it ended.
+        held = None if noted else self._held_line(location.submission.folder)
+        if held or (not mine and (held := self._parent_reason(stage))):
+            return StageState("held", reason=held)
+        if (failure is None or failure.cause == "unknown") and not noted and (unknown := self._not_yet(location)):
+            return unknown
+        if failure is not None and (mine or failure.cause != "unknown"):
+            return StageState("failed", reason=failure.evidence, cause=failure.cause)
         said = logs.last_error(location) or ("" if ended else "it left no result")
-        return StageState(
-            "failed", reason=": ".join(filter(None, (f"job ended ({ended})" if ended else "job gone", said)))
-        )
+        words = [f"job ended ({ended})" if ended else "job gone", said]
+        return StageState("failed", reason=": ".join(filter(None, words)), cause="unknown")
+
+    def _held_line(self, submission: Path) -> str | None:
+        """Why the rest of a submission is held."""
+        if submission not in self._held:
+            self._held[submission] = breaker.held_line(submission)
+        return self._held[submission]
+
+    def _not_yet(self, location: Location) -> StageState | None:
+        """`unknown` where accounting is still to say how an element ended; None where nothing more is to come."""
+        element = _element(location)
+        silent, late = self._endings.silent.get(element), self._endings.late.get(element)
+        if silent is not None:
+            reason = f"accounting does not answer since {_clock(silent)}, so nobody knows how it ended"
+            return StageState("unknown", reason=reason, since=silent)
+        if late is not None:
+            return StageState("unknown", reason=f"ended; accounting is late since {_clock(late)}", since=late)
+        return None
+
+    @cached_property
+    def _now(self) -> Store:
+        """The store read again, after the queue: what left the queue between the two looks may have its result."""
+        return Store(self.store.root)
+
+    def _parent_reason(self, stage: Stage) -> str | None:
+        """Why a stage cannot run, where its parent is the reason."""
+        if stage.parent is None:
+            return None
+        parent = self._states[stage.parent]
+        stopped = parent.state in ("failed", "held", "cancelled")
+        return f"{self.plan.stages[stage.parent].name} {parent.state}" if stopped else None
 
 
-def last_failure(store: Store, stage: Stage) -> str | None:
-    """The line that the last attempt at a stage left where it failed."""
-    made = attempts.attempts_of(store.stage_folder(stage.folder)) if store.exists(stage) else []
-    end: dict[str, Any] | None = attempts.end_of(made[-1]) if made else None
-    return str(end["failure"]["message"]) if end and end["failure"] else None
+def _element(location: Location) -> Element:
+    return Element(location.job or "", location.index, location.name)
+
+
+def _clock(seconds: float) -> str:
+    return time.strftime("%H:%M", time.localtime(seconds))
+
+
+def _is_of(failure: Failure, location: Location) -> bool:
+    """Whether a failed attempt was made by the element at a location."""
+    if location.submission.is_local:
+        return failure.job is None and failure.time >= (location.submission.sending(location.array) or 0.0)
+    return failure.job == f"{location.job}_{location.index}"

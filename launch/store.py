@@ -1,20 +1,24 @@
 """The store: one folder on the shared file system that holds an experiment's work, and is the truth about it.
 
     stages/<name>-<key>/   identity.json  result.json  attempts/NNNN/  languages/<generation>/
-    submissions/<time>-<id>/   code/<hash>/   results/<experiment>/   cache/tokens/<key>/
+    submissions/<time>-<id>/   code/<hash>/   results/<experiment>/   index/<experiment>.json   cache/tokens/<key>/
+    rehearsal/<experiment>/: a store in itself
 
 A generation is one trained encoder, by its hash: results of two trainings of one stage never mix.
 """
 
 import hashlib
 import os
+import uuid
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from launch import keys
 from launch.plan import Plan, Stage
-from slurm.files import make_folder, read_sealed, seal, sha256_file, to_json, write_atomic, write_once
+from slurm.files import make_folder, read_json, read_sealed, seal, sha256_file, to_json, write_atomic, write_once
 from training.spec import Split
 
 GENERATION_LENGTH = 16
@@ -30,11 +34,28 @@ def token_folder(root: Path) -> Path:
     return root / "cache" / "tokens"
 
 
+def rehearsal_folder(root: Path, experiment: str) -> Path:
+    """The store of an experiment's rehearsals, in its own."""
+    return root / "rehearsal" / experiment
+
+
+class Known(NamedTuple):
+    """What launch.index remembers of a finished stage. In its file, and for speed in memory too, a plain list."""
+
+    time: int  # of the folder that holds its result, in ns
+    generation: str  # of the encoder that a train stage made, or that an evaluate stage is of
+    languages: str  # evaluate: which languages' data
+    score: float | None
+    at_chance: list[str]
+    seconds: float  # of all attempts at it
+
+
 class Store:
     """Reads and writes of one store folder; what it has read it remembers, so make one per command."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.index: Mapping[str, Known] = {}  # what launch.index remembers, by stage key
         self._results: dict[str, dict[str, Any] | None] = {}
 
     def stage_folder(self, folder: str) -> Path:
@@ -51,6 +72,17 @@ class Store:
     def exists(self, stage: Stage) -> bool:
         """Whether anything was ever sent or done for a stage."""
         return stage.folder in self._existing
+
+    def known(self, stage: Stage) -> Known | None:
+        """What is remembered of a stage that is finished."""
+        found = self.index.get(stage.key)
+        return None if found is None else Known(*found)
+
+    def parents_of(self, keys: Collection[str]) -> set[str]:
+        """What stages start from, by their identities: also stages of which no plan is at hand."""
+        names = (name for name in self._existing if name.rpartition("-")[2] in keys)
+        found = (read_json(self.stage_folder(name) / "identity.json") for name in names)
+        return {str(identity.get("parent")) for identity in found if identity is not None}
 
     def train_result(self, stage: Stage) -> dict[str, Any] | None:
         """The published, verified result of a train stage."""
@@ -138,7 +170,10 @@ def _language_file(stage_folder: Path, generation: str, language: str, split: Sp
 
 def read_language(stage_folder: Path, generation: str, language: str, split: Split) -> dict[str, Any] | None:
     """One language's result; None where it is missing or does not verify, or its predictions are gone."""
-    path = _language_file(stage_folder, generation, language, split)
+    return _read_language(_language_file(stage_folder, generation, language, split))
+
+
+def _read_language(path: Path) -> dict[str, Any] | None:
     record = read_sealed(path)
     if record is None or _size(path.parent / record["predictions"]) != record["predictions_size"]:
         return None
@@ -155,9 +190,22 @@ def publish_language(
     path = _language_file(stage_folder, generation, language, split)
     make_folder(path.parent)
     if path.exists() and read_language(stage_folder, generation, language, split) is None:
-        os.replace(path, path.with_suffix(".quarantined"))
+        _put_aside(path)
     # Named by content, so that an attempt that comes second cannot replace what the first one's result describes.
     name = f"{path.stem}.{hashlib.sha256(predictions).hexdigest()[:8]}.jsonl"
     write_atomic(path.parent / name, predictions)
     content = record | {"predictions": name, "predictions_size": len(predictions)}
     return write_once(path, seal(content))
+
+
+def _put_aside(path: Path) -> None:
+    """Quarantine a record that did not verify. Another may have replaced it since: what verifies goes back."""
+    aside = path.with_suffix(f".{uuid.uuid4().hex[:8]}.quarantined")
+    try:
+        os.rename(path, aside)
+    except FileNotFoundError:
+        return  # another put it aside
+    if _read_language(aside) is not None:
+        with suppress(FileExistsError):  # a third was here in between: one result stays, as ever
+            os.link(aside, path)
+        os.unlink(aside)

@@ -1,24 +1,33 @@
-"""Submissions: what was sent, known from disk. An intent before, a receipt per array after; adoption in between.
+"""Submissions: what was sent, known from disk. An intent before, a receipt per array after.
 
-submissions/<time>-<id>/  intent.json  manifest-<n>.json  receipt-<n>.json  logs/<n>/  local/
+submissions/<time>-<id>/  intent.json  manifest-<n>.json  sending-<n>.json  receipt-<n>.json  cancelled-*.json
+                          throttle-<n>.json  logs/<n>/  local/
 """
 
 import os
+import re
 import socket
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from slurm import local, processes, queue
+from slurm import local, processes
 from slurm.errors import UserError
 from slurm.files import make_folder, read_json, to_json, write_atomic, write_once
 
+_STAMP = "%Y%m%d-%H%M%S.%f"  # of UTC, so that clocks may go back an hour
 _LOCK_SECONDS = 900  # another host's lock that was not touched for so long is left over
+_CLAIM_SECONDS = 60  # the same of a claim to remove such a lock
+PATIENCE = 300.0  # seconds that a command waits for another that sends or cancels
+_LOOK_SECONDS = 0.5  # between two looks at a lock that is waited for
+_LOG = re.compile(r"\d+_log\..*")  # of one task: `12_3_0_log.err`
+NOTHING_RUNS = ("refused", "held", "lost")  # receipts of arrays that Slurm does not have
 
 
 @dataclass(frozen=True)
@@ -30,35 +39,103 @@ class Location:
     index: int
 
     @property
+    def place(self) -> tuple[int, int]:
+        """(array, index)"""
+        return self.array, self.index
+
+    @property
     def job(self) -> str | None:
         """The array's job id; None before its receipt and for local workers."""
         receipt = self.submission.receipt(self.array)
         return receipt.get("job") if receipt else None
 
+    @property
+    def sent(self) -> float | None:
+        """When the receipt was written (Unix time); None before."""
+        receipt = self.submission.receipt(self.array)
+        return receipt.get("time") if receipt else None
+
+    @property
+    def name(self) -> str:
+        """The array's job name."""
+        return str(self.submission.arrays[self.array]["name"])
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether `stepstone cancel` was told to end it."""
+        return (self.array, self.index) in self.submission.cancelled
+
 
 @dataclass(frozen=True)
 class Submission:
-    """One act of sending."""
+    """One act of sending. What was read stays as read: make a new one per look."""
 
     folder: Path
+    _receipts: dict[int, dict[str, Any]] = field(default_factory=dict, compare=False, repr=False)
+    _listings: dict[Path, dict[str, list[str]]] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def intent(self) -> dict[str, Any]:
         """What was to be sent; empty where the submitter died before it said so: then nothing was."""
-        found: dict[str, Any] = read_json(self.folder / "intent.json") or {}
+        found: dict[str, Any] = _read(self.folder / "intent.json") or {}
         return found
 
     @property
     def arrays(self) -> list[dict[str, Any]]:
-        return list(self.intent.get("arrays", []))
-
-    def receipt(self, array: int) -> dict[str, Any] | None:
-        """What became of an array: {"job": id}, {"refused": words}, {"lost": true}; None: not known yet."""
-        found: dict[str, Any] | None = read_json(self.folder / f"receipt-{array}.json")
+        found: list[dict[str, Any]] = self.intent.get("arrays", [])
         return found
 
+    def receipt(self, array: int) -> dict[str, Any] | None:
+        """What became of an array: {"job": id}, {"refused": words}, {"held": words} or {"lost": true}.
+
+        None: it is not known.
+        """
+        if array not in self._receipts:
+            found: dict[str, Any] | None = _read(self.folder / f"receipt-{array}.json")
+            if found is None:
+                return None
+            self._receipts[array] = found
+        return self._receipts[array]
+
     def write_receipt(self, array: int, receipt: dict[str, Any]) -> None:
+        """The first receipt of an array stays."""
         write_once(self.folder / f"receipt-{array}.json", to_json(receipt | {"time": time.time()}))
+
+    def write_sending(self, array: int, *, left: bool = False) -> None:
+        """Say that sbatch is called now, or was just left: from then on Slurm may have the array."""
+        note = {"time": time.time(), "host": socket.gethostname(), "left": left}
+        write_atomic(self.folder / f"sending-{array}.json", to_json(note))
+
+    def sending(self, array: int) -> float | None:
+        """When sbatch was last at work for an array (Unix time); None: it was never called."""
+        found = _read(self.folder / f"sending-{array}.json")
+        return None if found is None else float(found["time"])
+
+    def throttle(self, array: int) -> int | None:
+        """How many elements of an array may run at the same time; None: all."""
+        changed = _read(self.folder / f"throttle-{array}.json") or self.receipt(array) or {}
+        found: int | None = changed.get("throttle")
+        return found
+
+    def write_throttle(self, array: int, count: int | None) -> None:
+        """Note that an array's throttle was changed after it was sent."""
+        write_atomic(self.folder / f"throttle-{array}.json", to_json({"throttle": count, "time": time.time()}))
+
+    @cached_property
+    def cancelled(self) -> set[tuple[int, int]]:
+        """The (array, index) of elements that `stepstone cancel` was told to end."""
+        try:
+            names = [name for name in os.listdir(self.folder) if name.startswith("cancelled-")]
+        except FileNotFoundError:
+            return set()
+        records = [_read(self.folder / name) or {"elements": []} for name in names]
+        return {(array, index) for record in records for array, index in record["elements"]}
+
+    def record_cancelled(self, elements: Iterable[tuple[int, int]]) -> None:
+        """Note, before anything is ended, which elements a person has cancelled."""
+        content = {"elements": sorted(elements), "time": time.time()}
+        write_atomic(self.folder / f"cancelled-{uuid.uuid4().hex}.json", to_json(content))
+        self.__dict__.pop("cancelled", None)
 
     def manifest(self, array: int) -> Path:
         return self.folder / f"manifest-{array}.json"
@@ -70,13 +147,34 @@ class Submission:
     def is_local(self) -> bool:
         return self.intent.get("executor") == "local"
 
+    def listing(self, folder: Path) -> dict[str, list[str]]:
+        """Names of the logs in a folder, by the beginning that an element's have in common (`12_3_`). Listed once."""
+        if folder not in self._listings:
+            found: dict[str, list[str]] = {}
+            for name in sorted(os.listdir(folder) if folder.exists() else []):
+                found.setdefault(_LOG.sub("", name), []).append(name)
+            self._listings[folder] = found
+        return self._listings[folder]
+
     def local_element(self, array: int, index: int) -> int:
         """The number of an element in the local run, which has no arrays."""
-        before = sum(len(entry["elements"]) for entry in self.arrays[:array])
-        return before + sorted(int(i) for i in self.arrays[array]["elements"]).index(index)
+        return self._local_numbers[array, index]
+
+    @cached_property
+    def _local_numbers(self) -> dict[tuple[int, int], int]:
+        places = [(n, index) for n, array in enumerate(self.arrays) for index in sorted(map(int, array["elements"]))]
+        return {place: number for number, place in enumerate(places)}
 
     def local_state(self, array: int, index: int) -> str:
         return local.element_state(self.folder / "local", self.local_element(array, index))
+
+
+def _read(path: Path) -> Any:
+    """A record; None where it is not there, or was written just now and is not opened to the store's group yet."""
+    try:
+        return read_json(path)
+    except PermissionError:
+        return None
 
 
 def read_all(root: Path) -> list[Submission]:
@@ -89,99 +187,117 @@ def read_all(root: Path) -> list[Submission]:
 
 
 def locate(submissions: list[Submission]) -> dict[str, Location]:
-    """By stage key: where it was last sent. Arrays that were refused or lost do not count."""
+    """By stage key: where it was last sent. Arrays that Slurm never had do not count."""
     found: dict[str, Location] = {}
     for submission in submissions:
         for number, array in enumerate(submission.arrays):
             receipt = submission.receipt(number)
-            if receipt is not None and ("refused" in receipt or "lost" in receipt):
+            if receipt is not None and any(word in receipt for word in NOTHING_RUNS):
                 continue
             for index, keys in array["elements"].items():
-                found |= {key: Location(submission, number, int(index)) for key in keys}
+                location = Location(submission, number, int(index))
+                found.update(dict.fromkeys(keys, location))
     return found
 
 
-def adopt(submissions: list[Submission], entries: list[queue.QueueEntry] | None) -> list[str]:
-    """Settle arrays whose submitter died between intent and receipt: find them by name, or note that they never left.
-
-    Call it under `lock`, so that no submitter is at work. Returns a line for each array that was settled.
-    """
-    lines = []
-    for submission in submissions:
-        for number, array in enumerate(submission.arrays):
-            if submission.receipt(number) is not None:
-                continue
-            if submission.is_local:
-                started = (submission.folder / "local" / "workers.json").exists()
-                submission.write_receipt(number, {"local": True} if started else {"lost": True})
-                continue
-            lines.append(_adopt_array(submission, number, array["name"], entries))
-    return lines
-
-
-def _adopt_array(submission: Submission, number: int, name: str, entries: list[queue.QueueEntry] | None) -> str:
-    if entries is None:
-        raise UserError(
-            "Slurm does not answer, and an earlier submission is unsettled; try again later, nothing was sent"
-        )
-    jobs = {entry.job for entry in entries if entry.name == name}
-    jobs |= set(queue.named_in_accounting(name, submission.intent["since"]) or [])
-    if not jobs:
-        submission.write_receipt(number, {"lost": True})
-        return f"array {name} was never sent"
-    job = min(jobs, key=int)
-    submission.write_receipt(number, {"job": job, "adopted": True})
-    return f"array {name} was sent as job {job}: adopted"
-
-
 @contextmanager
-def lock(root: Path) -> Iterator[Path]:
-    """One submitter at a time per store. UserError naming the other one where it lives."""
-    folder = make_folder(root / "submissions")
-    path = folder / "lock"
-    me = {"host": socket.gethostname(), "pid": os.getpid(), "start": processes.start_time(os.getpid())}
-    if not write_once(path, to_json(me)):
-        _break_stale(path)
-        if not write_once(path, to_json(me)):
-            other = read_json(path) or {}
-            raise UserError(
-                f"another submit is at work (process {other.get('pid')} on {other.get('host')}); "
-                f"wait for it, then type the command again. If it is gone: rm {path}"
-            )
+def lock(root: Path, patience: float = 0.0, report: Callable[[str], None] = lambda line: None) -> Iterator[Path]:
+    """One submitter at a time per store. Waits up to `patience` seconds for another; then UserError naming it."""
+    path = make_folder(root / "submissions") / "lock"
+    _take(path, _me(), patience, report)
     try:
         yield path
     finally:
-        if read_json(path) == me:  # else another host found it stale and holds it now
+        if read_json(path) == _me():  # else another host found it stale and holds it now
             path.unlink(missing_ok=True)
+
+
+def keep(lock: Path) -> None:
+    """Say that its holder lives. UserError where another host took it over, as this process stood still for long."""
+    if read_json(lock) != _me():
+        raise UserError("another submit has taken over, since this one stood still for long; nothing more was sent")
+    os.utime(lock)
+
+
+def _me() -> dict[str, Any]:
+    return {"host": socket.gethostname(), "pid": os.getpid(), "start": processes.start_time(os.getpid())}
+
+
+def _take(path: Path, me: dict[str, Any], patience: float, report: Callable[[str], None]) -> None:
+    waited = 0.0
+    while not write_once(path, to_json(me)):
+        _break_stale(path)
+        if write_once(path, to_json(me)):
+            return
+        other = read_json(path)
+        if other is None:
+            continue  # it has just been given back
+        who = f"process {other['pid']} on {other['host']}"
+        if waited >= patience:
+            raise UserError(
+                f"another submit is at work ({who}); wait for it, then type the command again. If it is gone: rm {path}"
+            )
+        if not waited:
+            report(f"waiting for another submit ({who}), up to {patience:.0f} s")
+        time.sleep(_LOOK_SECONDS)
+        waited += _LOOK_SECONDS
 
 
 def _break_stale(path: Path) -> None:
+    """Remove a lock whose holder is dead."""
     other = read_json(path)
-    if other is None:
+    if other is None or not _is_stale(path, other):
         return
-    if other["host"] == socket.gethostname():
-        stale = not processes.is_alive(other["pid"], other["start"])
-    else:
-        stale = time.time() - path.stat().st_mtime > _LOCK_SECONDS
-    if stale:
-        # Linked first, under a name of its own: of several that find it stale, one may remove it, and none can remove
-        # the lock that another has made in between.
-        claim = path.with_name(f"lock.stale-{other['host']}-{other['pid']}-{other['start']}")
-        try:
-            os.link(path, claim)
-        except (FileExistsError, FileNotFoundError):
-            return
-        if read_json(claim) == other:
-            path.unlink(missing_ok=True)
-        claim.unlink()
+    # Linked first, under a name of its own: of several that find it stale, one may remove it, and none can remove
+    # the lock that another has made in between.
+    claim = path.with_name(f"lock.stale-{other['host']}-{other['pid']}-{other['start']}")
+    try:
+        os.link(path, claim)
+    except FileNotFoundError:
+        return
+    except FileExistsError:
+        _remove_left_over(claim)
+        return
+    if read_json(claim) == other:
+        path.unlink(missing_ok=True)
+    claim.unlink(missing_ok=True)
+
+
+def _is_stale(path: Path, holder: dict[str, Any]) -> bool:
+    if holder["host"] == socket.gethostname():
+        return not processes.is_alive(holder["pid"], holder["start"])
+    try:
+        return time.time() - path.stat().st_mtime > _LOCK_SECONDS
+    except FileNotFoundError:
+        return False
+
+
+def _remove_left_over(claim: Path) -> None:
+    """Who removes a stale lock needs moments for it: a claim that stays is of one who was killed just then."""
+    try:
+        if time.time() - claim.stat().st_ctime > _CLAIM_SECONDS:
+            claim.unlink()
+    except FileNotFoundError:
+        return
 
 
 def new_folder(root: Path) -> tuple[Submission, str]:
-    """Make an empty submission and its id of eight hex digits, which travels in its jobs' names."""
+    """Make an empty submission and its id of eight hex digits, which travels in its jobs' names.
+
+    For who holds the lock: its name sorts after all that are there, though another login node's clock was ahead.
+    """
     identifier = os.urandom(4).hex()
-    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S.%f")  # names sort by time, also when clocks go back an hour
-    folder = make_folder(root / "submissions" / f"{stamp}-{identifier}")
+    newest = max((_stamp_of(one.folder.name) for one in read_all(root)), default=datetime.min)
+    stamp = max(datetime.now(UTC).replace(tzinfo=None), newest + timedelta(microseconds=1))
+    folder = make_folder(root / "submissions" / f"{stamp.strftime(_STAMP)}-{identifier}")
     return Submission(folder), identifier
+
+
+def _stamp_of(name: str) -> datetime:
+    try:
+        return datetime.strptime(name.rpartition("-")[0], _STAMP)
+    except ValueError:
+        return datetime.min
 
 
 def write_intent(submission: Submission, intent: dict[str, Any]) -> None:

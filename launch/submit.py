@@ -1,73 +1,78 @@
 """Desired state: compare plan, store and queue, and send the difference. Twice sends nothing the second time."""
 
-import hashlib
 import os
-import shutil
+import re
 import sys
-import time
-from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from launch import elements, submissions
-from launch.added_tasks import to_record as to_record_of_task
-from launch.attempts import attempts_of
-from launch.elements import Array, Element, Sent
-from launch.plan import Plan, Stage
+from launch import adoption, budget, estimate, frozen_code, history, resources, sending, sharing, submissions, throttle
+from launch import draft as drafts
+from launch.draft import Bounds, Draft, draft, scripts
+from launch.elements import Array
+from launch.manifests import manifest
+from launch.plan import Plan
 from launch.states import Observation
 from launch.store import Store
 from launch.submissions import Submission
-from slurm import arrays, limits, local
-from slurm.arrays import ArrayRequest
-from slurm.errors import UserError
-from slurm.files import make_folder, sha256_file, sync_folder, to_json, write_atomic
-from training.spec import to_record
+from slurm import control, limits, snapshot
+from slurm.errors import UsageError, UserError
+from slurm.files import make_folder
+from slurm.limits import Limits
+from slurm.queue import QueueEntry
 
-_PACKAGES = ("launch", "training", "eval", "slurm")
-# Jobs read what `prepare` fetched: a compute node without a network would wait for it, one with it ask every time.
-_ENVIRONMENT = {"PYTHONSAFEPATH": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+__all__ = ["Draft", "Sending", "draft", "manifest", "scripts", "shown_array_size", "submit"]
+
 _NO_SLURM_ARRAY_SIZE = 1001  # shown by `plan` where there is no Slurm to ask
-MANIFEST_SCHEMA = 1
+_QUICK_SECONDS = 10.0  # sbatch itself waits minutes for room in a full slurmctld: then nothing smaller is tried
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
+Report = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Draft:
-    """What a submission would send, before it has an id: shown by `plan`, sent by `submit`."""
+@dataclass
+class Sending:
+    """What `submit` did."""
 
-    plan: Plan
-    needed: set[str]  # stages of these arrays
-    arrays: list[Array]
-    held_back: int  # elements that wait for a stage which another executor is at: sent by a later `submit`
+    draft: Draft  # what was left to send when it was last looked at; where all of it went out, that
+    adopted: list[str]  # a line per array of an interrupted submission, and per thing that was cleaned up
+    submissions: list[Submission] = field(default_factory=list)  # with something sent
+    stages: int = 0  # sent
+    elements: int = 0  # sent
+    held: int = 0  # elements that go out when there is room
+    limit: str = ""  # what there is no room by
+    unknown: str = ""  # a line about stages of which nobody can tell yet whether they failed
 
     @property
-    def element_count(self) -> int:
-        return sum(len(array.elements) for array in self.arrays)
+    def submission(self) -> Submission | None:
+        """The first one; None: nothing was sent."""
+        return self.submissions[0] if self.submissions else None
 
-
-def draft(plan: Plan, seen: Observation, max_array_size: int) -> Draft:
-    """The difference between what an experiment asks for and what is finished, queued or running."""
-    needed = elements.stages_to_run(plan, seen.is_finished, seen.is_sent, seen.has_encoder)
-    made = elements.make_elements(plan, needed, seen.is_sent)
-    to_slurm = plan.experiment.cluster.chosen_executor == "slurm"
-    sent = {
-        key: Sent(location.job, location.index)
-        for key, location in seen.locations.items()
-        if key in plan.stages and seen.is_sent(plan.stages[key]) and location.job and to_slurm
-    }
-    reachable = _reachable(made, sent.keys())
-    arrays = elements.arrange(reachable, sent, max_array_size)
-    return Draft(plan, {key for e in reachable for key in e.stages}, arrays, len(made) - len(reachable))
-
-
-def _reachable(made: list[Element], sent: Collection[str]) -> list[Element]:
-    """The elements whose parents this submission runs, or an executor that a dependency can name."""
-    running = {*sent, *(key for element in made for key in element.stages)}
-    while True:
-        kept = [e for e in made if e.parent is None or e.parent in running]
-        if len(kept) == len(made):
-            return kept
-        made, running = kept, {*sent, *(key for element in kept for key in element.stages)}
+    def lines(self) -> list[str]:
+        """What a person is told at the end."""
+        lines = list(self.adopted)
+        if self.submissions:
+            lines.append(f"sent {self.stages} stages as {self.elements} elements: {self.submissions[0].folder}")
+        elif not self.held and not self.unknown and not self.draft.blocked and not self.draft.breaker:
+            lines.append("nothing to send: every stage is finished, queued or running")
+        if self.held:
+            lines.append(f"{self.held} elements are held back by {self.limit}; submit again when there is room")
+        if self.unknown:
+            lines.append(self.unknown)
+        if self.draft.held_back:
+            lines.append(
+                f"{self.draft.held_back} elements wait for stages that run elsewhere: submit again when those are done"
+            )
+        if self.draft.breaker:
+            lines.append(self.draft.breaker)
+        elif self.draft.blocked:
+            plan, blocked = self.draft.plan, self.draft.blocked
+            first = next(iter(blocked.values()))
+            lines.append(f"{len(blocked)} stages are not sent again ({drafts.names(plan, blocked)}): {first}")
+        cluster = self.draft.plan.experiment.cluster
+        changes = {change for array in self.draft.arrays if (change := drafts.changes_of(array))}
+        return lines + sorted({line for change in changes for line in resources.unchanged(cluster, change)})
 
 
 def array_size(plan: Plan) -> int:
@@ -85,36 +90,51 @@ def shown_array_size(plan: Plan) -> int:
         return _NO_SLURM_ARRAY_SIZE
 
 
-@dataclass(frozen=True)
-class Sending:
-    """What `submit` did."""
+def submit(
+    plan: Plan,
+    report: Report = lambda line: None,
+    *,
+    only: Collection[str] | None = None,
+    force: Collection[str] = (),
+) -> Sending:
+    """Send what is missing. Returns at once; `report` gets a line per array, and per thing that is waited for.
 
-    submission: Submission | None  # None: there was nothing to send
-    draft: Draft
-    adopted: list[str]  # a line per array of an interrupted submission
-
-
-def submit(plan: Plan, report: Callable[[str], None] = lambda line: None) -> Sending:
-    """Send what is missing. Returns at once; `report` gets a line per array."""
-    experiment = plan.experiment
-    store = Store(experiment.store)
-    size = array_size(plan)
-    check_writable(experiment.store)
-    with submissions.lock(experiment.store) as lock:
-        before = Observation(plan, store)
-        adopted = submissions.adopt(before.submissions, before.entries)
-        seen = Observation(plan, store) if adopted else before
-        if any(seen.state(stage).state == "unknown" for stage in plan.stages.values()):
-            raise UserError("Slurm does not answer, so what is queued is unknown; try again later, nothing was sent")
-        made = draft(plan, seen, size)
-        if not made.arrays:
-            return Sending(None, made, adopted)
-        submission = _prepare(made, store)
-        if experiment.cluster.chosen_executor == "local":
-            _start_local(submission, made, report)
+    only: nothing but these stages (by key), and trainings whose encoder they need again. force: stages that are sent
+    whatever the policy says of their failures. UserError: nothing more was sent; what was, the next call finds.
+    """
+    check_text(plan)
+    sharing.check(sending.share_group(plan))
+    found = _limits(plan)
+    root = plan.experiment.store
+    check_writable(root)
+    with submissions.lock(root, submissions.PATIENCE, report) as lock:
+        seen, adopted = _settle(plan, report)
+        stuck = seen.never_satisfied()
+        if stuck:
+            control.cancel([f"{entry.job}_{entry.index}" for entry in stuck])
+            adopted.append(f"{len(stuck)} elements whose parents failed were cancelled: they would never have started")
+        estimate.calibrate(plan, seen.store)
+        if found is None:
+            done = _to_workers(draft(plan, seen, sys.maxsize, only=only, force=force), seen, adopted, report)
         else:
-            _send_arrays(submission, made, lock, report)
-    return Sending(submission, made, adopted)
+            done = _Sender(plan, found, only, force, lock, report).send(seen, adopted, stuck)
+        done.unknown = _unknown(plan, seen)
+        return done
+
+
+def check_text(plan: Plan) -> None:
+    """UsageError for what a script or Slurm would understand otherwise than it is meant. Before anything is written."""
+    cluster = plan.experiment.cluster
+    for name, value in (
+        ("store", plan.experiment.store), ("the Python in use", sys.executable), ("name", plan.experiment.name),
+        *(("cluster: setup", line) for line in cluster.setup), *cluster.sbatch_flags().items(),
+    ):  # fmt: skip
+        if _CONTROL.search(str(value)):
+            raise UsageError(f"{name}: {str(value)!r}: line breaks and control characters are not allowed here")
+    if cluster.chosen_executor == "slurm" and re.search(r"[%\\]", str(plan.experiment.store)):
+        raise UsageError(
+            f"store: {plan.experiment.store}: Slurm replaces '%' and '\\' in the paths of logs; choose a path without"
+        )
 
 
 def check_writable(root: Path) -> None:
@@ -124,204 +144,142 @@ def check_writable(root: Path) -> None:
         raise UserError(f"store: no permission to write in {root}; choose another `store:` in the experiment file")
 
 
-def _prepare(made: Draft, store: Store) -> Submission:
-    """Everything that must be on disk before anything is sent; the intent last."""
-    plan = made.plan
-    code = freeze_code(store.root)
-    submission, identifier = submissions.new_folder(store.root)
-    for key in made.needed:
-        store.write_identity(plan.stages[key], identity(plan, plan.stages[key]))
-    for number, array in enumerate(made.arrays):
-        write_atomic(submission.manifest(number), to_json(manifest(plan, store, array)))
-        make_folder(submission.logs(number))
-    names = [array_name(plan, identifier, number) for number in range(len(made.arrays))]
-    intent = {
-        "schema": 1,
-        "id": identifier,
-        "experiment": plan.experiment.name,
-        "executor": plan.experiment.cluster.chosen_executor,
-        "since": time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() - 60)),
-        "code": code.name,
-        "arrays": [_intended(array, name) for array, name in zip(made.arrays, names, strict=True)],
-    }
-    submissions.write_intent(submission, intent)
-    return submission
-
-
-def _intended(array: Array, name: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "elements": {str(index): list(element.stages) for index, element in array.elements.items()},
-        "dependency": asdict(array.dependency) if array.dependency else None,
-    }
-
-
-def array_name(plan: Plan, identifier: str, number: int) -> str:
-    """The job name by which an array is found again: `<experiment>-<id8>.<array>`."""
-    return f"{plan.experiment.name}-{identifier}.{number}"
-
-
-def identity(plan: Plan, stage: Stage) -> dict[str, Any]:
-    """What a stage means, for people and later versions; jobs read the manifest."""
-    spec = to_record(plan.train_spec(stage) if stage.kind == "train" else plan.evaluate_spec(stage))
-    spec.pop("languages", None)  # no part of what an evaluate stage is
-    return {
-        "key": stage.key, "name": stage.name, "kind": stage.kind, "task": stage.task, "seed": stage.seed,
-        "parent": stage.parent or plan.start.identity, "spec": spec,
-    }  # fmt: skip
-
-
-def manifest(plan: Plan, store: Store, array: Array) -> dict[str, Any]:
-    """What the job of each element is told."""
-    entries = {str(i): [_stage_entry(plan, key) for key in e.stages] for i, e in array.elements.items()}
-    leaves = {
-        str(i): [plan.stages[key].folder for key in e.stages if _may_drop_encoder(plan, plan.stages[key])]
-        for i, e in array.elements.items()
-    }
+def _limits(plan: Plan) -> Limits | None:
     cluster = plan.experiment.cluster
-    return {
-        "schema": MANIFEST_SCHEMA,
-        "store": str(store.root),
-        "experiment": plan.experiment.name,
-        "start": asdict(plan.start),
-        "gpus_asked_for": cluster.gpus_asked_for,
-        "tasks": [to_record_of_task(task) for task in plan.added_tasks()],
-        "elements": entries,
-        "drop": leaves,  # stages whose encoder goes once the element's evaluates are finished
-    }
-
-
-def _may_drop_encoder(plan: Plan, stage: Stage) -> bool:
-    keep = plan.experiment.keep
-    if stage.kind != "train" or keep == "all":
-        return False
-    return not any(plan.stages[key].kind == "train" for key in plan.children[stage.key])
-
-
-def _stage_entry(plan: Plan, stage_key: str) -> dict[str, Any]:
-    stage = plan.stages[stage_key]
-    spec = plan.train_spec(stage) if stage.kind == "train" else plan.evaluate_spec(stage)
-    return {
-        "key": stage.key,
-        "folder": stage.folder,
-        "kind": stage.kind,
-        "spec": to_record(spec),
-        "runtime": to_record(plan.runtime(stage)),
-        "parent": plan.stages[stage.parent].folder if stage.parent else None,
-    }
-
-
-def freeze_code(root: Path) -> Path:
-    """Copy our own code into the store, by content: jobs run what was submitted, whatever is edited meanwhile."""
-    source = Path(__file__).resolve().parent.parent
-    files = sorted(p.relative_to(source) for package in _PACKAGES for p in (source / package).rglob("*.py"))
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(f"{path}\0{sha256_file(source / path)}\n".encode())
-    frozen = root / "code" / digest.hexdigest()[:16]
-    if frozen.exists():
-        return frozen
-    temporary = make_folder(root / "code" / f".tmp-{os.getpid()}-{digest.hexdigest()[:16]}")
-    for path in files:
-        (temporary / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source / path, temporary / path)
-    try:
-        os.rename(temporary, frozen)
-    except OSError:
-        shutil.rmtree(temporary)  # another submitter was first, with the same content
-    sync_folder(root / "code")
-    return frozen
-
-
-def request(made: Draft, number: int, submission: Path, name: str, code: Path, dependency: str | None) -> ArrayRequest:
-    """The array as Slurm is asked for it; also what `plan --script` shows."""
-    cluster = made.plan.experiment.cluster
-    manifest_path = submission / f"manifest-{number}.json"
-    return ArrayRequest(
-        name=name,
-        command=("env", "--ignore-signal=USR2", sys.executable, "-P", "-u", "-m", "launch.job", str(manifest_path)),
-        indices=tuple(made.arrays[number].elements),
-        logs=submission / "logs" / str(number),
-        flags=cluster.sbatch_flags(),
-        throttle=cluster.throttle,
-        dependency=dependency,
-        setup=tuple(cluster.setup),
-        environment={"PYTHONPATH": str(code)} | _ENVIRONMENT,
-    )
-
-
-def dependency_text(array: Array, job_of: Callable[[int], str]) -> str | None:
-    """sbatch's `--dependency`. `job_of` gives the id of an array of this submission."""
-    wanted = array.dependency
-    if wanted is None:
+    if cluster.chosen_executor == "local":
         return None
-    job = job_of(wanted.array) if wanted.array is not None else wanted.job
-    return f"afterok:{job}_{wanted.index}" if wanted.type == "afterok" else f"aftercorr:{job}"
+    return limits.discover(cluster.account, cluster.partition, cluster.qos)
 
 
-def scripts(made: Draft) -> list[str]:
-    """The sbatch text of every array, exact but for the ids that only submission gives."""
-    root = made.plan.experiment.store
-    shown = []
-    for number, array in enumerate(made.arrays):
-        wanted = dependency_text(array, lambda parent: f"JOBID_OF_ARRAY_{parent}")
-        name = array_name(made.plan, "SUBMISSION", number)
-        asked = request(made, number, root / "submissions" / "SUBMISSION", name, root / "code" / "CODE", wanted)
-        shown.append(arrays.script(asked))
-    return shown
+def _settle(plan: Plan, report: Callable[[str], None]) -> tuple[Observation, list[str]]:
+    """What is known for certain, after arrays without a receipt got theirs; UserError where something stays unknown."""
+    seen = Observation(plan, Store(plan.experiment.store), max_age=0)
+    lines = adoption.adopt(seen.submissions, seen.entries, lambda: snapshot.look(0).entries, report)
+    if lines:
+        seen = Observation(plan, Store(plan.experiment.store), max_age=0)
+    if seen.entries is None and any(seen.state(stage).state == "unknown" for stage in plan.stages.values()):
+        raise UserError("Slurm does not answer, so what is queued is unknown; try again later, nothing was sent")
+    return seen, lines
 
 
-def _send_arrays(submission: Submission, made: Draft, lock: Path, report: Callable[[str], None]) -> None:
-    code = made.plan.experiment.store / "code" / submission.intent["code"]
-    jobs: dict[int, str] = {}
-    for number, array in enumerate(made.arrays):
-        os.utime(lock)
-        name = submission.arrays[number]["name"]
-        asked = request(made, number, submission.folder, name, code, dependency_text(array, jobs.__getitem__))
-        try:
-            jobs[number] = arrays.send(asked)
-        except UserError as error:
-            for rest in range(number, len(made.arrays)):
-                submission.write_receipt(rest, {"refused": str(error)})
-            sent = f" ({number} of {len(made.arrays)} arrays were sent before)" if number else "; nothing was sent"
-            raise UserError(f"{error}{sent}") from None
-        submission.write_receipt(number, {"job": jobs[number]})
-        report(f"array {number}: job {jobs[number]}, {len(array.elements)} elements, {name}")
+def _unknown(plan: Plan, seen: Observation) -> str:
+    """About stages that left the queue without a result while accounting has not said why."""
+    open_ = {stage.key: state for stage in plan.stages.values() if (state := seen.state(stage)).state == "unknown"}
+    if not open_:
+        return ""
+    why = next(iter(open_.values())).reason
+    return f"{len(open_)} stages are not sent again yet ({drafts.names(plan, open_)}): {why}; submit again later"
 
 
-def _start_local(submission: Submission, made: Draft, report: Callable[[str], None]) -> None:
-    """One run of local workers for all arrays: an element waits for elements instead of arrays."""
-    cluster = made.plan.experiment.cluster
-    code = made.plan.experiment.store / "code" / submission.intent["code"]
-    flat = [
-        (n, index, element) for n, array in enumerate(made.arrays) for index, element in sorted(array.elements.items())
-    ]
-    number_of = {key: i for i, (_, _, element) in enumerate(flat) for key in element.stages}
-    run = local.LocalRun(
-        command=(sys.executable, "-P", "-u", "-m", "launch.job"),
-        elements=tuple(_local_element(submission, n, index) for n, index, _ in flat),
-        after=tuple(_local_after(element, number_of) for _, _, element in flat),
-        tasks=cluster.tasks_per_node,
-        gpus=cluster.gpus_per_node or 0,
-    )
-    workers = min(cluster.workers, len(flat))
-    threads = max(1, len(os.sched_getaffinity(0)) // (workers * cluster.tasks_per_node))
-    environment = {"PYTHONPATH": str(code)} | _ENVIRONMENT
-    environment |= {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}  # workers share the cores
-    local.start(make_folder(submission.folder / "local"), run, workers, environment)
-    for number in range(len(made.arrays)):
-        submission.write_receipt(number, {"local": True})
-    report(f"{len(flat)} elements on {workers} local workers")
+def _to_workers(made: Draft, seen: Observation, adopted: list[str], report: Report) -> Sending:
+    """All of a draft to local workers, which have no limits."""
+    budget.check(made.plan, seen, made)
+    done = Sending(made, adopted)
+    if made.arrays:
+        _keep_failures(made, seen)
+        code = frozen_code.freeze(seen.store.root)
+        submission = sending.prepare(made, seen.store, [None] * len(made.arrays), code)
+        sending.to_workers(submission, made, report)
+        _count(done, submission, made.arrays)
+    return done
 
 
-def _local_element(submission: Submission, array: int, index: int) -> dict[str, str]:
-    return {"STEPSTONE_MANIFEST": str(submission.manifest(array)), "STEPSTONE_INDEX": str(index)}
+def _keep_failures(made: Draft, seen: Observation) -> None:
+    """Note what only Slurm and the logs say of failures, before later jobs make it impossible to tell."""
+    for key in made.needed:
+        stage = made.plan.stages[key]
+        if seen.state(stage).state == "failed" and (found := seen.failures(stage)):
+            history.settle(seen.store.stage_folder(stage.folder), found[-1])
 
 
-def _local_after(element: Element, number_of: dict[str, int]) -> tuple[int, ...]:
-    return (number_of[element.parent],) if element.parent in number_of else ()
+def _count(done: Sending, submission: Submission, arrays: Iterable[Array]) -> None:
+    """Add arrays of a draft to what was sent."""
+    elements = [element for array in arrays for element in array.elements.values()]
+    if elements:
+        done.submissions.append(submission)
+        done.elements += len(elements)
+        done.stages += sum(len(element.stages) for element in elements)
 
 
-def attempts_made(store: Store, stage: Stage) -> int:
-    """How often a stage was started."""
-    return len(attempts_of(store.stage_folder(stage.folder))) if store.exists(stage) else 0
+@dataclass(frozen=True)
+class _Sender:
+    """Sends to Slurm, under the lock, until all is sent or there is no more room."""
+
+    plan: Plan
+    limits: Limits
+    only: Collection[str] | None
+    force: Collection[str]
+    lock: Path
+    report: Report
+
+    def send(self, seen: Observation, adopted: list[str], leaving: Collection[QueueEntry]) -> Sending:
+        """`leaving`: what was in the queue when `seen` was made, and was cancelled since."""
+        done = Sending(self._draft(seen, self._bounds(seen, leaving, None)), adopted)
+        most: int | None = None  # elements that sbatch may take at once, where a limit that is not known stopped it
+        while True:
+            budget.check(self.plan, seen, done.draft)
+            done.held, done.limit = done.draft.no_room, done.draft.bounds.which
+            if not done.draft.arrays:
+                self._spread(seen)
+                return done
+            outcome = self._send(done.draft, seen, done)
+            if not outcome.words and (most is None or not done.held):
+                return done
+            seen = Observation(self.plan, Store(self.plan.experiment.store), max_age=0)
+            if outcome.words:
+                most = outcome.refused // 2
+                if most == 0 or outcome.seconds > _QUICK_SECONDS:
+                    done.draft = self._draft(seen, Bounds(0, outcome.words, self.limits))
+                    done.held, done.limit = done.draft.no_room, outcome.words
+                    return done
+            done.draft = self._draft(seen, self._bounds(seen, (), most))
+
+    def _draft(self, seen: Observation, bounds: Bounds) -> Draft:
+        return draft(self.plan, seen, self.limits.array_size, bounds, self.only, self.force)
+
+    def _bounds(self, seen: Observation, leaving: Collection[QueueEntry], most: int | None) -> Bounds:
+        """How many more elements fit: of all limits, the one that leaves the least."""
+        # Where nothing of the plan can be in the queue, nobody has asked yet what else is.
+        entries = seen.entries or snapshot.look(0).entries
+        if entries is None:
+            return Bounds(0, "Slurm, which does not answer at the moment", self.limits)
+        gone = set(leaving)
+        queued = [entry for entry in entries if entry not in gone]
+        counts = [(limit.most, sum(map(limit.counts, queued)), limit.name) for limit in self.limits.submit]
+        if self.limits.jobs is not None:
+            counts.append((self.limits.jobs, len(queued), "MaxJobCount"))
+        rooms = [
+            (max(0, limit - count), f"{name} ({limit}, and {count} of yours are in the queue)")
+            for limit, count, name in counts
+        ]
+        if most is not None:
+            rooms.append((most, "a limit that Slurm does not tell"))
+        room, which = min(rooms) if rooms else (None, "")
+        return Bounds(room, which, self.limits)
+
+    def _send(self, made: Draft, seen: Observation, done: Sending) -> sending.Outcome:
+        """Prepare and send a draft. Arrays in the queue give up shares of the throttle to the new ones first."""
+        _keep_failures(made, seen)
+        before, shares = self._shares(seen, made.arrays)
+        submission = sending.prepare(made, seen.store, shares[len(before) :], self._code)
+        self._spread(seen, made.arrays)
+        open_jobs = [array.job for array in before]
+        outcome = sending.to_slurm(submission, made, shares[len(before) :], self.lock, self.report, open_jobs)
+        _count(done, submission, (made.arrays[number] for number in outcome.sent))
+        return outcome
+
+    def _spread(self, seen: Observation, new: Sequence[Array] = ()) -> None:
+        """Give the arrays in the queue their shares of the throttle beside new ones, as the file says it now."""
+        before, shares = self._shares(seen, new)
+        for line in throttle.spread(before, shares[: len(before)]):
+            self.report(line)
+
+    def _shares(self, seen: Observation, new: Sequence[Array]) -> tuple[list[throttle.OpenArray], list[int | None]]:
+        before = throttle.open_arrays(seen)
+        counts = [array.elements for array in before] + [len(array.elements) for array in new]
+        return before, throttle.shares(counts, self.plan.experiment.cluster.throttle)
+
+    @cached_property
+    def _code(self) -> Path:
+        """Frozen once: all that one command sends is the same."""
+        return frozen_code.freeze(self.plan.experiment.store)

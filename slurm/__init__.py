@@ -1,4 +1,18 @@
-"""One cluster: arrays through submitit, queue, limits, shared files, local workers, a real Slurm on one machine.
+"""Arrays of jobs on one cluster: send them, know where they stand, change them. Nothing here knows of language models.
 
-Nothing here knows of language models; it could serve any array of jobs.
+The public face, for any program that runs arrays:
+
+    limits.discover(account, partition, qos)   what one array and one user may be here
+    arrays.send(ArrayRequest(…)) -> job id     or SendUnclear, LimitReached, Refused: nothing is sent twice unseen
+    snapshot.look(max_age) -> Snapshot         the user's queue, one squeue a minute for all open commands
+    endings.look(elements) -> Endings          how those ended that left the queue, one sacct for all open commands
+    control.cancel, set_throttle, requeue      what changes them
+    causes.classify(…) -> Verdict              why an element failed, with the line that proves it
+    signals.StopFlag                           in the job: asked to stop, save where it is safe
+    room.room(folder) -> Room                  what a folder's file system and the user's quota there still take
+    files.write_atomic, write_once, seal, …    files on a shared disk, whole or not at all
+    local.start(…)                             the same arrays without Slurm
+    devcluster.up(Options(…))                  a real Slurm on one machine
+
+Every command of Slurm's goes through commands.run, where a scripted scheduler takes its place in tests.
 """

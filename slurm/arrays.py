@@ -1,23 +1,23 @@
-"""One job array: its sbatch script and its sending, both by submitit, which sends and does not remember.
+"""One job array: its sbatch script, made by submitit, and its sending, which ends in an id, a refusal or a doubt.
 
-`_submit_command` and `_make_submission_file_text` are private to submitit: the version is pinned and a contract test
-(tests/slurm/test_arrays.py) holds them to what is used here.
+`_make_submission_file_text` is private to submitit: the version is pinned and a contract test
+(tests/slurm/test_arrays.py) holds it to what is used here.
 """
 
 import os
 import re
 import shlex
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from submitit.core.utils import FailedJobError
 from submitit.slurm.slurm import SlurmExecutor
 
+from slurm import commands, snapshot
+from slurm.commands import Answer, Missing, NotRun, Silent
 from slurm.errors import UserError
-from slurm.files import make_folder
+from slurm.files import make_folder, write_atomic
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # What a job may see of the submitting shell: tokens and other secrets stay behind.
@@ -26,6 +26,49 @@ EXPORTED = (
     "HF_HOME", "HF_HUB_CACHE", "HF_DATASETS_CACHE", "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "XDG_CACHE_HOME",
     "CUDA_HOME", "NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME", "OMP_NUM_THREADS", "SLURM_CONF",
 )  # fmt: skip
+
+# While slurmctld has no room (MaxJobCount), sbatch tries for two minutes, sleeping 1, 2, … 15 s (22.05); killed in
+# between, it would leave us in doubt.
+SBATCH_TIMEOUT = 180.0  # seconds
+# sbatch's words when a message got lost on its way there or back: the array may be in the queue all the same.
+# From slurm_errno.c and strerror(3); 22.05's library holds all but the last six, which are the system's own.
+UNCLEAR = (
+    "Socket timed out on send/recv operation",
+    "Zero Bytes were transmitted or received",
+    "Unable to contact slurm controller (send failure)",
+    "Unable to contact slurm controller (receive failure)",
+    "Unable to contact slurm controller (shutdown failure)",
+    "Communication connection failure",
+    "Communication shutdown failure",
+    "Message send failure",
+    "Message receive failure",
+    "Failed to send entire message",
+    "Unexpected message received",
+    "Unexpected missing socket error",
+    "Insane message length",
+    "Header lengths are longer than data received",
+    "Protocol authentication error",  # of the answer, perhaps
+    "Connection timed out",
+    "Connection reset by peer",
+    "Broken pipe",
+    "Transport endpoint is not connected",
+    "Interrupted system call",
+    "Input/output error",
+)
+# The same for "too many jobs": reasons that slurmctld gives with a refusal, and errno's EAGAIN for MaxJobCount.
+LIMITS = (
+    "AssocMaxSubmitJobLimit",
+    "AssocGrpSubmitJobsLimit",
+    "QOSMaxSubmitJobPerUserLimit",
+    "QOSMaxSubmitJobPerAccountLimit",
+    "QOSGrpSubmitJobsLimit",
+    "MaxSubmitJobsPerAccount",
+    "MaxSubmitJobsPerUser",
+    "Slurm job queue full",
+    "Slurm temporarily unable to accept job",
+    "Resource temporarily unavailable",
+    "Unable to create job record, try again",
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +85,7 @@ class ArrayRequest:
     setup: tuple[str, ...] = ()  # shell lines, as they are
     environment: dict[str, str] = field(default_factory=dict)  # set in every element
     signal_seconds: int = 120  # USR2 so long before the time limit
+    umask: int = 0o077  # of sbatch, which Slurm hands on: it opens the logs before the script's first line
 
 
 def index_list(indices: Iterable[int]) -> str:
@@ -77,11 +121,6 @@ class ArrayExecutor(SlurmExecutor):  # type: ignore[misc]  # submitit has no typ
         """Scripts can be shown where there is no Slurm."""
         return 1
 
-    def _make_submission_command(self, submission_file_path: Path) -> list[str]:
-        # Sent from inside a job, that job's own settings would leak into the new one.
-        leaked = [name for name in os.environ if name.startswith(("SLURM_", "SBATCH_")) and name != "SLURM_CONF"]
-        return ["env", *(f"--unset={name}" for name in leaked), "sbatch", str(submission_file_path)]
-
 
 def script(request: ArrayRequest) -> str:
     """The text that `sbatch` is given."""
@@ -89,16 +128,52 @@ def script(request: ArrayRequest) -> str:
     return text
 
 
+class Refused(UserError):
+    """sbatch says no, for certain, because of what was asked for."""
+
+
+class SendUnclear(UserError):
+    """sbatch failed in a way that leaves open whether Slurm has taken the array: look for its name before a retry."""
+
+
+class LimitReached(UserError):
+    """Slurm took nothing because of how many jobs there are already: send it when there is room."""
+
+
 def send(request: ArrayRequest) -> str:
-    """Send the array and return its job id. UserError with sbatch's own words where it refuses."""
+    """Send the array and return its job id. The script stays beside the logs.
+
+    Refused with sbatch's own words, LimitReached, SendUnclear (see there). UserError: nothing can be sent now.
+    """
     make_folder(request.logs)
-    if shutil.which("sbatch") is None:
-        raise UserError("there is no sbatch here; run on a login node, or set `cluster: {executor: local}`")
+    path = request.logs / "script.sh"
+    write_atomic(path, script(request))
     try:
-        job = ArrayExecutor(request)._submit_command(_command(request))
-    except FailedJobError as error:
-        raise UserError(f"sbatch refused: {_refusal(str(error))}") from None
-    return str(job.job_id)
+        answer = commands.run(["sbatch", "--parsable", str(path)], SBATCH_TIMEOUT, request.umask)
+    except Missing:
+        raise UserError("there is no sbatch here; run on a login node, or set `cluster: {executor: local}`") from None
+    except NotRun as error:
+        raise UserError(f"{error}; it was not sent: type the command again") from None
+    except Silent as error:
+        raise SendUnclear(f"{error}: it may have sent {request.name}") from None
+    finally:
+        snapshot.changed()
+    return _outcome(answer, request.name)
+
+
+def _outcome(answer: Answer, name: str) -> str:
+    """The id in sbatch's answer, else what its failure means."""
+    sent = re.findall(r"^\s*(\d+)(?:;\S*)?\s*$", answer.out, re.MULTILINE)  # sites' own lines may stand around it
+    if answer.code == 0 and sent:
+        return str(sent[-1])
+    said = _refusal(answer.err.strip() or answer.out.strip() or f"exit code {answer.code}, without a word")
+    if answer.code == 0 or answer.code < 0 or sent or _matches(UNCLEAR, _reason(answer.err)):
+        raise SendUnclear(f"sbatch failed ({said}): it may have sent {name}")
+    if "Unable to contact slurm controller (connect failure)" in said:
+        raise UserError(f"Slurm does not answer ({said}); nothing was sent, try again later")
+    if _matches(LIMITS, said):
+        raise LimitReached(f"sbatch refused: {said}")
+    raise Refused(f"sbatch refused: {said}")
 
 
 def _command(request: ArrayRequest) -> str:
@@ -123,8 +198,19 @@ def _exports(environment: dict[str, str]) -> list[str]:
     return [f"export {name}={shlex.quote(value)}" for name, value in sorted(environment.items())]
 
 
+def _matches(words: Iterable[str], said: str) -> bool:
+    return any(word.lower() in said.lower() for word in words)
+
+
+def _reason(output: str) -> str:
+    """Why the request itself failed: sites' own messages beside it may say anything."""
+    found = re.findall(r"Batch job submission failed: (.*)", output)
+    return str(found[-1]) if found else output
+
+
 def _refusal(output: str) -> str:
-    """sbatch's words without submitit's: the lines that sbatch marks as errors, else the last one."""
+    """sbatch's words: the lines that it marks as errors, else its own, else the last one."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    marked = [line.removeprefix("sbatch: ").removeprefix("error: ") for line in lines if "error:" in line]
+    errors = [line for line in lines if "error:" in line] or [line for line in lines if line.startswith("sbatch: ")]
+    marked = [line.removeprefix("sbatch: ").removeprefix("error: ") for line in errors]
     return "; ".join(dict.fromkeys(marked)) if marked else lines[-1]

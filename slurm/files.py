@@ -23,7 +23,8 @@ def make_folder(path: Path) -> Path:
     """Make `path` and its parents, closed to others (0700), their names durable."""
     try:
         missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in reversed(missing or [path]):  # one by one: with `parents`, mkdir gives its mode to the last only
+            folder.mkdir(mode=0o700, exist_ok=True)
         for folder in missing:
             sync_folder(folder.parent)
     except OSError as error:

@@ -1,24 +1,207 @@
-"""The cluster's limits, asked for, not assumed."""
+"""The cluster's limits, asked for, not assumed: what one array, one user and one job may be.
 
+slurmctld says what holds for all; slurmdbd what holds for the user's association and QOS. Where slurmdbd does not
+answer, limits of submission are not known (None), and sbatch's refusal tells.
+"""
+
+import os
 import re
-import subprocess
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from slurm import commands
+from slurm.commands import Missing, Silent
 from slurm.errors import UserError
+from slurm.queue import QueueEntry, user
 
-_DEFAULT = 1001  # Slurm's own default of MaxArraySize
+_DEFAULT_ARRAY_SIZE = 1001  # Slurm's own
+_ASSOCIATION = "DefaultAccount,Account,Partition,MaxSubmitJobs,GrpSubmitJobs,DefaultQOS"
+_QOS = "Name,MaxSubmitJobsPerUser,MaxSubmitJobsPerAccount,GrpSubmitJobs,Flags"
+_PER_USER, _PER_ACCOUNT, _OF_ALL = "MaxSubmitJobsPerUser", "MaxSubmitJobsPerAccount", "GrpSubmitJobs"
+# How the states of nodes begin that nothing starts on.
+_OUT_OF_USE = ("down", "drain", "fail", "err", "inval", "unk")
+
+
+@dataclass(frozen=True)
+class SubmitLimit:
+    """How many jobs may be in the queue, the ones there already included, and which of the user's count."""
+
+    most: int
+    name: str  # for people
+    account: str = ""  # of an association: jobs of this account, in `partitions` where it names some
+    qos: str = ""  # of a QOS: jobs that ask for it, and all in `partitions`, whose own it is
+    partitions: tuple[str, ...] = ()
+
+    def counts(self, entry: QueueEntry) -> bool:
+        """Whether a job in the queue counts. Of others' jobs, which some limits count too, nothing is known."""
+        inside = not set(self.partitions).isdisjoint(entry.partition.split(","))
+        if self.qos:
+            return entry.qos == self.qos or inside
+        return entry.account == self.account and (inside or not self.partitions)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What fits. Every array element counts as one job; None: no limit, or none that is known."""
+
+    array_size: int  # the largest index plus one
+    jobs: int | None  # jobs of all users that slurmctld keeps (MaxJobCount)
+    submit: tuple[SubmitLimit, ...] = ()
+    times: dict[str, int | None] = field(default_factory=dict)  # partition: longest time limit in seconds
+    memory: dict[str, int | None] = field(default_factory=dict)  # partition: MB of its largest node
+    nodes: dict[str, int] = field(default_factory=dict)  # partition: nodes in use
+    gpu_nodes: dict[str, int] = field(default_factory=dict)  # partition: those of them that have GPUs
+    default: str = ""  # the partition of jobs that name none
+
+    def partitions(self, asked: str | None) -> tuple[str, ...]:
+        """Where jobs with this flag (`a,b`; None: not set) may run."""
+        return tuple(filter(None, (asked or self.default).split(",")))
+
+
+def discover(account: str | None, partition: str | None, qos: str | None) -> Limits:
+    """The limits that hold for jobs with these flags (None: not set). UserError where no slurmctld answers."""
+    found = config()
+    partitions = _partitions()
+    nodes = _nodes()
+    limits = Limits(
+        array_size=_whole(found.get("MaxArraySize", "")) or _DEFAULT_ARRAY_SIZE,
+        jobs=_whole(found.get("MaxJobCount", "")),
+        times={name: seconds(settings.get("MaxTime", "")) for name, settings in partitions.items()},
+        memory={name: max(row.memory for row in rows) or None for name, rows in nodes.items()},
+        nodes={name: sum(row.count for row in rows) for name, rows in nodes.items()},
+        gpu_nodes={name: sum(row.count for row in rows if row.has_gpus) for name, rows in nodes.items()},
+        default=next((name for name, settings in partitions.items() if settings.get("Default") == "YES"), ""),
+    )
+    # slurmctld holds users to the limits in slurmdbd only where it is told to.
+    if "limits" not in re.split("[, ]+", found.get("AccountingStorageEnforce", "").lower()):
+        return limits
+    own_qos = {name: own for name, settings in partitions.items() if (own := settings.get("QoS", "N/A")) != "N/A"}
+    chosen = limits.partitions(partition) or ("",)
+    return replace(limits, submit=_submit_limits(account, chosen, qos, own_qos, found.get("ClusterName", "")))
 
 
 def max_array_size() -> int:
     """Slurm's MaxArraySize: the largest array index plus one. UserError where no slurmctld answers."""
+    return _whole(config().get("MaxArraySize", "")) or _DEFAULT_ARRAY_SIZE
+
+
+def config() -> dict[str, str]:
+    """slurmctld's settings by their names in slurm.conf. UserError where it does not answer."""
+    clusters = os.environ.get("SLURM_CLUSTERS", "")
+    if "," in clusters or clusters == "all":  # ids of several clusters cannot be told apart
+        raise UserError(f"SLURM_CLUSTERS={clusters} names several clusters; set it to the one to send to, or unset it")
     try:
-        result = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, timeout=60, check=False)
-    except FileNotFoundError:
+        answer = commands.run(["scontrol", "show", "config"])
+    except Missing:
         raise UserError("there is no Slurm here (scontrol not found); run on a login node, "
                         "or set `cluster: {executor: local}`") from None  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise UserError("Slurm does not answer (scontrol timed out); try again later, nothing was sent") from None
-    if result.returncode:
-        said = (result.stderr.strip().splitlines() or ["no message"])[-1]
-        raise UserError(f"Slurm does not answer ({said}); try again later, nothing was sent")
-    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", result.stdout, re.MULTILINE)
-    return int(found[1]) if found else _DEFAULT
+    except Silent as error:
+        raise UserError(f"Slurm does not answer ({error}); try again later, nothing was sent") from None
+    if answer.code:
+        raise UserError(f"Slurm does not answer ({answer.said}); try again later, nothing was sent")
+    return dict(re.findall(r"^(\w+)[ \t]*=[ \t]*(.*?)[ \t]*$", answer.out, re.MULTILINE))  # some have no value
+
+
+def seconds(limit: str) -> int | None:
+    """Seconds of Slurm's notation of a time limit: minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM, D-HH:MM:SS.
+
+    None for UNLIMITED and for what is no time.
+    """
+    days, dash, clock = limit.rpartition("-")
+    parts = clock.split(":")
+    if not all(part.isdigit() for part in [*parts, *([days] if dash else [])]) or len(parts) > 3:
+        return None
+    numbers = [int(part) for part in parts]
+    if dash:
+        hours, minutes, rest = [*numbers, 0, 0][:3]
+    elif len(numbers) == 3:
+        hours, minutes, rest = numbers
+    else:
+        hours, minutes, rest = 0, *[*numbers, 0][:2]
+    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + rest
+
+
+def _partitions() -> dict[str, dict[str, str]]:
+    """Each partition's settings, in Slurm's words; empty where it does not say."""
+    output = commands.ask(["scontrol", "show", "partition", "--all", "--oneliner"]) or ""
+    settings = [dict(re.findall(r"(\w+)=(\S*)", line)) for line in output.splitlines()]
+    return {found["PartitionName"]: found for found in settings if "PartitionName" in found}
+
+
+@dataclass(frozen=True)
+class _Nodes:
+    """Nodes of one partition that are alike."""
+
+    count: int  # in use
+    memory: int  # MB of each
+    has_gpus: bool
+
+
+def _nodes() -> dict[str, list[_Nodes]]:
+    """The nodes of each partition; empty where Slurm does not say."""
+    output = commands.ask(["sinfo", "--all", "--noheader", "--exact", "--format", "%R|%m|%D|%T|%G"]) or ""
+    found: dict[str, list[_Nodes]] = {}
+    for row in (line.strip().split("|") for line in output.splitlines() if line.count("|") == 4):
+        partition, memory, count, state, gres = row
+        in_use = 0 if state.startswith(_OUT_OF_USE) else _whole(count) or 0
+        found.setdefault(partition, []).append(_Nodes(in_use, _whole(memory.rstrip("+")) or 0, "gpu" in gres))
+    return found
+
+
+def _submit_limits(
+    account: str | None, chosen: Iterable[str], qos: str | None, own_qos: Mapping[str, str], cluster: str
+) -> tuple[SubmitLimit, ...]:
+    """All that hold in any of the chosen partitions. `own_qos`: of the partitions that have one."""
+    query = ["show", "user", user(), "withassoc"]  # of this cluster only: slurmdbd may serve several
+    associations = _table([*query, f"cluster={cluster}"], _ASSOCIATION)
+    table = {row["Name"]: row for row in _table(["show", "qos"], _QOS)}
+    found: list[SubmitLimit] = []
+    for partition in chosen:
+        association = _association(associations, account, partition)
+        asked = qos or association.get("DefaultQOS") or "normal"
+        names = [own_qos.get(partition, ""), asked]  # the partition's goes before the job's
+        if "OverPartQOS" in table.get(asked, {}).get("Flags", "").split(","):
+            names.reverse()
+        rows = [table[name] for name in names if name in table]
+        found += _applying(association, rows, own_qos)
+    return tuple(dict.fromkeys(found))
+
+
+def _applying(
+    association: Mapping[str, str], rows: Sequence[Mapping[str, str]], own_qos: Mapping[str, str]
+) -> Iterator[SubmitLimit]:
+    """For each kind of limit the one of the first QOS that sets it; where none does, the association's (seen on 22.05).
+
+    One that counts others' jobs too is taken for a limit of ours.
+    """
+    kinds = set()
+    for kind in (_PER_USER, _PER_ACCOUNT, _OF_ALL):
+        row = next((row for row in rows if _whole(row[kind]) is not None), None)
+        if row is not None:
+            kinds.add(kind)
+            its_own = tuple(name for name, own in own_qos.items() if own == row["Name"])
+            yield SubmitLimit(int(row[kind]), f"{kind} of QOS {row['Name']}", qos=row["Name"], partitions=its_own)
+    for key, replaced_by in (("MaxSubmitJobs", {_PER_USER, _PER_ACCOUNT}), ("GrpSubmitJobs", {_OF_ALL})):
+        most = _whole(association.get(key, ""))
+        if most is not None and not kinds & replaced_by:
+            account, partition = association["Account"], association["Partition"]
+            name = f"{key} of account {account}"
+            yield SubmitLimit(most, name, account=account, partitions=(partition,) if partition else ())
+
+
+def _association(rows: Sequence[Mapping[str, str]], account: str | None, partition: str) -> Mapping[str, str]:
+    """The user's association for an account (else the default one); one for this partition goes first."""
+    of_account = [row for row in rows if row["Account"] == (account or row["DefaultAccount"])]
+    special = [row for row in of_account if partition and row["Partition"] == partition]
+    return next(iter(special or [row for row in of_account if not row["Partition"]]), {})
+
+
+def _table(query: Iterable[str], columns: str) -> list[dict[str, str]]:
+    output = commands.ask(["sacctmgr", "--noheader", "--parsable2", "--readonly", *query, f"format={columns}"]) or ""
+    names = columns.split(",")
+    rows = [line.split("|") for line in output.splitlines()]
+    return [dict(zip(names, row, strict=True)) for row in rows if len(row) == len(names)]
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if text.isdigit() else None

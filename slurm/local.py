@@ -1,7 +1,8 @@
 """The same arrays without Slurm: K worker processes in sessions of their own, each claiming the next ready element.
 
 A folder holds one run: `plan.json` (the command, which elements wait for which), `claims/<n>.json` (who runs it),
-`ends/<n>.json` (its exit code). A claim is a file linked into place, so that workers can share a folder.
+`ends/<n>.json` (its exit code), `cancels/<n>.json` (it is to be ended). A claim is a file linked into place, so that
+workers can share a folder.
 """
 
 import json
@@ -10,10 +11,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from slurm.files import make_folder, read_json, to_json, write_atomic, write_once
 from slurm.processes import is_alive, start_time
@@ -21,6 +22,8 @@ from slurm.processes import is_alive, start_time
 _POLL_SECONDS = 0.3
 _START_SECONDS = 60  # for starting all workers
 _BLOCKED = 75  # exit code of an element that never ran, since one it waits for failed
+_CANCELLED = 143  # exit code of an element that was cancelled before it ran
+_GRACE_SECONDS = 30  # between asking a cancelled element's processes to end and ending them
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,11 @@ def start(folder: Path, run: LocalRun, workers: int, environment: Mapping[str, s
     write_atomic(folder / "plan.json", to_json(asdict(run)))
     processes = []
     for worker in range(min(workers, len(run.elements))):
-        with (folder / "logs" / f"worker-{worker}.log").open("ab") as log:
+        with _log(folder / "logs" / f"worker-{worker}.log") as log:
             processes.append(
                 subprocess.Popen(
                     [sys.executable, "-P", "-u", "-m", "slurm.local", str(folder), str(worker)],
-                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, umask=0o077,
                     env=os.environ | dict(environment),
                 )
             )  # fmt: skip
@@ -54,6 +57,11 @@ def start(folder: Path, run: LocalRun, workers: int, environment: Mapping[str, s
         folder / "workers.json", to_json({"host": socket.gethostname(), "workers": [_identity(i) for i in ids]})
     )
     return ids
+
+
+def _log(path: Path) -> BinaryIO:
+    """A private file to append to."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
 
 
 def _identity(pid: int) -> dict[str, Any]:
@@ -80,6 +88,15 @@ def element_state(folder: Path, element: int) -> str:
 def _lives(process: dict[str, Any]) -> bool:
     # Another host's processes cannot be looked at; a local run belongs to one host.
     return process["host"] != socket.gethostname() or is_alive(process["pid"], process["start"])
+
+
+def cancel(folder: Path, elements: Iterable[int]) -> None:
+    """End elements: those that wait never run; the workers end those that run, with some seconds to save."""
+    make_folder(folder / "cancels")
+    for element in elements:
+        write_once(folder / "cancels" / f"{element}.json", to_json({}))
+        if element_state(folder, element) == "queued" and _claim(folder, element):
+            write_atomic(folder / "ends" / f"{element}.json", to_json({"exit": _CANCELLED}))
 
 
 def work(folder: Path, worker: int) -> None:
@@ -133,7 +150,7 @@ def _run(folder: Path, run: LocalRun, element: int, worker: int) -> int:
     """Run one element's processes. The first exit code that is not 0, if any; then the others are ended too."""
     processes = []
     for rank in range(run.tasks):
-        with (folder / "logs" / f"{element}_{rank}_log.out").open("ab") as log:
+        with _log(folder / "logs" / f"{element}_{rank}_log.out") as log:
             environment = os.environ | run.elements[element] | _rank(run, rank) | _gpus(run, worker)
             processes.append(
                 subprocess.Popen(list(run.command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
@@ -148,7 +165,22 @@ def _run(folder: Path, run: LocalRun, element: int, worker: int) -> int:
             return failed
         if all(code == 0 for code in codes):
             return 0
+        if (folder / "cancels" / f"{element}.json").exists():
+            return _end(processes)
         time.sleep(_POLL_SECONDS)
+
+
+def _end(processes: Sequence[subprocess.Popen[bytes]]) -> int:
+    """Ask a cancelled element's processes to stop, then stop them. The first exit code that is not 0, if any."""
+    for process in processes:
+        process.terminate()
+    patience = time.monotonic() + _GRACE_SECONDS
+    while any(process.poll() is None for process in processes) and time.monotonic() < patience:
+        time.sleep(_POLL_SECONDS)
+    for process in processes:
+        process.kill()
+    codes = [process.wait() for process in processes]
+    return next((code for code in codes if code), 0)
 
 
 def _rank(run: LocalRun, rank: int) -> dict[str, str]:

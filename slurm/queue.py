@@ -1,16 +1,22 @@
-"""What Slurm knows of the user's jobs: one `squeue` for all of them, one `sacct` for those that left it.
+"""What is in Slurm's queue: one `squeue` for all of the user's jobs, in a fixed format.
 
-Fixed formats, never JSON, which differs between versions. No answer is None: unknown is neither success nor failure.
+No answer, and one that cannot be read for certain, is None: unknown is neither success nor failure.
 """
 
 import os
 import pwd
-import subprocess
-from collections.abc import Iterable
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-_TIMEOUT = 60  # seconds
-_PENDING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
+from slurm import commands
+from slurm.commands import Missing, Silent
+from slurm.jobstates import Phase, phase
+
+# Array's id, index, state, partitions, time of submission, reason, account, QOS, name: what may hold a `|` comes last.
+FORMAT = "%F|%K|%T|%P|%V|%r|%a|%q|%j"
+_BARS = FORMAT.count("|")
+_NO_INDEX = ("", "N/A")
 
 
 @dataclass(frozen=True)
@@ -22,11 +28,20 @@ class QueueEntry:
     state: str  # Slurm's long name
     reason: str
     name: str
+    submitted: str = ""  # YYYY-MM-DDTHH:MM:SS of the cluster; of the last requeue where there was one
+    partition: str = ""  # of one that waits: all that it may run in, with commas
+    account: str = ""
+    qos: str = ""
+
+    @property
+    def phase(self) -> Phase:
+        """Whether it waits or runs."""
+        return phase(self.state)
 
     @property
     def pending(self) -> bool:
         """Waiting, as opposed to running in some way."""
-        return self.state in _PENDING
+        return self.phase == "pending"
 
     @property
     def never(self) -> bool:
@@ -34,67 +49,60 @@ class QueueEntry:
         return self.reason == "DependencyNeverSatisfied"
 
 
+class Unreadable(Exception):
+    """An answer of Slurm's that leaves open what it means, such as a list of indices that was cut off."""
+
+
 def squeue() -> list[QueueEntry] | None:
-    """The user's pending and running elements, one entry each; None where Slurm cannot be asked."""
-    user = pwd.getpwuid(os.getuid()).pw_name
-    output = _ask(["squeue", "--noheader", "--array", "--user", user, "--format", "%F|%K|%T|%r|%j"])
-    return None if output is None else [_queue_entry(line) for line in output.splitlines() if line.count("|") >= 4]
+    """The user's pending and running elements, one entry each; None where Slurm cannot be asked.
 
-
-def _queue_entry(line: str) -> QueueEntry:
-    job, index, state, reason, name = line.split("|", 4)
-    return QueueEntry(job, int(index) if index.isdigit() else None, state, reason, name)
-
-
-def ended_states(jobs: Iterable[str]) -> dict[tuple[str, int], str] | None:
-    """How the elements of some arrays stand in accounting, by (job, index), in Slurm's words such as
-    "FAILED 1:0" or "TIMEOUT 0:0"; None where there is no accounting."""
-    listed = ",".join(sorted(set(jobs)))
-    if not listed:
-        return {}
-    output = _ask(
-        ["sacct", "--noheader", "--parsable2", "--allocations", "--jobs", listed, "--format", "JobID,State,ExitCode"]
-    )
+    Each entry counts as one job for limits of submission.
+    """
+    # --all: else jobs in hidden partitions would look as if they had vanished.
+    output = commands.ask(["squeue", "--noheader", "--array", "--all", "--user", user(), "--format", FORMAT])
     if output is None:
         return None
-    states = {}
-    for line in output.splitlines():
-        identifier, _, rest = line.partition("|")
-        job, _, index = identifier.partition("_")
-        if index.isdigit():
-            states[job, int(index)] = rest.replace("|", " ")
-    return states
-
-
-def named_in_accounting(name: str, since: str) -> list[str] | None:
-    """Ids of the user's arrays of that name since a time (YYYY-MM-DDTHH:MM:SS); None where there is no accounting."""
-    command = ["sacct", "--noheader", "--parsable2", "--allocations", "--name", name, "--starttime", since]
-    output = _ask([*command, "--format", "JobID,JobName"])
-    if output is None:
+    try:
+        return [entry for line in output.splitlines() if line.count("|") >= _BARS for entry in _entries(line)]
+    except Unreadable:
         return None
-    return sorted(
-        {line.partition("|")[0].partition("_")[0] for line in output.splitlines() if line.endswith(f"|{name}")}
-    )
+
+
+def user() -> str:
+    """The name of the user that jobs are sent by."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # containers
+        return str(os.getuid())
+
+
+def _entries(line: str) -> Iterator[QueueEntry]:
+    """The entries of one line: several where Slurm writes the waiting elements of an array as one."""
+    job, index, state, partition, submitted, reason, account, qos, name = line.split("|", _BARS)
+    indices = [None] if index in _NO_INDEX else expand(index)
+    for number in indices:
+        yield QueueEntry(job.strip(), number, state, reason, name, submitted, partition, account, qos)
+
+
+def expand(indices: str) -> list[int]:
+    """The indices in Slurm's notation: `7`, `[1-5%1]`, `0-8:2,12`. Unreadable where it was cut off (`1,2,...`)."""
+    found: list[int] = []
+    for part in indices.strip("[]").partition("%")[0].split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part.strip())
+        if match is None:
+            raise Unreadable(f"array indices {indices!r}")
+        first, last, step = match.groups()
+        found += range(int(first), int(last or first) + 1, int(step or 1))
+    return found
 
 
 def has_ended(job: str) -> bool | None:
     """Whether a job (`123` or `123_4`) is no longer pending or running; None where Slurm cannot be asked."""
-    result = _run(["squeue", "--noheader", "--jobs", job, "--format", "%T"])
-    if result is None:
-        return None
-    if result.returncode:
-        return True if "Invalid job id" in result.stderr else None
-    return not result.stdout.strip()
-
-
-def _ask(command: list[str]) -> str | None:
-    result = _run(command)
-    return result.stdout if result is not None and result.returncode == 0 else None
-
-
-def _run(command: list[str]) -> subprocess.CompletedProcess[str] | None:
-    environment = os.environ | {"SLURM_BITSTR_LEN": "0", "SLURM_TIME_FORMAT": "standard"}
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, env=environment, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        answer = commands.run(["squeue", "--noheader", "--array", "--all", "--jobs", job, "--format", "%T"])
+    except (Missing, Silent):
         return None
+    if answer.code:
+        return True if "Invalid job id" in answer.err else None
+    found = {phase(line) for line in answer.out.splitlines() if line.strip() and not line.startswith("CLUSTER:")}
+    return None if found == {"unknown"} else not found & {"pending", "running", "unknown"}

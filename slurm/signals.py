@@ -6,8 +6,9 @@ when Slurm or a person ends the job: save and leave; whether the job comes back 
 
 import os
 import signal
-import subprocess
 from types import FrameType
+
+from slurm import control
 
 
 class StopFlag:
@@ -34,8 +35,4 @@ def requeue() -> bool:
     job = f"{array}_{index}" if array else os.environ.get("SLURM_JOB_ID")
     if job is None:
         return False
-    try:
-        result = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, timeout=60, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return result.returncode == 0
+    return control.requeue(job)

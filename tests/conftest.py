@@ -1,5 +1,6 @@
 """Fixtures of the whole suite."""
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -18,9 +19,28 @@ from slurm.processes import start_time
 
 pytest_plugins = ["tests.fixtures_models"]
 
+# Looks at the queue are shared between commands by a file in the user's cache; tests have one of their own.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="stepstone-cache-")
+atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
+
 # Nothing about time is asserted: what a busy machine takes long for is not wrong.
 settings.register_profile("stepstone", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("stepstone")
+
+# Files that take minutes begin first, so that no core waits for one of them at the end.
+_LONGEST = (
+    "test_every_task",
+    "test_local_executor",
+    "test_benchmarks",
+    "test_distributed",
+    "test_rehearse",
+    "test_kill",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.stem not in _LONGEST)
+
 
 # --- a real Slurm on this machine -------------------------------------------------------------------------------------
 
@@ -38,7 +58,7 @@ class DevCluster:
 @pytest.fixture(scope="session")
 def devcluster() -> Iterator[DevCluster]:
     """A real Slurm for the whole run; skips where this machine cannot host one (fails if STEPSTONE_REQUIRE_SLURM=1)."""
-    with _devcluster_folder("shared") as folder:
+    with own_devcluster("shared") as folder:
         slurm_on_this_machine.up(
             slurm_on_this_machine.Options(
                 folder, nodes=2, cpus_per_node=4, memory_per_node=64000, gpus_per_node=2, max_array_size=1001
@@ -50,12 +70,12 @@ def devcluster() -> Iterator[DevCluster]:
 @pytest.fixture
 def devcluster_folder() -> Iterator[Path]:
     """A folder for a cluster of the test's own, which is stopped and removed whatever happens."""
-    with _devcluster_folder("own") as folder:
+    with own_devcluster("own") as folder:
         yield folder
 
 
 @contextmanager
-def _devcluster_folder(name: str) -> Iterator[Path]:
+def own_devcluster(name: str) -> Iterator[Path]:
     _stop_leftovers()
     _require_slurm()
     folder = Path(tempfile.gettempdir()) / f"{_PREFIX}{os.getpid()}-{start_time(os.getpid())}-{name}"

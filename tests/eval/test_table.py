@@ -255,11 +255,6 @@ def test_the_table_in_markdown() -> None:
     ]
 
 
-def test_versions_of_the_code_are_counted() -> None:
-    rows = [_row("none", "xnli", "de", seed, 1.0, code=code) for seed, code in enumerate("aab")]
-    assert table.mixed_code(rows) == 2
-
-
 # --- files
 
 

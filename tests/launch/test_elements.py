@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from launch.elements import Array, Dependency, Element, Sent, arrange, make_elements, stages_to_run
 from launch.plan import Plan, Stage
+from launch.policies import Changes
 from launch.start_model import StartModel
 
 
@@ -161,6 +162,33 @@ def _check_place(dependency: Dependency, earlier: list[Array], sent: dict[str, S
     else:
         assert dependency.index is not None and parent in elements[dependency.index].stages
         assert dependency.stages == (parent,)
+
+
+@settings(max_examples=40, deadline=None)
+@given(worlds(), st.sets(st.integers(0, 30)), st.integers(1, 12))
+def test_elements_with_other_resources_have_arrays_of_their_own(world: World, more: set[int], size: int) -> None:
+    """What failed for its memory goes out again with more of it, and drags no others along."""
+    larger = {f"k{number}" for number in more}
+    changed = Changes(mem_factor=2.0)
+    made = make_elements(
+        world.plan,
+        world.needed(),
+        lambda stage: stage.key in world.sent,
+        lambda stages: None if larger.isdisjoint(stages) else changed,
+    )
+    arrays = arrange(made, world.sent, size)
+    assert Counter(e for array in arrays for e in array.elements.values()) == Counter(made)
+    for array in arrays:
+        kinds = {element.changes for element in array.elements.values()}
+        assert len(kinds) == 1
+        for element in array.elements.values():
+            assert (element.changes == changed) == (not larger.isdisjoint(element.stages))
+    for position, array in enumerate(arrays):
+        for index, element in array.elements.items():
+            waits = _parent_to_wait_for(world, world.needed(), element)
+            if waits is not None:
+                assert array.dependency is not None
+                _check_place(array.dependency, arrays[:position], world.sent, waits, index)
 
 
 def test_children_of_many_parents_share_arrays_with_holes() -> None:

@@ -284,6 +284,7 @@ MISTAKES: list[tuple[str, int, str]] = [
     ("cluster: {sbatch: {-J: a}}", 8, "'-J' is not the long name of an sbatch flag"),
     ("cluster: {sbatch: {mail_type: ALL}}", 8, "'mail_type' is not the long name of an sbatch flag"),
     ("cluster: {sbatch: {partition: gpu}}", 8, "'partition' belongs beside `sbatch:`, directly under `cluster:`"),
+    ("cluster: {sbatch: {part: gpu}}", 8, "'partition' belongs beside `sbatch:`, directly under `cluster:`"),
     *((f"cluster: {{sbatch: {{{flag}: x}}}}", 8, f"'{flag}' is set by Stepstone itself; remove it") for flag in OURS),
     # YAML
     ("training: &a {epochs: 1}\ntasks: {squad: *a}", 8, "anchors (&, *) are not supported; write the value out"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from launch import checks, prepare, submit
+from launch import checks, draft, prepare
 from launch.plan import Plan
 from launch.store import token_folder
 from slurm.errors import UserError
@@ -102,7 +102,7 @@ def test_local_data_and_a_local_model_need_no_fetching(workspace: Workspace) -> 
 
 
 def test_jobs_run_offline(workspace: Workspace) -> None:
-    assert submit._ENVIRONMENT | {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"} == submit._ENVIRONMENT
+    assert draft.ENVIRONMENT | {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"} == draft.ENVIRONMENT
 
 
 @pytest.mark.slow

@@ -26,9 +26,9 @@ name: study
 store: ./store
 model: {model}
 recipes: [none, squad, squad > hellaswag]
-targets: [xnli, panx, tydiqa, tatoeba]
+targets: [panx, tatoeba]
 seeds: [1, 2]
-languages: {{xnli: [en, de, zh], panx: [en, de], tydiqa: [en, ru], tatoeba: [de, ru, zh]}}
+languages: {{panx: [en, de], tatoeba: [de, ru, zh]}}
 data: {{root: {data}, max_train: 8, max_eval: 10}}
 training: {{epochs: 1, global_batch_size: 4, token_budget: 256, max_length: 96, max_query_length: 32,
            device: cpu, zero: 2}}
@@ -124,7 +124,7 @@ def study(devcluster: DevCluster, tiny_model: Path, data: Path, tmp_path_factory
 
 def test_the_plan_shares_steps_and_names_dependencies(study: Lab) -> None:
     planned = study.planned  # type: ignore[attr-defined]
-    assert planned["totals"]["train"] == 22 and planned["totals"]["trainings_from_scratch"] == 42
+    assert planned["totals"]["train"] == 10 and planned["totals"]["trainings_from_scratch"] == 18
     trains = Counter(stage["name"] for stage in planned["stages"] if stage["kind"] == "train")
     assert max(trains.values()) == 1 and {"squad-s1", "squad-s2", "squad.hellaswag-s1"} <= trains.keys()
     seedless = [stage["name"] for stage in planned["stages"] if stage["seed"] is None]
@@ -139,7 +139,7 @@ def test_every_stage_is_finished_and_trained_once(study: Lab) -> None:
     assert {stage["state"] for stage in stages} == {"finished"}
     assert {stage["attempts"] for stage in stages} == {1}
     assert all("_" in stage["job"] for stage in stages)
-    assert all(stage["score"] is not None for stage in stages if stage["task"] != "tydiqa")
+    assert all(stage["score"] is not None for stage in stages)
 
 
 def test_children_began_after_their_parents_ended(study: Lab) -> None:
@@ -157,15 +157,15 @@ def test_encoders_load_as_ordinary_models_and_leaves_make_room(study: Lab) -> No
     folder = study.stage_folder(by_name["squad.hellaswag-s1"]) / "attempts/0001/encoder"
     model = AutoModel.from_pretrained(folder, add_pooling_layer=False)
     assert model.config.model_type == "xlm-roberta" and len(AutoTokenizer.from_pretrained(folder)) > 250_000
-    assert not (study.stage_folder(by_name["squad.mnli-s1"]) / "attempts/0001/encoder").exists()
+    assert not (study.stage_folder(by_name["squad.panx-s1"]) / "attempts/0001/encoder").exists()
 
 
 def test_collect_has_a_row_for_everything(study: Lab) -> None:
     rows = study.json("collect")["rows"]
     found = {(row["recipe"], row["target"], row["language"], row["seed"]) for row in rows}
-    assert {r for r, t, _, _ in found if t == "xnli"} == {"none", "squad", "squad > hellaswag"}
-    for language in ("en", "de", "zh"):
-        assert ("squad > hellaswag", "xnli", language, 2) in found
+    assert {r for r, t, _, _ in found if t == "panx"} == {"none", "squad", "squad > hellaswag"}
+    for language in ("en", "de"):
+        assert ("squad > hellaswag", "panx", language, 2) in found
     assert ("none", "tatoeba", "de", None) in found and ("squad", "tatoeba", "de", 1) in found
     assert len({tuple(sorted(row.items())) for row in rows}) == len(rows)
     table = study.run("collect").stdout
@@ -294,26 +294,43 @@ def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
         time.sleep(0.5)
 
 
-def test_a_signal_saves_requeues_and_goes_on(make_lab: Callable[..., Lab]) -> None:
-    undisturbed, lab = make_lab("undisturbed", epochs=12), make_lab("signalled", epochs=12)
+def test_signalled_then_preempted_without_grace_it_is_the_same_run(make_lab: Callable[..., Lab]) -> None:
+    undisturbed = make_lab("undisturbed", epochs=16, more=", nodelist: node2")
+    lab = make_lab("disturbed", epochs=16, partition="preempt", more=", nodelist: node1")
+    lab.slurm("scontrol", "update", "PartitionName=preempt", "GraceTime=0")
     undisturbed.run("submit")
     lab.run("submit")
-    wait_until(lambda: bool(list(lab.folder.glob("store/stages/mnli-s1-*/attempts/0001/checkpoints/step-*"))))
+    wait_until(lambda: bool(checkpoints(lab, 1)))
     job = next(stage["job"] for stage in lab.json("status")["stages"] if stage["kind"] == "train")
     lab.slurm("scancel", "--signal=USR2", job)
+    wait_until(lambda: bool(checkpoints(lab, 2)))
+    lab.slurm("sbatch", "--partition=gpu", "--nodelist=node1", "--exclusive", "--output=/dev/null", "--wrap", "true")
     lab.run("submit", "--wait")
     undisturbed.run("submit", "--wait")
-    folder = next(lab.folder.glob("store/stages/mnli-s1-[0-9a-f]*"))
+
+    folder = train_folder(lab)
     starters = [json.loads(path.read_text()) for path in sorted(folder.glob("attempts/*/starter.json"))]
-    assert [(starter["job"], starter["restart"]) for starter in starters] == [(job, 0), (job, 1)]
-    assert (folder / "attempts/0001/fenced").exists()
-    lines = map(json.loads, (folder / "attempts/0002/log.jsonl").read_text().splitlines())
-    first = next(line for line in lines if "step" in line)
-    assert first["step"] > 0  # not from the beginning
-    results = [
-        json.loads(next(x.folder.glob("store/stages/mnli-s1-*/result.json")).read_text()) for x in (lab, undisturbed)
-    ]
-    assert results[0]["encoder_hash"] == results[1]["encoder_hash"]  # the same run, bit for bit
+    assert [(starter["job"], starter["restart"]) for starter in starters] == [(job, 0), (job, 1), (job, 2)]
+    signalled, killed, last = ([line["step"] for line in steps(folder, number)] for number in (1, 2, 3))
+    assert killed[0] == signalled[-1] + 1  # it had saved when it was asked to stop
+    assert 1 < last[0] <= killed[-1] + 1 and last[0] > killed[0]
+    assert killed[-1] + 1 - last[0] <= 1  # a checkpoint after each step: no more than one is done again
+    results = [json.loads((train_folder(one) / "result.json").read_text()) for one in (lab, undisturbed)]
+    assert results[0]["encoder_hash"] == results[1]["encoder_hash"]  # bit for bit
+
+
+def train_folder(lab: Lab) -> Path:
+    return next(lab.folder.glob("store/stages/mnli-s1-[0-9a-f]*"))
+
+
+def checkpoints(lab: Lab, attempt: int) -> list[Path]:
+    return list(lab.folder.glob(f"store/stages/mnli-s1-*/attempts/{attempt:04d}/checkpoints/step-*/manifest.json"))
+
+
+def steps(folder: Path, attempt: int) -> list[dict[str, Any]]:
+    """What an attempt logged of its steps; a kill may have torn the last line."""
+    lines = (folder / f"attempts/{attempt:04d}/log.jsonl").read_text().split("\n")[:-1]
+    return [line for line in map(json.loads, lines) if "step" in line]
 
 
 def test_a_job_that_fails_says_why_and_is_sent_again(

@@ -88,6 +88,20 @@ def test_a_torn_record_is_put_aside_and_replaced(tmp_path: Path, torn: bytes) ->
     assert (path.parent / quarantined).read_bytes() == torn
 
 
+@pytest.mark.parametrize("trial", range(5))
+def test_a_torn_record_that_many_put_aside_at_once(tmp_path: Path, trial: int) -> None:
+    """One that looked before another had replaced it must not take the new record away."""
+    publish_language(tmp_path, "gen", "de", SPLIT, _record(50.0), LINES)
+    _record_file(tmp_path).write_bytes(b"{")
+
+    def work(number: int) -> bool:
+        return publish_language(tmp_path, "gen", "de", SPLIT, _record(float(number)), LINES)
+
+    answers = at_once(6, work)
+    found = read_language(tmp_path, "gen", "de", SPLIT)
+    assert found is not None and answers[int(found["scores"]["accuracy"])]
+
+
 def test_a_record_without_its_predictions_does_not_count(tmp_path: Path) -> None:
     publish_language(tmp_path, "gen", "de", SPLIT, _record(), LINES)
     (predictions,) = (tmp_path / "languages").rglob("*.jsonl")

@@ -6,12 +6,14 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from launch.submissions import Submission, adopt, locate, lock, new_folder, read_all, write_intent
+from launch.adoption import adopt
+from launch.submissions import Submission, keep, locate, lock, new_folder, read_all, write_intent
 from slurm.errors import UserError
 from slurm.queue import QueueEntry
 from tests.at_once import at_once
@@ -21,6 +23,7 @@ from tests.at_once import at_once
 def no_accounting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine on which nothing of Slurm can be asked."""
     monkeypatch.setenv("PATH", str(tmp_path / "no-commands"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 def _submission(root: Path, *arrays: dict[str, list[str]], executor: str = "slurm") -> Submission:
@@ -49,6 +52,34 @@ def test_one_submitter_at_a_time(tmp_path: Path) -> None:
     assert not held.exists()
     with lock(tmp_path):
         pass
+
+
+def test_a_submitter_waits_for_another_and_says_for_whom(tmp_path: Path) -> None:
+    said: list[str] = []
+    with lock(tmp_path), pytest.raises(UserError, match="another submit is at work"), lock(tmp_path, 0.5, said.append):
+        pass
+    assert said == [f"waiting for another submit (process {os.getpid()} on {socket.gethostname()}), up to 0 s"]
+
+
+def test_a_lock_that_was_lost_stops_its_holder(tmp_path: Path) -> None:
+    with lock(tmp_path) as held:
+        keep(held)
+        held.write_text(json.dumps({"host": "elsewhere", "pid": 1, "start": 1}))
+        with pytest.raises(UserError, match="nothing more was sent"):
+            keep(held)
+
+
+def test_a_claim_that_a_killed_process_left_keeps_nobody_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _left_over(tmp_path)
+    holder = json.loads(path.read_bytes())
+    claim = path.with_name(f"lock.stale-{holder['host']}-{holder['pid']}-{holder['start']}")
+    os.link(path, claim)
+    with pytest.raises(UserError), lock(tmp_path):
+        pass
+    later = time.time() + 100
+    monkeypatch.setattr(time, "time", lambda: later)
+    with lock(tmp_path, 5.0):
+        assert not claim.exists()
 
 
 def test_the_lock_goes_when_the_work_fails(tmp_path: Path) -> None:
@@ -131,6 +162,15 @@ def test_the_latest_submission_of_a_stage_counts(tmp_path: Path) -> None:
     assert {key: (place.array, place.index, place.job) for key, place in found.items()} == {
         "a": (0, 0, "11"), "c": (0, 3, "11"), "b": (1, 5, "12"), "d": (0, 0, None),
     }  # fmt: skip
+
+
+def test_a_later_submission_counts_though_the_others_clock_was_ahead(tmp_path: Path) -> None:
+    """Two login nodes: the first one's clock is a day ahead."""
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).strftime("%Y%m%d-%H%M%S.%f")
+    (tmp_path / "submissions" / f"{tomorrow}-00000000").mkdir(parents=True)
+    (tmp_path / "submissions" / "strange").mkdir()
+    later = [new_folder(tmp_path)[0].folder.name for _ in range(3)]
+    assert [one.folder.name for one in read_all(tmp_path)][1:4] == later == sorted(later)
 
 
 @pytest.mark.parametrize("receipt", [{"refused": "no such partition"}, {"lost": True}])

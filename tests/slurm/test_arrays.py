@@ -1,19 +1,25 @@
 """The contract with submitit: the script that it makes of our request, and nothing else in it. No Slurm needed."""
 
+import errno
 import os
 import shlex
+import subprocess
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slurm import arrays
-from slurm.arrays import ArrayExecutor, ArrayRequest, index_list, script, send
+from slurm import arrays, commands, usercache
+from slurm.arrays import ArrayRequest, LimitReached, Refused, SendUnclear, index_list, script, send
+from slurm.commands import Answer, Silent
 from slurm.errors import UserError
+from tests.slurm.answers import install
+
+POLICY = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
 
 TOKENS = {
     "HF_TOKEN": "hf_0xToken",
@@ -137,6 +143,7 @@ def test_a_control_character_never_reaches_a_script(tmp_path: Path, bad: str) ->
 
 
 @given(st.text(st.characters(blacklist_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1, max_size=40))
+@settings(max_examples=40)
 def test_a_flags_value_stays_one_shell_word(value: str) -> None:
     text = script(_request(Path("/logs"), flags={"comment": value}))
     (line,) = [line for line in text.split("\n") if "--comment" in line]
@@ -144,6 +151,7 @@ def test_a_flags_value_stays_one_shell_word(value: str) -> None:
 
 
 @given(st.sets(st.integers(0, 300), min_size=1, max_size=60))
+@settings(max_examples=40)
 def test_an_index_list_names_exactly_its_indices(indices: set[int]) -> None:
     found: list[int] = []
     for part in index_list(indices).split(","):
@@ -154,18 +162,157 @@ def test_an_index_list_names_exactly_its_indices(indices: set[int]) -> None:
     assert len(index_list(indices).split(",")) == runs  # as short as can be
 
 
-def test_a_job_that_submits_does_not_hand_its_own_settings_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("SLURM_CPUS_PER_TASK", "SBATCH_PARTITION", "SLURM_CONF"):
+def test_a_job_that_submits_does_not_hand_its_own_settings_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SLURM_CPUS_PER_TASK", "SBATCH_PARTITION", "SQUEUE_FORMAT", "SACCT_FORMAT", "SLURM_CONF"):
         monkeypatch.setenv(name, "x")
-    command = ArrayExecutor(_request(tmp_path))._make_submission_command(Path("/script.sh"))
-    assert command[0] == "env" and command[-2:] == ["sbatch", "/script.sh"]
-    assert set(command[1:-2]) == {"--unset=SLURM_CPUS_PER_TASK", "--unset=SBATCH_PARTITION"}
+    left = {name: value for name, value in commands.environment().items() if name.startswith(("S", "s"))}
+    assert {"SLURM_CONF": "x", "SLURM_BITSTR_LEN": "0", "SLURM_TIME_FORMAT": "standard"}.items() <= left.items()
+    assert not {"SLURM_CPUS_PER_TASK", "SBATCH_PARTITION", "SQUEUE_FORMAT", "SACCT_FORMAT"} & left.keys()
+
+
+def test_sending_leaves_the_script_that_sbatch_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = install(monkeypatch, sbatch="1234\n")
+    asked = _request(tmp_path)
+    assert send(asked) == "1234"
+    path = tmp_path / "logs" / "script.sh"
+    assert answers.asked == [["sbatch", "--parsable", str(path)]]
+    assert answers.timeouts == [arrays.SBATCH_TIMEOUT] and sum(range(16)) < arrays.SBATCH_TIMEOUT
+    assert answers.umasks == [0o077]
+    assert path.read_text() == script(asked)
+    assert path.stat().st_mode & 0o777 == 0o600 and path.parent.stat().st_mode & 0o777 == 0o700
 
 
 def test_no_sbatch_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usercache, "folder", lambda: None)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match=r"no sbatch here; run on a login node, or set `cluster: \{executor: local\}`"):
         send(_request(tmp_path))
+
+
+FAILED = "sbatch: error: Batch job submission failed: "
+
+
+@pytest.mark.parametrize(
+    "out",
+    ["77\n", "77;north\n", "welcome to our cluster\n77\n", "77\nquota: 5 of 10 hours left\n"],
+)
+def test_the_id_is_found_in_what_sbatch_prints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str) -> None:
+    install(monkeypatch, sbatch=out)
+    assert send(_request(tmp_path)) == "77"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Silent("sbatch did not answer in 180 s"),
+        Answer(0, "", ""),
+        Answer(0, "", " \n"),
+        Answer(0, "Submitted batch job\n", ""),
+        Answer(-9, "", ""),
+        Answer(1, "77\n", "sbatch: error: the site's wrapper failed\n"),
+        *(Answer(1, "", f"{FAILED}{words}\n") for words in arrays.UNCLEAR),
+    ],
+    ids=str,
+)
+def test_what_may_have_been_sent_is_no_refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Answer | Exception
+) -> None:
+    install(monkeypatch, sbatch=answer)
+    with pytest.raises(SendUnclear, match=r"it may have sent crossing-0123abcd\.2"):
+        send(_request(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "sbatch: error: AssocMaxSubmitJobLimit\n" + FAILED + POLICY,
+        "sbatch: error: QOSMaxSubmitJobPerUserLimit\n" + FAILED + POLICY,
+        "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying\n"
+        + FAILED
+        + "Resource temporarily unavailable",
+    ],
+)
+def test_a_full_queue_is_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    install(monkeypatch, sbatch=Answer(1, "", said + "\n"))
+    with pytest.raises(LimitReached, match=r"sbatch refused: .*; Batch job submission failed: "):
+        send(_request(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        FAILED + "Invalid account or account/partition combination specified",
+        FAILED + "Requested time limit is invalid (missing or exceeds some limit)",
+        FAILED + POLICY,  # a job that is too large says the same; only the reason beside it tells
+        FAILED + "Invalid job array specification",
+        "sbatch: error: The last outage (Connection timed out) is over.\n" + FAILED + "Unspecified error",
+        "sbatch: error: invalid partition specified: x\n" + FAILED + "Invalid partition name specified",
+        "sbatch: unrecognized option '--colour'",
+    ],
+)
+def test_a_refusal_for_certain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    install(monkeypatch, sbatch=Answer(1, "", said + "\n"))
+    with pytest.raises(UserError, match="sbatch refused: ") as refused:
+        send(_request(tmp_path))
+    assert type(refused.value) is Refused
+    assert said.rpartition(": ")[2] in str(refused.value)
+
+
+def test_a_refusal_without_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for said in (Answer(1, "", "\n"), Answer(1, " \n", "")):
+        install(monkeypatch, sbatch=said)
+        with pytest.raises(Refused, match=r"^sbatch refused: exit code 1, without a word$"):
+            send(_request(tmp_path))
+    install(monkeypatch, sbatch=Answer(1, "it is closed\n", "\n"))
+    with pytest.raises(Refused, match=r"^sbatch refused: it is closed$"):
+        send(_request(tmp_path))
+
+
+def _programs(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """An sbatch of our own, first on PATH."""
+    (folder / "sbatch").write_text(text)
+    (folder / "sbatch").chmod(0o755)
+    monkeypatch.setattr(usercache, "folder", lambda: None)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+def test_sbatchs_own_umask_is_the_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _programs(tmp_path, monkeypatch, '#!/bin/sh\numask > "$(dirname "$0")/umask"\necho 7\n')
+    before = os.umask(0o002)
+    try:
+        for umask in (0o077, 0o027):
+            assert send(_request(tmp_path, umask=umask)) == "7"
+            assert int((tmp_path / "umask").read_text(), 8) == umask
+    finally:
+        assert os.umask(before) == 0o002
+
+
+def test_an_sbatch_that_is_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _programs(tmp_path, monkeypatch, "")  # ENOEXEC
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match=r"no sbatch here"):
+        send(_request(tmp_path))
+
+
+@pytest.mark.parametrize("number", [errno.E2BIG, errno.EAGAIN, errno.ENOMEM, errno.EMFILE])
+def test_what_could_not_be_started_was_not_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def fail(*arguments: Any, **more: Any) -> Any:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(usercache, "folder", lambda: None)
+    monkeypatch.setattr(subprocess, "run", fail)
+    with pytest.raises(UserError, match=rf"^sbatch could not be started: {os.strerror(number)}; it was not") as caught:
+        send(_request(tmp_path))
+    assert not isinstance(caught.value, SendUnclear)
+    assert commands.ask(["squeue"]) is None
+
+
+def test_nobody_there_means_nothing_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = FAILED + "Unable to contact slurm controller (connect failure)\n"
+    install(monkeypatch, sbatch=Answer(1, "", said))
+    with pytest.raises(UserError, match=r"Slurm does not answer .*; nothing was sent, try again later") as refused:
+        send(_request(tmp_path))
+    assert type(refused.value) is UserError
 
 
 @pytest.mark.parametrize(
@@ -177,6 +324,7 @@ def test_no_sbatch_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         ),
         ("sbatch: error: twice\nsbatch: error: twice", "twice"),
         ("first\nlast words\n\n", "last words"),
+        ("sbatch: unrecognized option '--x'\nTry \"sbatch --help\"\n", "unrecognized option '--x'"),
     ],
 )
 def test_a_refusal_is_sbatchs_own_words_on_one_line(output: str, said: str) -> None:

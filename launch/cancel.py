@@ -1,0 +1,144 @@
+"""Cancelling: what a person has sent is ended, with all that waits for it, and told apart from what failed.
+
+The record is written first: whatever happens next, the stages count as cancelled once they are gone from the queue.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from launch import adoption, submissions
+from launch.plan import Plan
+from launch.states import Observation
+from launch.store import Store
+from launch.submissions import Location, Submission
+from slurm import control, local, snapshot
+from slurm.arrays import index_list
+from slurm.errors import UserError
+
+
+@dataclass(frozen=True)
+class Cancellation:
+    """What would be ended."""
+
+    stages: list[str]  # keys, in the plan's order
+    locations: list[Location]  # the elements that hold them
+    beside: list[str]  # keys of unfinished stages that go too, since they share an element with one of those
+    running: int  # stages that run now
+
+
+def select(plan: Plan, seen: Observation, names: Sequence[str] = ()) -> Cancellation:
+    """Everything of an experiment that is queued or runs, or these stages (by name or key) and all that waits for them.
+
+    UserError where Slurm does not answer, UsageError where a name means no stage.
+    """
+    if seen.entries is None:
+        raise UserError("Slurm does not answer, so what is queued is unknown; try again later, nothing was cancelled")
+    chosen = _with_children(plan, {plan.find(name).key for name in names}) if names else set(plan.stages)
+    open_ = [stage.key for stage in plan.stages.values() if seen.is_sent(stage) or _waits_in_vain(seen, stage.key)]
+    stages = [key for key in open_ if key in chosen]
+    locations = list(dict.fromkeys(seen.locations[key] for key in stages))
+    elements = set(locations)
+    beside = [key for key in open_ if key not in chosen and seen.locations[key] in elements]
+    running = sum(seen.state(plan.stages[key]).state == "running" for key in stages)
+    return Cancellation(stages, locations, beside, running)
+
+
+def _with_children(plan: Plan, keys: Collection[str]) -> set[str]:
+    found = set(keys)
+    for stage in plan.stages.values():  # parents first
+        if stage.parent in found:
+            found.add(stage.key)
+    return found
+
+
+def _waits_in_vain(seen: Observation, key: str) -> bool:
+    """Whether a stage is in the queue though its parent failed."""
+    location = seen.locations.get(key)
+    if key in seen.finished:
+        return False
+    return location is not None and not location.submission.is_local and seen.entry(location) is not None
+
+
+def cancel(
+    plan: Plan,
+    names: Sequence[str],
+    agree: Callable[[Cancellation], bool],
+    report: Callable[[str], None] = lambda line: None,
+) -> Cancellation | None:
+    """End what `select` finds, where `agree` says so; None: it did not. While it is asked, others may send and cancel:
+    what is ended then is what it agreed to and still runs or waits.
+
+    UserError where Slurm does not do it: what is still queued shows as being cancelled, and the next call tries again.
+    """
+    root: Path = plan.experiment.store
+    if not root.exists():
+        raise UserError(f"nothing was ever sent: there is no store {root}")
+    if _is_unsettled(root):
+        with submissions.lock(root, submissions.PATIENCE, report):
+            _look(plan, root, report)
+    asked = select(plan, Observation(plan, Store(root), max_age=0), names)
+    if not asked.stages:
+        return asked
+    if not agree(asked):
+        return None
+    with submissions.lock(root, submissions.PATIENCE, report) as lock:
+        seen = _look(plan, root, report)
+        found = select(plan, seen, names)
+        agreed = _within(plan, seen, found, {*asked.stages, *asked.beside})
+        if len(agreed.stages) < len(found.stages):
+            more = len(found.stages) - len(agreed.stages)
+            report(f"{more} stages that were sent meanwhile go on; to cancel them too, type the command again")
+        _end(agreed, lock)
+    return agreed
+
+
+def _is_unsettled(root: Path) -> bool:
+    """Whether something is being sent, or was when its submitter died."""
+    return any(one.receipt(n) is None for one in submissions.read_all(root) for n in range(len(one.arrays)))
+
+
+def _look(plan: Plan, root: Path, report: Callable[[str], None]) -> Observation:
+    """What is there once every array has its receipt. Under the lock."""
+    seen = Observation(plan, Store(root), max_age=0)
+    adopted = adoption.adopt(seen.submissions, seen.entries, lambda: snapshot.look(0).entries, report)
+    for line in adopted:
+        report(line)
+    return Observation(plan, Store(root), max_age=0) if adopted else seen
+
+
+def _within(plan: Plan, seen: Observation, found: Cancellation, keys: Collection[str]) -> Cancellation:
+    """Of a cancellation, the elements that end no other stages than these."""
+    others = {seen.locations[key] for key in [*found.stages, *found.beside] if key not in keys}
+    stages = [key for key in found.stages if seen.locations[key] not in others]
+    beside = [key for key in found.beside if seen.locations[key] not in others]
+    running = sum(seen.state(plan.stages[key]).state == "running" for key in stages)
+    return Cancellation(stages, [one for one in found.locations if one not in others], beside, running)
+
+
+def _end(found: Cancellation, lock: Path) -> None:
+    by_submission: dict[Path, list[Location]] = defaultdict(list)
+    for location in found.locations:
+        by_submission[location.submission.folder].append(location)
+    submissions.keep(lock)
+    for locations in by_submission.values():
+        locations[0].submission.record_cancelled({(location.array, location.index) for location in locations})
+    ids = []
+    for locations in by_submission.values():
+        submissions.keep(lock)
+        submission = locations[0].submission
+        if submission.is_local:
+            numbers = [submission.local_element(location.array, location.index) for location in locations]
+            local.cancel(submission.folder / "local", numbers)
+        else:
+            ids += _ids(submission, locations)
+    # Children are sent after their parents: ended first, none of them starts in between.
+    control.cancel(list(reversed(ids)))
+
+
+def _ids(submission: Submission, locations: Sequence[Location]) -> list[str]:
+    indices: dict[int, list[int]] = defaultdict(list)
+    for location in locations:
+        indices[location.array].append(location.index)
+    return [f"{submission.receipt(array)['job']}_[{index_list(those)}]" for array, those in sorted(indices.items())]  # type: ignore[index]  # settled

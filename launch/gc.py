@@ -1,0 +1,246 @@
+"""`stepstone gc`: what of a store no stage of the experiment needs any more, with its size; removed only when told.
+
+It looks at the stages of this experiment's plan only: another experiment may share the store. What runs or may run is
+left alone, also of others and of rehearsals, and so are results, histories of attempts and quarantined records. Each
+removal leaves a tombstone, `gc/<time>.json`: what went and why, written before anything is removed.
+"""
+
+import os
+import stat
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from launch import attempts, busy, submissions
+from launch.busy import Queued
+from launch.dropping import DROPPED
+from launch.plan import Plan, Stage
+from launch.states import Observation
+from launch.store import Store, rehearsal_folder, token_folder
+from slurm.errors import UserError
+from slurm.files import make_folder, read_sealed, remove_folder, seal, write_atomic
+
+_GONE = ".gone-"  # what an interrupted gc left; the next one takes it
+_OLD_SECONDS = 24 * 3600  # what a process may still be writing is younger
+_TOKENS_SECONDS = 30 * 24 * 3600
+_HISTORY = {"starter.json", "end.json", "heartbeat.json", "open", "fenced"}  # of a dead attempt: these stay
+
+
+@dataclass(frozen=True)
+class Waste:
+    """Something that can go. `path` is a file or a folder below the store."""
+
+    path: Path
+    why: str
+    bytes: int
+    files: int
+
+
+def find(plan: Plan, store: Store) -> list[Waste]:
+    """What can go, the largest first. UserError while Slurm does not say what runs."""
+    rehearsal = rehearsal_folder(store.root, plan.experiment.name)
+    queued = busy.in_queue([*submissions.read_all(store.root), *submissions.read_all(rehearsal)])
+    if queued is None:
+        raise UserError("Slurm does not say what runs; try again later, nothing was removed")
+    seen = Observation(plan, store)
+    unknown = [stage.name for stage in plan.stages.values() if seen.state(stage).state == "unknown"]
+    if unknown:
+        raise UserError(f"Slurm does not say whether {unknown[0]} runs; try again later, nothing was removed")
+    found = [
+        *_of_stages(plan, store, seen, queued),
+        *_code(store.root, seen),
+        *_rehearsal(rehearsal, queued),
+        *_tokens(seen, queued),
+        *_left_over(store.root),
+    ]
+    return sorted((_measured(path, why) for path, why in found), key=lambda waste: -waste.bytes)
+
+
+def remove(plan: Plan, store: Store) -> list[Waste]:
+    """Look again under the submitters' lock, write the tombstone, and remove what is found."""
+    with submissions.lock(store.root):
+        waste = find(plan, store)
+        if not waste:
+            return []
+        record = {
+            "schema": 1,
+            "experiment": plan.experiment.name,
+            "time": time.time(),
+            "removed": [
+                asdict(item) | {"path": str(item.path.relative_to(store.root))} for item in waste
+            ],
+        }  # fmt: skip
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S.%f")
+        write_atomic(make_folder(store.root / "gc") / f"{stamp}.json", seal(record))
+        for item in waste:
+            _remove(item.path)
+    return waste
+
+
+def _remove(path: Path) -> None:
+    """At once for whoever looks: under another name first, then piece by piece."""
+    if path.is_dir() and not path.is_symlink():
+        gone = path if path.name.startswith(_GONE) else path.with_name(f"{_GONE}{uuid.uuid4().hex}")
+        if gone != path:
+            with suppress(FileNotFoundError):
+                os.rename(path, gone)
+        remove_folder(gone)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _measured(path: Path, why: str) -> Waste:
+    sizes = []
+    for file in _files(path):
+        with suppress(FileNotFoundError):
+            sizes.append(file.lstat())
+    return Waste(path, why, sum(found.st_blocks * 512 for found in sizes), len(sizes))
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if not path.is_dir() or path.is_symlink():
+        yield path
+        return
+    for folder, _, names in os.walk(path):
+        yield from (Path(folder, name) for name in names)
+
+
+# --- stages
+
+
+def _of_stages(plan: Plan, store: Store, seen: Observation, queued: Queued) -> Iterator[tuple[Path, str]]:
+    others = _of_others(plan, store, seen, queued)
+    for stage in plan.stages.values():
+        if stage.key in others:
+            continue
+        if store.exists(stage) and seen.state(stage).state in ("finished", "failed", "new", "held", "cancelled"):
+            yield from _of_attempts(store.stage_folder(stage.folder), finished=seen.is_finished(stage))
+            if stage.kind == "train" and seen.is_finished(stage) and not _is_needed(plan, stage, seen):
+                yield from _encoder(store, stage)
+
+
+def _of_others(plan: Plan, store: Store, seen: Observation, queued: Queued) -> set[str]:
+    """Stages that another experiment in this store sent too, and those that its stages start from: whether it is done
+    with them, only its own file says. Also what stages under way start from, which this file sent before an edit."""
+    others = [s for s in seen.submissions if s.intent.get("experiment") != plan.experiment.name]
+    sent = {key for s in others for array in s.arrays for keys in array["elements"].values() for key in keys}
+    own = (s for s in seen.submissions if s.intent.get("experiment") == plan.experiment.name)
+    children = sent | {key for keys in busy.under_way(own, queued) for key in keys}
+    known = {parent for key in children & plan.stages.keys() if (parent := plan.stages[key].parent)}
+    return sent | known | store.parents_of(children - plan.stages.keys())
+
+
+def _is_needed(plan: Plan, stage: Stage, seen: Observation) -> bool:
+    """Whether an encoder must stay: a stage still takes it, or the file keeps it (`keep:`)."""
+    children = [plan.stages[key] for key in plan.children[stage.key]]
+    if plan.experiment.keep == "all" or any(child.kind == "train" for child in children):
+        return True
+    return any(not seen.is_finished(child) for child in children)
+
+
+def _encoder(store: Store, stage: Stage) -> Iterator[tuple[Path, str]]:
+    result = store.train_result(stage)
+    folder = store.stage_folder(stage.folder) / str((result or {}).get("attempt")) / "encoder"
+    if result and folder.is_dir():
+        yield folder, "encoder that no stage needs (`keep: all` would keep it)"
+
+
+def _of_attempts(folder: Path, *, finished: bool) -> Iterator[tuple[Path, str]]:
+    """Checkpoints of a finished stage, and what its dead attempts left but their history."""
+    if not finished:
+        return  # its next attempt resumes from one of them
+    published = _attempt_of_result(folder)
+    for attempt in attempts.attempts_of(folder):
+        if (attempt.folder / "checkpoints").is_dir():
+            yield attempt.folder / "checkpoints", "checkpoints of a finished stage"
+        if attempt.folder.name == published:
+            continue
+        for name in sorted(os.listdir(attempt.folder)):
+            if name not in _HISTORY and name != "checkpoints" and not name.startswith("."):
+                yield attempt.folder / name, "of an attempt that made no result"
+
+
+def _attempt_of_result(folder: Path) -> str | None:
+    result = read_sealed(folder / "result.json")
+    return Path(str(result["attempt"])).name if result and "attempt" in result else None
+
+
+def _left_over(root: Path) -> Iterator[tuple[Path, str]]:
+    """What interrupted writers and an interrupted gc left in folders that are cheap to list."""
+    dropped = f"stages/*/attempts/*/{DROPPED}*"
+    for pattern in (dropped, "stages/*/attempts/.tmp-*", "code/.tmp-*", "stages/*/.*.tmp", "submissions/*/.*.tmp"):
+        for path in root.glob(pattern):
+            if _is_old(path, _OLD_SECONDS):
+                yield path, "left by a process that was killed"
+    for pattern in (f"{_GONE}*", f"*/{_GONE}*", f"stages/*/attempts/*/{_GONE}*", f"cache/tokens/{_GONE}*"):
+        for path in root.glob(pattern):
+            yield path, "left by a gc that was interrupted"
+
+
+def _is_old(path: Path, seconds: float) -> bool:
+    """By this machine's clock; a day is longer than clocks differ."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return False
+    return time.time() - max(found.st_mtime, found.st_ctime) > seconds and not stat.S_ISLNK(found.st_mode)
+
+
+# --- code, rehearsals, tokens
+
+
+def _code(root: Path, seen: Observation) -> Iterator[tuple[Path, str]]:
+    """Frozen code that no stage was last sent with. Other experiments' submissions keep theirs."""
+    ours = {location.submission.folder for location in seen.locations.values()}
+    used = set()
+    for submission in seen.submissions:
+        of_others = submission.intent.get("experiment") != seen.plan.experiment.name
+        if of_others or submission.folder in ours or submission == seen.submissions[-1]:
+            used.add(submission.intent.get("code"))
+    for folder in _folders(root / "code"):
+        if folder.name not in used and not folder.name.startswith(".") and _is_old(folder, _OLD_SECONDS):
+            yield folder, "code that no stage was last sent with"
+
+
+def _rehearsal(folder: Path, queued: Queued) -> Iterator[tuple[Path, str]]:
+    """This experiment's own; it goes on where its file was edited, so all that was sent from there counts."""
+    if folder.is_dir() and not busy.is_busy(submissions.read_all(folder), queued):
+        yield folder, "store of a rehearsal that is over"
+
+
+def _tokens(seen: Observation, queued: Queued) -> Iterator[tuple[Path, str]]:
+    """Encoded examples: made again where they are needed, so only time is lost. While anything runs from this store
+    they stay: a stage has them mapped into its memory, and on a network file system it would die of their removal."""
+    if busy.is_busy(seen.submissions, queued):
+        return
+    everything = len(seen.finished) == len(seen.plan.stages)
+    for folder in _folders(token_folder(seen.store.root)):
+        if folder.name.startswith("."):
+            continue
+        if everything and _is_old(folder, _OLD_SECONDS):
+            yield folder, "encoded examples; every stage is finished"
+        elif _is_old(folder, _TOKENS_SECONDS):
+            yield folder, "encoded examples, made more than 30 days ago"
+
+
+def _folders(path: Path) -> list[Path]:
+    try:
+        return [entry for entry in sorted(path.iterdir()) if entry.is_dir() and not entry.is_symlink()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def to_record(waste: list[Waste], *, removed: bool) -> dict[str, Any]:
+    """The contract of `stepstone gc --json`."""
+    return {
+        "schema": 1,
+        "removed": removed,
+        "bytes": sum(item.bytes for item in waste),
+        "files": sum(item.files for item in waste),
+        "waste": [asdict(item) | {"path": str(item.path)} for item in waste],
+    }

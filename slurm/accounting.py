@@ -1,0 +1,160 @@
+"""What Slurm's accounting remembers of elements that left the queue: `sacct` in a fixed format.
+
+It lags behind the queue by seconds, misses some elements that were cancelled while they waited, and keeps calling the
+others of such an array PENDING (seen on 22.05): what is not in it is unknown, and the queue is asked first.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from slurm import commands
+from slurm.commands import Missing, Silent
+from slurm.jobstates import Phase, base, phase
+from slurm.queue import Unreadable, expand
+
+# The name comes last, since others' names may hold a `|`.
+FORMAT = "JobID,State,ExitCode,Submit,NodeList,JobName"
+ASKED_AT_ONCE = 500  # ids on one command line
+_DISABLED = ("accounting storage is disabled", "not running a supported accounting_storage plugin")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The last record of an array element. `state` may still be PENDING or RUNNING: accounting lags."""
+
+    job: str  # of the array
+    index: int
+    state: str  # Slurm's long name; OUT_OF_MEMORY also where only a step of a failed job says so
+    exit_code: int
+    signal: int  # that ended it; 0: none
+    name: str
+    submitted: str  # YYYY-MM-DDTHH:MM:SS of the cluster; of the last requeue where there was one
+    node: str = ""  # that it ran on, where it was one
+
+    @property
+    def phase(self) -> Phase:
+        """Whether it waits, runs or is over, as far as accounting knows."""
+        return phase(self.state)
+
+
+class NoAccounting(Exception):
+    """The cluster keeps no accounts, or this machine has no command to read them."""
+
+
+def ended(jobs: Iterable[str]) -> dict[tuple[str, int], Ended] | None:
+    """The last record of some elements (`12_3`), or of all of an array (`12`); None where accounting does not answer.
+
+    An element without a record is not in it, so it is empty where there is no accounting. Compare the name: Slurm uses
+    its ids again after years or a reset.
+    """
+    listed = sorted(set(jobs))
+    lines: list[str] = []
+    for start in range(0, len(listed), ASKED_AT_ONCE):
+        try:
+            output = _asked("--duplicates", "--jobs", ",".join(listed[start : start + ASKED_AT_ONCE]))
+        except NoAccounting:
+            return {}
+        if output is None:
+            return None
+        lines += output.splitlines()
+    return _last_of_each(_elements(lines))
+
+
+def named(name: str, since: str) -> list[str] | None:
+    """Ids of this user's arrays of that name since a time (YYYY-MM-DDTHH:MM:SS), the lowest first; None as above.
+
+    Those that still wait for another job are not in it (seen on 22.05): the queue knows them.
+    """
+    try:
+        # Not the time of day only: by default sacct begins at midnight.
+        output = _asked("--allocations", "--name", name, "--starttime", since)
+    except NoAccounting:
+        return []
+    if output is None:
+        return None
+    found = {
+        row[0].partition("_")[0].partition("+")[0] for row in map(_row, output.splitlines()) if row and row[-1] == name
+    }
+    return sorted(filter(str.isdigit, found), key=int)
+
+
+def available() -> bool | None:
+    """Whether the cluster keeps accounts; None where nobody answers, such as while slurmdbd is down."""
+    try:
+        return None if _asked("--allocations", "--jobs", "1") is None else True
+    except NoAccounting:
+        return False
+
+
+def _asked(*selection: str) -> str | None:
+    """What sacct prints; None where it does not answer. NoAccounting where it never will."""
+    try:
+        answer = commands.run(["sacct", "--noheader", "--parsable2", *selection, "--format", FORMAT])
+    except Missing:
+        raise NoAccounting from None
+    except Silent:
+        return None
+    if answer.code and any(words in (answer.err + answer.out).lower() for words in _DISABLED):
+        raise NoAccounting
+    return None if answer.code else answer.out
+
+
+def _row(line: str) -> list[str]:
+    """A record's fields in FORMAT's order; empty for a line that is none."""
+    fields = line.split("|", FORMAT.count(","))
+    return fields if len(fields) == FORMAT.count(",") + 1 else []
+
+
+def _elements(lines: Iterable[str]) -> Iterator[Ended]:
+    """One record per start of an element, in sacct's order, with what its steps add."""
+    latest: Ended | None = None
+    for row in filter(None, map(_row, lines)):
+        identifier, _, step = row[0].partition(".")
+        if step:
+            if latest is not None and identifier == f"{latest.job}_{latest.index}":
+                latest = _with_step(latest, row)
+            continue
+        if latest is not None:
+            yield latest
+            latest = None
+        records = list(_records(identifier, row))
+        yield from records[:-1]
+        latest = records[-1] if records else None
+    if latest is not None:
+        yield latest
+
+
+def _records(identifier: str, row: Sequence[str]) -> Iterator[Ended]:
+    _, state, exit_code, submitted, nodes, name = row
+    job, _, indices = identifier.partition("_")
+    code, _, signal = exit_code.partition(":")
+    try:
+        numbers = expand(indices) if indices else []
+    except Unreadable:
+        numbers = []  # elements that wait, of a list that was cut off: squeue knows them
+    for index in numbers:
+        yield Ended(job, index, base(state), _number(code), _number(signal), name, submitted, _one(nodes))
+
+
+def _with_step(element: Ended, row: Sequence[str]) -> Ended:
+    """srun hides why a task died: the job is FAILED, and only its step is OUT_OF_MEMORY."""
+    hidden = base(row[1]) == "OUT_OF_MEMORY" and element.state in ("FAILED", "CANCELLED")
+    return replace(element, state="OUT_OF_MEMORY") if hidden else element
+
+
+def _last_of_each(records: Iterable[Ended]) -> dict[tuple[str, int], Ended]:
+    last: dict[tuple[str, int], Ended] = {}
+    for record in records:
+        before = last.get((record.job, record.index))
+        if before is None or before.submitted <= record.submitted:
+            last[record.job, record.index] = record
+    return last
+
+
+def _one(nodes: str) -> str:
+    """The name, where a list of nodes is one; sacct says `None assigned` of none."""
+    return nodes if nodes and not set(nodes) & set("[], ") else ""
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdigit() else 0

@@ -1,0 +1,188 @@
+"""Why a job's work failed, with the one line that proves it: from Slurm's record, the work's own last words, its log.
+
+Pure: whoever asks has read the log and asked accounting. Slurm's own texts are those of 22.05 (`slurmstepd`, `srun`);
+later versions word the out-of-memory line differently, and both are here.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args
+
+Cause = Literal[
+    "host-oom", "cuda-oom", "time", "preempted", "node", "nccl", "disk", "not-finite", "data", "code", "cancelled",
+    "parent-missing", "elsewhere", "unknown",
+]  # fmt: skip
+CAUSES: tuple[Cause, ...] = get_args(Cause)
+
+_EVIDENCE_LENGTH = 300  # characters of a line that are kept
+# By Slurm's own word for how a job ended. FAILED and COMPLETED say nothing of why.
+_BY_STATE: dict[str, Cause] = {
+    "OUT_OF_MEMORY": "host-oom",
+    "TIMEOUT": "time",
+    "DEADLINE": "time",
+    "PREEMPTED": "preempted",
+    "NODE_FAIL": "node",
+    "BOOT_FAIL": "node",
+    "LAUNCH_FAILED": "node",
+    "RECONFIG_FAIL": "node",
+    "CANCELLED": "cancelled",
+    "REVOKED": "cancelled",
+}
+# The special before the general: a rank that is out of memory takes the others' NCCL with it, and a full disk or a
+# failed node shows as a traceback too. Of one kind the first line counts: what follows it is what it led to.
+_BY_TEXT: tuple[tuple[Cause, str], ...] = (
+    ("preempted", r"CANCELLED AT .* DUE TO (PREEMPTION|JOB REQUEUE)"),
+    ("time", r"CANCELLED AT .* DUE TO TIME LIMIT"),
+    ("node", r"DUE TO NODE FAILURE|\bNode failure on "),
+    ("parent-missing", r"\bparent-missing: "),
+    ("elsewhere", r"\brunning elsewhere: |a later attempt has begun"),
+    ("disk", r"No space left on device|Disk quota exceeded|Errno (28|122|5)\b|Input/output error|"
+             r"a checkpoint could not be written"),
+    ("cuda-oom", r"CUDA out of memory|CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED|OutOfMemoryError|"
+                 r"out of memory with token_budget|NCCL WARN .*[Cc]uda failure.* 'out of memory'"),
+    ("host-oom", r"oom[-_]kill event|\bOOM Killed\b|\bOut Of Memory\b|MemoryError|"
+                 r"DefaultCPUAllocator|Cannot allocate memory|std::bad_alloc|worker .* killed by signal: Killed|"
+                 r"CANCELLED AT .* DUE TO .*MEMORY|Exceeded job memory limit"),
+    ("not-finite", r"the (loss|gradient) is not finite|\bnon-finite\b"),
+    ("node", r"uncorrectable ECC|double[- ]bit ECC|\bXid \(|fallen off the bus|unspecified launch failure|"
+             r"CUDA error: (an illegal instruction|device-side launch|no CUDA-capable device)|CUDA unknown error|"
+             r"CUDA driver initialization failed|CUDA-capable device(s|\(s\) is/)? ?are busy|"
+             r"No CUDA GPUs are available|Found no NVIDIA driver|this node shows no|"
+             r"node shows none|Stale file handle|Transport endpoint is not connected|Socket timed out on send/recv"),
+    ("nccl", r"\bNCCL (error|timeout|communicator)|ncclInternalError|ncclSystemError|ncclRemoteError|"
+             r"ncclUnhandledCudaError|DistBackendError|Watchdog caught collective|"
+             r"cannot reach rank|DistNetworkError|DistStoreError"),
+    ("data", r"FileNotFoundError|requests\.exceptions|huggingface_hub\.errors|datasets\.exceptions|"
+             r"cannot be had from|but the published data has|tokenizer is missing|"
+             r"\bno such (file|model folder|folder)\b|changed since the experiment was planned|"
+             r"^(error: )?(\S+: )?(task|target) \S+: |\bdata\.root\b|: this shard of the weights is missing|"
+             r"not a whole safetensors file|model\.safetensors|the weights (lack|hold)|get (the model|them) again|"
+             r"no labelled training example|no text to train on"),
+)  # fmt: skip
+# Of ranks that lost each other, but also printed where nothing is wrong: what was raised counts before it.
+_LOST_RANK = re.compile(r"NCCL WARN|ProcessGroupNCCL|[Cc]onnection (reset|closed) by peer|Gloo connect")
+_PATTERNS = tuple((cause, re.compile(pattern)) for cause, pattern in _BY_TEXT)
+_STOPPED = re.compile(r"\bstopped\b.*\bsignal\b")
+_TRACEBACK = "Traceback (most recent call last)"
+_RAISED = re.compile(
+    r"(?:\[rank\d+\]: ?)?((?:[A-Za-z_][\w.]*\.)?[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Iteration)\b.*)"
+)
+_KILLED = re.compile(r"\btask \S+: Killed|: line \d+: +\d+ Killed|^Killed$|\bexit code 137\b")
+
+
+class EndedLike(Protocol):
+    """What of a job's record in accounting is looked at."""
+
+    @property
+    def state(self) -> str: ...
+    @property
+    def exit_code(self) -> int: ...
+    @property
+    def signal(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A cause, and the line that shows it."""
+
+    cause: Cause
+    evidence: str
+
+
+def classify(ended: EndedLike | None, message: str | None, log_tail: str) -> Verdict:
+    """The cause of a failure. `ended`: how accounting says the job ended; `message`: what the work itself said last;
+    `log_tail`: the end of what this start of it printed."""
+    message = message if message and message.strip() else None
+    by_state = _of_state(ended)
+    if by_state and by_state.cause != "cancelled" and (message is None or _STOPPED.search(message)):
+        # Slurm knows best who ended what did not end by itself; for people, the log's line says more than the state.
+        found = _first(by_state.cause, log_tail.splitlines())
+        return Verdict(by_state.cause, f"{by_state.evidence}: {found}" if found else by_state.evidence)
+    if message is not None and not _STOPPED.search(message):
+        itself = Verdict("code" if _RAISED.match(message) else "unknown", _short(message))
+        return _of_lines([message]) or _of_lost_rank([message]) or itself
+    return (
+        (by_state if by_state and by_state.cause == "cancelled" else None)
+        or _of_lines(log_tail.splitlines())
+        or _of_traceback(log_tail)
+        or _of_lost_rank(log_tail.splitlines())
+        or _of_kill(ended, log_tail)
+        or Verdict("unknown", _last_words(ended, message, log_tail))
+    )
+
+
+def alike(evidence: str) -> str:
+    """Evidence without what differs between equal failures: paths, addresses, numbers."""
+    text = re.sub(r"0x[0-9a-fA-F]+|\b[0-9a-f]{8,}\b", "#", evidence)
+    text = re.sub(r"(?<![\w])[~.]{0,2}/[^\s:'\",;)]+", "/…", text)
+    return " ".join(re.sub(r"\d+(\.\d+)?", "#", text).split())
+
+
+def nodes_named(evidence: str) -> tuple[str, ...]:
+    """The nodes that a line of Slurm's blames."""
+    found = re.search(r"Node failure on (\S+)|(?:JOB|STEP) \S+ ON (\S+) CANCELLED .* DUE TO NODE FAILURE", evidence)
+    return (next(filter(None, found.groups())).rstrip(".,;"),) if found else ()
+
+
+def _of_state(ended: EndedLike | None) -> Verdict | None:
+    if ended is None:
+        return None
+    word = ended.state.split()[0].rstrip("+") if ended.state.strip() else ""
+    cause = next((cause for state, cause in _BY_STATE.items() if word and _is_state(word, state)), None)
+    return Verdict(cause, f"Slurm says {ended.state}") if cause else None
+
+
+def _is_state(word: str, state: str) -> bool:
+    """Also where a column was too narrow for the word: `OUT_OF_ME`."""
+    return word == state or (len(word) >= 7 and state.startswith(word))
+
+
+def _of_lines(lines: list[str]) -> Verdict | None:
+    for cause, pattern in _PATTERNS:
+        line = next((line for line in lines if pattern.search(line)), None)
+        if line is not None:
+            return Verdict(cause, _short(line))
+    return None
+
+
+def _first(cause: Cause, lines: Iterable[str]) -> str | None:
+    patterns = [pattern for of, pattern in _PATTERNS if of == cause]
+    return next((_short(line) for line in lines if any(pattern.search(line) for pattern in patterns)), None)
+
+
+def _of_traceback(log_tail: str) -> Verdict | None:
+    """What was raised first: the line that ends the first traceback. What is raised while it is handled comes after."""
+    _, begun, rest = log_tail.partition(_TRACEBACK)
+    if not begun:
+        return None
+    raised = next((found[1] for line in rest.splitlines() if (found := _RAISED.match(line))), None)
+    return _of_lost_rank([raised or ""]) or Verdict("code", _short(raised or "a traceback that was cut off"))
+
+
+def _of_lost_rank(lines: Iterable[str]) -> Verdict | None:
+    line = next((line for line in lines if _LOST_RANK.search(line)), None)
+    return Verdict("nccl", _short(line)) if line is not None else None
+
+
+def _of_kill(ended: EndedLike | None, log_tail: str) -> Verdict | None:
+    """SIGKILL that nobody explains is most often the kernel's, for want of memory."""
+    line = next((line for line in log_tail.splitlines() if _KILLED.search(line)), None)
+    if line is not None:
+        return Verdict("host-oom", _short(line))
+    if ended is not None and (ended.signal == 9 or ended.exit_code == 137):
+        return Verdict("host-oom", "ended by signal 9 (killed), as the kernel does where memory runs out")
+    return None
+
+
+def _last_words(ended: EndedLike | None, message: str | None, log_tail: str) -> str:
+    """For people, where nothing fits: the last line that calls itself an error."""
+    lines = [line for line in log_tail.splitlines() if line.strip()]
+    said = next((line for line in reversed(lines) if re.match(r"(srun: |slurmstepd: )?error: ", line)), None) or message
+    state = f"job ended ({ended.state} {ended.exit_code}:{ended.signal})" if ended else ""
+    return ": ".join(filter(None, (state, _short(said) if said else ""))) or "it left no result and no word"
+
+
+def _short(line: str) -> str:
+    text = " ".join(line.split()).removeprefix("error: ")
+    return text if len(text) <= _EVIDENCE_LENGTH else text[: _EVIDENCE_LENGTH - 1] + "…"

@@ -1,0 +1,81 @@
+"""What changes jobs that are in the queue: cancel, throttle, requeue."""
+
+from collections.abc import Iterator, Sequence
+
+from slurm import commands, snapshot
+from slurm.commands import Answer, Missing, Silent
+from slurm.errors import UserError
+
+_LINE_CHARACTERS = 30_000  # of ids on one command line
+# How lines end that speak of elements which are over, or well (22.05): there is nothing left to change.
+_OVER = (
+    "Job/step already completing or completed",
+    "Invalid job id specified",
+    "Job has already finished",
+    "No error",
+)
+
+
+def cancel(ids: Sequence[str]) -> None:
+    """Cancel jobs and elements: `12`, `12_3`, `12_[3-7]` (see arrays.index_list). What is over already is no error.
+
+    UserError with scancel's words where some may still run; the rest was cancelled all the same. An id that Slurm does
+    not know is no error either (22.05 says nothing of it).
+    """
+    try:
+        complaints = [line for batch in _batches(ids) for line in _complaints(_asked(["scancel", *batch]))]
+    finally:
+        snapshot.changed()
+    if complaints:
+        more = f" (and {len(complaints) - 1} more)" if len(complaints) > 1 else ""
+        raise UserError(f"scancel: {complaints[0]}{more}; some jobs may go on: see `squeue --me`, then cancel again")
+
+
+def set_throttle(job: str, count: int) -> None:
+    """Let so many elements of an array run at the same time; 0: any number. UserError with scontrol's words.
+
+    Elements that are over already are no error, nor are arrays of nothing else.
+    """
+    assert count >= 0, count
+    answer = _asked(["scontrol", "update", f"JobId={job}", f"ArrayTaskThrottle={count}"])
+    complaints = _complaints(answer)
+    if complaints:
+        raise UserError(f"scontrol: job {job}: {complaints[0]}")
+
+
+def requeue(job: str) -> bool:
+    """Ask Slurm to queue a job or element (`12_3`) again. Whether it will: not where the site forbids it, or where
+    scontrol is missing or does not answer. Slurm starts one that has ended again, too (22.05)."""
+    try:
+        return commands.run(["scontrol", "requeue", job]).code == 0
+    except (Missing, Silent):
+        return False
+
+
+def _batches(ids: Sequence[str]) -> Iterator[list[str]]:
+    batch: list[str] = []
+    for identifier in ids:
+        if batch and sum(map(len, batch)) + len(batch) + len(identifier) > _LINE_CHARACTERS:
+            yield batch
+            batch = []
+        batch.append(identifier)
+    if batch:
+        yield batch
+
+
+def _asked(command: list[str]) -> Answer:
+    try:
+        return commands.run(command)
+    except Missing:
+        raise UserError(f"there is no {command[0]} here; run on a login node") from None
+    except Silent as error:
+        raise UserError(f"Slurm does not answer ({error}); it may have been done: type the command again") from None
+
+
+def _complaints(answer: Answer) -> list[str]:
+    """What was said beyond: it is over."""
+    lines = [line.strip() for line in (answer.err + "\n" + answer.out).splitlines() if line.strip()]
+    serious = [line.removeprefix("scancel: ").removeprefix("error: ") for line in lines if not line.endswith(_OVER)]
+    if answer.code == 0:
+        return []
+    return serious if lines else [f"exit code {answer.code}"]

@@ -1,0 +1,270 @@
+"""How elements that left the queue ended: asked of accounting once for all commands, kept in the user's cache.
+
+`accounting/ended.json` there (sealed) holds the records of elements that are over, and when what has no record was
+asked for; `asking.json` names the process that asks. A record stays until its element is in the queue again or began
+once more. Of what has none, accounting is asked again after a minute, and less often later.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import astuple, dataclass, field
+from operator import attrgetter
+from pathlib import Path
+
+from slurm import accounting, usercache
+from slurm.accounting import Ended
+from slurm.errors import UserError
+from slurm.files import make_folder, read_sealed, seal, write_atomic
+from slurm.queue import QueueEntry
+
+MAX_AGE = 60.0  # seconds
+_WAIT = 20.0  # for another command's answer, seconds
+_POLL = 0.1
+_LATE = 600.0  # how long accounting may call an element running that has left the queue, seconds
+_CATCHES_UP = 120.0  # slurmctld hands in what it kept while slurmdbd was silent, seconds
+_GIVEN_UP = 86400.0  # who has been silent for a day is not waited for
+_VANISHED = 600.0  # how long an element is asked for that another command may want to know of, seconds
+_WHOLE = 20  # elements of an array; of more, all of it is asked for
+_KEPT = 20_000  # records, the newest
+_KEPT_SECONDS = 30 * 86400.0
+
+
+@dataclass(frozen=True)
+class Element:
+    """One element of an array. Slurm uses its ids again; names are not used twice."""
+
+    job: str
+    index: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Endings:
+    """What is known of some elements. Those in none of the three have no record. Times in seconds since 1970."""
+
+    records: dict[Element, Ended]
+    silent: dict[Element, float]  # accounting does not answer, since
+    late: dict[Element, float]  # the record is on its way, as it seems, since
+
+
+@dataclass(frozen=True)
+class _Record:
+    ended: Ended
+    starts: int | None  # how often it had begun then; None: whoever asked did not know
+    taken: float
+
+
+@dataclass(frozen=True)
+class _Missing:
+    """An element that accounting has no last record of."""
+
+    starts: int | None
+    first: float  # when that was first said
+    last: float
+    running: bool  # it is said to run
+
+
+@dataclass
+class _Memory:
+    """The file's content."""
+
+    records: dict[Element, _Record] = field(default_factory=dict)
+    missing: dict[Element, _Missing] = field(default_factory=dict)
+    vanished: dict[Element, float] = field(default_factory=dict)  # from the queue, and nobody asked yet
+    silent_since: float | None = None
+    tried: float = 0.0  # when it was last silent
+    back: float = 0.0  # when it answered again
+
+    def record(self, element: Element, starts: int) -> Ended | None:
+        """Of the last start that the caller knows of."""
+        found = self.records.get(element)
+        return found.ended if found and (found.starts is None or found.starts >= starts) else None
+
+    def without(self, element: Element, starts: int) -> _Missing | None:
+        found = self.missing.get(element)
+        return found if found and (found.starts is None or found.starts >= starts) else None
+
+    def is_late(self, found: _Missing, now: float) -> bool:
+        catches_up = found.first >= self.back and 0 <= now - self.back < _CATCHES_UP
+        return catches_up or (found.running and 0 <= now - found.first < _LATE)
+
+    def to_ask(self, element: Element, starts: int, max_age: float) -> bool:
+        if self.record(element, starts):
+            return False
+        now, found = time.time(), self.without(element, starts)
+        last = max(found.last if found else 0.0, self.tried if self.silent_since is not None else 0.0)
+        allowed = max_age
+        if found and max_age and not self.is_late(found, now):
+            allowed = max(max_age, (found.last - found.first) / 2)
+        return not 0 <= now - last < allowed
+
+    def endings(self, wanted: Mapping[Element, int]) -> Endings:
+        now = time.time()
+        found = Endings({}, {}, {})
+        silent_since = self.silent_since
+        if silent_since is not None and now - silent_since > _GIVEN_UP:
+            silent_since = None
+        for element, starts in wanted.items():
+            record, missing = self.record(element, starts), self.without(element, starts)
+            if record:
+                found.records[element] = record
+            elif silent_since is not None and not (missing and not self.is_late(missing, now)):
+                found.silent[element] = silent_since
+            elif missing and self.is_late(missing, now):
+                found.late[element] = missing.first
+        return found
+
+
+def look(wanted: Mapping[Element, int], max_age: float = MAX_AGE) -> Endings:
+    """How elements ended that are not in the queue (any more). With each, how often it was seen to begin: a record from
+    before its last start is none.
+
+    Never fails. One sacct at most, which other commands share; `max_age`: how old, in seconds, may be that accounting
+    had no record or did not answer; 0: ask now.
+    """
+    folder = _folder()
+    if folder is None:
+        memory = _Memory()
+        _learn(memory, wanted, accounting.ended(_ids(wanted)), time.time())
+        return memory.endings(wanted)
+    patience = time.monotonic() + _WAIT
+    while _open(memory := _read(folder), wanted, max_age):
+        with usercache.asking(folder) as ours:
+            if ours or max_age <= 0:
+                return _ask(folder, wanted, max_age).endings(wanted)
+        if time.monotonic() > patience:
+            memory.silent_since = memory.silent_since or time.time()
+            return memory.endings(wanted)
+        time.sleep(_POLL)
+    _own(folder, memory, wanted)
+    return memory.endings(wanted)
+
+
+def moved(before: Iterable[QueueEntry], after: Iterable[QueueEntry]) -> None:
+    """Note what two looks at the queue, one after the other, say: what is in it has not ended; what left it may soon
+    be asked for, by whichever command."""
+    folder = _folder()
+    if folder is None:
+        return
+    then, now = _elements(before), _elements(after)
+    memory = _read(folder)
+    known = memory.records.keys() | memory.missing.keys() | memory.vanished.keys()
+    if not then - now and not known & now:
+        return
+    for element in known & now:
+        for kept in (memory.records, memory.missing, memory.vanished):
+            kept.pop(element, None)
+    memory.vanished |= dict.fromkeys(then - now, time.time())
+    _write(folder, memory)
+
+
+def _elements(entries: Iterable[QueueEntry]) -> set[Element]:
+    return {Element(entry.job, entry.index, entry.name) for entry in entries if entry.index is not None}
+
+
+def _open(memory: _Memory, wanted: Mapping[Element, int], max_age: float) -> dict[Element, int | None]:
+    return {element: starts for element, starts in wanted.items() if memory.to_ask(element, starts, max_age)}
+
+
+def _ask(folder: Path, wanted: Mapping[Element, int], max_age: float) -> _Memory:
+    """Ask for what is open, and in the same breath for what others may want to know, as far as one command holds it."""
+    memory = _read(folder)
+    asked = _open(memory, wanted, max_age)
+    if not asked:
+        return memory  # another one had asked
+    now, ids = time.time(), _ids(asked)
+    for element, when in memory.vanished.items():
+        if element not in asked and 0 <= now - when < _VANISHED and len(ids) < accounting.ASKED_AT_ONCE:
+            ids.add(f"{element.job}_{element.index}")
+            asked[element] = None
+    answer = accounting.ended(ids)
+    memory = _read(folder)  # with what was noted meanwhile
+    _learn(memory, asked, answer, now)
+    _write(folder, memory)
+    return memory
+
+
+def _ids(elements: Collection[Element]) -> set[str]:
+    """What sacct is given: arrays of which much is wanted whole, since a command line is short."""
+    counts = Counter(element.job for element in elements)
+    return {e.job if counts[e.job] > _WHOLE else f"{e.job}_{e.index}" for e in elements}
+
+
+def _learn(
+    memory: _Memory, asked: Mapping[Element, int | None], answer: dict[tuple[str, int], Ended] | None, now: float
+) -> None:
+    """Keep what accounting said."""
+    if answer is None:
+        memory.silent_since, memory.tried = memory.silent_since or now, now
+        return
+    if memory.silent_since is not None:
+        memory.silent_since, memory.back = None, now
+    for element, starts in asked.items():
+        memory.vanished.pop(element, None)
+        found = answer.get((element.job, element.index))
+        mine = found is not None and found.name == element.name
+        if found is not None and mine and found.phase == "ended":
+            memory.missing.pop(element, None)
+            # That one ended well, its own folder says; whoever finds nothing there asks for it.
+            if starts is not None or found.state != "COMPLETED":
+                memory.records[element] = _Record(found, starts, now)
+        else:
+            before = memory.without(element, starts or 0)
+            running = found is not None and mine and found.phase == "running"
+            memory.missing[element] = _Missing(starts, before.first if before else now, now, running)
+
+
+def _own(folder: Path, memory: _Memory, wanted: Mapping[Element, int]) -> None:
+    """Note how often an element had begun, where its record was fetched by a command that did not know."""
+    found = [e for e in wanted if (record := memory.records.get(e)) is not None and record.starts is None]
+    for element in found:
+        record = memory.records[element]
+        memory.records[element] = _Record(record.ended, wanted[element], record.taken)
+    if found:
+        _write(folder, memory)
+
+
+def _folder() -> Path | None:
+    base = usercache.folder()
+    try:
+        return make_folder(base / "accounting") if base else None
+    except UserError:
+        return None
+
+
+def _read(folder: Path) -> _Memory:
+    try:
+        content = read_sealed(folder / "ended.json")
+        if content is None or content["schema"] != 2:
+            return _Memory()
+        return _Memory(
+            {_element(ended): _Record(ended, starts, taken)
+             for *row, starts, taken in content["records"] if (ended := Ended(*row))},
+            {Element(*row[:3]): _Missing(*row[3:]) for row in content["missing"]},
+            {Element(*row): when for *row, when in content["vanished"]},
+            content["silent_since"], content["tried"], content["back"],
+        )  # fmt: skip
+    except (OSError, KeyError, TypeError, ValueError):
+        return _Memory()  # written by another version
+
+
+def _element(ended: Ended) -> Element:
+    return Element(ended.job, ended.index, ended.name)
+
+
+def _write(folder: Path, memory: _Memory) -> None:
+    now = time.time()
+    records = sorted(memory.records.values(), key=attrgetter("taken"))[-_KEPT:]
+    missing = sorted(memory.missing.items(), key=lambda item: item[1].last)[-_KEPT:]
+    vanished = sorted(memory.vanished.items(), key=lambda item: item[1])[-_KEPT:]
+    content = {
+        "schema": 2,
+        "records": [[*astuple(r.ended), r.starts, r.taken] for r in records if now - r.taken < _KEPT_SECONDS],
+        "missing": [[*astuple(element), *astuple(m)] for element, m in missing if now - m.last < _KEPT_SECONDS],
+        "vanished": [[*astuple(element), when] for element, when in vanished if now - when < _VANISHED],
+        "silent_since": memory.silent_since, "tried": memory.tried, "back": memory.back,
+    }  # fmt: skip
+    with suppress(OSError):
+        write_atomic(folder / "ended.json", seal(content))

@@ -1,0 +1,133 @@
+"""One look at the queue for all commands that a user has open: asked at most once a minute, kept in the user's cache.
+
+The file `queue.json` there holds the last answer (sealed); `asking.json` names the process that asks; `changed.json`
+says when something was sent or cancelled from here, which makes older answers useless. How what left the queue ended:
+endings.py.
+"""
+
+import time
+from contextlib import suppress
+from dataclasses import asdict, astuple, dataclass
+from pathlib import Path
+
+from slurm import endings, queue, usercache
+from slurm.files import read_json, read_sealed, seal, to_json, write_atomic
+from slurm.queue import QueueEntry
+from slurm.usercache import calls
+
+__all__ = ["Snapshot", "calls", "changed", "look"]
+
+MAX_AGE = 60.0  # seconds
+_SILENCE_AGE = 15.0  # how long "Slurm does not answer" is believed, seconds
+_WAIT = 20.0  # for another command's answer, seconds
+_POLL = 0.1
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The user's queue as it was at `taken`. Times in seconds since 1970.
+
+    `stale_since` None: Slurm has answered. Else Slurm was last heard then (or first missed, where it never was), and
+    `entries` are None, or old ones that tell what was: then nothing may be concluded from what is not in them.
+    """
+
+    entries: list[QueueEntry] | None
+    taken: float  # when Slurm was asked
+    stale_since: float | None = None
+
+
+def look(max_age: float = MAX_AGE) -> Snapshot:
+    """The user's queue, at most `max_age` seconds old and not older than what was last changed; 0: ask now.
+
+    Never fails: without a usable cache Slurm is asked, and where it does not answer, `stale_since` says so.
+    """
+    folder = usercache.folder()
+    if folder is None:
+        return _ask(None)
+    known = _read(folder)
+    if known and _is_fresh(known, folder, max_age):
+        return known
+    if max_age <= 0:
+        return _ask_and_keep(folder)
+    return _one_asks(folder, max_age)
+
+
+def changed() -> None:
+    """Note that the queue is not what it was: earlier looks do not count any more. Called after sending, cancelling."""
+    folder = usercache.folder()
+    if folder is not None:
+        with suppress(OSError):
+            write_atomic(folder / "changed.json", to_json(time.time()))
+
+
+def _one_asks(folder: Path, max_age: float) -> Snapshot:
+    """Ask, or wait for the answer of a command that does."""
+    patience = time.monotonic() + _WAIT
+    while True:
+        with usercache.asking(folder) as ours:
+            known = _read(folder)
+            if known and _is_fresh(known, folder, max_age):
+                return known  # another one had asked
+            if ours:
+                return _ask_and_keep(folder)
+        if time.monotonic() > patience:
+            return _old(known)
+        time.sleep(_POLL)
+
+
+def _old(known: Snapshot | None) -> Snapshot:
+    """What is left where whoever asks does not come to an end."""
+    if known is None:
+        return Snapshot(None, time.time(), time.time())
+    return Snapshot(known.entries, known.taken, known.stale_since or known.taken)
+
+
+def _is_fresh(known: Snapshot, folder: Path, max_age: float) -> bool:
+    now = time.time()
+    allowed = max_age if known.stale_since is None else min(max_age, _SILENCE_AGE)
+    if not now - allowed < known.taken <= now:  # later than now: another host's clock is ahead, so nothing is known
+        return False
+    try:
+        changed_at = read_json(folder / "changed.json")
+    except (OSError, ValueError):
+        return False
+    return changed_at is None or (isinstance(changed_at, float) and known.taken > changed_at)
+
+
+def _ask_and_keep(folder: Path) -> Snapshot:
+    before = _read(folder)
+    snapshot = _ask(before)
+    if snapshot.entries is not None:
+        endings.moved((before and before.entries) or [], snapshot.entries)
+    newer = _read(folder)
+    if newer is None or not snapshot.taken <= newer.taken <= time.time():
+        with suppress(OSError):
+            write_atomic(folder / "queue.json", seal(_record(snapshot)))
+    return snapshot
+
+
+def _ask(before: Snapshot | None) -> Snapshot:
+    taken = time.time()
+    entries = queue.squeue()
+    if entries is not None:
+        return Snapshot(entries, taken)
+    if before is None:
+        return Snapshot(None, taken, taken)
+    return Snapshot(None, taken, before.stale_since or before.taken)
+
+
+def _record(snapshot: Snapshot) -> dict[str, object]:
+    rows = None if snapshot.entries is None else [astuple(entry) for entry in snapshot.entries]
+    return asdict(Snapshot(None, snapshot.taken, snapshot.stale_since)) | {"schema": 1, "entries": rows}
+
+
+def _read(folder: Path) -> Snapshot | None:
+    try:
+        record = read_sealed(folder / "queue.json")
+        if record is None or record["schema"] != 1:
+            return None
+        rows = record["entries"]
+        entries = None if rows is None else [QueueEntry(*row) for row in rows]
+        return Snapshot(entries, record["taken"], record["stale_since"])
+    except (OSError, KeyError, TypeError):
+        return None  # written by another version

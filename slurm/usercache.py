@@ -1,0 +1,131 @@
+"""A private folder in the user's cache, one per cluster: what Slurm was asked last, by whom, and how often.
+
+Nothing in it is needed: without a folder that is ours and writable, every command asks for itself and nothing counts.
+"""
+
+import hashlib
+import os
+import re
+import socket
+import stat
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from slurm import processes
+from slurm.errors import UserError
+from slurm.files import make_folder, read_json, to_json, write_chunk, write_once
+
+_CONFIGURATIONS = ("/etc/slurm/slurm.conf", "/run/slurm/conf/slurm.conf", "/etc/slurm-llnl/slurm.conf")
+_IDENTIFYING = re.compile(r"^\s*(ClusterName|SlurmctldHost|ControlMachine|SlurmctldPort)\s*=\s*(\S+)", re.I | re.M)
+_ASKER_SECONDS = 90.0  # another host's asker that began so long ago is gone: no command is waited for so long
+_LOG_BYTES = 256 << 10  # of one host's log of calls; the one before it is kept
+
+
+def folder() -> Path | None:
+    """$XDG_CACHE_HOME (or ~/.cache)/stepstone/slurm-<cluster>, closed to others (0700); None where it cannot be."""
+    try:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stepstone"
+        path = make_folder(base / f"slurm-{cluster()}")
+        return path if _is_private(base) and _is_private(path) else None
+    except (UserError, OSError, RuntimeError):  # RuntimeError: no home
+        return None
+
+
+def _is_private(path: Path) -> bool:
+    """Whether a folder is ours, closing it to others where it stands open."""
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        return False
+    if found.st_mode & 0o077:
+        path.chmod(0o700)
+    return True
+
+
+def cluster() -> str:
+    """A name for the cluster that Slurm's commands speak to: the same on all its login nodes, another elsewhere.
+
+    Known from slurm.conf, without asking Slurm; where there is none to read, every host counts as its own cluster.
+    """
+    chosen = os.environ.get("SLURM_CLUSTERS", "")
+    found = _configuration()
+    name = chosen or dict((key.lower(), value) for key, value in found).get("clustername") or "unknown"
+    telling = repr((chosen, found or socket.gethostname()))
+    return f"{re.sub(r'[^A-Za-z0-9_-]', '-', name)[:40]}-{hashlib.sha256(telling.encode()).hexdigest()[:8]}"
+
+
+def _configuration() -> list[tuple[str, str]]:
+    for path in (os.environ.get("SLURM_CONF"), *_CONFIGURATIONS):
+        with suppress(OSError):
+            if path:
+                # The file's own place tells two clusters on one machine apart, which may share all names and ports.
+                own = [("file", path)] if path == os.environ.get("SLURM_CONF") else []
+                return own + _IDENTIFYING.findall(Path(path).read_text(errors="replace"))
+    return []
+
+
+def count(command: str) -> None:
+    """Note one call of a command. Never fails."""
+    path = folder()
+    if path is None:
+        return
+    with suppress(OSError):
+        log = path / f"calls-{socket.gethostname()}.log"
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+        try:
+            write_chunk(descriptor, f"{time.time():.3f} {os.path.basename(command)}\n".encode())
+            full = os.fstat(descriptor).st_size > _LOG_BYTES
+        finally:
+            os.close(descriptor)
+        if full:
+            os.replace(log, log.with_suffix(".old"))
+
+
+def calls(since: float) -> dict[str, int]:
+    """How often each command was called since a time (seconds since 1970), by this user, on every host of the cluster.
+
+    At least the last 10,000 calls of each host are remembered.
+    """
+    path = folder()
+    found: Counter[str] = Counter()
+    for log in sorted(path.glob("calls-*")) if path else []:
+        with suppress(OSError):
+            for line in log.read_text(errors="replace").splitlines():
+                moment, _, command = line.partition(" ")
+                if re.fullmatch(r"\d+\.\d+", moment) and float(moment) >= since:
+                    found[command] += 1
+    return dict(found)
+
+
+@contextmanager
+def asking(folder: Path) -> Iterator[bool]:
+    """Whether it is ours to ask: one command at a time, as far as that can be told; two at once do no harm."""
+    path = folder / "asking.json"
+    me = {"host": socket.gethostname(), "pid": os.getpid(), "start": processes.start_time(os.getpid())}
+    try:
+        ours = write_once(path, to_json(me))
+        if not ours and _is_left_over(path):
+            path.unlink(missing_ok=True)
+            ours = write_once(path, to_json(me))
+    except (OSError, UserError):
+        ours = True  # a full disk keeps nobody from asking
+    try:
+        yield ours
+    finally:
+        with suppress(OSError, ValueError):
+            if ours and read_json(path) == me:
+                path.unlink(missing_ok=True)
+
+
+def _is_left_over(path: Path) -> bool:
+    try:
+        other = read_json(path)
+        if other is not None and other["host"] == socket.gethostname():
+            return not processes.is_alive(other["pid"], other["start"])
+        return time.time() - path.stat().st_mtime > _ASKER_SECONDS
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, KeyError, TypeError):
+        return True

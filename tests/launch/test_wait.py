@@ -1,0 +1,119 @@
+"""Following an experiment: errors that pass are told once and waited out, refusals end it."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from launch import cancel, frozen_code, submit, wait
+from launch.plan import Plan
+from slurm.errors import UserError
+from tests.launch import stub_job
+from tests.launch.faulty_job import FaultyJob
+from tests.launch.workspace import Workspace
+from tests.slurm.scripted import Limits, Scheduler
+
+
+@pytest.fixture
+def scheduler() -> Iterator[Scheduler]:
+    """There is room for three elements: the rest goes out while one waits."""
+    with Scheduler(stub_job.slow(20), Limits(submit=3)).installed() as made:
+        yield made
+
+
+@pytest.fixture
+def plan(workspace: Workspace, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    monkeypatch.setattr(frozen_code, "freeze", lambda root: root / "code" / "c0de")
+    monkeypatch.setattr(wait.submit.submissions, "PATIENCE", 30.0)  # type: ignore[attr-defined]
+    made = workspace.plan(cluster={"executor": "slurm", "partition": "gpu"}, seeds=["1"])
+    assert submit.submit(made).held
+    return made
+
+
+def _follow(plan: Plan, scheduler: Scheduler, goes_on: Callable[[float], None]) -> list[str]:
+    """What is reported until all is finished. `goes_on` is told the seconds since the beginning, at each pause."""
+    begun, said = scheduler.now, list[str]()
+    scheduler.asleep = lambda: goes_on(scheduler.now - begun)
+    assert wait.follow(plan, said.append)
+    return said
+
+
+def test_a_slurmctld_that_is_away_for_some_minutes_ends_nothing(
+    plan: Plan, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it goes between the look at the queue and the try to send."""
+
+    def away(seconds: float) -> None:
+        scheduler.ctld = "down" if 60 < seconds < 400 else "up"
+
+    real = submit.submit
+
+    def after_the_look(*arguments: object, **more: object) -> object:
+        before, scheduler.ctld = scheduler.ctld, "down"
+        try:
+            return real(*arguments, **more)  # type: ignore[arg-type]
+        finally:
+            scheduler.ctld = before
+
+    with monkeypatch.context() as patched:
+        patched.setattr(submit, "submit", after_the_look)
+        tries: list[str] = []
+        for _ in range(3):
+            wait._send(plan, set(), tries.append, tries)
+        assert len(tries) == 1 and "Slurm does not answer" in tries[0]
+    said = _follow(plan, scheduler, away)
+    assert max(Counter(said).values()) == 1
+
+
+def test_a_submit_that_cannot_be_told_from_a_dead_one_is_waited_for(
+    plan: Plan, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On another login node, for ten minutes."""
+    lock = plan.experiment.store / "submissions" / "lock"
+
+    def locked(seconds: float) -> None:
+        if 30 < seconds < 600:
+            lock.write_text(json.dumps({"host": "elsewhere", "pid": 1, "start": 1}))
+            os.utime(lock, (scheduler.now, scheduler.now))
+        elif lock.exists() and "elsewhere" in lock.read_text():
+            lock.unlink()
+
+    said = _follow(plan, scheduler, locked)
+    (line,) = [line for line in said if "another submit is at work" in line]
+    assert "process 1 on elsewhere" in line
+    (line,) = [line for line in said if line.startswith("waiting for another submit")]
+
+
+def test_a_refusal_ends_it(plan: Plan, scheduler: Scheduler) -> None:
+    scheduler.refusal = "Requested time limit is invalid (missing or exceeds some limit)"
+    scheduler.send_faults += ["refused"] * 9
+    with pytest.raises(UserError, match="exceeds some limit"):
+        wait.follow(plan, lambda line: None)
+
+
+def test_children_come_back_with_their_parent(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parent's node fails, and Slurm cancels what waits for it."""
+    monkeypatch.setattr(frozen_code, "freeze", lambda root: root / "code" / "c0de")
+    cluster = {"executor": "slurm", "partition": "gpu"}
+    plan = workspace.plan(cluster=cluster, seeds=["1"], recipes=["squad"], targets=["xnli"])
+    with Scheduler(FaultyJob(), Limits(preempt="CANCEL")).installed() as scheduler:
+        submit.submit(plan)
+        scheduler.advance(1)
+        scheduler.kill(scheduler.running[0], "NODE_FAIL")
+        said: list[str] = []
+        assert wait.follow(plan, said.append), said
+
+
+def test_what_is_cancelled_elsewhere_is_not_sent(plan: Plan, scheduler: Scheduler) -> None:
+    begun = scheduler.now
+
+    def asleep() -> None:
+        if scheduler.live and scheduler.now - begun > 30:
+            cancel.cancel(plan, [], lambda found: True)
+
+    scheduler.asleep = asleep
+    said: list[str] = []
+    assert not wait.follow(plan, said.append)
+    assert not scheduler.live and len(list((plan.experiment.store / "submissions").glob("2*"))) == 1, said
