@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test quick lint bench bench-gpu bench-plan bench-tokenise full-size soak docs study-small clean
+.PHONY: help demo test quick lint bench bench-gpu bench-launch bench-plan bench-tokenise full-size soak docs study-small clean
 
 help:  ## this list
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -20,7 +20,7 @@ demo: .venv/ready  ## the main job on a small real model, without Slurm (about 1
 	$(BIN)/stepstone demo demo
 
 test: .venv/ready  ## the whole suite, on a real Slurm where this machine can host one
-	$(BIN)/python -m pytest -m 'not slurm' --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest -m 'not slurm' --numprocesses auto --dist loadfile --no-loadscope-reorder
 	$(BIN)/python -m pytest -m slurm
 
 quick: .venv/ready  ## the part of the suite that takes less than a minute
@@ -43,6 +43,9 @@ full-size: .venv/ready  ## XLM-R Large takes steps on the CPU under ZeRO: peak m
 
 bench-plan: .venv/ready  ## time and memory of planning 100,000 stages
 	$(BIN)/python -m tests.benchmarks.plan
+
+bench-launch: .venv/ready  ## sending and collecting beside submitit, on the dev cluster; status at 100,000 stages
+	$(BIN)/python -m tests.benchmarks.launch
 
 bench-tokenise: .venv/ready  ## encoding against the tokenizers library's own batch speed
 	$(BIN)/python -m tests.benchmarks.tokenise

@@ -1,6 +1,7 @@
 """Every intermediate task and every target, from one experiment file to its cells: a tiny model, a few steps.
 
 One mixture holds all intermediate tasks, so that one stage trains and scores each of them; every target hangs on it.
+The targets' stages are bundled: a few elements run them back to back.
 """
 
 import json
@@ -28,7 +29,7 @@ data: {{root: ./data, max_train: 8, max_eval: 4}}
 training: {{epochs: 1, global_batch_size: 4, token_budget: 256, max_length: 96, max_query_length: 32, doc_stride: 48,
            learning_rate: 1e-4, contrast_size: 4, device: cpu}}
 tasks: {{"{mixture}": {{epochs: 3, sampling: uniform}}}}
-cluster: {{executor: local, workers: 2}}
+cluster: {{executor: local, workers: 2, bundle: "04:00"}}
 """
 
 
@@ -48,6 +49,19 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path
 def test_every_stage_finishes(finished: Path) -> None:
     stages = json.loads(run(finished, "status", "experiment.yaml", "--json").stdout)["stages"]
     assert {stage["state"] for stage in stages} == {"finished"}
+
+
+def test_bundled_stages_have_records_and_attempts_of_their_own(finished: Path) -> None:
+    (submission,) = finished.glob("store/submissions/*/intent.json")
+    arrays = json.loads(submission.read_text())["arrays"]
+    elements = [element for array in arrays for element in array["elements"].values()]
+    folders = {path.name.rpartition("-")[2]: path for path in finished.glob("store/stages/*")}
+    trained = [[key for key in element if (folders[key] / "result.json").exists()] for element in elements]
+    assert max(map(len, trained)) > 1
+    assert {len(list(folder.glob("attempts/*"))) for folder in folders.values()} == {1}
+    # What is bundled is waited for by nobody: each encoder goes, with its own evaluates and not at the element's end.
+    bundled = [folders[key] for keys in trained if len(keys) > 1 for key in keys]
+    assert not [path for folder in bundled for path in folder.glob("attempts/*/encoder")]
 
 
 def test_every_intermediate_task_has_a_trained_head(finished: Path) -> None:
