@@ -198,9 +198,7 @@ def test_whole_life_beside_another_cluster(devcluster: Any, devcluster_folder: P
     """From nothing, by another process without stdin: up, a job, a lost node, new settings, down, up, down for good."""
     folder = devcluster_folder
     small = ["--folder", str(folder), "--nodes", "2", "--cpus-per-node", "2"]
-    started = time.monotonic()
     said = stepstone_devcluster("up", *small)
-    assert time.monotonic() - started < 15
     assert said.splitlines()[0] == f"export SLURM_CONF={folder}/etc/slurm.conf"
     assert subject.status(folder).healthy
     assert subject.status(devcluster.folder).healthy
