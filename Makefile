@@ -23,7 +23,7 @@ test: .venv/ready  ## the whole suite, on a real Slurm where this machine can ho
 	$(BIN)/python -m pytest -m 'not slurm' --numprocesses auto --dist loadfile --no-loadscope-reorder
 	$(BIN)/python -m pytest -m slurm
 
-quick: .venv/ready  ## the part of the suite that takes less than a minute
+quick: .venv/ready  ## the part of the suite that takes one or two minutes
 	$(BIN)/python -m pytest -m 'not slow and not slurm' --numprocesses auto --dist loadfile
 
 lint: .venv/ready  ## lint, format, types and the import rule
