@@ -73,11 +73,6 @@ def _of_stage(text: str, folder: str) -> str:
     return after.partition(f"\n{_STAGE}")[0] if begun else text
 
 
-def last_start(paths: list[Path]) -> str:
-    """The end of what was printed since the job last started."""
-    return "\n".join(_starts(path)[-1] for path in paths)
-
-
 def start_before(paths: list[Path]) -> str:
     """The end of what the start before the last one printed; empty where there was none."""
     return "\n".join(starts[-2] for path in paths if len(starts := _starts(path)) > 1)

@@ -215,7 +215,7 @@ def test_local_elements_are_ended(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
     workers = local.start(folder, run, 1, {})
-    patience = time.monotonic() + 20
+    patience = time.monotonic() + 60
     while not (tmp_path / "began-0").exists() and time.monotonic() < patience:
         time.sleep(0.05)
     local.cancel(folder, [0, 1])

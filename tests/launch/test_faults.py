@@ -69,7 +69,7 @@ class Lab:
     def attempts(self) -> dict[str, int]:
         return {s.name: len(attempts_of(self.store / "stages" / s.folder)) for s in self.plan.stages.values()}
 
-    def finish(self, seconds: float = 150) -> None:
+    def finish(self, seconds: float = 400) -> None:
         """Type `submit` now and then until all is finished; what is finished must not change meanwhile."""
         kept: dict[Path, bytes] = {}
         patience = time.monotonic() + seconds
@@ -90,7 +90,7 @@ class Lab:
             assert len(results) == (stage.kind == "train"), stage.name
 
 
-def _wait(condition: Callable[[], object], seconds: float = 60) -> None:
+def _wait(condition: Callable[[], object], seconds: float = 200) -> None:
     patience = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < patience, "it did not come to pass"

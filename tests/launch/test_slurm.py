@@ -287,7 +287,7 @@ def test_a_refusal_is_one_line_and_leaves_nothing(
     assert {stage["state"] for stage in lab.json("status")["stages"]} == {"new"}
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 300) -> None:
     limit = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < limit, "it did not happen in time"

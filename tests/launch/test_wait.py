@@ -106,11 +106,18 @@ def test_children_come_back_with_their_parent(workspace: Workspace, monkeypatch:
         assert wait.follow(plan, said.append), said
 
 
-def test_what_is_cancelled_elsewhere_is_not_sent(plan: Plan, scheduler: Scheduler) -> None:
+def test_what_is_cancelled_elsewhere_is_not_sent(
+    workspace: Workspace, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also what there was no room for, and whose parents are not cancelled."""
+    monkeypatch.setattr(frozen_code, "freeze", lambda root: root / "code" / "c0de")
+    plan = workspace.plan(cluster={"executor": "slurm", "partition": "gpu"}, seeds=["1", "2"])
+    submit.submit(plan)
     begun = scheduler.now
 
     def asleep() -> None:
-        if scheduler.live and scheduler.now - begun > 30:
+        if scheduler.now - begun > 30:
+            scheduler.asleep = lambda: None  # once: nothing may come after it
             cancel.cancel(plan, [], lambda found: True)
 
     scheduler.asleep = asleep

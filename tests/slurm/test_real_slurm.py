@@ -34,7 +34,7 @@ def _send(folder: Path, name: str, command: str, indices: tuple[int, ...], **mor
     )
 
 
-def _wait(found: Callable[[], object], seconds: float = 30) -> None:
+def _wait(found: Callable[[], object], seconds: float = 120) -> None:
     patience = time.monotonic() + seconds
     while not found():
         assert time.monotonic() < patience, "it did not come to pass"
