@@ -1,6 +1,8 @@
 # Everything a person types here. `make help` lists it.
 PYTHON ?= python3
 BIN := .venv/bin
+# Processes that `make test` runs tests in: two of them mostly wait for Slurm.
+TESTERS := $(shell expr 2 + $$(nproc))
 
 .PHONY: help demo test quick lint bench bench-gpu bench-launch bench-plan bench-tokenise full-size soak docs study-small clean
 
@@ -20,8 +22,7 @@ demo: .venv/ready  ## the main job on a small real model, without Slurm (about 1
 	$(BIN)/stepstone demo demo
 
 test: .venv/ready  ## the whole suite, on a real Slurm where this machine can host one
-	$(BIN)/python -m pytest -m 'not slurm' --numprocesses auto --dist loadfile --no-loadscope-reorder
-	$(BIN)/python -m pytest -m slurm
+	$(BIN)/python -m pytest --numprocesses $(TESTERS) --dist loadfile --no-loadscope-reorder
 
 quick: .venv/ready  ## the part of the suite that takes one or two minutes
 	$(BIN)/python -m pytest -m 'not slow and not slurm' --numprocesses auto --dist loadfile

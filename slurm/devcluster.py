@@ -17,7 +17,7 @@ from pathlib import Path
 from slurm import devcluster_config as config
 from slurm import devcluster_daemons as daemons
 from slurm.devcluster_config import Layout, Options, check_folder, check_numbers
-from slurm.devcluster_packages import check_machine, check_root, ensure_packages
+from slurm.devcluster_packages import alone_on_this_machine, check_machine, check_root, ensure_packages
 from slurm.errors import UsageError, UserError
 from slurm.files import write_atomic
 
@@ -70,7 +70,8 @@ def up(options: Options) -> Path:
     _begin(layout)
     with _locked(layout):
         ensure_packages(install=options.install, log=layout.log / "apt.log")
-        _bring_up(layout, options)
+        with alone_on_this_machine():  # ports are free until somebody listens
+            _bring_up(layout, options)
     return layout.slurm_conf
 
 

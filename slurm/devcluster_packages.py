@@ -1,5 +1,6 @@
 """The distribution packages that a real Slurm on one machine is made of: which are missing, and how to install them."""
 
+import fcntl
 import os
 import subprocess
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ PACKAGES = (
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _GUARD = "#!/bin/sh\n# stepstone devcluster: packages are being installed, no service may start\nexit 101\n"
 _LISTS = Path("/var/lib/apt/lists")
+_LOCK = Path("/run/stepstone-devcluster.lock")
 
 
 def check_root() -> None:
@@ -66,8 +68,17 @@ def ensure_packages(*, install: bool, log: Path) -> None:
             "Type `stepstone devcluster up --install` to install them with apt-get."
         )
     if missing:
-        with _no_service_starts():
-            _install(missing, log)
+        with alone_on_this_machine(), _no_service_starts():
+            if missing := missing_packages():  # another one may just have installed them
+                _install(missing, log)
+
+
+@contextmanager
+def alone_on_this_machine() -> Iterator[None]:
+    """One at a time of those who install packages or look for free ports, whatever their folders."""
+    with _LOCK.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

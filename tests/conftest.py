@@ -27,8 +27,11 @@ atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 settings.register_profile("stepstone", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("stepstone")
 
-# Files that take minutes begin first, so that no core waits for one of them at the end.
+# Files that take minutes begin first, so that no core waits for one of them at the end: those that mostly wait for
+# Slurm, then those that compute.
 _LONGEST = (
+    "test_faults",
+    "test_slurm",
     "test_every_task",
     "test_local_executor",
     "test_benchmarks",
@@ -39,7 +42,7 @@ _LONGEST = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.stem not in _LONGEST)
+    items.sort(key=lambda item: _LONGEST.index(item.path.stem) if item.path.stem in _LONGEST else len(_LONGEST))
 
 
 # --- a real Slurm on this machine -------------------------------------------------------------------------------------

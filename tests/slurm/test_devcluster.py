@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +21,7 @@ from slurm import devcluster as subject
 from slurm.devcluster_config import Layout, Options, check_folder, nodes_of, real_memory
 from slurm.devcluster_processes import Daemons, observe
 from slurm.errors import UsageError, UserError
+from tests.conftest import own_devcluster
 
 
 def run(cluster: Any, *command: str, cwd: Path | None = None) -> str:
@@ -227,9 +229,16 @@ def test_whole_life_beside_another_cluster(devcluster: Any, devcluster_folder: P
     assert subject.status(devcluster.folder).healthy
 
 
+def test_two_come_up_at_once(devcluster_folder: Path) -> None:
+    with own_devcluster("other") as other, ThreadPoolExecutor() as threads:
+        folders = (devcluster_folder, other)
+        list(threads.map(lambda folder: stepstone_devcluster("up", "--folder", str(folder), "--nodes", "1"), folders))
+        assert all(subject.status(folder).healthy for folder in folders)
+
+
 def stepstone_devcluster(*arguments: str) -> str:
     command = [sys.executable, "-c", "from launch.cli_devcluster import app; app()", *arguments]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
