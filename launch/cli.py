@@ -1,5 +1,6 @@
 """The command line. Commands import what they need when they run: `--help` must not wait for torch."""
 
+import errno
 import gc
 import json
 import sys
@@ -39,6 +40,18 @@ Json = Annotated[bool, typer.Option("--json", help="For programs: JSON with a sc
 Wait = Annotated[
     bool, typer.Option("--wait", help="Follow until nothing is queued or running; exit 1 if not all finished.")
 ]
+_FULL = "make room (`stepstone gc FILE` names what is not needed), then type the command again: nothing is lost"
+_CLOSED = "its owner can let a group read (`cluster: {share-group: NAME}`); nobody else writes there"
+# What a file system refuses, and what to do about it. Anything else that it says is not foreseen, and shows where.
+_REFUSALS = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EACCES: _CLOSED,
+    errno.EPERM: _CLOSED,
+    errno.EROFS: "it is mounted read-only here; type the command where it can be written",
+    errno.EIO: "the file system has trouble; type the command again, nothing is lost",
+    errno.ESTALE: "the file system has trouble; type the command again, nothing is lost",
+}
 
 
 def main() -> None:
@@ -50,6 +63,12 @@ def main() -> None:
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe went away: not our failure, and nothing more to say
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror}; {_REFUSALS[error.errno]}", file=sys.stderr)
         sys.exit(1)
 
 

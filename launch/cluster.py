@@ -41,7 +41,7 @@ def _pass_through(flag: str) -> str:
 def _gpu_count(text: str) -> int:
     """Of `2`, `a100:2`, `a100` or `a100:1,v100:2`; 0 of nothing."""
     ends = [part.rpartition(":")[2] for part in text.split(",") if part]
-    return sum(int(end) if end.isdigit() else 1 for end in ends)
+    return sum(int(end) if end.isdecimal() else 1 for end in ends)
 
 
 class Cluster(Section):

@@ -15,7 +15,7 @@ from launch import recipes, start_model, yaml_text
 from launch.added_tasks import ColumnsSection, Definition, FilesSection, to_task
 from launch.cluster import Cluster
 from launch.fields import Matching, Name, Number, Section, Text, Whole, YesNo
-from launch.policies import Failures
+from launch.policies import Failures, Rule
 from launch.recipes import Recipe
 from launch.yaml_text import Document, Location
 from slurm.errors import UsageError
@@ -298,14 +298,20 @@ class _Checker:
         location = (key,) if isinstance(key, str) else key
         if any(mark in text for mark in "%\\"):
             raise self._wrong(location, f"'{text}': '%' and '\\' have a meaning of their own in Slurm's file names")
-        found = Path(Path(self.document.path).absolute().parent, Path(text).expanduser()).resolve()
+        try:
+            found = Path(Path(self.document.path).absolute().parent, Path(text).expanduser()).resolve()
+            found.exists()
+        except (OSError, RuntimeError) as error:  # a name too long; `~nobody`
+            raise self._wrong(location, f"'{text}': {getattr(error, 'strerror', error)}") from None
         if location == ("store",) and ":" in str(found):
             raise self._wrong(location, f"'{found}': jobs find their code by PYTHONPATH, where ':' separates folders")
         return found
 
     def _model(self) -> str:
         text = self.content.model
-        folder = Path(self.document.path).absolute().parent / Path(text).expanduser()
+        folder = (
+            self._folder("model", text) if text.startswith("~") else Path(self.document.path).absolute().parent / text
+        )
         if folder.is_dir() or text.startswith((".", "/", "~")):
             if not folder.is_dir():
                 raise self._wrong(("model",), f"model: there is no folder {folder}")
@@ -421,6 +427,8 @@ _SECTIONS: dict[str, Any] = {
 
 def _known_keys(location: Location) -> list[str]:
     section: Any = _File
+    if location[:1] == ("failures",):
+        section, location = Rule if location[1:] else Failures, ()
     for part in location:
         section = _SECTIONS.get(str(part), section)
     return [field.alias or name for name, field in section.model_fields.items()]

@@ -125,7 +125,7 @@ def cores_of(cluster: Cluster) -> int:
     if cluster.chosen_executor == "slurm":
         return cluster.cpus_per_task or 1
     told = os.environ.get("OMP_NUM_THREADS", "")
-    if told.isdigit():
+    if told.isdecimal():
         return max(1, int(told))
     return max(1, len(os.sched_getaffinity(0)) // (cluster.workers * cluster.tasks_per_node))
 

@@ -101,4 +101,4 @@ def _length(nodes: str) -> int:
 
 def _indices(text: str) -> int:
     ranges = [part.partition("-") for part in text.split(",")]
-    return sum(int(last) - int(first) + 1 if first.isdigit() and last.isdigit() else 1 for first, _, last in ranges)
+    return sum(int(last) - int(first) + 1 if first.isdecimal() and last.isdecimal() else 1 for first, _, last in ranges)

@@ -15,6 +15,7 @@ Cause = Literal[
 ]  # fmt: skip
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _EVIDENCE_LENGTH = 300  # characters of a line that are kept
 # By Slurm's own word for how a job ended. FAILED and COMPLETED say nothing of why.
 _BY_STATE: dict[str, Cause] = {
@@ -93,14 +94,14 @@ class Verdict:
 def classify(ended: EndedLike | None, message: str | None, log_tail: str) -> Verdict:
     """The cause of a failure. `ended`: how accounting says the job ended; `message`: what the work itself said last;
     `log_tail`: the end of what this start of it printed."""
-    message = message if message and message.strip() else None
+    message = message if message and one_line(message) else None
     by_state = _of_state(ended)
     if by_state and by_state.cause != "cancelled" and (message is None or _STOPPED.search(message)):
         # Slurm knows best who ended what did not end by itself; for people, the log's line says more than the state.
         found = _first(by_state.cause, log_tail.splitlines())
         return Verdict(by_state.cause, f"{by_state.evidence}: {found}" if found else by_state.evidence)
     if message is not None and not _STOPPED.search(message):
-        itself = Verdict("code" if _RAISED.match(message) else "unknown", _short(message))
+        itself = Verdict("code" if _RAISED.match(message) else "unknown", one_line(message))
         return _of_lines([message]) or _of_lost_rank([message]) or itself
     return (
         (by_state if by_state and by_state.cause == "cancelled" else None)
@@ -142,13 +143,13 @@ def _of_lines(lines: list[str]) -> Verdict | None:
     for cause, pattern in _PATTERNS:
         line = next((line for line in lines if pattern.search(line)), None)
         if line is not None:
-            return Verdict(cause, _short(line))
+            return Verdict(cause, one_line(line))
     return None
 
 
 def _first(cause: Cause, lines: Iterable[str]) -> str | None:
     patterns = [pattern for of, pattern in _PATTERNS if of == cause]
-    return next((_short(line) for line in lines if any(pattern.search(line) for pattern in patterns)), None)
+    return next((one_line(line) for line in lines if any(pattern.search(line) for pattern in patterns)), None)
 
 
 def _of_traceback(log_tail: str) -> Verdict | None:
@@ -157,19 +158,19 @@ def _of_traceback(log_tail: str) -> Verdict | None:
     if not begun:
         return None
     raised = next((found[1] for line in rest.splitlines() if (found := _RAISED.match(line))), None)
-    return _of_lost_rank([raised or ""]) or Verdict("code", _short(raised or "a traceback that was cut off"))
+    return _of_lost_rank([raised or ""]) or Verdict("code", one_line(raised or "a traceback that was cut off"))
 
 
 def _of_lost_rank(lines: Iterable[str]) -> Verdict | None:
     line = next((line for line in lines if _LOST_RANK.search(line)), None)
-    return Verdict("nccl", _short(line)) if line is not None else None
+    return Verdict("nccl", one_line(line)) if line is not None else None
 
 
 def _of_kill(ended: EndedLike | None, log_tail: str) -> Verdict | None:
     """SIGKILL that nobody explains is most often the kernel's, for want of memory."""
     line = next((line for line in log_tail.splitlines() if _KILLED.search(line)), None)
     if line is not None:
-        return Verdict("host-oom", _short(line))
+        return Verdict("host-oom", one_line(line))
     if ended is not None and (ended.signal == 9 or ended.exit_code == 137):
         return Verdict("host-oom", "ended by signal 9 (killed), as the kernel does where memory runs out")
     return None
@@ -180,9 +181,10 @@ def _last_words(ended: EndedLike | None, message: str | None, log_tail: str) -> 
     lines = [line for line in log_tail.splitlines() if line.strip()]
     said = next((line for line in reversed(lines) if re.match(r"(srun: |slurmstepd: )?error: ", line)), None) or message
     state = f"job ended ({ended.state} {ended.exit_code}:{ended.signal})" if ended else ""
-    return ": ".join(filter(None, (state, _short(said) if said else ""))) or "it left no result and no word"
+    return ": ".join(filter(None, (state, one_line(said) if said else ""))) or "it left no result and no word"
 
 
-def _short(line: str) -> str:
-    text = " ".join(line.split()).removeprefix("error: ")
+def one_line(line: str) -> str:
+    """What a job printed as it may be shown: white space and what a terminal would obey made single spaces."""
+    text = " ".join(_CONTROL.sub(" ", line).split()).removeprefix("error: ")
     return text if len(text) <= _EVIDENCE_LENGTH else text[: _EVIDENCE_LENGTH - 1] + "…"

@@ -144,18 +144,18 @@ def unseal(content: bytes) -> dict[str, Any] | None:
 
 
 def read_sealed(path: Path) -> dict[str, Any] | None:
-    """The sealed record at `path`; None where there is none or it does not verify."""
+    """The sealed record at `path`; None where there is none that this user may read, or it does not verify."""
     try:
         return unseal(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value at `path`; None where there is no such file."""
+    """The JSON value at `path`; None where there is no such file, or none that is open to this user (yet)."""
     try:
         return json.loads(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         return None
 
 

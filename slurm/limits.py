@@ -109,7 +109,7 @@ def seconds(limit: str) -> int | None:
     """
     days, dash, clock = limit.rpartition("-")
     parts = clock.split(":")
-    if not all(part.isdigit() for part in [*parts, *([days] if dash else [])]) or len(parts) > 3:
+    if not all(part.isdecimal() for part in [*parts, *([days] if dash else [])]) or len(parts) > 3:
         return None
     numbers = [int(part) for part in parts]
     if dash:

@@ -285,6 +285,11 @@ MISTAKES: list[tuple[str, int, str]] = [
     ("cluster: {sbatch: {mail_type: ALL}}", 8, "'mail_type' is not the long name of an sbatch flag"),
     ("cluster: {sbatch: {partition: gpu}}", 8, "'partition' belongs beside `sbatch:`, directly under `cluster:`"),
     ("cluster: {sbatch: {part: gpu}}", 8, "'partition' belongs beside `sbatch:`, directly under `cluster:`"),
+    ('cluster: {sbatch: {comment: "\\ud83d"}}', 8, "line breaks and control characters"),
+    ("store: ~nobody-here/x", 2, "'~nobody-here/x': Could not determine home directory"),
+    (f"store: {'x' * 300}", 2, "File name too long"),
+    ("failures: {kode: {retry: 1}}", 8, "unknown key 'kode' in `failures:`; did you mean 'node'?"),
+    ("failures: {data: {again: 1}}", 8, "(known: retry, mem, time, token-budget, exclude)"),
     *((f"cluster: {{sbatch: {{{flag}: x}}}}", 8, f"'{flag}' is set by Stepstone itself; remove it") for flag in OURS),
     # YAML
     ("training: &a {epochs: 1}\ntasks: {squad: *a}", 8, "anchors (&, *) are not supported; write the value out"),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurm.causes import CAUSES, alike, classify, nodes_named
+from slurm.causes import CAUSES, alike, classify, nodes_named, one_line
 
 
 @dataclass(frozen=True)
@@ -180,3 +180,9 @@ def test_a_warning_of_nccl_is_no_cause_where_something_was_raised(warning: str) 
 def test_of_a_crash_without_a_known_word_srun_says_most() -> None:
     verdict = classify(Record("FAILED", 1), None, "srun: error: node1: task 0: Segmentation fault (core dumped)\n")
     assert verdict.cause == "unknown" and verdict.evidence.endswith("Segmentation fault (core dumped)")
+
+
+def test_what_a_terminal_would_obey_is_left_out() -> None:
+    """An error may quote the data, and whoever made them."""
+    assert one_line("a\x1b]0;owned\x07\x1b[2Jb\tc\x9b1m") == "a ]0;owned [2Jb c 1m"
+    assert "\x1b" not in classify(None, "ValueError: row 7: \x1b[31m", "").evidence
