@@ -17,7 +17,7 @@ from launch.plan import Plan
 from launch.states import Observation
 from launch.store import Store
 from launch.submissions import Submission
-from slurm import control, limits, snapshot
+from slurm import control, limits, local, snapshot
 from slurm.errors import UsageError, UserError
 from slurm.files import make_folder
 from slurm.limits import Limits
@@ -57,7 +57,9 @@ class Sending:
         elif not self.held and not self.unknown and not self.draft.blocked and not self.draft.breaker:
             lines.append("nothing to send: every stage is finished, queued or running")
         if self.held:
-            lines.append(f"{self.held} elements are held back by {self.limit}; submit again when there is room")
+            lines.append(
+                f"{self.held} elements are held back by {self.limit}; type the command again when there is room"
+            )
         if self.unknown:
             lines.append(self.unknown)
         if self.draft.held_back:
@@ -147,6 +149,7 @@ def check_writable(root: Path) -> None:
 def _limits(plan: Plan) -> Limits | None:
     cluster = plan.experiment.cluster
     if cluster.chosen_executor == "local":
+        local.check_gpus(cluster.workers, cluster.gpus_per_node or 0)
         return None
     return limits.discover(cluster.account, cluster.partition, cluster.qos)
 

@@ -2,20 +2,24 @@
 
 A folder holds one run: `plan.json` (the command, which elements wait for which), `claims/<n>.json` (who runs it),
 `ends/<n>.json` (its exit code), `cancels/<n>.json` (it is to be ended). A claim is a file linked into place, so that
-workers can share a folder.
+workers can share a folder. Runs that share a folder of slots never have more elements at work than there are workers:
+worker w runs an element only while it holds the w-th slot of this machine.
 """
 
+import fcntl
 import json
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from slurm.errors import UsageError
 from slurm.files import make_folder, read_json, to_json, write_atomic, write_once
 from slurm.processes import is_alive, start_time
 
@@ -35,12 +39,23 @@ class LocalRun:
     after: tuple[tuple[int, ...], ...]  # earlier elements that must have ended well first
     tasks: int = 1  # processes per element
     gpus: int = 0  # per element; worker w sees the w-th group
+    slots: str = ""  # folder that several runs share; empty: this one shares with none
+
+
+def check_gpus(workers: int, gpus: int) -> None:
+    """UsageError where CUDA_VISIBLE_DEVICES names too few GPUs for so many workers with so many each."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None and gpus and len(visible.split(",")) < workers * gpus:
+        raise UsageError(
+            f"cluster: workers: {workers} with gpus-per-node: {gpus} need {workers * gpus} GPUs, and"
+            f" CUDA_VISIBLE_DEVICES={visible} shows {len(visible.split(',')) if visible else 0}; set fewer workers"
+        )
 
 
 def start(folder: Path, run: LocalRun, workers: int, environment: Mapping[str, str]) -> list[int]:
     """Write the run down and start its workers, detached from the terminal. Returns their process ids."""
-    for name in ("claims", "ends", "logs"):
-        make_folder(folder / name)
+    for part in (folder / "claims", folder / "ends", folder / "logs", Path(run.slots or folder)):
+        make_folder(part)
     write_atomic(folder / "plan.json", to_json(asdict(run)))
     processes = []
     for worker in range(min(workers, len(run.elements))):
@@ -104,7 +119,7 @@ def work(folder: Path, worker: int) -> None:
     record = json.loads((folder / "plan.json").read_bytes())
     run = LocalRun(
         tuple(record["command"]), tuple(record["elements"]), tuple(map(tuple, record["after"])),
-        record["tasks"], record["gpus"],
+        record["tasks"], record["gpus"], record["slots"],
     )  # fmt: skip
     _wait_for_all_workers(folder)
     while "queued" in (states := _states(folder, run)):
@@ -113,9 +128,22 @@ def work(folder: Path, worker: int) -> None:
             if "running" not in states:
                 return  # what is left waits for elements that are gone
             time.sleep(_POLL_SECONDS)
-        elif _claim(folder, ready):
-            code = _run(folder, run, ready, worker)
-            write_atomic(folder / "ends" / f"{ready}.json", to_json({"exit": code}))
+        else:
+            with _slot(run, worker):
+                if _claim(folder, ready):
+                    code = _run(folder, run, ready, worker)
+                    write_atomic(folder / "ends" / f"{ready}.json", to_json({"exit": code}))
+
+
+@contextmanager
+def _slot(run: LocalRun, worker: int) -> Iterator[None]:
+    """Wait until no other run's worker of this number is at an element. A killed one's slot is free."""
+    if not run.slots:
+        yield
+        return
+    with _log(Path(run.slots) / f"{socket.gethostname()}-{worker}.lock") as slot:
+        fcntl.flock(slot, fcntl.LOCK_EX)
+        yield
 
 
 def _wait_for_all_workers(folder: Path) -> None:

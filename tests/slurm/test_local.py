@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from slurm.local import LocalRun, element_state, start
+from slurm.errors import UsageError
+from slurm.local import LocalRun, check_gpus, element_state, start
 from slurm.processes import is_alive, start_time
 
 # Element $E runs the line of Python in $DO; both are its environment, as a manifest and an index are in earnest.
@@ -30,14 +31,16 @@ def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     (tmp_path / "notes").mkdir()
     started: list[int] = []
 
-    def begin(*does: str, after: dict[int, tuple[int, ...]] | None = None, workers: int = 1, **more: int) -> Path:
+    def begin(
+        *does: str, after: dict[int, tuple[int, ...]] | None = None, workers: int = 1, name: str = "run", **more: Any
+    ) -> Path:
         run = LocalRun(
             COMMAND,
             tuple({"DO": do, "E": str(n)} for n, do in enumerate(does)),
             tuple((after or {}).get(n, ()) for n in range(len(does))),
             **more,
         )
-        folder = tmp_path / "run"
+        folder = tmp_path / name
         started.extend(start(folder, run, workers, {}))
         return folder
 
@@ -95,6 +98,29 @@ def test_two_workers_share(begin: Any) -> None:
     """Each element ends only when the other one runs too."""
     meet = f"{NOTE}\nwhile len(os.listdir('notes')) < 2: time.sleep(0.01)"
     assert _wait(begin(meet, meet, workers=2)) == ["ended 0"] * 2
+
+
+def test_runs_that_share_slots_share_workers(begin: Any, tmp_path: Path) -> None:
+    """A second run with one worker begins its element when the first one's ends."""
+    slots = str(tmp_path / "slots")
+    until = "while not os.path.exists('end'): time.sleep(0.01)"
+    first = begin(f"{NOTE}\n{until}", slots=slots)
+    _until(lambda: _states(first) == ["running"])
+    second = begin(NOTE, slots=slots, name="second")
+    time.sleep(1)  # it would have begun by now
+    assert _states(second) == ["queued"]
+    (tmp_path / "end").touch()
+    assert _wait(first) == _wait(second) == ["ended 0"]
+
+
+def test_workers_need_gpus_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    check_gpus(2, 1)
+    check_gpus(8, 0)
+    with pytest.raises(UsageError, match=r"workers: 4 with gpus-per-node: 1 need 4 GPUs, and .*=0,1 shows 2"):
+        check_gpus(4, 1)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    check_gpus(4, 1)  # nobody says what is here
 
 
 def test_no_more_workers_than_elements(begin: Any) -> None:
