@@ -130,7 +130,7 @@ def attempts_of(stage_folder: Path) -> list[Attempt]:
     """The attempts at a stage, the oldest first."""
     try:
         names = [name for name in os.listdir(stage_folder / "attempts") if _NUMBER.fullmatch(name)]
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):  # closed: of a store that another user shares, it has just begun
         return []
     return [Attempt(stage_folder / "attempts" / name) for name in sorted(names, key=int)]
 
@@ -146,13 +146,13 @@ def end_of(attempt: Attempt) -> dict[str, Any] | None:
     return record
 
 
-def seconds_of(attempt: Attempt, until: float | None = None) -> float:
-    """From the beginning of an attempt to its last sign of life, or until now (Unix time) where it runs."""
+def seconds_of(attempt: Attempt) -> float:
+    """From the beginning of an attempt to its last sign of life."""
     began = starter_of(attempt).get("time")
     if began is None:
         return 0.0
     last = (end_of(attempt) or read_json(attempt.folder / "heartbeat.json") or {}).get("time", began)
-    return max(0.0, float((until or last) - began))
+    return max(0.0, float(last - began))
 
 
 def begin(

@@ -5,7 +5,6 @@ accounting, and it leaves out what a job does before its first attempt. Reserved
 runs, less what it has used. GPUs count though a rank holds several and uses one. Without GPUs nothing is used.
 """
 
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -47,7 +46,7 @@ def of(plan: Plan, seen: Observation) -> Budget:
     gpus = plan.experiment.cluster.gpus
     if not gpus:
         return Budget(_total(plan), used, reserved)
-    estimates, now = estimate.Estimates(plan, seen.store), time.time()
+    estimates = estimate.Estimates(plan, seen.store)
     sent = {stage.key for stage in seen.among(SENT)}
     remembered = seen.store.index
     used += sum(known[_SECONDS] for known in remembered.values())
@@ -55,7 +54,7 @@ def of(plan: Plan, seen: Observation) -> Budget:
         used -= remembered[key][_SECONDS] if key in remembered else 0.0
         stage = plan.stages[key]
         running = seen.state(stage).state == "running"
-        spent = _spent(seen.store, stage, now if running else None)
+        spent = _spent(seen.store, stage)
         used += sum(spent)
         if key in sent:
             begun = spent[-1] if running and spent else 0.0
@@ -88,9 +87,8 @@ def _estimated(plan: Plan, keys: Iterable[str]) -> float:
     return sum(estimates.of_stage(plan.stages[key]).gpu_seconds for key in keys)
 
 
-def _spent(store: Store, stage: Stage, until: float | None) -> list[float]:
-    """Seconds of each attempt at a stage. until: the last one runs, and it is now."""
+def _spent(store: Store, stage: Stage) -> list[float]:
+    """Seconds of each attempt at a stage."""
     if not store.exists(stage):
         return []
-    made = attempts.attempts_of(store.stage_folder(stage.folder))
-    return [attempts.seconds_of(attempt, until if attempt is made[-1] else None) for attempt in made]
+    return [attempts.seconds_of(attempt) for attempt in attempts.attempts_of(store.stage_folder(stage.folder))]

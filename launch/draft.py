@@ -69,10 +69,12 @@ def draft(
         missing &= _with_encoders(plan, seen, only)
     policy = plan.experiment.failures
     breaker = policies.held(_last_failures(plan, seen), policy)
-    blocked, changes = _judge(plan, seen, missing, policy, force)
+    judged, changes = _judge(plan, seen, missing, policy, force)
+    blocked = dict(judged)
     most_nodes = resources.most_excluded(plan.experiment.cluster, bounds.limits)
     if breaker:
         blocked = {key: blocked.get(key, breaker) for key in missing if key not in force}
+        breaker = breaker if blocked else None
     needed = _possible(plan, seen, missing - blocked.keys())
     made = elements.make_elements(plan, needed, seen.is_sent, lambda stages: _together(stages, changes, most_nodes))
     sent = _sent(plan, seen)
@@ -88,7 +90,7 @@ def draft(
         len(made) - len(reachable),
         len(packed) - count,
         bounds,
-        {key: why for key, why in blocked.items() if seen.state(plan.stages[key]).state == "failed"},
+        {k: why for k, why in blocked.items() if k in judged or seen.state(plan.stages[k]).state == "failed"},
         breaker,
     )
 
@@ -117,12 +119,14 @@ def _judge(
     blocked: dict[str, str] = {}
     changes: dict[str, Changes] = {}
     for key, stage in plan.stages.items():
-        if key not in missing or seen.state(stage).state not in ("failed", "held", "cancelled"):
+        if key not in missing or key not in seen.locations:
             continue
         decision = policies.decide(seen.failures(stage), policy)
         if decision.changes != Changes():
             changes[key] = decision.changes
-        if not decision.send and key not in force:
+        # What was sent after its last failure, and then cancelled, held or not reached, was meant to run.
+        for_itself = seen.state(stage).state in ("failed", "held") and seen.failed_there(stage)
+        if not decision.send and key not in force and for_itself:
             blocked[key] = decision.why
     return blocked, changes
 

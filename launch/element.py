@@ -78,26 +78,27 @@ class ElementRun:
             print(f"warning: {error}", file=sys.stderr, flush=True)
 
     def _run(self, entry: dict[str, Any]) -> None:
-        if self._decided(lambda: self._is_finished(entry)):
-            print(f"{entry['folder']}: finished already", flush=True)
-            return
         logs.mark_stage(entry["folder"])
         try:
+            if self._decided(lambda: self._is_finished(entry)):
+                print(f"{entry['folder']}: finished already", flush=True)
+                return
             attempt = self._begin(entry)
         except RunningElsewhere as error:
             raise StageFailed(f"{entry['folder']}: {error}", "elsewhere", ends_element=False) from None
         except UserError as error:
             cause = causes.classify(None, str(error), "").cause
             raise StageFailed(f"{entry['folder']}: {error}", cause, ends_element=False) from None
-        if self._decided(lambda: self._is_finished(entry)):
-            # Published by another attempt after the first look, before this one fenced it: a result stays as it is.
-            if self.world.first:
-                attempt.end()
-            return
+        if self.world.first:
+            self._share(entry)  # how far it is may be looked at meanwhile, and after its end by force
         print(f"{entry['folder']}: attempt {attempt.number}", flush=True)
         self._check_budget(entry, attempt)
         with self._failures_noted(entry, attempt), caching(self.tokens):
-            if entry["kind"] == "train":
+            if self._decided(lambda: self._is_finished(entry)):
+                # Published by another attempt after the first look, before this one fenced it: it stays as it is.
+                if self.world.first:
+                    attempt.end()
+            elif entry["kind"] == "train":
                 self._train(entry, attempt)
             else:
                 self._evaluate(entry, attempt)
@@ -217,11 +218,34 @@ class ElementRun:
         return read_sealed(self._stage_folder(folder) / "result.json")
 
     def _is_finished(self, entry: dict[str, Any]) -> bool:
-        if entry["kind"] == "train":
-            result = self._result(entry["folder"])
-            return result is not None and store.encoder_is_whole(self._stage_folder(entry["folder"]), result)
-        generation, _, _ = self._parent(entry)
-        return not self._missing_languages(entry, generation)
+        if entry["kind"] == "evaluate":
+            return not self._missing_languages(entry, self._generation(entry))
+        result = self._result(entry["folder"])
+        if result is None:
+            return False
+        return store.encoder_is_whole(self._stage_folder(entry["folder"]), result) or self._was_dropped(entry, result)
+
+    def _was_dropped(self, entry: dict[str, Any], result: dict[str, Any]) -> bool:
+        """Whether this job, started again, finds a train whose encoder was dropped after its last evaluate."""
+        if not any(entry["folder"] in folders for folders in self.manifest["drop"].values()):
+            return False
+        generation = generation_of(result["encoder_hash"])
+        sent = (other for entries in self.manifest["elements"].values() for other in entries)
+        children = [other for other in sent if other["parent"] == entry["folder"]]
+        return all(e["kind"] == "evaluate" and not self._missing_languages(e, generation) for e in children)
+
+    def _generation(self, entry: dict[str, Any]) -> str:
+        """Of the encoder that an evaluate is of. UserError where its parent has no result."""
+        if entry["parent"] is None:
+            return generation_of(self.manifest["start"]["identity"])
+        return generation_of(self._parent_result(entry)["encoder_hash"])
+
+    def _parent_result(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """UserError where there is none: a dependency on a job that Slurm has forgotten does not hold a stage back."""
+        result = self._result(entry["parent"])
+        if result is None:
+            raise _parent_missing(entry, "has no result")
+        return result
 
     def _missing_languages(self, entry: dict[str, Any], generation: str) -> list[str]:
         wanted = spec.evaluate_spec(entry["spec"]).languages
@@ -229,9 +253,9 @@ class ElementRun:
         return [code for code, split in wanted.items() if not store.read_language(folder, generation, code, split)]
 
     def _parent(self, entry: dict[str, Any]) -> tuple[str, Path, Path | None]:
-        """The generation, the encoder folder and the heads folder that a stage starts from.
+        """The generation, the encoder folder and the heads folder that a stage starts from; every byte is verified.
 
-        UserError where the parent has no result: a dependency on a job that Slurm has forgotten does not hold it back.
+        UserError where they cannot be had. A damaged encoder is put aside, so that the next submission makes it again.
         """
         if entry["parent"] is None:
             start = self.manifest["start"]
@@ -244,10 +268,12 @@ class ElementRun:
                 None,
             )
         stage_folder = self._stage_folder(entry["parent"])
-        result = self._result(entry["parent"])
-        if result is None or not store.encoder_verifies(stage_folder, result):
-            what = "has no result" if result is None else "has lost its encoder"
-            raise UserError(f"parent-missing: {entry['parent']} {what}; `stepstone submit FILE` sends what is missing")
+        result = self._parent_result(entry)
+        if not store.encoder_is_whole(stage_folder, result):
+            raise _parent_missing(entry, "has lost its encoder")
+        if not store.encoder_verifies(stage_folder, result):
+            aside = store.put_encoder_aside(stage_folder, result)
+            raise _parent_missing(entry, f"had a damaged encoder, which is now {aside}")
         made = stage_folder / result["attempt"]
         return generation_of(result["encoder_hash"]), made / "encoder", made / "heads"
 
@@ -340,6 +366,10 @@ class ElementRun:
             "device_name": _device_name(self.world),
             "cores": _cores(),
         }
+
+
+def _parent_missing(entry: dict[str, Any], what: str) -> UserError:
+    return UserError(f"parent-missing: {entry['parent']} {what}; `stepstone submit FILE` sends what is missing")
 
 
 def _device_name(world: World) -> str:

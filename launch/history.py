@@ -25,12 +25,13 @@ class Over:
     job: str | None = None  # `123_4`; None: a local process
     sent: float = 0.0  # Unix time
     node: str | None = None  # that it ran on, as accounting says
+    reached: bool = True  # the stage; False: it ended at an earlier stage of its own, which is no failure of this one
 
 
 def last(store: Store, stage: Stage, over: Over) -> Failure | None:
     """How a stage failed last; None where its last attempt ended well."""
     if not store.exists(stage):
-        return _before_any(over)
+        return _before_any(over) if over.reached else None
     folder = store.stage_folder(stage.folder)
     found = failures_of(folder, over)
     made = attempts.attempts_of(folder)
@@ -48,7 +49,7 @@ def failures_of(stage_folder: Path, over: Over | None = None) -> list[Failure]:
         starter = attempts.starter_of(attempt)
         # How a job ended, it says of its last start: earlier ones were stopped, and it was queued again.
         is_last = later is None or attempts.starter_of(later).get("job") != starter.get("job")
-        own = over if over is not None and is_last and _is_of(over, starter) else None
+        own = over if over is not None and is_last and is_of(over, starter) else None
         verdict = _verdict(attempt, later, own, settled, gone=over is not None)
         step = _checkpoint_step(attempt)
         if verdict is not None:
@@ -56,17 +57,22 @@ def failures_of(stage_folder: Path, over: Over | None = None) -> list[Failure]:
             found.append(_failure(attempt, starter, verdict, further=further))
         reached = max(reached, step)
         found += _without_attempt(settled, attempt.number)
-    if over is not None and not (made and _is_of(over, attempts.starter_of(made[-1]))):
+    if over is not None and over.reached and not began(stage_folder, over):
         failure = _before_any(over)
         if not any(_settled_name(failure) == _settled_name(known) for known in found if not known.attempt):
             found.append(failure)
     return found
 
 
-def noted_its_end(stage_folder: Path, over: Over) -> bool:
-    """Whether an element's last attempt said itself how it ended."""
+def began(stage_folder: Path, over: Over) -> bool:
+    """Whether the last attempt at a stage is an element's."""
     made = attempts.attempts_of(stage_folder)
-    return bool(made) and _is_of(over, attempts.starter_of(made[-1])) and attempts.end_of(made[-1]) is not None
+    return bool(made) and is_of(over, attempts.starter_of(made[-1]))
+
+
+def noted_its_end(stage_folder: Path, over: Over) -> bool:
+    """Whether that attempt said itself how it ended."""
+    return began(stage_folder, over) and attempts.end_of(attempts.attempts_of(stage_folder)[-1]) is not None
 
 
 def settle(stage_folder: Path, failure: Failure) -> None:
@@ -114,11 +120,12 @@ def before_record(verdict: Verdict, attempt: int) -> dict[str, Any]:
 def _settled(stage_folder: Path) -> list[tuple[int, Failure]]:
     """What was settled: after which attempt, and the failure."""
     try:
-        names = sorted(name for name in os.listdir(stage_folder / "failures") if not name.startswith("."))
-    except FileNotFoundError:
+        names = [name for name in os.listdir(stage_folder / "failures") if not name.startswith(".")]
+    except (FileNotFoundError, PermissionError):
         return []
     records = [record for name in names if (record := read_sealed(stage_folder / "failures" / name))]
-    return [(record.pop("after"), Failure(**record)) for record in records]
+    found = [(record.pop("after"), Failure(**record)) for record in records]
+    return sorted(found, key=lambda settled: (settled[0], settled[1].time))
 
 
 def _without_attempt(settled: list[tuple[int, Failure]], number: int) -> list[Failure]:
@@ -144,7 +151,7 @@ def _verdict(
     if later is not None:
         before = attempts.starter_of(later).get("before") or {}
         if before.get("attempt") == attempt.number:
-            return Verdict(_cause(before["class"]), str(before["message"]))
+            return Verdict(_cause(before["class"]), causes.one_line(str(before["message"])))
         return causes.classify(ended, None, "") if ended else Verdict("unknown", "it was killed")
     if own is not None:
         return causes.classify(ended, None, own.log)
@@ -153,7 +160,7 @@ def _verdict(
 
 def _of_end(failure: dict[str, Any], ended: EndedLike | None) -> Verdict:
     """What an attempt said of itself. Who stopped it with a signal, and for what, accounting knows better."""
-    cause, message = _cause(failure["class"]), str(failure["message"])
+    cause, message = _cause(failure["class"]), causes.one_line(str(failure["message"]))
     if cause in ("unknown", "time", "preempted"):
         found = causes.classify(ended, message, "")
         return found if found.cause != "unknown" else Verdict(cause, message)
@@ -175,7 +182,7 @@ def _failure(attempt: Attempt, starter: dict[str, Any], verdict: Verdict, *, fur
     )
 
 
-def _is_of(over: Over, starter: dict[str, Any]) -> bool:
+def is_of(over: Over, starter: dict[str, Any]) -> bool:
     """Whether an element began an attempt."""
     return starter.get("job") == over.job and (over.job is not None or starter.get("time", 0.0) >= over.sent)
 

@@ -68,6 +68,11 @@ def tail(location: Location, folder: str) -> str:
     return "\n".join(parts)
 
 
+def came_to(location: Location, folder: str) -> bool:
+    """Whether an element's last start says that it came to a stage."""
+    return any(f"{_STAGE}{folder}\n" in _starts(path)[-1] for path in files_at(location))
+
+
 def _of_stage(text: str, folder: str) -> str:
     _, begun, after = text.rpartition(f"{_STAGE}{folder}\n")
     return after.partition(f"\n{_STAGE}")[0] if begun else text

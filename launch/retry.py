@@ -39,7 +39,7 @@ def _is_hole(plan: Plan, seen: Observation, stage: Stage, causes: Collection[str
         parent = plan.stages[stage.parent] if stage.parent else None
         by_parent = parent is not None and seen.state(parent).state in ("failed", "held")
         return by_name or (not by_parent and "code" in causes)  # else it comes with its parent
-    return False
+    return by_name and state.state == "cancelled"
 
 
 def _open_ancestors(plan: Plan, seen: Observation, stage: Stage) -> Iterator[str]:

@@ -7,7 +7,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -18,7 +18,7 @@ from launch.history import Over
 from launch.plan import Plan, Stage
 from launch.store import Store
 from launch.submissions import NOTHING_RUNS, Location
-from slurm import endings, snapshot
+from slurm import causes, endings, snapshot
 from slurm.accounting import Ended
 from slurm.causes import Cause
 from slurm.endings import Element, Endings
@@ -113,6 +113,11 @@ class Observation:
             return history.failures_of(folder)
         return history.failures_of(folder, self._over_at(stage, location))
 
+    def failed_there(self, stage: Stage) -> bool:
+        """Whether its last failure was in the element that a stage was last sent in, and not before that was sent."""
+        failures = self.failures(stage)
+        return bool(failures) and _is_of(failures[-1], self.locations[stage.key])
+
     def never_satisfied(self) -> list[QueueEntry]:
         """Our elements in the queue that wait for what cannot happen any more."""
         found = [entry for location in self._open().values() if (entry := self.entry(location)) is not None]
@@ -167,11 +172,17 @@ class Observation:
         return self._endings.records.get(_element(location))
 
     def _over_at(self, stage: Stage, location: Location) -> Over:
-        printed = logs.tail(location, stage.folder)
-        if location.submission.is_local:
-            return Over(printed, sent=location.submission.sending(location.array) or 0.0)
-        ended = self._ended_at(location)
-        return Over(printed, ended, f"{location.job}_{location.index}", node=ended.node or None if ended else None)
+        over = replace(self._sent_element(location), log=logs.tail(location, stage.folder))
+        if not location.submission.is_local and (ended := self._ended_at(location)) is not None:
+            over = replace(over, ended=ended, node=ended.node or None)
+        return replace(over, reached=self._was_reached(stage, location, over))
+
+    def _was_reached(self, stage: Stage, location: Location, over: Over) -> bool:
+        """Whether an element that is over came to a stage; also where it ended before any of its stages."""
+        others = [self.plan.stages[key] for key in location.keys if key in self.plan.stages and key != stage.key]
+        if not any(history.began(self.store.stage_folder(other.folder), over) for other in others):
+            return True
+        return history.began(self.store.stage_folder(stage.folder), over) or logs.came_to(location, stage.folder)
 
     # --- what it means
 
@@ -189,12 +200,19 @@ class Observation:
         """A finished train stage whose encoder is gone may be on its way again."""
         if stage.kind != "train" or (not location.submission.is_local and self.entry(location) is None):
             return False
-        return not self.has_encoder(stage)
+        return not self.has_encoder(stage) and not self._made_there(stage, location)
+
+    def _made_there(self, stage: Stage, location: Location) -> bool:
+        """Whether a train stage's result was made by the element at a location, which dropped the encoder since."""
+        maker = (self.store.train_result(stage) or {}).get("made_by", {})
+        return history.is_of(self._sent_element(location), maker)
 
     def _find_local(self, stage: Stage, location: Location) -> StageState:
         state = location.submission.local_state(location.array, location.index)
         if state in ("queued", "running"):
             return self._at_work(stage, location, started=state == "running")
+        if not self._is_ours:
+            return StageState("unknown", reason="only the owner of the store sees its workers", since=location.sent)
         return self._over(stage, location, None if state == "gone" else state.replace("ended", "exit code"))
 
     def _find_slurm(self, stage: Stage, location: Location) -> StageState:
@@ -221,11 +239,19 @@ class Observation:
     def _at_work(self, stage: Stage, location: Location, *, started: bool, waits: str | None = None) -> StageState:
         """The state of a stage whose element is queued or runs: of several stages, it is at one."""
         reason = "being cancelled" if location.is_cancelled else waits
-        return StageState("running" if started and self._has_begun(stage) else "queued", reason=reason)
+        return StageState("running" if started and self._has_begun(stage, location) else "queued", reason=reason)
 
-    def _has_begun(self, stage: Stage) -> bool:
-        made = attempts.attempts_of(self.store.stage_folder(stage.folder))
-        return bool(made) and attempts.end_of(made[-1]) is None
+    def _has_begun(self, stage: Stage, location: Location) -> bool:
+        """Whether the element is in an attempt at a stage; one that an earlier element left open does not count."""
+        folder = self.store.stage_folder(stage.folder)
+        made = attempts.attempts_of(folder)
+        return bool(made) and attempts.end_of(made[-1]) is None and history.began(folder, self._sent_element(location))
+
+    def _sent_element(self, location: Location) -> Over:
+        """An element as its attempts know it, whether it is over or not."""
+        if location.submission.is_local:
+            return Over("", sent=location.submission.sending(location.array) or 0.0)
+        return Over("", job=f"{location.job}_{location.index}")
 
     def _over(self, stage: Stage, location: Location, ended: str | None) -> StageState:
         """The state of a stage whose element is over."""
@@ -244,9 +270,11 @@ class Observation:
             return StageState("held", reason=held)
         if (failure is None or failure.cause == "unknown") and not noted and (unknown := self._not_yet(location)):
             return unknown
+        if not over.reached:
+            return StageState("new", reason="its job ended at another stage")
         if failure is not None and (mine or failure.cause != "unknown"):
             return StageState("failed", reason=failure.evidence, cause=failure.cause)
-        said = logs.last_error(location) or ("" if ended else "it left no result")
+        said = causes.one_line(logs.last_error(location) or ("" if ended else "it left no result"))
         words = [f"job ended ({ended})" if ended else "job gone", said]
         return StageState("failed", reason=": ".join(filter(None, words)), cause="unknown")
 
@@ -277,8 +305,8 @@ class Observation:
         if stage.parent is None:
             return None
         parent = self._states[stage.parent]
-        stopped = parent.state in ("failed", "held", "cancelled")
-        return f"{self.plan.stages[stage.parent].name} {parent.state}" if stopped else None
+        words = {"failed": "failed", "held": "held", "cancelled": "cancelled", "new": "did not begin"}.get(parent.state)
+        return f"{self.plan.stages[stage.parent].name} {words}" if words else None
 
 
 def _element(location: Location) -> Element:

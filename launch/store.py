@@ -2,7 +2,7 @@
 
     stages/<name>-<key>/   identity.json  result.json  attempts/NNNN/  languages/<generation>/
     submissions/<time>-<id>/   code/<hash>/   results/<experiment>/   index/<experiment>.json   cache/tokens/<key>/
-    rehearsal/<experiment>/: a store in itself
+    rehearsal/<experiment>/: a store in itself   workers/: locks of local workers
 
 A generation is one trained encoder, by its hash: results of two trainings of one stage never mix.
 """
@@ -84,6 +84,11 @@ class Store:
         found = (read_json(self.stage_folder(name) / "identity.json") for name in names)
         return {str(identity.get("parent")) for identity in found if identity is not None}
 
+    def names_of(self, keys: Collection[str]) -> list[str]:
+        """The names of stages that were ever sent, by their keys: also of those of which no plan is at hand."""
+        parts = (name.rpartition("-") for name in sorted(self._existing))
+        return [name for name, _, key in parts if key in keys]
+
     def train_result(self, stage: Stage) -> dict[str, Any] | None:
         """The published, verified result of a train stage."""
         if stage.key not in self._results:
@@ -149,6 +154,15 @@ def encoder_verifies(stage_folder: Path, result: dict[str, Any]) -> bool:
     return encoder_is_whole(stage_folder, result) and all(
         sha256_file(folder / name) == entry["sha256"] for name, entry in files.items()
     )
+
+
+def put_encoder_aside(stage_folder: Path, result: dict[str, Any]) -> Path:
+    """Quarantine an encoder that does not verify: then it counts as missing."""
+    encoder = stage_folder / str(result["attempt"]) / "encoder"
+    aside = encoder.with_suffix(f".{uuid.uuid4().hex[:8]}.quarantined")
+    with suppress(FileNotFoundError):  # another put it aside
+        os.rename(encoder, aside)
+    return aside
 
 
 def list_files(folder: Path, parts: tuple[str, ...]) -> dict[str, dict[str, Any]]:

@@ -44,6 +44,12 @@ class Location:
         return self.array, self.index
 
     @property
+    def keys(self) -> list[str]:
+        """Of all stages that the element was sent with."""
+        found: list[str] = self.submission.arrays[self.array]["elements"][str(self.index)]
+        return found
+
+    @property
     def job(self) -> str | None:
         """The array's job id; None before its receipt and for local workers."""
         receipt = self.submission.receipt(self.array)
@@ -77,7 +83,7 @@ class Submission:
     @cached_property
     def intent(self) -> dict[str, Any]:
         """What was to be sent; empty where the submitter died before it said so: then nothing was."""
-        found: dict[str, Any] = _read(self.folder / "intent.json") or {}
+        found: dict[str, Any] = read_json(self.folder / "intent.json") or {}
         return found
 
     @property
@@ -91,7 +97,7 @@ class Submission:
         None: it is not known.
         """
         if array not in self._receipts:
-            found: dict[str, Any] | None = _read(self.folder / f"receipt-{array}.json")
+            found: dict[str, Any] | None = read_json(self.folder / f"receipt-{array}.json")
             if found is None:
                 return None
             self._receipts[array] = found
@@ -108,12 +114,12 @@ class Submission:
 
     def sending(self, array: int) -> float | None:
         """When sbatch was last at work for an array (Unix time); None: it was never called."""
-        found = _read(self.folder / f"sending-{array}.json")
+        found = read_json(self.folder / f"sending-{array}.json")
         return None if found is None else float(found["time"])
 
     def throttle(self, array: int) -> int | None:
         """How many elements of an array may run at the same time; None: all."""
-        changed = _read(self.folder / f"throttle-{array}.json") or self.receipt(array) or {}
+        changed = read_json(self.folder / f"throttle-{array}.json") or self.receipt(array) or {}
         found: int | None = changed.get("throttle")
         return found
 
@@ -128,7 +134,7 @@ class Submission:
             names = [name for name in os.listdir(self.folder) if name.startswith("cancelled-")]
         except FileNotFoundError:
             return set()
-        records = [_read(self.folder / name) or {"elements": []} for name in names]
+        records = [read_json(self.folder / name) or {"elements": []} for name in names]
         return {(array, index) for record in records for array, index in record["elements"]}
 
     def record_cancelled(self, elements: Iterable[tuple[int, int]]) -> None:
@@ -167,14 +173,6 @@ class Submission:
 
     def local_state(self, array: int, index: int) -> str:
         return local.element_state(self.folder / "local", self.local_element(array, index))
-
-
-def _read(path: Path) -> Any:
-    """A record; None where it is not there, or was written just now and is not opened to the store's group yet."""
-    try:
-        return read_json(path)
-    except PermissionError:
-        return None
 
 
 def read_all(root: Path) -> list[Submission]:

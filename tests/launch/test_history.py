@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from launch import attempts, history, logs
-from launch.attempts import Attempt, Starter, begin
+from launch.attempts import Attempt, Failure, Starter, begin
 from launch.history import Over
 from launch.policies import Failures, decide
 from slurm.causes import Verdict
@@ -142,6 +142,12 @@ def test_a_job_that_began_no_attempt_is_told_from_the_attempts_before_it(tmp_pat
         found = history.failures_of(tmp_path, _over(job=job))
         history.settle(tmp_path, found[-1])
     assert _causes(tmp_path, _over(job="8_0")) == _causes(tmp_path) == ["data", "unknown", "unknown"]
+
+
+def test_what_was_settled_is_in_the_order_of_its_time(tmp_path: Path) -> None:
+    for job, when in (("98_0", 1.0), ("99_0", 2.0), ("100_0", 3.0)):
+        history.settle(tmp_path, Failure("node", "why", 0, job, when))
+    assert [failure.job for failure in history.failures_of(tmp_path)] == ["98_0", "99_0", "100_0"]
 
 
 def test_local_runs_that_began_no_attempt_count_each(tmp_path: Path) -> None:

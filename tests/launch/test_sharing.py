@@ -3,13 +3,17 @@
 import grp
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from launch import sharing
+from launch.attempts import attempts_of
+from launch.history import failures_of
 from slurm.errors import UserError
-from slurm.files import make_folder, write_file
+from slurm.files import make_folder, read_json, read_sealed, to_json, write_atomic, write_file
 
 
 def _mode(path: Path) -> int:
@@ -42,3 +46,31 @@ def test_a_group_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such group"):
         sharing.check("no-such-group-here")
     sharing.check(None)
+
+
+def test_what_is_closed_to_this_user_reads_as_not_there(tmp_path: Path) -> None:
+    """As in a store that its owner shares with a group: what a job has just written is not open yet."""
+    write_atomic(tmp_path / "record", to_json({}))
+    os.chmod(tmp_path / "record", 0)
+    for name in ("attempts", "failures"):
+        make_folder(tmp_path / "folder" / name / "0001")
+        os.chmod(tmp_path / "folder" / name, 0)
+    os.chmod(tmp_path / "folder", 0o755)
+    with _anybody(tmp_path):
+        assert read_json(tmp_path / "record") is None and read_sealed(tmp_path / "record") is None
+        assert attempts_of(tmp_path / "folder") == [] == failures_of(tmp_path / "folder")
+
+
+@contextmanager
+def _anybody(folder: Path) -> Iterator[None]:
+    """Root may read all that is closed: as the user nobody, then."""
+    if os.geteuid() != 0:
+        yield
+        return
+    for part in (folder, *folder.parents[:-2]):
+        os.chmod(part, 0o755)
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
