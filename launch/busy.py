@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Set
 
-from launch.submissions import NOTHING_RUNS, Submission
-from slurm import local, snapshot
+from launch.submissions import NOTHING_RUNS, Location, Submission
+from slurm import snapshot
 
 Queued = Set[tuple[str, int | None]]  # names of arrays and indices
 
@@ -21,21 +21,19 @@ def in_queue(sent: Iterable[Submission]) -> Queued | None:
     return {(entry.name, entry.index) for entry in found.entries}
 
 
-def under_way(sent: Iterable[Submission], queued: Queued) -> Iterator[list[str]]:
-    """The stages of each element that may be queued or run. `queued`: as `in_queue` says."""
+def under_way(sent: Iterable[Submission], queued: Queued) -> Iterator[Location]:
+    """The elements that may be queued or run. `queued`: as `in_queue` says."""
     for submission in sent:
-        element = 0  # its number among local workers'
         for number, array in enumerate(submission.arrays):
             # Without a receipt an array may come to the queue yet: the next submit settles it.
             open_ = not submission.is_local and submission.receipt(number) is None
-            for index, keys in sorted(array["elements"].items(), key=lambda item: int(item[0])):
+            for index in map(int, array["elements"]):
                 if submission.is_local:
-                    lives = local.element_state(submission.folder / "local", element) in ("queued", "running")
+                    lives = submission.local_state(number, index) in ("queued", "running")
                 else:
-                    lives = open_ or (array["name"], int(index)) in queued
-                element += 1
+                    lives = open_ or (array["name"], index) in queued
                 if lives:
-                    yield keys
+                    yield Location(submission, number, index)
 
 
 def is_busy(sent: Iterable[Submission], queued: Queued) -> bool:

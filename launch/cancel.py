@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from launch import adoption, submissions
+from launch import adoption, busy, submissions
 from launch.plan import Plan
 from launch.states import Observation
 from launch.store import Store
@@ -16,6 +16,8 @@ from launch.submissions import Location, Submission
 from slurm import control, local, snapshot
 from slurm.arrays import index_list
 from slurm.errors import UserError
+
+_SILENT = "Slurm does not answer, so what is queued is unknown; try again later, nothing was cancelled"
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Cancellation:
     stages: list[str]  # keys, in the plan's order
     locations: list[Location]  # the elements that hold them
     beside: list[str]  # keys of unfinished stages that go too, since they share an element with one of those
+    outside: list[str]  # names of stages in those elements that the file does not ask for, or not any more
     running: int  # stages that run now
 
 
@@ -34,15 +37,33 @@ def select(plan: Plan, seen: Observation, names: Sequence[str] = ()) -> Cancella
     UserError where Slurm does not answer, UsageError where a name means no stage.
     """
     if seen.entries is None:
-        raise UserError("Slurm does not answer, so what is queued is unknown; try again later, nothing was cancelled")
+        raise UserError(_SILENT)
     chosen = _with_children(plan, {plan.find(name).key for name in names}) if names else set(plan.stages)
     open_ = [stage.key for stage in plan.stages.values() if seen.is_sent(stage) or _waits_in_vain(seen, stage.key)]
     stages = [key for key in open_ if key in chosen]
-    locations = list(dict.fromkeys(seen.locations[key] for key in stages))
-    elements = set(locations)
-    beside = [key for key in open_ if key not in chosen and seen.locations[key] in elements]
-    running = sum(seen.state(plan.stages[key]).state == "running" for key in stages)
-    return Cancellation(stages, locations, beside, running)
+    left = [] if names else _sent_before_an_edit(plan, seen)
+    return _of_elements(plan, seen, stages, open_, list(dict.fromkeys([*(seen.locations[k] for k in stages), *left])))
+
+
+def _of_elements(
+    plan: Plan, seen: Observation, stages: Sequence[str], open_: Sequence[str], locations: list[Location]
+) -> Cancellation:
+    elements, wanted = set(locations), set(stages)
+    inside = [key for key in open_ if seen.locations[key] in elements]
+    outside = seen.store.names_of({key for one in locations for key in one.keys} - plan.stages.keys())
+    running = sum(seen.state(plan.stages[key]).state == "running" for key in inside if key in wanted)
+    mine, beside = [key for key in inside if key in wanted], [key for key in inside if key not in wanted]
+    return Cancellation(mine, locations, beside, outside, running)
+
+
+def _sent_before_an_edit(plan: Plan, seen: Observation) -> list[Location]:
+    """What this experiment has in the queue that its file does not ask for any more."""
+    own = [one for one in seen.submissions if one.intent.get("experiment") == plan.experiment.name]
+    queued = busy.in_queue(own)
+    if queued is None:
+        raise UserError(_SILENT)
+    sent = (one for one in busy.under_way(own, queued) if one.job or one.submission.is_local)
+    return [one for one in sent if not plan.stages.keys() >= set(one.keys)]
 
 
 def _with_children(plan: Plan, keys: Collection[str]) -> set[str]:
@@ -79,14 +100,14 @@ def cancel(
         with submissions.lock(root, submissions.PATIENCE, report):
             _look(plan, root, report)
     asked = select(plan, Observation(plan, Store(root), max_age=0), names)
-    if not asked.stages:
+    if not asked.locations:
         return asked
     if not agree(asked):
         return None
     with submissions.lock(root, submissions.PATIENCE, report) as lock:
         seen = _look(plan, root, report)
         found = select(plan, seen, names)
-        agreed = _within(plan, seen, found, {*asked.stages, *asked.beside})
+        agreed = _within(plan, seen, found, {key for location in asked.locations for key in location.keys})
         if len(agreed.stages) < len(found.stages):
             more = len(found.stages) - len(agreed.stages)
             report(f"{more} stages that were sent meanwhile go on; to cancel them too, type the command again")
@@ -108,13 +129,10 @@ def _look(plan: Plan, root: Path, report: Callable[[str], None]) -> Observation:
     return Observation(plan, Store(root), max_age=0) if adopted else seen
 
 
-def _within(plan: Plan, seen: Observation, found: Cancellation, keys: Collection[str]) -> Cancellation:
+def _within(plan: Plan, seen: Observation, found: Cancellation, keys: set[str]) -> Cancellation:
     """Of a cancellation, the elements that end no other stages than these."""
-    others = {seen.locations[key] for key in [*found.stages, *found.beside] if key not in keys}
-    stages = [key for key in found.stages if seen.locations[key] not in others]
-    beside = [key for key in found.beside if seen.locations[key] not in others]
-    running = sum(seen.state(plan.stages[key]).state == "running" for key in stages)
-    return Cancellation(stages, [one for one in found.locations if one not in others], beside, running)
+    agreed = [location for location in found.locations if keys.issuperset(location.keys)]
+    return _of_elements(plan, seen, found.stages, [*found.stages, *found.beside], agreed)
 
 
 def _end(found: Cancellation, lock: Path) -> None:

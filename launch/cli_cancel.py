@@ -33,10 +33,11 @@ def cancel(
     found = cancelling.cancel(made, stage or [], lambda found: _agree(made, found, yes=yes), say)
     if found is None:
         say("nothing was cancelled")
-    elif not found.stages:
+    elif not found.locations:
         say("nothing to cancel: none of these stages is queued or running")
     else:
-        say(f"cancelled {len(found.stages) + len(found.beside)} stages; to send them again: stepstone submit {file}")
+        count = len(found.stages) + len(found.beside) + len(found.outside)
+        say(f"cancelled {count} stages; to send them again: stepstone submit {file}")
 
 
 def _agree(plan: "Plan", found: "Cancellation", *, yes: bool) -> bool:
@@ -46,4 +47,6 @@ def _agree(plan: "Plan", found: "Cancellation", *, yes: bool) -> bool:
     say(f"to cancel: {found.running} running and {waiting} waiting stages: {names(plan, found.stages)}")
     if found.beside:
         say(f"with them, in the same elements: {names(plan, found.beside)}")
+    if found.outside:
+        say(f"with them, of other files or of this one before an edit: {', '.join(found.outside)}")
     return yes or typer.confirm("cancel them?", err=True)

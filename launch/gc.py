@@ -63,7 +63,7 @@ def find(plan: Plan, store: Store) -> list[Waste]:
 
 def remove(plan: Plan, store: Store) -> list[Waste]:
     """Look again under the submitters' lock, write the tombstone, and remove what is found."""
-    with submissions.lock(store.root):
+    with submissions.lock(store.root) as lock:
         waste = find(plan, store)
         if not waste:
             return []
@@ -78,6 +78,7 @@ def remove(plan: Plan, store: Store) -> list[Waste]:
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S.%f")
         write_atomic(make_folder(store.root / "gc") / f"{stamp}.json", seal(record))
         for item in waste:
+            submissions.keep(lock)  # whoever takes it over may send what needs the rest
             _remove(item.path)
     return waste
 
@@ -130,7 +131,7 @@ def _of_others(plan: Plan, store: Store, seen: Observation, queued: Queued) -> s
     others = [s for s in seen.submissions if s.intent.get("experiment") != plan.experiment.name]
     sent = {key for s in others for array in s.arrays for keys in array["elements"].values() for key in keys}
     own = (s for s in seen.submissions if s.intent.get("experiment") == plan.experiment.name)
-    children = sent | {key for keys in busy.under_way(own, queued) for key in keys}
+    children = sent | {key for location in busy.under_way(own, queued) for key in location.keys}
     known = {parent for key in children & plan.stages.keys() if (parent := plan.stages[key].parent)}
     return sent | known | store.parents_of(children - plan.stages.keys())
 

@@ -14,6 +14,7 @@ from launch import attempts, draft, submit
 from launch.plan import Plan, Stage
 from launch.states import Observation
 from launch.store import Store
+from launch.submissions import Location
 from slurm.arrays import SendUnclear
 from slurm.errors import UsageError, UserError
 from slurm.files import read_json
@@ -55,13 +56,14 @@ def follow(plan: Plan, report: Report) -> bool:
 
 
 def _to_send(plan: Plan, seen: Observation) -> set[str]:
-    """Stages that there was no room for, those that the cluster took from their nodes, and those that were cancelled
-    or held with a parent which comes back; as far as they may go."""
+    """Stages that there was no room for, those that the cluster took from their nodes, those that were cancelled or
+    held with a parent which comes back, and those held by failures that are mended; as far as they may go."""
     comes_back = _COMES_BACK if plan.experiment.cluster.chosen_executor == "slurm" else ()  # no other node here
     wanted: set[str] = set()
     for stage in plan.stages.values():  # parents first
         state, cause = seen.state(stage).state, seen.state(stage).cause
-        itself = state == "new" or (state == "failed" and cause in comes_back)
+        free = state == "held" and (stage.parent is None or stage.parent in seen.finished)  # by equal failures once
+        itself = state == "new" or free or (state == "failed" and cause in comes_back)
         with_parent = state == "held" or (state == "failed" and cause in _WITH_PARENT)
         if itself or (with_parent and _parent_comes_back(plan, seen, stage, wanted)):
             wanted.add(stage.key)
@@ -73,9 +75,9 @@ def _parent_comes_back(plan: Plan, seen: Observation, stage: Stage, wanted: Coll
 
 
 def _cancelled(plan: Plan, seen: Observation) -> int:
-    """How many elements of the experiment `stepstone cancel` was told to end."""
-    mine = (one for one in seen.submissions if one.intent.get("experiment") == plan.experiment.name)
-    return sum(len(one.cancelled) for one in mine)
+    """How many elements with stages of this plan `stepstone cancel` was told to end, whoever had sent them."""
+    ended = (Location(one, *place) for one in seen.submissions for place in one.cancelled)
+    return sum(not plan.stages.keys().isdisjoint(location.keys) for location in ended)
 
 
 def _send(plan: Plan, keys: set[str], report: Report, before: Collection[str]) -> set[str]:

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
+from launch import breaker, frozen_code, retry, submissions, submit
 from launch import cancel as cancelling
-from launch import frozen_code, submissions, submit
 from launch.cancel import Cancellation
 from launch.plan import Plan
 from launch.states import Observation
 from launch.store import Store
 from slurm import commands, local
+from slurm.causes import Verdict
 from slurm.errors import UsageError, UserError
 from tests.launch import stub_job
 from tests.launch.workspace import Workspace
@@ -249,3 +250,59 @@ def test_a_cancelled_local_experiment(workspace: Workspace) -> None:
     finally:
         sleeper.kill()
         sleeper.wait()
+
+
+def test_what_an_edit_took_out_of_the_file_goes_too(plan: Plan, workspace: Workspace, scheduler: Scheduler) -> None:
+    submit.submit(plan)
+    edited = workspace.plan(cluster=CLUSTER, seeds=["1"], recipes=["none"])
+    asked: list[Cancellation] = []
+    found = cancelling.cancel(edited, [], lambda found: not asked.append(found))
+    assert found is not None and set(found.stages) == edited.stages.keys() and found.outside == asked[0].outside
+    gone = [stage.name for key, stage in plan.stages.items() if key not in edited.stages]
+    assert sorted(found.outside) == sorted(gone) and not scheduler.live
+    nothing = cancelling.cancel(edited, [], yes)
+    assert nothing is not None and nothing.locations == []
+
+
+def test_stages_of_another_file_are_named_before_they_go(workspace: Workspace, scheduler: Scheduler) -> None:
+    """They were sent in the same element, by an experiment that asks for more."""
+    languages = {"default": ["en", "de"]}
+    more: dict[str, Any] = {"cluster": CLUSTER, "seeds": ["1"], "recipes": ["squad"], "languages": languages}
+    submit.submit(workspace.plan(targets=["xquad", "mlqa"], **more))
+    other = workspace.plan(name="other", targets=["xquad"], **more)
+    found = cancelling.cancel(other, [], yes)
+    assert found is not None and found.outside == ["squad.squad-s1--mlqa"] and not scheduler.live
+
+
+def test_retried_and_cancelled_it_is_sent_again(workspace: Workspace) -> None:
+    """Though its failures before the retry had used up their budget."""
+    plan = workspace.plan(cluster=CLUSTER, seeds=["1"], recipes=["squad"], targets=["xnli"])
+    with Scheduler(stub_job.failing(("squad-s1",), "the loss is not finite", "not-finite")).installed() as scheduler:
+        submit.submit(plan)
+        scheduler.run_all()
+        assert list(submit.submit(plan).draft.blocked) == [plan.find("squad-s1").key]
+        chosen = retry.select(plan, look(plan), [], [])
+        submit.submit(plan, only=chosen, force=chosen)
+        cancelling.cancel(plan, [], yes)
+        assert retry.select(plan, look(plan), [], ["squad-s1"]) == plan.stages.keys()
+        scheduler.work = stub_job.work
+        assert submit.submit(plan).stages == len(plan.stages)
+        scheduler.run_all()
+    assert states(plan) == {"finished": len(plan.stages)}
+
+
+def test_retried_and_then_held_with_its_submission_it_is_sent_again(workspace: Workspace) -> None:
+    plan = workspace.plan(cluster=CLUSTER, seeds=["1"], recipes=["squad"], targets=["xnli"])
+    with Scheduler(stub_job.failing(("squad-s1",), "the loss is not finite", "not-finite")).installed() as scheduler:
+        submit.submit(plan)
+        scheduler.run_all()
+        chosen = retry.select(plan, look(plan), [], [])
+        (submission,) = submit.submit(plan, only=chosen, force=chosen).submissions
+        for n in range(3):
+            breaker.note(submission.folder, f"other-{n}", Verdict("code", "KeyError: 1"), plan.experiment.failures)
+        scheduler.work = lambda run: int(breaker.held_line(run.manifest.parent) is not None) or stub_job.work(run)
+        scheduler.run_all()
+        assert states(plan) == {"held": len(plan.stages)}
+        assert submit.submit(plan).stages == len(plan.stages)
+        scheduler.run_all()
+    assert states(plan) == {"finished": len(plan.stages)}

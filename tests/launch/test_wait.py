@@ -3,17 +3,23 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 
 import pytest
 
-from launch import cancel, frozen_code, submit, wait
+from launch import attempts, breaker, cancel, frozen_code, policies, retry, submit, wait
+from launch.attempts import Starter
 from launch.plan import Plan
+from launch.states import Observation
+from launch.store import Store
+from slurm.causes import Verdict
 from slurm.errors import UserError
+from slurm.queue import has_ended
 from tests.launch import stub_job
 from tests.launch.faulty_job import FaultyJob
 from tests.launch.workspace import Workspace
-from tests.slurm.scripted import Limits, Scheduler
+from tests.slurm.scripted import Limits, Run, Scheduler
 
 
 @pytest.fixture
@@ -124,3 +130,63 @@ def test_what_is_cancelled_elsewhere_is_not_sent(
     said: list[str] = []
     assert not wait.follow(plan, said.append)
     assert not scheduler.live and len(list((plan.experiment.store / "submissions").glob("2*"))) == 1, said
+
+
+def test_what_is_cancelled_of_stages_that_another_file_sent_is_not_sent(
+    workspace: Workspace, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frozen_code, "freeze", lambda root: root / "code" / "c0de")
+    cluster = {"executor": "slurm", "partition": "gpu"}
+    submit.submit(workspace.plan(cluster=cluster, seeds=["1"], recipes=["squad"], targets=["xnli"]))
+    other = workspace.plan(name="other", cluster=cluster, seeds=["1"], recipes=["squad", "qqp"], targets=["xnli"])
+    scheduler.limits.submit = 2
+    assert submit.submit(other).held
+    begun = scheduler.now
+
+    def asleep() -> None:
+        if scheduler.now - begun > 30:
+            scheduler.asleep = lambda: None
+            cancel.cancel(other, [], lambda found: True)
+
+    scheduler.asleep = asleep
+    assert not wait.follow(other, lambda line: None)
+    assert not scheduler.live and len(list((other.experiment.store / "submissions").glob("2*"))) == 1
+
+
+def test_what_equal_failures_held_goes_once_they_are_mended(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After `retry`: what was still in the queue of the held submission ends there, and is sent anew."""
+    monkeypatch.setattr(frozen_code, "freeze", lambda root: root / "code" / "c0de")
+    cluster = {"executor": "slurm", "partition": "gpu"}
+    plan = workspace.plan(cluster=cluster, seeds=[str(n) for n in range(6)], recipes=["squad"], targets=["xnli"])
+    bug = ["KeyError: 'x'"]
+
+    def work(run: Run) -> Generator[None, None, int]:
+        manifest = json.loads(run.manifest.read_bytes())
+        if breaker.held_line(run.manifest.parent):
+            return 1
+        yield
+        if not bug:
+            return stub_job.work(run)
+        folder = manifest["elements"][str(run.index)][0]["folder"]
+        attempt = attempts.begin(Path(manifest["store"]) / "stages" / folder, Starter.this_process(), has_ended)
+        attempt.end({"class": "code", "message": bug[0]})
+        breaker.note(run.manifest.parent, folder, Verdict("code", bug[0]), policies.from_record(manifest["failures"]))
+        if breaker.held_line(run.manifest.parent):
+            scheduler.limits.slots = 0  # others have the nodes for a while
+        return 1
+
+    with Scheduler(work, Limits(slots=1)).installed() as scheduler:
+        (submission,) = submit.submit(plan).submissions
+        while not breaker.held_line(submission.folder):
+            scheduler.advance(1)
+        bug.clear()
+        scheduler.limits.slots = 1
+        seen = Observation(plan, Store(plan.experiment.store), max_age=0)
+        chosen = retry.select(plan, seen, [], [])
+        assert 0 < len(chosen) < len(plan.stages)
+        lines = submit.submit(plan, only=chosen, force=chosen).lines()
+        assert not any("retry" in line for line in lines), lines
+        said: list[str] = []
+        assert wait.follow(plan, said.append), said

@@ -45,10 +45,10 @@ class Workspace:
         path.write_text(text)
         return path
 
-    def file(self, name: str = "experiment.yaml", **changes: Any) -> Path:
+    def file(self, file_name: str = "experiment.yaml", /, **changes: Any) -> Path:
         """An experiment file: BASE with changed keys (None: left out)."""
         content = {key: value for key, value in (BASE | changes).items() if value is not None}
-        return self.write(json.dumps(content, indent=1), name)  # JSON is YAML
+        return self.write(json.dumps(content, indent=1), file_name)  # JSON is YAML
 
     def plan(self, **changes: Any) -> Plan:
         return plan.make(experiment.load(self.file(**changes)))
