@@ -217,7 +217,8 @@ def to_workers(submission: Submission, made: Draft, report: Callable[[str], None
         after=tuple(_local_after(element, number_of) for _, _, element in flat),
         tasks=cluster.tasks_per_node,
         gpus=cluster.gpus_per_node or 0,
-        slots=str(made.plan.experiment.store / "workers"),
+        places=str(made.plan.experiment.store / "workers"),
+        width=cluster.workers,
     )
     workers = min(cluster.workers, len(flat))
     threads = max(1, len(os.sched_getaffinity(0)) // (workers * cluster.tasks_per_node))

@@ -2,19 +2,20 @@
 
 A folder holds one run: `plan.json` (the command, which elements wait for which), `claims/<n>.json` (who runs it),
 `ends/<n>.json` (its exit code), `cancels/<n>.json` (it is to be ended). A claim is a file linked into place, so that
-workers can share a folder. Runs that share a folder of slots never have more elements at work than there are workers:
-worker w runs an element only while it holds the w-th slot of this machine.
+workers can share a folder. Runs may share places too: an element runs only while its worker holds a lock on one of the
+places, of which there are as many as workers; where elements have GPUs, a lock on each of them.
 """
 
 import fcntl
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -38,23 +39,30 @@ class LocalRun:
     elements: tuple[dict[str, str], ...]  # the environment that tells each element which one it is
     after: tuple[tuple[int, ...], ...]  # earlier elements that must have ended well first
     tasks: int = 1  # processes per element
-    gpus: int = 0  # per element; worker w sees the w-th group
-    slots: str = ""  # folder that several runs share; empty: this one shares with none
+    gpus: int = 0  # per element; the n-th place has the n-th group
+    places: str = ""  # folder of locks, of this and other runs; empty: each worker has its own place
+    width: int = 1  # how many places there are
 
 
 def check_gpus(workers: int, gpus: int) -> None:
     """UsageError where CUDA_VISIBLE_DEVICES names too few GPUs for so many workers with so many each."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None and gpus and len(visible.split(",")) < workers * gpus:
+    visible = _visible()
+    if visible is not None and len(visible) < workers * gpus:
         raise UsageError(
             f"cluster: workers: {workers} with gpus-per-node: {gpus} need {workers * gpus} GPUs, and"
-            f" CUDA_VISIBLE_DEVICES={visible} shows {len(visible.split(',')) if visible else 0}; set fewer workers"
+            f" CUDA_VISIBLE_DEVICES={','.join(visible)} shows {len(visible)}; set fewer workers"
         )
+
+
+def _visible() -> list[str] | None:
+    """The GPUs that CUDA_VISIBLE_DEVICES names; None where it is not set."""
+    told = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return None if told is None else [device for device in told.split(",") if device]
 
 
 def start(folder: Path, run: LocalRun, workers: int, environment: Mapping[str, str]) -> list[int]:
     """Write the run down and start its workers, detached from the terminal. Returns their process ids."""
-    for part in (folder / "claims", folder / "ends", folder / "logs", Path(run.slots or folder)):
+    for part in (folder / "claims", folder / "ends", folder / "logs", Path(run.places or folder)):
         make_folder(part)
     write_atomic(folder / "plan.json", to_json(asdict(run)))
     processes = []
@@ -119,7 +127,7 @@ def work(folder: Path, worker: int) -> None:
     record = json.loads((folder / "plan.json").read_bytes())
     run = LocalRun(
         tuple(record["command"]), tuple(record["elements"]), tuple(map(tuple, record["after"])),
-        record["tasks"], record["gpus"], record["slots"],
+        record["tasks"], record["gpus"], record["places"], record["width"],
     )  # fmt: skip
     _wait_for_all_workers(folder)
     while "queued" in (states := _states(folder, run)):
@@ -129,21 +137,51 @@ def work(folder: Path, worker: int) -> None:
                 return  # what is left waits for elements that are gone
             time.sleep(_POLL_SECONDS)
         else:
-            with _slot(run, worker):
-                if _claim(folder, ready):
-                    code = _run(folder, run, ready, worker)
+            with _place(run, worker) as held:
+                if held is None:
+                    time.sleep(_POLL_SECONDS)
+                elif _claim(folder, ready):
+                    code = _run(folder, run, ready, held)
                     write_atomic(folder / "ends" / f"{ready}.json", to_json({"exit": code}))
 
 
+@dataclass(frozen=True)
+class _Place:
+    number: int
+    locks: tuple[int, ...] = ()  # open files; an element's processes have them too, and outlive a killed worker
+
+
 @contextmanager
-def _slot(run: LocalRun, worker: int) -> Iterator[None]:
-    """Wait until no other run's worker of this number is at an element. A killed one's slot is free."""
-    if not run.slots:
-        yield
+def _place(run: LocalRun, worker: int) -> Iterator[_Place | None]:
+    """A place that nobody is at, by preference the worker's own; None: all are taken."""
+    if not run.places:
+        yield _Place(worker)
         return
-    with _log(Path(run.slots) / f"{socket.gethostname()}-{worker}.lock") as slot:
-        fcntl.flock(slot, fcntl.LOCK_EX)
-        yield
+    with ExitStack() as stack:
+        for number in sorted(range(run.width), key=lambda number: number != worker):
+            with ExitStack() as tried:
+                files = [tried.enter_context(_log(path)) for path in _locks(run, number)]
+                if all([_lock(file) for file in files]):
+                    stack.push(tried.pop_all())
+                    yield _Place(number, tuple(file.fileno() for file in files))
+                    return
+        yield None
+
+
+def _locks(run: LocalRun, number: int) -> list[Path]:
+    names = [f"gpu-{re.sub(r'[^A-Za-z0-9-]', '_', device)}" for device in _devices(run, number)] or [f"place-{number}"]
+    return [Path(run.places) / f"{socket.gethostname()}-{name}.lock" for name in names]
+
+
+def _lock(file: BinaryIO) -> bool:
+    """Whether it is ours now. A file system without locks has places for all."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        print(f"warning: {file.name}: cannot be locked ({error.strerror}): other submissions' workers are not seen")
+    return True
 
 
 def _wait_for_all_workers(folder: Path) -> None:
@@ -174,15 +212,18 @@ def _may_run(run: LocalRun, states: Sequence[str], element: int) -> bool:
     return all(states[n] == "ended 0" for n in run.after[element])
 
 
-def _run(folder: Path, run: LocalRun, element: int, worker: int) -> int:
+def _run(folder: Path, run: LocalRun, element: int, place: _Place) -> int:
     """Run one element's processes. The first exit code that is not 0, if any; then the others are ended too."""
     processes = []
     for rank in range(run.tasks):
         with _log(folder / "logs" / f"{element}_{rank}_log.out") as log:
-            environment = os.environ | run.elements[element] | _rank(run, rank) | _gpus(run, worker)
+            environment = os.environ | run.elements[element] | _rank(run, rank) | _gpus(run, place.number)
             processes.append(
-                subprocess.Popen(list(run.command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
-            )
+                subprocess.Popen(
+                    list(run.command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
+                    pass_fds=place.locks,
+                )
+            )  # fmt: skip
     while True:
         codes = [process.poll() for process in processes]
         failed = next((code for code in codes if code), None)
@@ -215,12 +256,14 @@ def _rank(run: LocalRun, rank: int) -> dict[str, str]:
     return {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(run.tasks)}
 
 
-def _gpus(run: LocalRun, worker: int) -> dict[str, str]:
-    if not run.gpus:
-        return {}
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    devices = visible.split(",") if visible else [str(n) for n in range((worker + 1) * run.gpus)]
-    return {"CUDA_VISIBLE_DEVICES": ",".join(devices[worker * run.gpus : (worker + 1) * run.gpus])}
+def _gpus(run: LocalRun, place: int) -> dict[str, str]:
+    return {"CUDA_VISIBLE_DEVICES": ",".join(_devices(run, place))} if run.gpus else {}
+
+
+def _devices(run: LocalRun, place: int) -> list[str]:
+    visible = _visible()
+    devices = [str(n) for n in range((place + 1) * run.gpus)] if visible is None else visible
+    return devices[place * run.gpus : (place + 1) * run.gpus]
 
 
 if __name__ == "__main__":

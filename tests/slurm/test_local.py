@@ -1,5 +1,7 @@
 """Local workers, real ones, on trivial commands: order, failures, ranks, and workers that die."""
 
+import errno
+import fcntl
 import json
 import os
 import signal
@@ -11,11 +13,13 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
+from slurm import local
 from slurm.errors import UsageError
-from slurm.local import LocalRun, check_gpus, element_state, start
+from slurm.local import LocalRun, cancel, check_gpus, element_state, start
 from slurm.processes import is_alive, start_time
 
 # Element $E runs the line of Python in $DO; both are its environment, as a manifest and an index are in earnest.
@@ -100,17 +104,61 @@ def test_two_workers_share(begin: Any) -> None:
     assert _wait(begin(meet, meet, workers=2)) == ["ended 0"] * 2
 
 
-def test_runs_that_share_slots_share_workers(begin: Any, tmp_path: Path) -> None:
-    """A second run with one worker begins its element when the first one's ends."""
-    slots = str(tmp_path / "slots")
-    until = "while not os.path.exists('end'): time.sleep(0.01)"
-    first = begin(f"{NOTE}\n{until}", slots=slots)
-    _until(lambda: _states(first) == ["running"])
-    second = begin(NOTE, slots=slots, name="second")
-    time.sleep(1)  # it would have begun by now
+HELD = f"{NOTE}\nwhile not os.path.exists('end'): time.sleep(0.01)"
+
+
+def test_runs_share_places(begin: Any, tmp_path: Path) -> None:
+    """Of two places a second run takes the free one; a third waits, and its worker ends where it is cancelled."""
+    shared = {"places": str(tmp_path / "places"), "width": 2}
+    first, second = begin(HELD, **shared), begin(HELD, name="second", **shared)
+    _until(lambda: _states(first) + _states(second) == ["running"] * 2)
+    third, fourth = begin(NOTE, name="third", **shared), begin(NOTE, name="fourth", **shared)
+    time.sleep(1)  # they would have begun by now
+    assert _states(third) + _states(fourth) == ["queued"] * 2
+    cancel(fourth, [0])
+    _until(lambda: not any(is_alive(w["pid"], w["start"]) for w in _workers(fourth)))
+    (tmp_path / "end").touch()
+    assert _wait(first) == _wait(second) == _wait(third) == ["ended 0"]
+    assert _wait(fourth) == ["ended 143"]
+
+
+def test_places_are_gpus_where_elements_have_some(begin: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One with both GPUs, then two with one each: never two elements at a GPU."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    places = str(tmp_path / "places")
+    both = begin(HELD, gpus=2, places=places)
+    _until(lambda: _states(both) == ["running"])
+    show = "print(os.environ['CUDA_VISIBLE_DEVICES'])"
+    each = begin(show, show, name="each", workers=2, gpus=1, places=places, width=2)
+    time.sleep(1)
+    assert _states(each) == ["queued"] * 2
+    (tmp_path / "end").touch()
+    assert _wait(both) == ["ended 0"] and _wait(each) == ["ended 0"] * 2
+
+
+def test_a_killed_workers_place_is_taken_while_its_element_lives(begin: Any, tmp_path: Path) -> None:
+    places = str(tmp_path / "places")
+    first = begin(HELD, places=places)
+    _until(lambda: _states(first) == ["running"] and (tmp_path / "notes" / "0").exists())
+    os.kill(_workers(first)[0]["pid"], signal.SIGKILL)
+    second = begin(NOTE, name="second", places=places)
+    time.sleep(1)
     assert _states(second) == ["queued"]
     (tmp_path / "end").touch()
-    assert _wait(first) == _wait(second) == ["ended 0"]
+    assert _wait(second) == ["ended 0"]
+
+
+def test_without_locks_nothing_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a file system that is mounted without them."""
+    monkeypatch.setattr(fcntl, "flock", Mock(side_effect=OSError(errno.ENOSYS, "Function not implemented")))
+    run = LocalRun(("true",), ({},), ((),), places=str(tmp_path))
+    with local._place(run, 0) as one, local._place(run, 0) as other:
+        assert one is not None and other is not None
+
+
+def _workers(folder: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((folder / "workers.json").read_bytes())["workers"]
+    return found
 
 
 def test_workers_need_gpus_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,6 +167,9 @@ def test_workers_need_gpus_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None
     check_gpus(8, 0)
     with pytest.raises(UsageError, match=r"workers: 4 with gpus-per-node: 1 need 4 GPUs, and .*=0,1 shows 2"):
         check_gpus(4, 1)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(UsageError, match="shows 0"):
+        check_gpus(1, 1)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     check_gpus(4, 1)  # nobody says what is here
 
