@@ -27,7 +27,7 @@ class Cancellation:
     stages: list[str]  # keys, in the plan's order
     locations: list[Location]  # the elements that hold them
     beside: list[str]  # keys of unfinished stages that go too, since they share an element with one of those
-    outside: list[str]  # names of stages in those elements that the file does not ask for, or not any more
+    outside: list[str]  # folders of stages in those elements that the file does not ask for, or not any more
     running: int  # stages that run now
 
 
@@ -50,7 +50,8 @@ def _of_elements(
 ) -> Cancellation:
     elements, wanted = set(locations), set(stages)
     inside = [key for key in open_ if seen.locations[key] in elements]
-    outside = seen.store.names_of({key for one in locations for key in one.keys} - plan.stages.keys())
+    others = seen.store.folders_of({key for one in locations for key in one.keys} - plan.stages.keys())
+    outside = [name for name in sorted(others.values()) if not seen.store.has_result(name)]
     running = sum(seen.state(plan.stages[key]).state == "running" for key in inside if key in wanted)
     mine, beside = [key for key in inside if key in wanted], [key for key in inside if key not in wanted]
     return Cancellation(mine, locations, beside, outside, running)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from launch.terminal import say
+from launch.terminal import say, some
 from slurm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,9 +44,11 @@ def _agree(plan: "Plan", found: "Cancellation", *, yes: bool) -> bool:
     from launch.draft import names
 
     waiting = len(found.stages) - found.running
-    say(f"to cancel: {found.running} running and {waiting} waiting stages: {names(plan, found.stages)}")
+    if found.stages:
+        say(f"to cancel: {found.running} running and {waiting} waiting stages: {names(plan, found.stages)}")
     if found.beside:
         say(f"with them, in the same elements: {names(plan, found.beside)}")
     if found.outside:
-        say(f"with them, of other files or of this one before an edit: {', '.join(found.outside)}")
+        what = "with them, of other files or of" if found.stages else "to cancel, of"
+        say(f"{what} this one before an edit: {some(folder.rpartition('-')[0] for folder in found.outside)}")
     return yes or typer.confirm("cancel them?", err=True)

@@ -13,6 +13,7 @@ from launch.elements import Array, Dependency, Element, Sent
 from launch.plan import Plan
 from launch.policies import Changes, Failures
 from launch.states import Observation
+from launch.terminal import some
 from slurm import arrays
 from slurm.arrays import ArrayRequest
 from slurm.limits import Limits
@@ -299,5 +300,4 @@ def scripts(made: Draft) -> list[str]:
 
 def names(plan: Plan, keys: Collection[str], most: int = 4) -> str:
     """Some stages' names, for a line."""
-    found = [stage.name for stage in plan.stages.values() if stage.key in keys]
-    return ", ".join(found[:most]) + (f", … ({len(found)} in all)" if len(found) > most else "")
+    return some((stage.name for stage in plan.stages.values() if stage.key in keys), most)

@@ -312,8 +312,8 @@ class _Checker:
         folder = (
             self._folder("model", text) if text.startswith("~") else Path(self.document.path).absolute().parent / text
         )
-        if folder.is_dir() or text.startswith((".", "/", "~")):
-            if not folder.is_dir():
+        if _is_folder(folder) or text.startswith((".", "/", "~")):
+            if not _is_folder(folder):
                 raise self._wrong(("model",), f"model: there is no folder {folder}")
             return str(folder.resolve())
         identifier = text.partition("@")[0]
@@ -423,6 +423,13 @@ _SECTIONS: dict[str, Any] = {
     "cluster": Cluster,
     "tasks": Overrides,
 }
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name too long
+        return False
 
 
 def _known_keys(location: Location) -> list[str]:

@@ -70,6 +70,12 @@ def began(stage_folder: Path, over: Over) -> bool:
     return bool(made) and is_of(over, attempts.starter_of(made[-1]))
 
 
+def has_attempt_of(stage_folder: Path, over: Over, until: float) -> bool:
+    """Whether any attempt at a stage is an element's, and began before a time (Unix)."""
+    starters = (attempts.starter_of(attempt) for attempt in attempts.attempts_of(stage_folder))
+    return any(is_of(over, starter) and starter.get("time", 0.0) < until for starter in starters)
+
+
 def noted_its_end(stage_folder: Path, over: Over) -> bool:
     """Whether that attempt said itself how it ended."""
     return began(stage_folder, over) and attempts.end_of(attempts.attempts_of(stage_folder)[-1]) is not None

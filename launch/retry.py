@@ -21,7 +21,7 @@ def select(plan: Plan, seen: Observation, classes: Collection[str], stages: Coll
     chosen = {
         key
         for key, stage in plan.stages.items()
-        if (not named or key in named) and _is_hole(plan, seen, stage, causes, by_name=key in named)
+        if (not named or key in named) and _is_hole(plan, seen, stage, causes, by_name=key in named, of_any=not classes)
     }
     for key in [*chosen]:
         chosen |= set(_open_ancestors(plan, seen, plan.stages[key]))
@@ -31,14 +31,18 @@ def select(plan: Plan, seen: Observation, classes: Collection[str], stages: Coll
     return chosen
 
 
-def _is_hole(plan: Plan, seen: Observation, stage: Stage, causes: Collection[str], *, by_name: bool) -> bool:
+def _is_hole(
+    plan: Plan, seen: Observation, stage: Stage, causes: Collection[str], *, by_name: bool, of_any: bool
+) -> bool:
     state = seen.state(stage)
     if state.state == "failed":
         return (state.cause or "unknown") in causes
     if state.state == "held":
         parent = plan.stages[stage.parent] if stage.parent else None
-        by_parent = parent is not None and seen.state(parent).state in ("failed", "held")
+        by_parent = parent is not None and seen.state(parent).state in _OPEN
         return by_name or (not by_parent and "code" in causes)  # else it comes with its parent
+    if state.state == "new":  # sent, and its job did not come to it
+        return stage.key in seen.locations and (by_name or of_any)
     return by_name and state.state == "cancelled"
 
 

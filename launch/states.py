@@ -3,6 +3,7 @@
 What cannot be known now is `unknown` since a time: never success and never failure.
 """
 
+import math
 import os
 import time
 from collections import Counter
@@ -63,6 +64,7 @@ class Observation:
         self._endings = self._accounting(max_age)
         self._states: dict[str, StageState] = {}
         self._held: dict[Path, str | None] = {}
+        self._begun: dict[Location, set[str]] = {}
         self._failures: dict[str, list[Failure]] = {}
         for key, stage in plan.stages.items():  # parents first: a child is held where its parent failed
             at_rest = key in self.finished and key not in self.locations  # as most are in a large experiment
@@ -175,14 +177,34 @@ class Observation:
         over = replace(self._sent_element(location), log=logs.tail(location, stage.folder))
         if not location.submission.is_local and (ended := self._ended_at(location)) is not None:
             over = replace(over, ended=ended, node=ended.node or None)
-        return replace(over, reached=self._was_reached(stage, location, over))
+        return replace(over, reached=self._was_reached(stage, location))
 
-    def _was_reached(self, stage: Stage, location: Location, over: Over) -> bool:
+    def _was_reached(self, stage: Stage, location: Location) -> bool:
         """Whether an element that is over came to a stage; also where it ended before any of its stages."""
-        others = [self.plan.stages[key] for key in location.keys if key in self.plan.stages and key != stage.key]
-        if not any(history.began(self.store.stage_folder(other.folder), over) for other in others):
+        if len(location.keys) == 1:
             return True
-        return history.began(self.store.stage_folder(stage.folder), over) or logs.came_to(location, stage.folder)
+        begun = self._begun_at(location)
+        return not begun or stage.key in begun or logs.came_to(location, stage.folder)
+
+    def _begun_at(self, location: Location) -> set[str]:
+        """Keys of the stages that an element began an attempt at, whichever file asks for them."""
+        if location not in self._begun:
+            folders = self.store.folders_of(location.keys)
+            over = self._sent_element(location)
+            self._begun[location] = {
+                key for key, name in folders.items()
+                if history.has_attempt_of(self.store.stage_folder(name), over, self._sent_again(key, location))
+            }  # fmt: skip
+        return self._begun[location]
+
+    def _sent_again(self, key: str, location: Location) -> float:
+        """When a stage was next sent to local workers, whose attempts only their time tells apart (Unix time)."""
+        if not location.submission.is_local:
+            return math.inf
+        later = self.submissions[self.submissions.index(location.submission) + 1 :]
+        times = (s.sending(n) for s in later for n, array in enumerate(s.arrays)
+                 if any(key in keys for keys in array["elements"].values()))  # fmt: skip
+        return min((when for when in times if when is not None), default=math.inf)
 
     # --- what it means
 

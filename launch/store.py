@@ -10,7 +10,7 @@ A generation is one trained encoder, by its hash: results of two trainings of on
 import hashlib
 import os
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -84,10 +84,17 @@ class Store:
         found = (read_json(self.stage_folder(name) / "identity.json") for name in names)
         return {str(identity.get("parent")) for identity in found if identity is not None}
 
-    def names_of(self, keys: Collection[str]) -> list[str]:
-        """The names of stages that were ever sent, by their keys: also of those of which no plan is at hand."""
-        parts = (name.rpartition("-") for name in sorted(self._existing))
-        return [name for name, _, key in parts if key in keys]
+    @cached_property
+    def _by_key(self) -> dict[str, str]:
+        return {name.rpartition("-")[2]: name for name in self._existing}
+
+    def folders_of(self, keys: Iterable[str]) -> dict[str, str]:
+        """The folders of stages that were ever sent, by key: also of those of which no plan is at hand."""
+        return {key: self._by_key[key] for key in keys if key in self._by_key}
+
+    def has_result(self, folder: str) -> bool:
+        """Whether a train stage's result is there, of which no plan is at hand."""
+        return (self.stage_folder(folder) / "result.json").exists()
 
     def train_result(self, stage: Stage) -> dict[str, Any] | None:
         """The published, verified result of a train stage."""
@@ -151,9 +158,12 @@ def encoder_verifies(stage_folder: Path, result: dict[str, Any]) -> bool:
     """The same, by content."""
     folder = stage_folder / result["attempt"]
     files: dict[str, Any] = result["files"]
-    return encoder_is_whole(stage_folder, result) and all(
-        sha256_file(folder / name) == entry["sha256"] for name, entry in files.items()
-    )
+    try:
+        return encoder_is_whole(stage_folder, result) and all(
+            sha256_file(folder / name) == entry["sha256"] for name, entry in files.items()
+        )
+    except FileNotFoundError:  # another job has just put it aside
+        return False
 
 
 def put_encoder_aside(stage_folder: Path, result: dict[str, Any]) -> Path:

@@ -229,6 +229,7 @@ def _take(path: Path, me: dict[str, Any], patience: float, report: Callable[[str
             return
         other = read_json(path)
         if other is None:
+            _check_readable(path)
             continue  # it has just been given back
         who = f"process {other['pid']} on {other['host']}"
         if waited >= patience:
@@ -239,6 +240,16 @@ def _take(path: Path, me: dict[str, Any], patience: float, report: Callable[[str
             report(f"waiting for another submit ({who}), up to {patience:.0f} s")
         time.sleep(_LOOK_SECONDS)
         waited += _LOOK_SECONDS
+
+
+def _check_readable(path: Path) -> None:
+    try:
+        path.open().close()
+    except FileNotFoundError:
+        return
+    except PermissionError:
+        words = "another user's submit is at work, or was: ask the file's owner to remove it if it is gone"
+        raise UserError(f"{path}: {words}") from None
 
 
 def _break_stale(path: Path) -> None:

@@ -131,7 +131,7 @@ def _of_state(ended: EndedLike | None) -> Verdict | None:
         return None
     word = ended.state.split()[0].rstrip("+") if ended.state.strip() else ""
     cause = next((cause for state, cause in _BY_STATE.items() if word and _is_state(word, state)), None)
-    return Verdict(cause, f"Slurm says {ended.state}") if cause else None
+    return Verdict(cause, f"Slurm says {one_line(ended.state)}") if cause else None
 
 
 def _is_state(word: str, state: str) -> bool:
@@ -180,7 +180,7 @@ def _last_words(ended: EndedLike | None, message: str | None, log_tail: str) -> 
     """For people, where nothing fits: the last line that calls itself an error."""
     lines = [line for line in log_tail.splitlines() if line.strip()]
     said = next((line for line in reversed(lines) if re.match(r"(srun: |slurmstepd: )?error: ", line)), None) or message
-    state = f"job ended ({ended.state} {ended.exit_code}:{ended.signal})" if ended else ""
+    state = f"job ended ({one_line(ended.state)} {ended.exit_code}:{ended.signal})" if ended else ""
     return ": ".join(filter(None, (state, one_line(said) if said else ""))) or "it left no result and no word"
 
 

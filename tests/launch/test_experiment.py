@@ -288,6 +288,7 @@ MISTAKES: list[tuple[str, int, str]] = [
     ('cluster: {sbatch: {comment: "\\ud83d"}}', 8, "line breaks and control characters"),
     ("store: ~nobody-here/x", 2, "'~nobody-here/x': Could not determine home directory"),
     (f"store: {'x' * 300}", 2, "File name too long"),
+    (f"model: ./{'x' * 300}", 3, "there is no folder"),
     ("failures: {kode: {retry: 1}}", 8, "unknown key 'kode' in `failures:`; did you mean 'node'?"),
     ("failures: {data: {again: 1}}", 8, "(known: retry, mem, time, token-budget, exclude)"),
     *((f"cluster: {{sbatch: {{{flag}: x}}}}", 8, f"'{flag}' is set by Stepstone itself; remove it") for flag in OURS),

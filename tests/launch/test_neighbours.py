@@ -1,6 +1,7 @@
 """Several stages in one element: what happens at one of them is no failure of the others, and nothing is done again."""
 
 import json
+import socket
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -8,15 +9,18 @@ from typing import Any
 import pytest
 import torch
 
-from launch import attempts, budget, cancel, dropping, frozen_code, job, sharing, submit, wait
+from launch import attempts, budget, cancel, dropping, frozen_code, job, retry, sharing, submit, wait
 from launch.attempts import Attempt, Starter
 from launch.element import ElementRun
 from launch.plan import Plan
 from launch.states import Observation
 from launch.store import Store
+from slurm import local
+from slurm.files import make_folder, to_json, write_atomic
+from slurm.local import LocalRun
 from slurm.queue import has_ended
 from slurm.signals import StopFlag, requeue
-from tests.launch import faulty_job
+from tests.launch import faulty_job, stub_job
 from tests.launch.workspace import Workspace
 from tests.slurm.scripted import Limits, Run, Scheduler
 from training.distributed import World
@@ -133,6 +137,69 @@ def test_what_was_not_reached_did_not_fail(workspace: Workspace) -> None:
                 assert seen.state(good).state == "new"
         assert _states(plan)["squad-s1--mlqa"] == "finished"
         assert bad.key in done.draft.blocked and good.key not in done.draft.blocked
+
+
+def test_it_stays_so_while_the_neighbour_is_tried_again(workspace: Workspace) -> None:
+    """Alone, as somebody asks for, and for a file that asks only for the one that was not reached."""
+    more: dict[str, Any] = MORE | {"cluster": CLUSTER, "seeds": ["1"], "keep": "all"}
+    first = workspace.plan(**more | {"targets": ["mlqa"], "languages": {"default": ["en"]}})  # makes the encoder
+    plan = workspace.plan(**more | {"targets": ["xquad", "mlqa"]})
+    other = workspace.plan(**more | {"targets": ["mlqa"], "name": "other"})
+    bad, good = plan.find("squad-s1--xquad"), plan.find("squad-s1--mlqa")
+    with Scheduler(_killed_at("--xquad")).installed() as scheduler:
+        submit.submit(first)
+        scheduler.run_all()
+        submit.submit(plan)
+        scheduler.advance(30)
+        for running in list(scheduler.running):
+            scheduler.kill(running, "OUT_OF_MEMORY", 0, 9)
+        scheduler.run_all()
+        assert retry.select(plan, _look(plan), [], []) >= {bad.key, good.key}
+        assert retry.select(plan, _look(plan), [], ["squad-s1--mlqa"]) == {good.key}
+        submit.submit(plan, only={bad.key}, force={bad.key})
+        scheduler.advance(30)
+        for asked in (plan, other):
+            seen = _look(asked)
+            assert seen.state(good).state == "new" and seen.failures(good) == []
+
+
+def test_local_attempts_are_of_the_run_that_they_began_in(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two stages whose element died before either, twice; one alone is then done: the other stays as it was."""
+    plan = workspace.plan(**(MORE | {"cluster": {"executor": "local"}, "seeds": ["1"], "targets": ["xquad", "mlqa"]}))
+    monkeypatch.setattr(local, "start", _ended_at_once(lambda entries: entries[:1]))
+    submit.submit(plan)  # the training alone
+    monkeypatch.setattr(local, "start", _ended_at_once(lambda entries: []))
+    for _ in range(4):
+        done = submit.submit(plan)
+    left = plan.find("squad-s1--xquad")
+    assert left.key in done.draft.blocked
+    monkeypatch.setattr(local, "start", _ended_at_once(lambda entries: entries))
+    chosen = {plan.find("squad-s1--mlqa").key}
+    submit.submit(plan, only=chosen, force=chosen)
+    assert _states(plan)["squad-s1--mlqa"] == "finished" and _states(plan)["squad-s1--xquad"] == "failed"
+    assert left.key in submit.submit(plan).draft.blocked
+
+
+def _ended_at_once(done: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> Callable[..., list[int]]:
+    """Local workers that did some of each element's stages, and are over when they are looked at."""
+
+    def start(folder: Path, run: LocalRun, workers: int, environment: dict[str, str]) -> list[int]:
+        for name in ("claims", "ends", "logs"):
+            make_folder(folder / name)
+        write_atomic(folder / "workers.json", to_json({"host": socket.gethostname(), "workers": []}))
+        for number, told in enumerate(run.elements):
+            manifest = json.loads(Path(told["STEPSTONE_MANIFEST"]).read_bytes())
+            entries = manifest["elements"][told["STEPSTONE_INDEX"]]
+            finished = done(entries)
+            for entry in finished:
+                stub_job.do(Path(manifest["store"]), entry)
+            (folder / "logs" / f"{number}_0_log.out").write_text("ImportError: libcudart.so.12: cannot open\n")
+            write_atomic(folder / "ends" / f"{number}.json", to_json({"exit": int(finished != entries)}))
+        return []
+
+    return start
 
 
 def test_neighbours_do_not_trip_the_breaker(workspace: Workspace) -> None:

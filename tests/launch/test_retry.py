@@ -23,6 +23,7 @@ class State:
 @dataclass
 class Seen:
     states: dict[str, State] = field(default_factory=dict)
+    locations: set[str] = field(default_factory=lambda: {"passed"})
 
     def state(self, stage: Stage) -> State:
         return self.states[stage.key]
@@ -45,16 +46,20 @@ GRID = _world(
     ("qqp", None, "running", None),
     ("pawsx", "qqp", "queued", None),
     ("new", None, "new", None),
+    ("passed", None, "new", None),  # its job ended at another stage
+    ("passed-xquad", "passed", "held", None),
     ("odd", None, "failed", None),
 )
 OOM = {"mnli", "mnli-squad", "mnli-squad-xquad"}
 CODE = {"xquad", "mlqa"}
+PASSED = {"passed", "passed-xquad"}
 
 
 @pytest.mark.parametrize(
     ("classes", "stages", "chosen"),
     [
-        ([], [], OOM | CODE | {"odd"}),
+        ([], [], OOM | CODE | PASSED | {"odd"}),
+        ([], ["passed"], PASSED),
         (["host-oom"], [], OOM),
         (["oom"], [], OOM),
         (["code"], [], CODE),

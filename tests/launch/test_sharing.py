@@ -3,8 +3,6 @@
 import grp
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ from launch.attempts import attempts_of
 from launch.history import failures_of
 from slurm.errors import UserError
 from slurm.files import make_folder, read_json, read_sealed, to_json, write_atomic, write_file
+from tests.anybody import anybody
 
 
 def _mode(path: Path) -> int:
@@ -56,21 +55,6 @@ def test_what_is_closed_to_this_user_reads_as_not_there(tmp_path: Path) -> None:
         make_folder(tmp_path / "folder" / name / "0001")
         os.chmod(tmp_path / "folder" / name, 0)
     os.chmod(tmp_path / "folder", 0o755)
-    with _anybody(tmp_path):
+    with anybody(tmp_path):
         assert read_json(tmp_path / "record") is None and read_sealed(tmp_path / "record") is None
         assert attempts_of(tmp_path / "folder") == [] == failures_of(tmp_path / "folder")
-
-
-@contextmanager
-def _anybody(folder: Path) -> Iterator[None]:
-    """Root may read all that is closed: as the user nobody, then."""
-    if os.geteuid() != 0:
-        yield
-        return
-    for part in (folder, *folder.parents[:-2]):
-        os.chmod(part, 0o755)
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)

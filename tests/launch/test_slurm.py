@@ -291,7 +291,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 300) -> None:
     limit = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < limit, "it did not happen in time"
-        time.sleep(0.5)
+        time.sleep(0.1)
 
 
 def test_signalled_then_preempted_without_grace_it_is_the_same_run(make_lab: Callable[..., Lab]) -> None:
@@ -300,8 +300,9 @@ def test_signalled_then_preempted_without_grace_it_is_the_same_run(make_lab: Cal
     lab.slurm("scontrol", "update", "PartitionName=preempt", "GraceTime=0")
     undisturbed.run("submit")
     lab.run("submit")
+    (receipt,) = lab.folder.glob("store/submissions/*/receipt-0.json")
+    job = f"{json.loads(receipt.read_bytes())['job']}_0"  # known beforehand: it must be signalled while it trains
     wait_until(lambda: bool(checkpoints(lab, 1)))
-    job = next(stage["job"] for stage in lab.json("status")["stages"] if stage["kind"] == "train")
     lab.slurm("scancel", "--signal=USR2", job)
     wait_until(lambda: bool(checkpoints(lab, 2)))
     lab.slurm("sbatch", "--partition=gpu", "--nodelist=node1", "--exclusive", "--output=/dev/null", "--wrap", "true")

@@ -11,7 +11,7 @@ from launch import store
 from launch.attempts import Starter, begin
 from launch.plan import Plan, Stage
 from launch.store import Store, generation_of, publish_language, read_language
-from slurm.files import seal
+from slurm.files import make_folder, seal, write_atomic
 from tests.at_once import at_once
 from tests.launch.workspace import Workspace
 from training.spec import DataFile, Split
@@ -271,3 +271,21 @@ def test_a_sealed_record_of_a_stranger_is_not_a_language(tmp_path: Path) -> None
     publish_language(tmp_path, "gen", "de", SPLIT, _record(), LINES)
     _record_file(tmp_path).write_bytes(seal({"scores": {}, "predictions": "gone", "predictions_size": 3}))
     assert read_language(tmp_path, "gen", "de", SPLIT) is None
+
+
+def test_an_encoder_that_another_job_puts_aside_meanwhile_does_not_verify(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_atomic(make_folder(tmp_path / "a" / "encoder") / "weights", b"x")
+    result = {"attempt": "a", "files": store.list_files(tmp_path / "a", ("encoder",))}
+    assert store.encoder_verifies(tmp_path, result)
+    whole = store.encoder_is_whole
+
+    def and_then_gone(folder: Path, result: dict[str, Any]) -> bool:
+        found = whole(folder, result)
+        store.put_encoder_aside(folder, result)
+        return found
+
+    monkeypatch.setattr(store, "encoder_is_whole", and_then_gone)
+    assert not store.encoder_verifies(tmp_path, result)
+    assert len(list((tmp_path / "a").glob("encoder.*.quarantined"))) == 1

@@ -15,7 +15,9 @@ import pytest
 from launch.adoption import adopt
 from launch.submissions import Submission, keep, locate, lock, new_folder, read_all, write_intent
 from slurm.errors import UserError
+from slurm.files import make_folder, write_file
 from slurm.queue import QueueEntry
+from tests.anybody import anybody
 from tests.at_once import at_once
 
 
@@ -123,6 +125,16 @@ def test_a_lock_that_another_took_over_is_not_removed(tmp_path: Path) -> None:
         theirs = json.dumps({"host": "elsewhere", "pid": 1, "start": 1})
         held.write_text(theirs)
     assert held.read_text() == theirs
+
+
+def test_a_lock_that_may_not_be_read_is_not_waited_for(tmp_path: Path) -> None:
+    """In a folder that somebody opened for writing to a group by hand."""
+    folder = make_folder(tmp_path / "submissions")
+    write_file(folder / "lock", "{}")
+    os.chmod(folder / "lock", 0)
+    os.chmod(folder, 0o777)
+    with anybody(tmp_path), pytest.raises(UserError, match="another user's submit"), lock(tmp_path):
+        raise AssertionError
 
 
 def _contend(root: Path) -> str:

@@ -1,5 +1,6 @@
 """Causes of failure from real words: Slurm 22.05's, torch's, NCCL's, the kernel's and our own."""
 
+import re
 from dataclasses import dataclass
 
 import pytest
@@ -166,7 +167,7 @@ def test_the_node_that_slurm_names() -> None:
 def test_any_input_has_a_verdict_of_one_short_line(ended: Record | None, message: str | None, log: str) -> None:
     verdict = classify(ended, message, log)
     assert verdict.cause in CAUSES
-    assert verdict.evidence and len(verdict.evidence) <= 700 and "\n" not in verdict.evidence
+    assert verdict.evidence and len(verdict.evidence) <= 700 and not re.search(r"[\x00-\x1f]", verdict.evidence)
     assert alike(alike(verdict.evidence)) == alike(verdict.evidence)
 
 
