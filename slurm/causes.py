@@ -116,7 +116,7 @@ def classify(ended: EndedLike | None, message: str | None, log_tail: str) -> Ver
 def alike(evidence: str) -> str:
     """Evidence without what differs between equal failures: paths, addresses, numbers."""
     text = re.sub(r"0x[0-9a-fA-F]+|\b[0-9a-f]{8,}\b", "#", evidence)
-    text = re.sub(r"(?<![\w])[~.]{0,2}/[^\s:'\",;)]+", "/…", text)
+    text = re.sub(r"(?<![\w#])[~.]{0,2}/[^\s:'\",;)]+", "/…", text)
     return " ".join(re.sub(r"\d+(\.\d+)?", "#", text).split())
 
 

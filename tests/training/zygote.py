@@ -5,12 +5,14 @@
 A fork starts in milliseconds; torch, transformers and deepspeed take seconds to import. It starts no thread of its own.
 """
 
+import gc
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -66,6 +68,15 @@ class Zygote:
 # --- in the process ---------------------------------------------------------------------------------------------------
 
 
+def _wait_for_threads() -> None:
+    """A library's import may have used a pool, whose threads end some moments after it; a fork would lack them."""
+    patience = time.monotonic() + 60
+    while threading.active_count() > 1:
+        assert time.monotonic() < patience, threading.enumerate()
+        gc.collect()
+        time.sleep(0.05)
+
+
 def _serve() -> None:
     import deepspeed  # noqa: F401
     import torch
@@ -79,7 +90,7 @@ def _serve() -> None:
         if told["parent"] != warm:
             warm = told["parent"]
             _warm(Path(warm), told["runtime"]["matmul"])
-        assert threading.active_count() == 1, threading.enumerate()
+        _wait_for_threads()
         child = os.fork()
         if child == 0:
             _run(told)
