@@ -59,11 +59,12 @@ def _of_elements(
 
 def _sent_before_an_edit(plan: Plan, seen: Observation) -> list[Location]:
     """What this experiment has in the queue that its file does not ask for any more."""
-    own = [one for one in seen.submissions if one.intent.get("experiment") == plan.experiment.name]
-    queued = busy.in_queue(own)
+    own = (one for one in seen.submissions if one.intent.get("experiment") == plan.experiment.name)
+    edited = [one for one in own if not plan.stages.keys() >= one.keys]  # mostly none: then Slurm is not asked again
+    queued = busy.in_queue(edited)
     if queued is None:
         raise UserError(_SILENT)
-    sent = (one for one in busy.under_way(own, queued) if one.job or one.submission.is_local)
+    sent = (one for one in busy.under_way(edited, queued) if one.job or one.submission.is_local)
     return [one for one in sent if not plan.stages.keys() >= set(one.keys)]
 
 

@@ -4,6 +4,7 @@ Every mistake is a UsageError of one line: file, line, what is wrong, what is al
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -300,7 +301,8 @@ class _Checker:
             raise self._wrong(location, f"'{text}': '%' and '\\' have a meaning of their own in Slurm's file names")
         try:
             found = Path(Path(self.document.path).absolute().parent, Path(text).expanduser()).resolve()
-            found.exists()
+            with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+                found.lstat()
         except (OSError, RuntimeError) as error:  # a name too long; `~nobody`
             raise self._wrong(location, f"'{text}': {getattr(error, 'strerror', error)}") from None
         if location == ("store",) and ":" in str(found):

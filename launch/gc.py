@@ -129,7 +129,7 @@ def _of_others(plan: Plan, store: Store, seen: Observation, queued: Queued) -> s
     """Stages that another experiment in this store sent too, and those that its stages start from: whether it is done
     with them, only its own file says. Also what stages under way start from, which this file sent before an edit."""
     others = [s for s in seen.submissions if s.intent.get("experiment") != plan.experiment.name]
-    sent = {key for s in others for array in s.arrays for keys in array["elements"].values() for key in keys}
+    sent = {key for s in others for key in s.keys}
     own = (s for s in seen.submissions if s.intent.get("experiment") == plan.experiment.name)
     children = sent | {key for location in busy.under_way(own, queued) for key in location.keys}
     known = {parent for key in children & plan.stages.keys() if (parent := plan.stages[key].parent)}

@@ -91,6 +91,11 @@ class Submission:
         found: list[dict[str, Any]] = self.intent.get("arrays", [])
         return found
 
+    @property
+    def keys(self) -> set[str]:
+        """Of all stages that were to be sent."""
+        return {key for array in self.arrays for keys in array["elements"].values() for key in keys}
+
     def receipt(self, array: int) -> dict[str, Any] | None:
         """What became of an array: {"job": id}, {"refused": words}, {"held": words} or {"lost": true}.
 
