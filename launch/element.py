@@ -187,7 +187,7 @@ class ElementRun:
         try:
             yield
         except engine.Stopped:
-            verdict = _stop_verdict(self.stop.received)
+            verdict = stop_verdict(self.stop.received)
             if self.world.first or self.stop.is_set():
                 self._end(attempt, verdict, may_follow=self.stop.received != signal.SIGUSR2)
             message = f"{entry['folder']}: {verdict.evidence}"
@@ -244,7 +244,7 @@ class ElementRun:
         """UserError where there is none: a dependency on a job that Slurm has forgotten does not hold a stage back."""
         result = self._result(entry["parent"])
         if result is None:
-            raise _parent_missing(entry, "has no result")
+            raise parent_missing(entry, "has no result")
         return result
 
     def _missing_languages(self, entry: dict[str, Any], generation: str) -> list[str]:
@@ -270,10 +270,10 @@ class ElementRun:
         stage_folder = self._stage_folder(entry["parent"])
         result = self._parent_result(entry)
         if not store.encoder_is_whole(stage_folder, result):
-            raise _parent_missing(entry, "has lost its encoder")
+            raise parent_missing(entry, "has lost its encoder")
         if not store.encoder_verifies(stage_folder, result):
             aside = store.put_encoder_aside(stage_folder, result)
-            raise _parent_missing(entry, f"had a damaged encoder, which is now {aside}")
+            raise parent_missing(entry, f"had a damaged encoder, which is now {aside}")
         made = stage_folder / result["attempt"]
         return generation_of(result["encoder_hash"]), made / "encoder", made / "heads"
 
@@ -368,7 +368,7 @@ class ElementRun:
         }
 
 
-def _parent_missing(entry: dict[str, Any], what: str) -> UserError:
+def parent_missing(entry: dict[str, Any], what: str) -> UserError:
     return UserError(f"parent-missing: {entry['parent']} {what}; `stepstone submit FILE` sends what is missing")
 
 
@@ -391,7 +391,7 @@ def error_verdict(error: Exception) -> Verdict:
     return verdict if known or verdict.cause != "unknown" else Verdict("code", verdict.evidence)
 
 
-def _stop_verdict(received: int | None) -> Verdict:
+def stop_verdict(received: int | None) -> Verdict:
     """USR2 warns of the time limit, and at some sites of preemption; TERM is preemption, or a person."""
     end = os.environ.get("SLURM_JOB_END_TIME", "")  # only newer versions of Slurm say it
     early = end.isdigit() and int(end) - time.time() > _NEAR_SECONDS

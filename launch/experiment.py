@@ -114,7 +114,7 @@ class Presets(Section):
     target: Preset = "paper-target"
 
 
-class _File(Section):
+class FileContent(Section):
     """The file as it is written."""
 
     name: Name
@@ -165,16 +165,16 @@ def load(path: Path) -> Experiment:
     """Read and check an experiment file. UsageError, naming file and line, for every mistake in it."""
     document = yaml_text.load(path)
     try:
-        content = _File.model_validate(document.value)
+        content = FileContent.model_validate(document.value)
     except ValidationError as error:
-        raise UsageError(_explain(document, error)) from None
+        raise UsageError(explain(document, error)) from None
     return _Checker(document, content).experiment()
 
 
 class _Checker:
     """What types alone cannot say: names of tasks, recipes, languages, paths."""
 
-    def __init__(self, document: Document, content: _File) -> None:
+    def __init__(self, document: Document, content: FileContent) -> None:
         self.document = document
         self.content = content
 
@@ -225,14 +225,14 @@ class _Checker:
     def _known(self, location: Location, given: Iterable[str], known: Iterable[str], what: str) -> None:
         for name in given:
             if name not in set(known):
-                raise self._wrong((*location, name), f"'{name}' is no {what}{_nearest(name, known)}")
+                raise self._wrong((*location, name), f"'{name}' is no {what}{nearest(name, known)}")
 
     def _revisions(self) -> None:
         known = {catalogue.find(name).hub.repo for name in catalogue.names()} - {""}
         for repo in self.content.data.revisions:
             if repo not in known:
                 location = ("data", "revisions", repo)
-                raise self._wrong(location, f"'{repo}' is no data set of the catalogue{_nearest(repo, sorted(known))}")
+                raise self._wrong(location, f"'{repo}' is no data set of the catalogue{nearest(repo, sorted(known))}")
 
     def _offload(self) -> None:
         """Only a stage of ZeRO has an optimizer apart, which can lie elsewhere."""
@@ -258,7 +258,7 @@ class _Checker:
         targets = self._unique("targets", self.content.targets)
         for position, name in enumerate(targets):
             if name not in catalogue.targets():
-                raise self._wrong(("targets", position), f"'{name}' is no target{_nearest(name, catalogue.targets())}")
+                raise self._wrong(("targets", position), f"'{name}' is no target{nearest(name, catalogue.targets())}")
         return targets
 
     def _all_recipes(self) -> tuple[Recipe, ...]:
@@ -292,7 +292,7 @@ class _Checker:
                 return recipes.show(recipe)
         known = sorted(catalogue.names())
         raise self._wrong(
-            ("tasks", name), f"'{name}' is no task, target or mixture such as 'a + b'{_nearest(name, known)}"
+            ("tasks", name), f"'{name}' is no task, target or mixture such as 'a + b'{nearest(name, known)}"
         )
 
     def _folder(self, key: str | Location, text: str) -> Path:
@@ -332,7 +332,7 @@ class _Checker:
 
 def _check_intermediate(name: str) -> None:
     if not catalogue.is_step(name):
-        raise UsageError(f"'{name}' is no intermediate task{_nearest(name, catalogue.intermediate())}")
+        raise UsageError(f"'{name}' is no intermediate task{nearest(name, catalogue.intermediate())}")
     catalogue.find(name)
 
 
@@ -350,7 +350,7 @@ _ELSEWHERE = {
 }  # fmt: skip
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
     names = list(known)
     elsewhere = _ELSEWHERE.get(name)
     near = [elsewhere] if elsewhere in names else get_close_matches(name, names, n=1, cutoff=0.5)
@@ -358,7 +358,7 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     return (f"; did you mean '{near[0]}'?" if near else "") + (f" (known: {listed})" if listed else "")
 
 
-def _explain(document: Document, error: ValidationError) -> str:
+def explain(document: Document, error: ValidationError) -> str:
     """The first of pydantic's errors, as a line that says what to type."""
     first = min(
         error.errors(),
@@ -372,7 +372,7 @@ def _explain(document: Document, error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         parent = ".".join(str(part) for part in location[:-1] if isinstance(part, str))
         place = f" in `{parent}:`" if parent else ""
-        return f"{where}: unknown key '{location[-1]}'{place}{_nearest(str(location[-1]), _known_keys(location[:-1]))}"
+        return f"{where}: unknown key '{location[-1]}'{place}{nearest(str(location[-1]), known_keys(location[:-1]))}"
     return f"{where}: {shown}: {_reason(first)}"
 
 
@@ -434,8 +434,8 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _known_keys(location: Location) -> list[str]:
-    section: Any = _File
+def known_keys(location: Location) -> list[str]:
+    section: Any = FileContent
     if location[:1] == ("failures",):
         section, location = Rule if location[1:] else Failures, ()
     for part in location:

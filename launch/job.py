@@ -90,10 +90,10 @@ def _run(record: dict[str, Any], manifest: Path, index: str, stop: StopFlag) -> 
     restart = os.environ.get("SLURM_RESTART_COUNT", "0")
     job = os.environ.get("SLURM_JOB_ID", "local")
     world = distributed.init(device, manifest.parent / f"rendezvous-{manifest.stem}-{index}-{job}-{restart}.json")
-    return _do_all(ElementRun(record, manifest, world, stop), entries, record["drop"][index])
+    return run_stages(ElementRun(record, manifest, world, stop), entries, record["drop"][index])
 
 
-def _do_all(element: Any, entries: list[dict[str, Any]], drop: list[str]) -> int:
+def run_stages(element: Any, entries: list[dict[str, Any]], drop: list[str]) -> int:
     """The element's stages in order, but for those whose parent in it failed; the exit code."""
     failures = []
     failed: set[str] = set()

@@ -44,7 +44,7 @@ def rows(plan: Plan, store: Store) -> list[Row]:
 
 def _stage_rows(plan: Plan, store: Store, stage: Stage, recipe: str, target: str) -> list[Row]:
     primary = plan.targets[target].task.metric
-    diverged = any(at_chance(plan, store, training) for training in _trainings(plan, stage))
+    diverged = any(at_chance(plan, store, training) for training in trainings_under(plan, stage))
     return [
         Row(
             recipe, target, language, stage.seed, metric, metric == primary, score,
@@ -55,7 +55,7 @@ def _stage_rows(plan: Plan, store: Store, stage: Stage, recipe: str, target: str
     ]  # fmt: skip
 
 
-def _trainings(plan: Plan, stage: Stage) -> Iterator[Stage]:
+def trainings_under(plan: Plan, stage: Stage) -> Iterator[Stage]:
     """The train stages that an evaluate stage rests on, the last first."""
     while stage.parent is not None:
         stage = plan.stages[stage.parent]
@@ -142,7 +142,7 @@ def notes(plan: Plan, store: Store, found: list[Row], profile: Profile = "xtreme
 
 def _codes(plan: Plan, store: Store, found: list[Row]) -> set[str]:
     """Hashes of the code that made some rows, and the trainings that they rest on."""
-    trainings = {t.key: t for key in {row.stage for row in found} for t in _trainings(plan, plan.stages[key])}
+    trainings = {t.key: t for key in {row.stage for row in found} for t in trainings_under(plan, plan.stages[key])}
     made = [store.train_result(training) or {} for training in trainings.values()]
     return {row.code for row in found} | {result["code"] for result in made if "code" in result}
 

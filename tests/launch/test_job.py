@@ -53,28 +53,28 @@ def _failure(cause: Any = "code", **more: Any) -> StageFailed:
 
 def test_encoders_go_when_their_last_evaluate_is_done() -> None:
     run = Element({})
-    assert job._do_all(run, _entries(), ["a", "b"]) == 0
+    assert job.run_stages(run, _entries(), ["a", "b"]) == 0
     assert run.done == ["a", "a-x", "drop a", "b", "b-x", "b-y", "drop b"]
 
 
 def test_what_does_not_need_the_failed_stage_goes_on() -> None:
     run = Element({"a": _failure()})
-    assert job._do_all(run, _entries(), ["a", "b"]) == job.FAILED
+    assert job.run_stages(run, _entries(), ["a", "b"]) == job.FAILED
     assert run.done == ["a", "b", "b-x", "b-y", "drop b"]
     run = Element({"b-x": _failure()})
-    assert job._do_all(run, _entries(), ["a", "b"]) == job.FAILED
+    assert job.run_stages(run, _entries(), ["a", "b"]) == job.FAILED
     assert run.done == ["a", "a-x", "drop a", "b", "b-x", "b-y"]  # b's encoder is still needed
 
 
 def test_where_nothing_can_go_on_it_ends() -> None:
     run = Element({"a-x": _failure(ends=True)})
-    assert job._do_all(run, _entries(), []) == job.FAILED
+    assert job.run_stages(run, _entries(), []) == job.FAILED
     assert run.done == ["a", "a-x"]
 
 
 def test_elsewhere_is_no_failure() -> None:
-    assert job._do_all(Element({"a": _failure("elsewhere")}), _entries(), []) == job.TRY_AGAIN
-    assert job._do_all(Element({"a": _failure("elsewhere"), "b": _failure()}), _entries(), []) == job.FAILED
+    assert job.run_stages(Element({"a": _failure("elsewhere")}), _entries(), []) == job.TRY_AGAIN
+    assert job.run_stages(Element({"a": _failure("elsewhere"), "b": _failure()}), _entries(), []) == job.FAILED
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_stopped_by_a_signal(
     monkeypatch.setattr(job, "requeue", lambda: asked.append(True) or requeued)
     run = Element({"a-x": _failure("time", stopped=True, ends=True)}, left=left)
     run.stop.received = received
-    assert job._do_all(run, _entries(), []) == code
+    assert job.run_stages(run, _entries(), []) == code
     assert run.done == ["a", "a-x"] and said in capsys.readouterr().err
     assert asked == ([True] if received == signal.SIGUSR2 and left else [])
 

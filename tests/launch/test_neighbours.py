@@ -116,7 +116,7 @@ def _as_the_job_does(run: Run) -> int:
         attempt.end()
 
     real._train = real._evaluate = compute  # type: ignore[method-assign]
-    return job._do_all(real, entries, manifest["drop"][str(run.index)])
+    return job.run_stages(real, entries, manifest["drop"][str(run.index)])
 
 
 def test_what_was_not_reached_did_not_fail(workspace: Workspace) -> None:
