@@ -12,7 +12,7 @@ import numpy as np
 from eval import metrics
 from eval.forward import Array
 from eval.predict import LanguageResult, head_outputs, records
-from slurm.errors import UserError
+from slurm.base import UserError
 from training import formats
 from training.formats.dual_encoder import rank
 from training.formats.dual_example import Example

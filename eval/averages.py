@@ -12,7 +12,7 @@ from statistics import mean
 
 from eval.collect import Row
 from eval.table import STAND_INS, Cell, Seed, compare
-from slurm.errors import UsageError
+from slurm.base import UsageError
 from training import catalogue
 
 _QA = ("xquad", "mlqa", "tydiqa")

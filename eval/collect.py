@@ -6,7 +6,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from slurm.files import make_folder, write_atomic
+from slurm.base.files import make_folder, write_atomic
 
 ROW_SCHEMA = 2
 

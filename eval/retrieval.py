@@ -15,7 +15,7 @@ from torch import Tensor
 from eval import metrics
 from eval.forward import Array, by_length, token_budget
 from eval.predict import LanguageResult, records
-from slurm.errors import UserError
+from slurm.base import UserError
 from training import formats
 from training.formats.base import Piece
 from training.model import StageModel

@@ -12,7 +12,7 @@ from eval import mining, predict, retrieval
 from eval.answers import Answers
 from eval.forward import token_budget
 from eval.predict import Encoded, LanguageResult
-from slurm.errors import UserError
+from slurm.base import UserError
 from training import catalogue
 from training.model import check_fit, load_tokenizer, load_trained
 from training.sources import load_language

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, TypeAdapter
 
 from launch import recipes
 from launch.fields import Matching, Number, Section, Text
-from slurm.errors import UsageError
+from slurm.base import UsageError
 from training import catalogue
 from training.task import Columns, File, Files, FormatName, Hub, Task
 from training.tasks import presets

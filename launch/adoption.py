@@ -17,8 +17,8 @@ from launch import attempts
 from launch.submissions import NOTHING_RUNS, Submission
 from slurm import accounting, control
 from slurm.arrays import SBATCH_TIMEOUT
-from slurm.errors import UserError
-from slurm.files import read_json
+from slurm.base import UserError
+from slurm.base.files import read_json
 from slurm.queue import QueueEntry
 
 SETTLE_SECONDS = 60.0  # after sbatch was left: a message that was under way has arrived

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from launch import keys
-from slurm.errors import UserError
-from slurm.files import make_folder, read_sealed, seal, to_json, write_atomic
+from slurm.base import UserError
+from slurm.base.files import make_folder, read_sealed, seal, to_json, write_atomic
 from training import catalogue
 from training.formats.rows import field, read_bytes, read_rows, skipping
 from training.spec import DataFile, EvaluateSpec, HubPart, Settings, Split, TaskData

@@ -16,8 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from slurm.causes import Cause
-from slurm.files import (
+from slurm.base.files import (
     make_folder,
     read_json,
     seal,
@@ -28,7 +27,8 @@ from slurm.files import (
     write_new,
     write_once,
 )
-from slurm.processes import is_alive, start_time
+from slurm.base.processes import is_alive, start_time
+from slurm.causes import Cause
 
 STALE_SECONDS = 180  # a heartbeat older than this, by the file server's clock, is a dead attempt's
 _BEAT_SECONDS = 10

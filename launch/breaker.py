@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 from launch.policies import Failures, held_words
+from slurm.base.files import make_folder, read_sealed, seal, write_once
 from slurm.causes import Verdict, alike
-from slurm.files import make_folder, read_sealed, seal, write_once
 
 
 def note(submission: Path, stage: str, verdict: Verdict, policy: Failures) -> None:

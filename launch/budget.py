@@ -14,7 +14,7 @@ from launch.draft import Draft
 from launch.plan import Plan, Stage
 from launch.states import SENT, Observation
 from launch.store import Known, Store
-from slurm.errors import UserError
+from slurm.base import UserError
 
 _HOUR = 3600.0
 _SECONDS: Final = 5  # of a Known, which in memory is a plain list

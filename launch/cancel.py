@@ -15,7 +15,7 @@ from launch.store import Store
 from launch.submissions import Location, Submission
 from slurm import control, local, snapshot
 from slurm.arrays import index_list
-from slurm.errors import UserError
+from slurm.base import UserError
 
 _SILENT = "Slurm does not answer, so what is queued is unknown; try again later, nothing was cancelled"
 

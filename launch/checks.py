@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from launch.plan import Plan
-from slurm.errors import UserError
+from slurm.base import UserError
 from training import catalogue, formats, hub, sources, startmodel
 from training.spec import DataFile, HubPart, Split
 

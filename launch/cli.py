@@ -22,7 +22,7 @@ from launch import (
     cli_throttle,
 )
 from launch.terminal import say
-from slurm.errors import UserError
+from slurm.base import UserError
 
 app = typer.Typer(
     help="Which English intermediate training helps which target task in which languages.",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from launch.terminal import say, some
-from slurm.errors import UsageError
+from slurm.base import UsageError
 
 if TYPE_CHECKING:
     from launch.cancel import Cancellation

@@ -22,7 +22,7 @@ def gc(
     from launch import gc as collecting
     from launch import plan as planning
     from launch.store import Store
-    from slurm.errors import UsageError
+    from slurm.base import UsageError
 
     plan = planning.make(experiment.load(file))
     found = collecting.find(plan, Store(plan.experiment.store))

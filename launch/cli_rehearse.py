@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from launch.terminal import say
-from slurm.errors import UserError
+from slurm.base import UserError
 
 
 def rehearse(

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from launch.terminal import say
-from slurm.errors import UsageError
+from slurm.base import UsageError
 
 
 def collect(plan: Any, console: Any, *, as_json: bool, profile: str, average: str | None) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from slurm.errors import UsageError, UserError
+from slurm.base import UsageError, UserError
 
 
 def tasks(

@@ -20,7 +20,7 @@ def throttle(
     from launch import throttle as throttling
     from launch.states import Observation
     from launch.store import Store
-    from slurm.errors import UserError
+    from slurm.base import UserError
 
     made = planning.make(experiment.load(file))
     if made.experiment.cluster.chosen_executor != "slurm":

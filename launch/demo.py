@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from launch import sample_data
-from slurm.errors import UserError
-from slurm.files import write_atomic
+from slurm.base import UserError
+from slurm.base.files import write_atomic
 
 LAYERS = 4  # of the model's 12: 22 trainings in a few minutes on two cores
 

@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 from launch.experiment import Experiment
 from slurm import accounting, commands, limits, usercache
-from slurm.errors import UserError
-from slurm.files import make_folder, remove_folder, write_atomic, write_once
+from slurm.base import UserError
+from slurm.base.files import make_folder, remove_folder, write_atomic, write_once
 from slurm.room import mount_of, room
 
 Level = Literal["ok", "warning", "error"]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from launch.store import generation_of, read_language
-from slurm.files import read_sealed, remove_folder
+from slurm.base.files import read_sealed, remove_folder
 from training import spec
 
 DROPPED = ".dropped-"  # begins the name of what is being removed; gc takes it a day later, where that was interrupted

@@ -21,9 +21,9 @@ from launch import attempts, breaker, dropping, history, logs, packages, policie
 from launch.attempts import Attempt, Fenced, Heartbeat, RunningElsewhere, Starter
 from launch.store import generation_of, token_folder
 from slurm import causes
+from slurm.base import UserError
+from slurm.base.files import read_sealed
 from slurm.causes import Cause, Verdict
-from slurm.errors import UserError
-from slurm.files import read_sealed
 from slurm.queue import has_ended
 from slurm.signals import StopFlag
 from training import distributed, engine, math_library, spec, startmodel

@@ -19,7 +19,7 @@ from launch.fields import Matching, Name, Number, Section, Text, Whole, YesNo
 from launch.policies import Failures, Rule
 from launch.recipes import Recipe
 from launch.yaml_text import Document, Location
-from slurm.errors import UsageError
+from slurm.base import UsageError
 from training import catalogue
 from training.spec import Device, Matmul, Pooling, Precision, Sampling, Zero
 from training.task import Preset

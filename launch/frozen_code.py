@@ -5,7 +5,7 @@ import os
 import uuid
 from pathlib import Path
 
-from slurm.files import make_folder, remove_folder, sync_folder, write_file
+from slurm.base.files import make_folder, remove_folder, sync_folder, write_file
 
 _PACKAGES = ("launch", "training", "eval", "slurm")
 

@@ -22,8 +22,8 @@ from launch.dropping import DROPPED
 from launch.plan import Plan, Stage
 from launch.states import Observation
 from launch.store import Store, rehearsal_folder, token_folder
-from slurm.errors import UserError
-from slurm.files import make_folder, read_sealed, remove_folder, seal, write_atomic
+from slurm.base import UserError
+from slurm.base.files import make_folder, read_sealed, remove_folder, seal, write_atomic
 
 _GONE = ".gone-"  # what an interrupted gc left; the next one takes it
 _OLD_SECONDS = 24 * 3600  # what a process may still be writing is younger

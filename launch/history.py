@@ -12,8 +12,8 @@ from launch.attempts import Failure as Failure
 from launch.plan import Stage
 from launch.store import Store
 from slurm import causes
+from slurm.base.files import make_folder, read_json, read_sealed, seal, write_once
 from slurm.causes import CAUSES, Cause, EndedLike, Verdict
-from slurm.files import make_folder, read_json, read_sealed, seal, write_once
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from pathlib import Path
 from launch import attempts, keys, results
 from launch.plan import Plan, Stage
 from launch.store import Known, Store, generation_of
-from slurm.errors import UserError
-from slurm.files import make_folder, to_json, write_atomic
+from slurm.base import UserError
+from slurm.base.files import make_folder, to_json, write_atomic
 from training.spec import Split
 
 _SCHEMA = 2

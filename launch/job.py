@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from slurm.errors import UserError
+from slurm.base import UserError
 from slurm.signals import StopFlag, requeue
 
 FAILED = 1

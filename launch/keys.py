@@ -8,7 +8,7 @@ import hashlib
 from dataclasses import asdict
 from typing import Any
 
-from slurm.files import to_json
+from slurm.base.files import to_json
 from training.catalogue import Task, find
 from training.spec import DataFile, Settings, Split, TaskData
 

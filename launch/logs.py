@@ -7,7 +7,7 @@ from pathlib import Path
 from launch import submissions
 from launch.plan import Stage
 from launch.submissions import Location
-from slurm.errors import UserError
+from slurm.base import UserError
 
 _TAIL = 20_000  # characters of a log that are looked at
 _MARK = "--- start "  # begins the line that a job prints first: a requeued job goes on in the same files

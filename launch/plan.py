@@ -10,7 +10,7 @@ from launch.experiment import Experiment
 from launch.recipes import Recipe, Step
 from launch.start_model import StartModel
 from launch.yaml_text import Location
-from slurm.errors import UsageError
+from slurm.base import UsageError
 from training import catalogue, sources
 from training.catalogue import Task
 from training.spec import RUNTIME_NAMES, SETTING_NAMES, EvaluateSpec, Runtime, Settings, Split, TaskData, TrainSpec

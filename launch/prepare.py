@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from launch import amounts, checks
 from launch.plan import Plan, TargetDefinition
 from launch.store import token_folder
-from slurm.errors import UserError
+from slurm.base import UserError
 from training import catalogue, formats, hub, sources, startmodel
 from training.formats.base import Example
 from training.formats.rows import skipping

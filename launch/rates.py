@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 
 from launch.cluster import Cluster
-from slurm.files import read_sealed, seal, write_atomic
+from slurm.base.files import read_sealed, seal, write_atomic
 from training.flops import device_peak
 from training.spec import Precision
 

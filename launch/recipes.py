@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations, permutations
 
-from slurm.errors import UsageError
+from slurm.base import UsageError
 
 Step = tuple[str, ...]
 Recipe = tuple[Step, ...]

@@ -20,9 +20,9 @@ from launch.plan import Plan, Stage
 from launch.policies import Failures
 from launch.states import Observation
 from launch.store import Store, rehearsal_folder
+from slurm.base import UserError
+from slurm.base.files import remove_folder
 from slurm.causes import Cause
-from slurm.errors import UserError
-from slurm.files import remove_folder
 
 Kind = Literal["train", "evaluate"]
 _SUFFIX = "-rehearsal"

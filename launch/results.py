@@ -14,8 +14,8 @@ from eval.table import Cell
 from launch import recipes
 from launch.plan import Plan, Stage
 from launch.store import Known, Store
-from slurm.errors import UsageError
-from slurm.files import make_folder, write_atomic
+from slurm.base import UsageError
+from slurm.base.files import make_folder, write_atomic
 from training.task import Task
 
 Profile = Literal["xtreme", "corrected"]  # metrics as published; with their flaws mended

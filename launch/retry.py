@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterator
 
 from launch.plan import Plan, Stage
 from launch.states import Observation
+from slurm.base import UsageError
 from slurm.causes import CAUSES
-from slurm.errors import UsageError
 
 _OPEN = ("new", "failed", "held", "cancelled")  # states of what is neither finished nor on its way
 

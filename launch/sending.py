@@ -20,8 +20,8 @@ from launch.store import Store
 from launch.submissions import Submission
 from slurm import arrays, local
 from slurm.arrays import ArrayRequest, LimitReached, Refused, SendUnclear
-from slurm.errors import UserError
-from slurm.files import make_folder, to_json, write_atomic
+from slurm.base import UserError
+from slurm.base.files import make_folder, to_json, write_atomic
 
 # What sbatch says beside every reason of a QOS or an account: it names all that might be meant.
 _BOILERPLATE = re.compile(r"Job violates accounting/QOS policy \([^)]*\)")

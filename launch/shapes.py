@@ -9,7 +9,7 @@ from typing import Any
 
 from launch.cluster import Cluster
 from launch.plan import Plan, StepDefinition
-from slurm.errors import UserError
+from slurm.base import UserError
 from training import catalogue, startmodel
 from training.catalogue import Task
 from training.flops import Sizes, read_sizes

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from slurm.errors import UserError
+from slurm.base import UserError
 
 _FOLDER, _FILE = 0o2750, 0o640  # what is made in such a folder later belongs to the group too
 

@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from slurm.errors import UsageError, UserError
-from slurm.files import make_folder, sha256_file, write_atomic
+from slurm.base import UsageError, UserError
+from slurm.base.files import make_folder, sha256_file, write_atomic
 
 # Commits of `main`, as several public projects pin them.
 PINNED = {

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from launch import keys
 from launch.plan import Plan, Stage
-from slurm.files import make_folder, read_json, read_sealed, seal, sha256_file, to_json, write_atomic, write_once
+from slurm.base.files import make_folder, read_json, read_sealed, seal, sha256_file, to_json, write_atomic, write_once
 from training.spec import Split
 
 GENERATION_LENGTH = 16

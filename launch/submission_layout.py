@@ -12,8 +12,8 @@ from eval import export
 from launch import recipes
 from launch.plan import Plan, Stage, TargetDefinition
 from launch.store import Store
-from slurm.errors import UsageError, UserError
-from slurm.files import make_folder
+from slurm.base import UsageError, UserError
+from slurm.base.files import make_folder
 from training.sources import load_language
 from training.spec import DataFile, Split
 

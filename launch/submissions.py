@@ -17,9 +17,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from slurm import local, processes
-from slurm.errors import UserError
-from slurm.files import make_folder, read_json, to_json, write_atomic, write_once
+from slurm import local
+from slurm.base import UserError, processes
+from slurm.base.files import make_folder, read_json, to_json, write_atomic, write_once
 
 _STAMP = "%Y%m%d-%H%M%S.%f"  # of UTC, so that clocks may go back an hour
 _LOCK_SECONDS = 900  # another host's lock that was not touched for so long is left over

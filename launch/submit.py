@@ -18,8 +18,8 @@ from launch.states import Observation
 from launch.store import Store
 from launch.submissions import Submission
 from slurm import control, limits, local, snapshot
-from slurm.errors import UsageError, UserError
-from slurm.files import make_folder
+from slurm.base import UsageError, UserError
+from slurm.base.files import make_folder
 from slurm.limits import Limits
 from slurm.queue import QueueEntry
 

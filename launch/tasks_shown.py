@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from launch.added_tasks import to_record
-from slurm.errors import UserError
+from slurm.base import UserError
 from training import catalogue
 from training.task import File, Preset, Task
 

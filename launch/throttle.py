@@ -11,7 +11,7 @@ from launch import sharing
 from launch.states import Observation
 from launch.submissions import Submission
 from slurm import control
-from slurm.errors import UserError
+from slurm.base import UserError
 
 
 @dataclass(frozen=True)

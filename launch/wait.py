@@ -16,8 +16,8 @@ from launch.states import Observation
 from launch.store import Store
 from launch.submissions import Location
 from slurm.arrays import SendUnclear
-from slurm.errors import UsageError, UserError
-from slurm.files import read_json
+from slurm.base import UsageError, UserError
+from slurm.base.files import read_json
 
 _FIRST_SECONDS, _LAST_SECONDS, _GROWTH = 2.0, 15.0, 1.15  # between two looks at the disk
 _SEND_SECONDS = 60.0  # between two tries to send what there was no room for

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from slurm.errors import UsageError
+from slurm.base import UsageError
 
 Location = tuple[str | int, ...]  # keys and list positions from the top
 _MAX_BYTES = 1_000_000

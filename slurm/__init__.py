@@ -10,9 +10,12 @@ The public face, for any program that runs arrays:
     causes.classify(…) -> Verdict              why an element failed, with the line that proves it
     signals.StopFlag                           in the job: asked to stop, save where it is safe
     room.room(folder) -> Room                  what a folder's file system and the user's quota there still take
-    files.write_atomic, write_once, seal, …    files on a shared disk, whole or not at all
+    base.files.write_atomic, write_once, seal  files on a shared disk, whole or not at all
     local.start(…)                             the same arrays without Slurm
     devcluster.up(Options(…))                  a real Slurm on one machine
+
+`base` lies under everything, also under the other three packages; `devcluster` and what acts (`arrays`, `control`,
+`local`) stand on top, what looks (`snapshot`, `endings`, `accounting`, `queue`) between: pyproject.toml says the order.
 
 Every command of Slurm's goes through commands.run, where a scripted scheduler takes its place in tests.
 """

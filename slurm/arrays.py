@@ -15,9 +15,9 @@ from typing import Any
 from submitit.slurm.slurm import SlurmExecutor
 
 from slurm import commands, snapshot
+from slurm.base import UserError
+from slurm.base.files import make_folder, write_atomic
 from slurm.commands import Answer, Missing, NotRun, Silent
-from slurm.errors import UserError
-from slurm.files import make_folder, write_atomic
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # What a job may see of the submitting shell: tokens and other secrets stay behind.

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from slurm import commands, snapshot
+from slurm.base import UserError
 from slurm.commands import Answer, Missing, Silent
-from slurm.errors import UserError
 
 _LINE_CHARACTERS = 30_000  # of ids on one command line
 # How lines end that speak of elements which are over, or well (22.05): there is nothing left to change.

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from slurm import accounting, usercache
 from slurm.accounting import Ended
-from slurm.errors import UserError
-from slurm.files import make_folder, read_sealed, seal, write_atomic
+from slurm.base import UserError
+from slurm.base.files import make_folder, read_sealed, seal, write_atomic
 from slurm.queue import QueueEntry
 
 MAX_AGE = 60.0  # seconds

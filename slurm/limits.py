@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from slurm import commands
+from slurm.base import UserError
 from slurm.commands import Missing, Silent
-from slurm.errors import UserError
 from slurm.queue import QueueEntry, user
 
 _DEFAULT_ARRAY_SIZE = 1001  # Slurm's own

@@ -20,9 +20,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from slurm.errors import UsageError
-from slurm.files import make_folder, read_json, to_json, write_atomic, write_once
-from slurm.processes import is_alive, start_time
+from slurm.base import UsageError
+from slurm.base.files import make_folder, read_json, to_json, write_atomic, write_once
+from slurm.base.processes import is_alive, start_time
 
 _POLL_SECONDS = 0.3
 _START_SECONDS = 60  # for starting all workers

@@ -11,7 +11,7 @@ from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
 from slurm import endings, queue, usercache
-from slurm.files import read_json, read_sealed, seal, to_json, write_atomic
+from slurm.base.files import read_json, read_sealed, seal, to_json, write_atomic
 from slurm.queue import QueueEntry
 from slurm.usercache import calls
 

@@ -14,9 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from slurm import processes
-from slurm.errors import UserError
-from slurm.files import make_folder, read_json, to_json, write_chunk, write_once
+from slurm.base import UserError, processes
+from slurm.base.files import make_folder, read_json, to_json, write_chunk, write_once
 
 _CONFIGURATIONS = ("/etc/slurm/slurm.conf", "/run/slurm/conf/slurm.conf", "/etc/slurm-llnl/slurm.conf")
 _IDENTIFYING = re.compile(r"^\s*(ClusterName|SlurmctldHost|ControlMachine|SlurmctldPort)\s*=\s*(\S+)", re.I | re.M)

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from slurm import devcluster as slurm_on_this_machine
-from slurm.devcluster_packages import check_machine, ensure_packages
-from slurm.errors import UserError
-from slurm.processes import start_time
+from slurm.base import UserError
+from slurm.base.processes import start_time
+from slurm.devcluster.packages import check_machine, ensure_packages
 
 pytest_plugins = ["tests.fixtures_models"]
 

@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 from typing import Any
 
-from slurm.errors import UsageError
+from slurm.base import UsageError
 from training.task import File, Files, Hub
 from training.task import Task as Task
 from training.tasks import ENTRIES

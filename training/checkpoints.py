@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slurm.files import link_file, read_sealed, remove_folder, seal, sha256_file, sync_folder, write_atomic
+from slurm.base.files import link_file, read_sealed, remove_folder, seal, sha256_file, sync_folder, write_atomic
 from training.distributed import World, from_first
 from training.fragments import Fragment, Reader, file_name
 from training.tensors import read_tensors, write_tensors

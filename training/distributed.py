@@ -17,8 +17,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import HashStore, Store, TCPStore  # type: ignore[attr-defined]
 
-from slurm.errors import UserError
-from slurm.files import to_json, write_atomic
+from slurm.base import UserError
+from slurm.base.files import to_json, write_atomic
 from training.spec import Device
 
 _PATIENCE = timedelta(minutes=5)  # until every rank has come; a slow start of Python on a busy node is normal

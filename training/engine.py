@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import torch
 
-from slurm.errors import UserError
+from slurm.base import UserError
 from training import attention, checkpoints, choices, distributed, hand_over, heads, math_library, oom, stage_model
 from training.batches import Maker, Micro, Prepared
 from training.checkpoints import Checkpoint

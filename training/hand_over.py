@@ -4,7 +4,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from slurm.files import make_folder, remove_folder, sync_folder
+from slurm.base.files import make_folder, remove_folder, sync_folder
 from training.fragments import Reader
 from training.model import HeadKind, head_module, lm_head_of, save_encoder, save_head, save_lm_head
 

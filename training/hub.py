@@ -7,8 +7,8 @@ from typing import Any
 
 from huggingface_hub import constants
 
-from slurm.errors import UserError
-from slurm.files import read_json
+from slurm.base import UserError
+from slurm.base.files import read_json
 from training.formats.base import Example, Format
 from training.formats.rows import RowError, skips
 from training.spec import HubPart

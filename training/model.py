@@ -10,8 +10,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from slurm.errors import UserError
-from slurm.files import copy_file, make_folder, read_json, to_json, write_atomic, write_file
+from slurm.base import UserError
+from slurm.base.files import copy_file, make_folder, read_json, to_json, write_atomic, write_file
 from training import heads as head_kinds
 from training.attention import NAME, register
 from training.dropout import use_on_cpu

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from slurm.files import read_sealed, seal, write_atomic
+from slurm.base.files import read_sealed, seal, write_atomic
 
 _FILE = "out_of_memory.json"
 # torch has a type for it on a GPU; a CPU's allocator and CUDA's libraries say it in words.

@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from slurm.errors import UserError
+from slurm.base import UserError
 from training import formats, sources
 from training.catalogue import Task, find
 from training.formats.base import Example, Format, Piece, pieces_of

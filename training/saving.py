@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from slurm.errors import UserError
+from slurm.base import UserError
 from training import distributed
 from training.checkpoints import Writer, best_name, step_folder, step_name
 from training.distributed import World

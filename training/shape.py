@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from slurm.errors import UserError
+from slurm.base import UserError
 from training.flops import Sizes
 from training.spec import Runtime
 

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-from slurm.errors import UserError
-from slurm.files import sha256_file
+from slurm.base import UserError
+from slurm.base.files import sha256_file
 
 MAX_LAYERS = 12
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from slurm.errors import UsageError, UserError
+from slurm.base import UsageError, UserError
 from training import formats, hub
 from training.catalogue import find, nearest
 from training.formats.base import Example, with_unique_ids

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import yaml
 
-from slurm.errors import UserError
+from slurm.base import UserError
 from training import catalogue
 from training.catalogue import nearest
 from training.task import File, Files

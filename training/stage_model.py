@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from slurm.files import to_json
+from slurm.base.files import to_json
 from training import heads
 from training.batches import Order
 from training.model import (

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from slurm.errors import UserError
+from slurm.base import UserError
 
 MODEL_TYPE = "xlm-roberta"
 WEIGHTS = "model.safetensors"

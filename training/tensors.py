@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from slurm.files import write_chunk
+from slurm.base.files import write_chunk
 
 _CHUNK = 4 << 20  # bytes written and hashed at a time: both calls let other threads run
 _ALIGNMENT = 8  # of the first tensor's bytes, as safetensors' own writer has it

@@ -23,7 +23,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from slurm.files import make_folder, read_sealed, seal, sha256_file, sync_folder, to_json, write_atomic
+from slurm.base.files import make_folder, read_sealed, seal, sha256_file, sync_folder, to_json, write_atomic
 from training import way_back
 from training.formats.base import Example, Format, Piece
 from training.spec import Settings

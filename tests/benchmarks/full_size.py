@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from launch import sample_data
-from slurm.errors import UserError
+from slurm.base import UserError
 from training import smallmodel, sources
 from training.catalogue import find
 from training.flops import read_sizes

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from slurm.files import read_sealed
+from slurm.base.files import read_sealed
 
 Rows = list[tuple[int, float]]  # element, when it ended
 _POLL_SECONDS = 0.5
@@ -26,7 +26,7 @@ _GROWTH, _LONGEST = 1.15, 60.0  # of the pauses between two questions to Slurm, 
 _ELEMENT = """\
 import os, sys, time
 from pathlib import Path
-from slurm.files import seal, write_once
+from slurm.base.files import seal, write_once
 n = int(os.environ["SLURM_ARRAY_TASK_ID"])
 write_once(Path(sys.argv[1]) / f"{n}.json", seal({"element": n, "time": time.time()}))
 """

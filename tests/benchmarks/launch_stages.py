@@ -25,7 +25,7 @@ from launch.plan import Plan, Stage
 from launch.states import Observation
 from launch.store import Store, generation_of
 from launch.submit import submit
-from slurm.files import make_folder, seal, to_json, write_atomic
+from slurm.base.files import make_folder, seal, to_json, write_atomic
 from tests.slurm.scripted import Limits, Scheduler
 from training import smallmodel
 

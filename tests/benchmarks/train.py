@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from slurm.errors import UserError
+from slurm.base import UserError
 from tests.benchmarks.cases import CASES, SHARED_DATA
 from tests.benchmarks.report import Key, Rates, report
 from tests.benchmarks.windows import Measured

@@ -11,7 +11,7 @@ import torch
 from eval import metrics, predict
 from eval.answers import Answers
 from eval.stage import EvaluateStage
-from slurm.errors import UserError
+from slurm.base import UserError
 from training import formats, heads, model, sources
 from training.catalogue import find
 from training.formats.dual_example import Example

@@ -8,7 +8,7 @@ import pytest
 from eval import averages
 from eval.averages import BENCHMARKS, Benchmark
 from eval.collect import Row
-from slurm.errors import UsageError
+from slurm.base import UsageError
 
 QA = {"xquad", "mlqa", "tydiqa"}
 Keep = Callable[[str, str, str], bool]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval import forward, predict
-from slurm.errors import UserError
+from slurm.base import UserError
 from tests.training import stage_data
 from training import formats, heads, sources
 from training.catalogue import find

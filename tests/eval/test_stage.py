@@ -9,7 +9,7 @@ import torch
 
 from eval import stage as stages
 from eval.stage import EvaluateStage
-from slurm.errors import UserError
+from slurm.base import UserError
 from training import heads, model, sources
 from training.catalogue import find
 from training.spec import DataFile, EvaluateSpec, Runtime, Settings

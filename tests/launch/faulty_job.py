@@ -9,7 +9,7 @@ from typing import Any
 
 from launch import attempts, store
 from launch.attempts import Attempt, Fenced, RunningElsewhere, Starter
-from slurm.files import make_folder, read_sealed, write_atomic
+from slurm.base.files import make_folder, read_sealed, write_atomic
 from slurm.queue import has_ended
 from slurm.signals import requeue
 from tests.slurm.scripted import Run

@@ -8,7 +8,7 @@ from typing import Any
 
 from launch import attempts, store
 from launch.attempts import Starter
-from slurm.files import read_sealed
+from slurm.base.files import read_sealed
 from slurm.queue import has_ended
 from tests.slurm.scripted import Run
 from training import spec

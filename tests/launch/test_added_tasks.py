@@ -9,7 +9,7 @@ import pytest
 
 from launch import added_tasks, yaml_text
 from launch.added_tasks import Definition, to_task
-from slurm.errors import UsageError
+from slurm.base import UsageError
 from tests.launch.workspace import Workspace
 from training import catalogue
 

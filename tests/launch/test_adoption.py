@@ -14,7 +14,7 @@ from launch.plan import Plan
 from launch.states import Observation
 from launch.store import Store
 from slurm.arrays import SBATCH_TIMEOUT
-from slurm.errors import UserError
+from slurm.base import UserError
 from tests.launch import stub_job
 from tests.launch.workspace import Workspace
 from tests.slurm.scripted import Scheduler

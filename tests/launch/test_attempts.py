@@ -12,8 +12,8 @@ import pytest
 
 from launch import attempts
 from launch.attempts import Attempt, Fenced, Heartbeat, RunningElsewhere, Starter, attempts_of, begin
-from slurm.files import read_sealed
-from slurm.processes import start_time
+from slurm.base.files import read_sealed
+from slurm.base.processes import start_time
 from tests.at_once import at_once
 
 

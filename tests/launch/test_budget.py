@@ -9,7 +9,7 @@ from launch import budget, estimate, frozen_code, submit
 from launch.plan import Plan
 from launch.states import Observation
 from launch.store import Store
-from slurm.errors import UserError
+from slurm.base import UserError
 from tests.launch import stub_job
 from tests.launch.workspace import Workspace
 from tests.slurm.scripted import Scheduler

@@ -18,8 +18,8 @@ from launch.plan import Plan
 from launch.states import Observation
 from launch.store import Store
 from slurm import commands, local
+from slurm.base import UsageError, UserError
 from slurm.causes import Verdict
-from slurm.errors import UsageError, UserError
 from tests.launch import stub_job
 from tests.launch.workspace import Workspace
 from tests.slurm.scripted import Scheduler

@@ -11,7 +11,7 @@ import pytest
 from launch import dropping, frozen_code, submissions, submit
 from launch.plan import Plan, Stage
 from launch.submissions import Submission
-from slurm.files import make_folder, write_atomic
+from slurm.base.files import make_folder, write_atomic
 from tests.launch import stub_job
 from tests.launch.faulty_job import FaultyJob
 from tests.launch.test_index import finish

@@ -18,7 +18,7 @@ from launch.estimate import Estimates, Totals
 from launch.plan import Plan, Stage
 from launch.rates import Measured, Rate
 from launch.store import Store
-from slurm.files import make_folder, seal
+from slurm.base.files import make_folder, seal
 from slurm.room import Room
 from tests.launch.workspace import Workspace
 from training import catalogue

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from launch import experiment, plan
-from slurm.errors import UsageError, UserError
+from slurm.base import UsageError, UserError
 from tests.launch.workspace import Workspace
 from training.spec import Runtime, Settings
 

@@ -24,8 +24,8 @@ from launch.plan import Plan
 from launch.states import Observation
 from launch.store import Store
 from launch.submit import submit
-from slurm import devcluster as cluster
-from slurm.errors import UserError
+from slurm.base import UserError
+from slurm.devcluster import cluster
 from tests.conftest import own_devcluster
 from tests.launch.workspace import Workspace, make
 

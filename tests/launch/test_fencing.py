@@ -16,8 +16,8 @@ import pytest
 
 from launch import attempts
 from launch.attempts import Fenced, RunningElsewhere, Starter, attempts_of, begin
-from slurm.files import read_sealed
-from slurm.processes import start_time
+from slurm.base.files import read_sealed
+from slurm.base.processes import start_time
 
 # Not forked from here: copying the page tables of a test run of some GB takes longer than a process's whole work.
 _FROM_SERVER = multiprocessing.get_context("forkserver")

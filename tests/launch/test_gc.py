@@ -15,8 +15,8 @@ from launch import plan as planning
 from launch.plan import Plan
 from launch.store import Store, rehearsal_folder
 from slurm import local
-from slurm.errors import UsageError, UserError
-from slurm.files import make_folder, read_sealed
+from slurm.base import UsageError, UserError
+from slurm.base.files import make_folder, read_sealed
 from tests.launch import stub_job
 from tests.launch.faulty_job import FaultyJob
 from tests.launch.test_index import LONG_AGO, finish

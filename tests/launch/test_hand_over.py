@@ -7,7 +7,7 @@ import pytest
 
 from launch import attempts, store
 from launch.attempts import Starter
-from slurm.files import make_folder, read_sealed
+from slurm.base.files import make_folder, read_sealed
 from tests import trace
 from tests.training import stage_data
 from tests.training.zygote import dev_score

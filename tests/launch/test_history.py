@@ -13,8 +13,8 @@ from launch import attempts, history, logs
 from launch.attempts import Attempt, Failure, Starter, begin
 from launch.history import Over
 from launch.policies import Failures, decide
+from slurm.base.files import write_atomic
 from slurm.causes import Verdict
-from slurm.files import write_atomic
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pytest
 from launch import index, results, store
 from launch.plan import Plan, Stage
 from launch.store import Store, generation_of
-from slurm.files import make_folder, seal, write_atomic
+from slurm.base.files import make_folder, seal, write_atomic
 from tests.launch.workspace import Workspace
 
 LONG_AGO = 1_600_000_000  # so that folders count as settled

@@ -14,8 +14,8 @@ import pytest
 from launch import element, job
 from launch.attempts import Starter, begin
 from launch.element import ElementRun, StageFailed, error_verdict
-from slurm.errors import UserError
-from slurm.files import to_json
+from slurm.base import UserError
+from slurm.base.files import to_json
 from slurm.signals import StopFlag
 
 CHAIN = [("a", None), ("a-x", "a"), ("b", None), ("b-x", "b"), ("b-y", "b")]

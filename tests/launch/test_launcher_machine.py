@@ -27,8 +27,8 @@ from launch.plan import Plan
 from launch.states import Observation
 from launch.store import Store
 from launch.submit import submit
-from slurm.errors import UserError
-from slurm.files import make_folder
+from slurm.base import UserError
+from slurm.base.files import make_folder
 from tests.launch.faulty_job import FaultyJob
 from tests.launch.workspace import make
 from tests.slurm.scripted import Element, Limits, Scheduler

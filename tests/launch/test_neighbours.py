@@ -16,7 +16,7 @@ from launch.plan import Plan
 from launch.states import Observation
 from launch.store import Store
 from slurm import local
-from slurm.files import make_folder, to_json, write_atomic
+from slurm.base.files import make_folder, to_json, write_atomic
 from slurm.local import LocalRun
 from slurm.queue import has_ended
 from slurm.signals import StopFlag, requeue

@@ -9,7 +9,7 @@ from launch import added_tasks, submit
 from launch.keys import step_digest
 from launch.plan import Plan
 from launch.store import Store
-from slurm.errors import UsageError, UserError
+from slurm.base import UsageError, UserError
 from tests.launch.workspace import Workspace
 from training import catalogue
 from training.spec import TrainSpec

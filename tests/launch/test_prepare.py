@@ -11,7 +11,7 @@ import pytest
 from launch import checks, draft, prepare
 from launch.plan import Plan
 from launch.store import token_folder
-from slurm.errors import UserError
+from slurm.base import UserError
 from tests.launch.workspace import Workspace
 from training import tokens
 

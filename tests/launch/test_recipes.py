@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launch.recipes import NONE, Recipe, expand, show
-from slurm.errors import UsageError
+from slurm.base import UsageError
 
 NAMES = st.sampled_from(["anli", "mnli", "squad", "squad_v2", "hellaswag", "a.b", "x-1", "t@2"])
 STEPS = st.lists(NAMES, min_size=1, max_size=4, unique=True).map(lambda names: tuple(sorted(names)))

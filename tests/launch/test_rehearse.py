@@ -13,8 +13,8 @@ from launch import plan as planning
 from launch.attempts import Failure
 from launch.plan import Plan
 from launch.store import Store
+from slurm.base import UserError
 from slurm.causes import Cause
-from slurm.errors import UserError
 from tests.launch import stub_job
 from tests.launch.test_local_executor import run
 from tests.launch.workspace import Workspace

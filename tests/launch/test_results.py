@@ -12,8 +12,8 @@ from launch import results, submission_layout
 from launch.cli import app
 from launch.plan import Plan
 from launch.store import Store, generation_of, publish_language
-from slurm.errors import UsageError, UserError
-from slurm.files import make_folder, seal, write_atomic
+from slurm.base import UsageError, UserError
+from slurm.base.files import make_folder, seal, write_atomic
 from tests.launch.workspace import Workspace
 from training.catalogue import find
 

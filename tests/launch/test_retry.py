@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from launch import retry
 from launch.plan import Plan, Stage
 from launch.start_model import StartModel
+from slurm.base import UsageError
 from slurm.causes import CAUSES
-from slurm.errors import UsageError
 
 
 @dataclass(frozen=True)

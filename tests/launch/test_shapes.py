@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from launch import shapes
-from slurm.errors import UsageError
+from slurm.base import UsageError
 from tests.launch.workspace import Workspace
 
 LARGE = "FacebookAI/xlm-roberta-large"

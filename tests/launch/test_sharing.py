@@ -10,8 +10,8 @@ import pytest
 from launch import sharing
 from launch.attempts import attempts_of
 from launch.history import failures_of
-from slurm.errors import UserError
-from slurm.files import make_folder, read_json, read_sealed, to_json, write_atomic, write_file
+from slurm.base import UserError
+from slurm.base.files import make_folder, read_json, read_sealed, to_json, write_atomic, write_file
 from tests.anybody import anybody
 
 

@@ -13,8 +13,8 @@ from launch.plan import Plan
 from launch.states import Observation
 from launch.store import Store
 from slurm import local
-from slurm.errors import UserError
-from slurm.files import make_folder, seal, write_once
+from slurm.base import UserError
+from slurm.base.files import make_folder, seal, write_once
 from tests.launch import stub_job
 from tests.launch.workspace import Workspace
 from tests.slurm.scripted import Element, Scheduler

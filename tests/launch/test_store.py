@@ -11,7 +11,7 @@ from launch import store
 from launch.attempts import Starter, begin
 from launch.plan import Plan, Stage
 from launch.store import Store, generation_of, publish_language, read_language
-from slurm.files import make_folder, seal, write_atomic
+from slurm.base.files import make_folder, seal, write_atomic
 from tests.at_once import at_once
 from tests.launch.workspace import Workspace
 from training.spec import DataFile, Split

@@ -14,8 +14,8 @@ import pytest
 
 from launch.adoption import adopt
 from launch.submissions import Submission, keep, locate, lock, new_folder, read_all, write_intent
-from slurm.errors import UserError
-from slurm.files import make_folder, write_file
+from slurm.base import UserError
+from slurm.base.files import make_folder, write_file
 from slurm.queue import QueueEntry
 from tests.anybody import anybody
 from tests.at_once import at_once

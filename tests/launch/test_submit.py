@@ -17,7 +17,7 @@ from launch.plan import Plan
 from launch.states import Observation
 from launch.store import Store
 from slurm.arrays import SendUnclear
-from slurm.errors import UsageError, UserError
+from slurm.base import UsageError, UserError
 from tests.at_once import at_once
 from tests.launch import stub_job
 from tests.launch.workspace import Workspace

@@ -13,8 +13,8 @@ from launch.attempts import Starter
 from launch.plan import Plan
 from launch.states import Observation
 from launch.store import Store
+from slurm.base import UserError
 from slurm.causes import Verdict
-from slurm.errors import UserError
 from slurm.queue import has_ended
 from tests.launch import stub_job
 from tests.launch.faulty_job import FaultyJob

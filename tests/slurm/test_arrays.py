@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from slurm import arrays, commands, usercache
 from slurm.arrays import ArrayRequest, LimitReached, Refused, SendUnclear, index_list, script, send
+from slurm.base import UserError
 from slurm.commands import Answer, Silent
-from slurm.errors import UserError
 from tests.slurm.answers import install
 
 POLICY = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"

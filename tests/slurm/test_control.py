@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slurm import control, signals
+from slurm.base import UserError
 from slurm.commands import Answer, Missing, Silent
-from slurm.errors import UserError
 from tests.slurm.answers import install, no_answers
 
 OVER = (

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slurm import limits
+from slurm.base import UserError
 from slurm.commands import Answer, Missing, Silent
-from slurm.errors import UserError
 from slurm.limits import Limits, SubmitLimit, discover, seconds
 from slurm.queue import QueueEntry
 from tests.slurm.answers import Answers, Say, install

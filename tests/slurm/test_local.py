@@ -18,9 +18,9 @@ from unittest.mock import Mock
 import pytest
 
 from slurm import local
-from slurm.errors import UsageError
+from slurm.base import UsageError
+from slurm.base.processes import is_alive, start_time
 from slurm.local import LocalRun, cancel, check_gpus, element_state, start
-from slurm.processes import is_alive, start_time
 
 # Element $E runs the line of Python in $DO; both are its environment, as a manifest and an index are in earnest.
 COMMAND = (sys.executable, "-S", "-c", "import os, sys, time; from pathlib import Path; exec(os.environ['DO'])")

@@ -11,8 +11,8 @@ import pytest
 from slurm import accounting, control, limits, queue, snapshot
 from slurm.accounting import Ended
 from slurm.arrays import ArrayRequest, Refused, send
-from slurm.errors import UserError
-from slurm.files import make_folder
+from slurm.base import UserError
+from slurm.base.files import make_folder
 from tests.conftest import DevCluster
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]

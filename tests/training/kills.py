@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from slurm.files import sha256_file
+from slurm.base.files import sha256_file
 from tests.training import stage_data
 from tests.training.zygote import Zygote
 from training.smallmodel import tiny

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from eval import metrics
-from slurm.errors import UsageError
+from slurm.base import UsageError
 from training import catalogue, formats
 from training.spec import SETTING_NAMES, Settings
 from training.task import Task
@@ -65,7 +65,7 @@ def test_an_installed_package_adds_tasks(code: str, said: str, tmp_path: Path) -
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: their-tasks\nVersion: 1\n")
     (metadata / "entry_points.txt").write_text("[stepstone.tasks]\ntheirs = their_tasks:task\n")
     program = (
-        "from slurm.errors import UserError\nfrom training.catalogue import find\n"
+        "from slurm.base import UserError\nfrom training.catalogue import find\n"
         "try:\n    task = find('theirs')\n    print(task.name, 'added' * task.added)\n"
         "except UserError as error:\n    print(error)\n"
     )

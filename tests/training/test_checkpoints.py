@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from slurm import files
+from slurm.base import files
 from tests import trace
 from training import checkpoints
 from training.checkpoints import Writer, best_name, step_name

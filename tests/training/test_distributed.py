@@ -118,7 +118,7 @@ def test_an_absent_first_rank_is_one_line(tmp_path: Path) -> None:
     code = f"""
 from datetime import timedelta
 from pathlib import Path
-from slurm.errors import UserError
+from slurm.base import UserError
 from training import distributed
 distributed._PATIENCE = timedelta(seconds=0.5)
 try:
@@ -138,7 +138,7 @@ def test_a_first_rank_that_does_not_answer_is_one_line(tmp_path: Path) -> None:
     code = f"""
 from datetime import timedelta
 from pathlib import Path
-from slurm.errors import UserError
+from slurm.base import UserError
 from training import distributed
 distributed._PATIENCE = timedelta(seconds=2)
 try:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from eval.predict import dev_scorer
-from slurm.errors import UserError
+from slurm.base import UserError
 from tests.training import stage_data
 from tests.training.stage_runs import run_here, steps
 from training import formats, heads

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm.errors import UserError
+from slurm.base import UserError
 from training import formats, sources
 from training.catalogue import find
 from training.formats.mining import gold_pairs

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from slurm.errors import UserError
+from slurm.base import UserError
 from training import formats, sources
 from training.catalogue import find
 from training.formats.rows import RowError, render

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval import metrics
-from slurm.errors import UserError
+from slurm.base import UserError
 from training import formats
 from training.catalogue import find
 from training.formats.base import Piece, pieces_of

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurm.errors import UserError
+from slurm.base import UserError
 from training import formats, sources
 from training.catalogue import find
 from training.formats.base import IGNORED

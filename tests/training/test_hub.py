@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from slurm.errors import UserError
+from slurm.base import UserError
 from training import formats, hub
 from training.catalogue import find
 from training.spec import HubPart

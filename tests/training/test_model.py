@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from slurm.errors import UserError
+from slurm.base import UserError
 from training import heads
 from training.formats.base import Piece
 from training.model import (

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from slurm.errors import UserError
+from slurm.base import UserError
 from tests.training import stage_data
 from tests.training.stage_runs import losses, run_here
 from training.engine import Stopped

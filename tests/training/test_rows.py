@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from slurm.errors import UserError
+from slurm.base import UserError
 from training import hub
 from training.catalogue import find
 from training.formats.base import Example

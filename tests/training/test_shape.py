@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurm.errors import UserError
+from slurm.base import UserError
 from training import shape
 from training.batches import cut_pieces
 from training.flops import Sizes

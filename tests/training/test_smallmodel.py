@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 from launch.cli_models import app
-from slurm.errors import UserError
+from slurm.base import UserError
 from training import smallmodel
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"

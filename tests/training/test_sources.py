@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurm.errors import UsageError, UserError
+from slurm.base import UsageError, UserError
 from training import formats, hub, sources
 from training.catalogue import TASKS, find
 from training.spec import DataFile, HubPart, TaskData
@@ -408,7 +408,7 @@ def test_tydiqas_languages_are_told_apart_by_id() -> None:
 @pytest.mark.slow
 def test_offline_the_hub_gives_one_line(tmp_path: Path) -> None:
     code = (
-        "from training import sources\nfrom training.catalogue import find\nfrom slurm.errors import UserError\n"
+        "from training import sources\nfrom training.catalogue import find\nfrom slurm.base import UserError\n"
         "try:\n    sources.load_training(sources.find_training(find('hellaswag'), None, 5, 5))\n"
         "except UserError as error:\n    print(error)\n"
     )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load, save
 
-from slurm.files import sha256_file
+from slurm.base.files import sha256_file
 from training import tensors
 from training.tensors import read_tensors, tensors_hash, write_tensors
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from slurm.errors import UserError
+from slurm.base import UserError
 from training.formats import mewslix, xquad_r
 from training.formats.base import Floats, Format, Piece
 from training.formats.batch import token_ids

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from slurm.errors import UserError
+from slurm.base import UserError
 
 if TYPE_CHECKING:
     from training.task import Task

@@ -14,7 +14,7 @@ from unicodedata import combining
 import numpy as np
 from numpy.typing import NDArray
 
-from slurm.errors import UserError
+from slurm.base import UserError
 from training.formats.base import Example as BaseExample
 from training.formats.base import Floats, Format, Piece, pieces_of
 from training.formats.batch import token_ids, tokens_and_offsets

@@ -11,7 +11,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from slurm.errors import UserError
+from slurm.base import UserError
 from training.formats.base import IGNORED, Floats, Format, Piece, pieces_of
 from training.formats.base import Example as BaseExample
 from training.formats.batch import token_ids

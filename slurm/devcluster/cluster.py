@@ -14,26 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from slurm import devcluster_config as config
-from slurm import devcluster_daemons as daemons
-from slurm.devcluster_config import Layout, Options, check_folder, check_numbers
-from slurm.devcluster_packages import alone_on_this_machine, check_machine, check_root, ensure_packages
-from slurm.errors import UsageError, UserError
-from slurm.files import write_atomic
-
-__all__ = [
-    "Options",
-    "Status",
-    "default_folder",
-    "down",
-    "environment",
-    "power_off",
-    "start_daemon",
-    "start_node",
-    "status",
-    "stop_daemon",
-    "up",
-]
+from slurm.base import UsageError, UserError
+from slurm.base.files import write_atomic
+from slurm.devcluster import config, daemons
+from slurm.devcluster.config import Layout, Options, check_folder, check_numbers
+from slurm.devcluster.packages import alone_on_this_machine, check_machine, check_root, ensure_packages
 
 DAEMONS = ("munged", "mariadbd", "slurmdbd", "slurmctld")  # in the order in which they need each other
 

@@ -17,10 +17,11 @@ import pytest
 from typer.testing import CliRunner
 
 from launch.cli_devcluster import app
-from slurm import devcluster as subject
-from slurm.devcluster_config import Layout, Options, check_folder, nodes_of, real_memory
-from slurm.devcluster_processes import Daemons, observe
-from slurm.errors import UsageError, UserError
+from slurm.base import UsageError, UserError
+from slurm.devcluster import Options
+from slurm.devcluster import cluster as devcluster
+from slurm.devcluster.config import Layout, check_folder, nodes_of, real_memory
+from slurm.devcluster.processes import Daemons, observe
 from tests.conftest import own_devcluster
 
 
@@ -172,9 +173,9 @@ class TestRunningCluster:
 
     def test_up_again_changes_nothing(self, devcluster: Any) -> None:
         options = Options(devcluster.folder, cpus_per_node=4, memory_per_node=64000, gpus_per_node=2)
-        before = subject.status(devcluster.folder)
-        subject.up(options)
-        assert subject.status(devcluster.folder) == before  # the pids too
+        before = devcluster.status(devcluster.folder)
+        devcluster.up(options)
+        assert devcluster.status(devcluster.folder) == before  # the pids too
         assert before.healthy
         assert list(before.nodes) == ["node1", "node2"]
 
@@ -200,40 +201,40 @@ def test_whole_life_beside_another_cluster(devcluster: Any, devcluster_folder: P
     small = ["--folder", str(folder), "--nodes", "2", "--cpus-per-node", "2"]
     said = stepstone_devcluster("up", *small)
     assert said.splitlines()[0] == f"export SLURM_CONF={folder}/etc/slurm.conf"
-    assert subject.status(folder).healthy
-    assert subject.status(devcluster.folder).healthy
+    assert devcluster.status(folder).healthy
+    assert devcluster.status(devcluster.folder).healthy
 
-    own = SimpleNamespace(environment=os.environ | subject.environment(folder))
+    own = SimpleNamespace(environment=os.environ | devcluster.environment(folder))
 
     job = submit(own, tmp_path, "--output=out", "--open-mode=append", "--wrap", "echo run; srun sleep 987")
     wait_for_lines(tmp_path / "out", "run")
-    subject.power_off(folder, "node2")
+    devcluster.power_off(folder, "node2")
     done = CliRunner().invoke(app, ["status", "--folder", str(folder)])
     assert done.exit_code == 3
     assert "node2          down" in done.output
 
-    subject.up(Options(folder, nodes=1, cpus_per_node=3, gpus_per_node=0))
+    devcluster.up(Options(folder, nodes=1, cpus_per_node=3, gpus_per_node=0))
     assert run(own, "sinfo", "-hN", "-p", "gpu", "-o", "%N %c %G").split() == ["node1", "3", "(null)"]
     wait_for_lines(tmp_path / "out", "run", times=2)  # the restart requeued the job
     assert run(own, "squeue", "-ho", "%A %T").split() == [job, "RUNNING"]
 
-    subject.down(folder)
+    devcluster.down(folder)
     assert processes_of(folder) == set()
     with pytest.raises(UserError, match="no cluster here"):
-        subject.environment(tmp_path / "elsewhere")
+        devcluster.environment(tmp_path / "elsewhere")
     stepstone_devcluster("up", *small)  # the queue is still there
     assert run(own, "squeue", "-ho", "%A").split() == [job]
     stepstone_devcluster("down", "--folder", str(folder), "--wipe")
     assert processes_of(folder) == set()
     assert not folder.exists()
-    assert subject.status(devcluster.folder).healthy
+    assert devcluster.status(devcluster.folder).healthy
 
 
 def test_two_come_up_at_once(devcluster_folder: Path) -> None:
     with own_devcluster("other") as other, ThreadPoolExecutor() as threads:
         folders = (devcluster_folder, other)
         list(threads.map(lambda folder: stepstone_devcluster("up", "--folder", str(folder), "--nodes", "1"), folders))
-        assert all(subject.status(folder).healthy for folder in folders)
+        assert all(devcluster.status(folder).healthy for folder in folders)
 
 
 def stepstone_devcluster(*arguments: str) -> str:
@@ -277,7 +278,7 @@ def test_longest_folder_fits() -> None:
 
 
 def _check_longest_folder(below: Path) -> None:
-    from slurm.devcluster_config import _LONGEST_SOCKET, _SOCKET_LIMIT
+    from slurm.devcluster.config import _LONGEST_SOCKET, _SOCKET_LIMIT
 
     room = _SOCKET_LIMIT - len(_LONGEST_SOCKET) - len(str(below)) - 1
     folder = below / ("x" * room)
@@ -303,14 +304,14 @@ def _check_longest_folder(below: Path) -> None:
 )
 def test_bad_numbers_are_refused_before_anything_is_made(tmp_path: Path, change: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        subject.up(Options(tmp_path / "c", **change))
+        devcluster.up(Options(tmp_path / "c", **change))
     assert not (tmp_path / "c").exists()
 
 
 def test_down_of_a_foreign_folder_touches_nothing(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("precious")
     with pytest.raises(UserError):
-        subject.down(tmp_path, wipe=True)
+        devcluster.down(tmp_path, wipe=True)
     assert (tmp_path / "mine").read_text() == "precious"
 
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from slurm.errors import UserError
-from slurm.files import read_json, write_atomic
-from slurm.processes import start_time
+from slurm.base import UserError
+from slurm.base.files import read_json, write_atomic
+from slurm.base.processes import start_time
 
 _TURN = 0.02  # seconds between two looks while something comes up or goes down
 _children: set[int] = set()  # what this very process started and has not reaped yet

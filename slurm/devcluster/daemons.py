@@ -9,13 +9,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from slurm.devcluster_config import Layout
-from slurm.devcluster_processes import first_child, program
-from slurm.errors import UserError
-from slurm.files import read_json, write_atomic
+from slurm.base import UserError
+from slurm.base.files import read_json, write_atomic
+from slurm.devcluster.config import Layout
+from slurm.devcluster.processes import first_child, program
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
 # A node's first process. It ignores SIGCHLD, so that the kernel reaps what is orphaned on the node.
 _FIRST_PROCESS = (
     'hostname "$1" && mount --bind "$2" /etc/hosts && mount -t tmpfs tmpfs /dev/shm'

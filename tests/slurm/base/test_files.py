@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurm.errors import UserError
-from slurm.files import (
+from slurm.base import UserError
+from slurm.base.files import (
     copy_file,
     link_file,
     make_folder,
@@ -164,7 +164,7 @@ def test_a_reader_sees_a_whole_file_whoever_replaces_it(tmp_path: Path, trial: i
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from slurm import files
+from slurm.base import files
 left = int(sys.argv[2])
 def counted(function):
     def wrapper(*arguments, **named):
@@ -185,7 +185,7 @@ def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path: Path, step
     path = tmp_path / "record"
     write_atomic(path, seal({"is": "old"}))
     done = subprocess.run(
-        [sys.executable, "-S", "-c", KILLED, path, str(step)], cwd=Path(__file__).parents[2], check=False
+        [sys.executable, "-S", "-c", KILLED, path, str(step)], cwd=Path(__file__).parents[3], check=False
     )
     assert done.returncode == (0 if step == 99 else -signal.SIGKILL)
     assert read_sealed(path) == {"is": "old" if step < 5 else "new"}

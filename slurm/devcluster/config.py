@@ -9,14 +9,13 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from slurm.devcluster_processes import Daemons
-from slurm.errors import UsageError, UserError
+from slurm.base import UsageError, UserError
+from slurm.devcluster.processes import Daemons
 
 # The longest socket Slurm makes below the folder: slurmstepd's, with the largest job and step numbers.
 _LONGEST_SOCKET = "/spool/node99/node99_4294967295.4294967295.0"
 _SOCKET_LIMIT = 107  # bytes that fit in sockaddr_un.sun_path, without the closing zero
 _FIRST_PORT, _PORT_STEP, _LAST_PORT = 17000, 200, 27000  # below the kernel's ephemeral range
-
 # The lines of slurm.conf that are the same everywhere.
 _ALWAYS = """\
 # what a virtual node cannot have

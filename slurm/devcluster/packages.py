@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from slurm.errors import UserError
+from slurm.base import UserError
 
 PACKAGES = (
     "slurmctld",

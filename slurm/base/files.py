@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from slurm.errors import UserError
+from slurm.base.errors import UserError
 
 CHUNK_BYTES = 1 << 20  # what is written and hashed at a time
 _CHECKSUM = "sha256"
