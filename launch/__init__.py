@@ -1,1 +1,14 @@
-"""What to run and where it stands: experiment file, recipes, keys, plan, store, submit, status, and the job itself."""
+"""What to run and where it stands: from the experiment file to jobs in the queue, and from the store to the table.
+
+The way of a command through the rooms, each importing only those before it:
+
+    experiment  the file, read strictly                  estimate   what it will cost
+    plan        stages, equal ones merged, keys          results    scores, tables, exports
+    store       the disk, which is the truth             status     where every stage stands, and why
+    draft       what would be sent: decides              submit     all that changes the queue: acts
+    preflight   what would fail at night, found now      show       what people read and programs parse
+    job         what an element does on its node         cli, demo  the command line; its small example
+
+Begin with `plan.stages` for the nouns, then `submit.submitter` for the way down. `gc` makes room in a store; `text` has
+the words that several rooms say. Only `job` needs torch. pyproject.toml holds the order.
+"""

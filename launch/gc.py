@@ -16,12 +16,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from launch import attempts, busy, submissions
-from launch.busy import Queued
-from launch.dropping import DROPPED
 from launch.plan import Plan, Stage
-from launch.states import Observation
-from launch.store import Store, rehearsal_folder, token_folder
+from launch.status import Observation, under_way
+from launch.status.under_way import Queued
+from launch.store import Store, attempts, submissions
+from launch.store import lock as store_lock
+from launch.store.artifacts import DROPPED
+from launch.store.store import rehearsal_folder, token_folder
 from slurm.base import UserError
 from slurm.base.files import make_folder, read_sealed, remove_folder, seal, write_atomic
 
@@ -44,7 +45,7 @@ class Waste:
 def find(plan: Plan, store: Store) -> list[Waste]:
     """What can go, the largest first. UserError while Slurm does not say what runs."""
     rehearsal = rehearsal_folder(store.root, plan.experiment.name)
-    queued = busy.in_queue([*submissions.read_all(store.root), *submissions.read_all(rehearsal)])
+    queued = under_way.in_queue([*submissions.read_all(store.root), *submissions.read_all(rehearsal)])
     if queued is None:
         raise UserError("Slurm does not say what runs; try again later, nothing was removed")
     seen = Observation(plan, store)
@@ -63,7 +64,7 @@ def find(plan: Plan, store: Store) -> list[Waste]:
 
 def remove(plan: Plan, store: Store) -> list[Waste]:
     """Look again under the submitters' lock, write the tombstone, and remove what is found."""
-    with submissions.lock(store.root) as lock:
+    with store_lock.lock(store.root) as lock:
         waste = find(plan, store)
         if not waste:
             return []
@@ -78,7 +79,7 @@ def remove(plan: Plan, store: Store) -> list[Waste]:
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S.%f")
         write_atomic(make_folder(store.root / "gc") / f"{stamp}.json", seal(record))
         for item in waste:
-            submissions.keep(lock)  # whoever takes it over may send what needs the rest
+            store_lock.keep(lock)  # whoever takes it over may send what needs the rest
             _remove(item.path)
     return waste
 
@@ -131,7 +132,7 @@ def _of_others(plan: Plan, store: Store, seen: Observation, queued: Queued) -> s
     others = [s for s in seen.submissions if s.intent.get("experiment") != plan.experiment.name]
     sent = {key for s in others for key in s.keys}
     own = (s for s in seen.submissions if s.intent.get("experiment") == plan.experiment.name)
-    children = sent | {key for location in busy.under_way(own, queued) for key in location.keys}
+    children = sent | {key for location in under_way.under_way(own, queued) for key in location.keys}
     known = {parent for key in children & plan.stages.keys() if (parent := plan.stages[key].parent)}
     return sent | known | store.parents_of(children - plan.stages.keys())
 
@@ -210,14 +211,14 @@ def _code(root: Path, seen: Observation) -> Iterator[tuple[Path, str]]:
 
 def _rehearsal(folder: Path, queued: Queued) -> Iterator[tuple[Path, str]]:
     """This experiment's own; it goes on where its file was edited, so all that was sent from there counts."""
-    if folder.is_dir() and not busy.is_busy(submissions.read_all(folder), queued):
+    if folder.is_dir() and not under_way.is_busy(submissions.read_all(folder), queued):
         yield folder, "store of a rehearsal that is over"
 
 
 def _tokens(seen: Observation, queued: Queued) -> Iterator[tuple[Path, str]]:
     """Encoded examples: made again where they are needed, so only time is lost. While anything runs from this store
     they stay: a stage has them mapped into its memory, and on a network file system it would die of their removal."""
-    if busy.is_busy(seen.submissions, queued):
+    if under_way.is_busy(seen.submissions, queued):
         return
     everything = len(seen.finished) == len(seen.plan.stages)
     for folder in _folders(token_folder(seen.store.root)):

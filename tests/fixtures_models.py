@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from training import smallmodel
+from tests.paths import SHARED_DATA
+from training.pretrained import small
 
 
 def _folder(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
@@ -17,19 +18,19 @@ def _folder(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
 @pytest.fixture(scope="session")
 def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The real small XLM-R: its first 4 layers of hidden size 384 (413 MB)."""
-    return smallmodel.small(_folder(tmp_path_factory, "small"), layers=4)
+    return small.small(_folder(tmp_path_factory, "small"), layers=4)
 
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random XLM-R of 2 layers and hidden size 32 with the real tokenizer (40 MB)."""
-    return smallmodel.tiny(_folder(tmp_path_factory, "tiny"))
+    return small.tiny(_folder(tmp_path_factory, "tiny"))
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real data beside the repository."""
-    folder = Path(__file__).parents[1].parent / "shared" / "data"
+    folder = SHARED_DATA
     if not folder.is_dir():
         pytest.skip("no ../shared/data beside the repository")
     return folder

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.paths import ROOT
+
 HEAVY = {"torch", "transformers", "deepspeed", "datasets", "submitit", "polars", "numpy", "tokenizers"}
 HELP = f"""
 import sys
 sys.argv = ["stepstone", *sys.argv[1:]]
-from launch.cli import main
+from launch.cli.app import main
 try:
     main()
 finally:
@@ -42,7 +43,7 @@ def test_help_lists_every_command() -> None:
 
 REFUSED = """
 import errno, os, sys
-from launch import cli
+from launch.cli import app as cli
 def refused():
     raise OSError(getattr(errno, sys.argv[1]), "said by the system", "/store/file")
 cli.app = refused

@@ -2,18 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from training import formats, sources
-from training.catalogue import find
+from tests.paths import SHARED_DATA
+from training import formats
+from training.data import load as data_load
+from training.data import locate
+from training.data.parts import Part, load_part
+from training.data.tokens import encode
 from training.formats.base import Piece
-from training.parts import Part, load_part
 from training.spec import Settings, TaskData
-from training.task import Task
-from training.tokens import encode
-
-SHARED_DATA = Path(__file__).parents[2].parent / "shared" / "data"
+from training.tasks import Task, find
 
 
 @dataclass(frozen=True)
@@ -64,13 +63,13 @@ class Data:
 def load(case: Case, tokenizer: Any) -> Data:
     """Read and encode. The hidden dev examples of a task without a target of its own serve as its test."""
     settings = case.settings
-    train_data = sources.find_training(find(case.train), SHARED_DATA, None, case.max_eval)
+    train_data = locate.find_training(find(case.train), SHARED_DATA, None, case.max_eval)
     target = find(case.target)
     if target.languages:
-        split = sources.find_languages(target, SHARED_DATA, [case.language]).found[case.language]
-        examples = sources.load_language(target, case.language, split, case.max_eval)
+        split = locate.find_languages(target, SHARED_DATA, [case.language]).found[case.language]
+        examples = data_load.load_language(target, case.language, split, case.max_eval)
     else:
-        _, examples = sources.load_training(train_data)
+        _, examples = data_load.load_training(train_data)
     form = formats.get(target.format)
     pieces = encode(form, examples, tokenizer, target, settings)
     return Data(train_data, load_part(train_data, tokenizer, settings), target, pieces)

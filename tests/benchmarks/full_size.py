@@ -18,16 +18,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from launch import sample_data
+from launch.demo import data as demo_data
 from slurm.base import UserError
-from training import smallmodel, sources
-from training.catalogue import find
+from tests.paths import ROOT
+from training.checkpoints.progress import DevScore
+from training.data import locate
 from training.flops import read_sizes
-from training.progress import DevScore
+from training.pretrained import small as small_model
 from training.spec import Runtime, Settings, TrainSpec, to_record
 from training.spec import runtime as runtime_of
+from training.tasks import find
 
-_ROOT = Path(__file__).parents[2]
 _SHAPES = {
     "zero auto": Runtime(zero="auto"),
     "zero 2": Runtime(zero=2),
@@ -49,7 +50,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as name:
         model = _model(Path(name) / "model", told.small)
-        sample_data.write(Path(name) / "data")
+        demo_data.write(Path(name) / "data")
         print(f"{read_sizes(model).parameters:,} parameters in the encoder, fp32, {told.steps} steps of 8 examples")
         peaks = [_measure(shape, model, Path(name), told.steps) for shape in told.shapes]
     sys.exit(int(max(peaks) > _LIMIT))
@@ -67,7 +68,7 @@ def _arguments() -> argparse.Namespace:
 def _model(folder: Path, small: bool) -> Path:
     sizes = {} if small else {"layers": 24, "hidden": 1024, "heads": 16, "feed_forward": 4096}
     try:
-        return smallmodel.tiny(folder, **sizes)
+        return small_model.tiny(folder, **sizes)
     except UserError as error:
         sys.exit(str(error))
 
@@ -82,7 +83,7 @@ def _measure(shape: str, model: Path, folder: Path, steps: int) -> float:
         "steps": steps,
     }
     command = [sys.executable, "-m", "tests.benchmarks.full_size", "--one", json.dumps(told)]
-    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{shape}: ended with {done.returncode} (-9: out of memory):\n{done.stderr[-2000:]}")
     found = json.loads(done.stdout.splitlines()[-1])
@@ -96,10 +97,10 @@ def _measure(shape: str, model: Path, folder: Path, steps: int) -> float:
 
 def _one(told: dict[str, Any]) -> None:
     """In the process of one shape: some steps, then out, without a hand-over."""
-    from training import engine  # seconds of imports that the parent does not need
+    from training.engine import train  # seconds of imports that the parent does not need
 
     task = find("mnli")
-    data = sources.find_training(task, Path(told["data"]), None, None)
+    data = locate.find_training(task, Path(told["data"]), None, None)
     spec = TrainSpec((data,), Settings(global_batch_size=8, max_length=128, epochs=1), seed=1)
     losses: list[float] = []
     marks = [time.perf_counter()]
@@ -112,7 +113,7 @@ def _one(told: dict[str, Any]) -> None:
 
     out = Path(told["out"])
     with suppress(_Enough):
-        engine.train(
+        train.train(
             spec,
             runtime_of(told["runtime"]),
             Path(told["model"]),

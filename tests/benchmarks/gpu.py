@@ -22,10 +22,11 @@ import torch
 from tests.benchmarks import peer
 from tests.benchmarks.synthetic import FORMS, SPECIALS, Form, part, pieces
 from tests.benchmarks.windows import Measured, Windows
-from training import attention, distributed
+from training import distributed
 from training.distributed import World
 from training.flops import Sizes, device_peak, mfu, sizes_of, training_flops
 from training.formats.base import Piece
+from training.model import attention
 
 _LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
 _TRAIN_TOKENS, _EVAL_TOKENS = 400_000, 262_144  # of data

@@ -11,21 +11,22 @@ from typing import Any
 import torch
 from torch import nn
 
-from eval.forward import by_length, token_budget
+from eval.prediction.forward import by_length, token_budget
 from tests.benchmarks.windows import Measured, Windows, timed
-from training import attention, heads, shape, stage_model
-from training.batches import Maker, Order, Prepared
+from training import shape
+from training.data.parts import Part
+from training.data.sampling import mix_of
 from training.distributed import World
-from training.feed import Feed
+from training.engine import setup
+from training.engine.batches import Feed, Maker, Order, Prepared
+from training.engine.ddp import PlainEngine
+from training.engine.zero import ZeroEngine
 from training.flops import sizes_of
 from training.formats.base import Piece
-from training.model import StageModel, head_dropout
-from training.parts import Part
-from training.plain import PlainEngine
-from training.sampling import mix_of
+from training.model import attention, heads
+from training.model.encoder import StageModel, head_dropout
+from training.model.vocabulary import CompactEmbedding, used_ids
 from training.spec import Runtime, Settings, Zero
-from training.vocabulary import CompactEmbedding, used_ids
-from training.zero import ZeroEngine
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,10 @@ class Ours:
             runtime,
             bf16=bf16,
             gpu=on_gpu,
-            parameters=stage_model.parameter_count(self._model),
+            parameters=setup.parameter_count(self._model),
         )
         if variant.compile:
-            stage_model.compile_layers(self._model.encoder)
+            setup.compile_layers(self._model.encoder)
         self._engine = (
             PlainEngine(self._model, self._settings, world)
             if self.shape.zero == "none"

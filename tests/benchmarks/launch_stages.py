@@ -19,15 +19,18 @@ from unittest import mock
 
 from rich.console import Console
 
-from launch import experiment, sample_data, status_shown, store
+from launch import experiment
 from launch import plan as planning
+from launch.demo import data
 from launch.plan import Plan, Stage
-from launch.states import Observation
-from launch.store import Store, generation_of
+from launch.show import status
+from launch.status import Observation
+from launch.store import Store, artifacts
+from launch.store.artifacts import generation_of
 from launch.submit import submit
 from slurm.base.files import make_folder, seal, to_json, write_atomic
 from tests.slurm.scripted import Limits, Scheduler
-from training import smallmodel
+from training.pretrained import small
 
 EXPERIMENT = """\
 name: many
@@ -58,8 +61,8 @@ def _plan(folder: Path) -> Plan:
 
 
 def _make(folder: Path, seeds: int) -> None:
-    smallmodel.tiny(folder / "model")
-    sample_data.write(folder / "data")
+    small.tiny(folder / "model")
+    data.write(folder / "data")
     (folder / "experiment.yaml").write_text(EXPERIMENT.format(seeds=list(range(seeds))))
     plan = _plan(folder)
     with (
@@ -94,7 +97,7 @@ def _finish(plan: Plan, kept: Store, stage: Stage) -> None:
     definition = plan.by_digest[stage.definition]
     for code, split in definition.languages.items():
         result = {"language": code, "generation": generation, "scores": {definition.task.metric: 50.0}, "code": "c"}
-        store.publish_language(folder, generation, code, split, result | {"examples": 1}, b"{}\n")
+        artifacts.publish_language(folder, generation, code, split, result | {"examples": 1}, b"{}\n")
 
 
 def _measure(folder: Path) -> dict[str, Any]:
@@ -108,7 +111,7 @@ def _measure(folder: Path) -> dict[str, Any]:
         kept = Store(plan.experiment.store)
         seen = Observation(plan, kept)
         looked = time.monotonic()
-        status_shown.print_all(plan, kept, seen, Console(file=io.StringIO(), width=100), everything=False)
+        status.print_all(plan, kept, seen, Console(file=io.StringIO(), width=100), everything=False)
         shown = time.monotonic()
     return {
         "stages": len(plan.stages), "states": {name: count for name, count in seen.counts().items() if count},

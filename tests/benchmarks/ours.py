@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
-from eval import predict
+from eval.prediction import predict
 from tests.benchmarks.cases import Case, Data
 from tests.benchmarks.windows import Measured, Windows, timed
-from training import heads
-from training.engine import train as train_stage
-from training.model import StageModel, load_encoder
-from training.progress import DevScore
+from training.checkpoints.progress import DevScore
+from training.engine.train import train as train_stage
+from training.model import heads
+from training.model.encoder import StageModel, load_encoder
 from training.spec import Runtime, TrainSpec
 
 

@@ -8,8 +8,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from launch import sample_data
-from training import smallmodel
+from launch.demo import data
+from training.pretrained import small
 
 SEEDS = 1755  # of 57 stages each
 EXPERIMENT = """\
@@ -28,8 +28,8 @@ def main() -> None:
     """Prints one line per command: stages, seconds, peak memory."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        smallmodel.tiny(folder / "model")
-        sample_data.write(folder / "data")
+        small.tiny(folder / "model")
+        data.write(folder / "data")
         file = folder / "experiment.yaml"
         file.write_text(EXPERIMENT.format(seeds=list(range(SEEDS))))
         for arguments in (["plan", str(file)], ["plan", str(file), "--json"], ["status", str(file)]):

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from training import formats
-from training.catalogue import find
+from training.data.parts import Part
 from training.formats.base import IGNORED, Piece
-from training.parts import Part
+from training.tasks import find
 
 SPECIALS = 5  # ids 0 to 4
 _USED_SHARE = 0.12  # of the vocabulary that an English training set uses: about 30,000 of 250,002

@@ -11,15 +11,14 @@ import pytest
 from tests.benchmarks.report import Key, Rates, report
 from tests.benchmarks.synthetic import FORMS, lengths, pieces
 from tests.benchmarks.windows import Measured, Windows
-from training.catalogue import find
-
-_ROOT = Path(__file__).parents[2]
+from tests.paths import ROOT
+from training.tasks import find
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", *arguments]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.run(command, cwd=_ROOT, env=environment, capture_output=True, text=True, timeout=600)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
 
 
 @pytest.mark.slow

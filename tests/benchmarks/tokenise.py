@@ -11,14 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from training import formats, smallmodel
-from training.catalogue import find
+from tests.paths import SHARED_DATA
+from training import formats
+from training.data.tokens import TokenCache
 from training.formats.base import Piece
-from training.model import load_tokenizer
+from training.model.encoder import load_tokenizer
+from training.pretrained import small
 from training.spec import Settings
-from training.tokens import TokenCache
+from training.tasks import find
 
-_SHARED_DATA = Path(__file__).parents[2].parent / "shared" / "data"
 _RUNS = 5
 _DATA = {
     "mnli": "xnli/dev-en.tsv.gz",
@@ -31,9 +32,9 @@ _DATA = {
 def main() -> None:
     """Prints a line per data set: sizes, seconds of both (the best of some runs) and their ratio, the cache's."""
     with tempfile.TemporaryDirectory() as name:
-        tokenizer = load_tokenizer(smallmodel.tiny(Path(name) / "model"))
+        tokenizer = load_tokenizer(small.tiny(Path(name) / "model"))
         for task, file in _DATA.items():
-            _measure(task, _SHARED_DATA / file, tokenizer, Path(name) / "cache" / task)
+            _measure(task, SHARED_DATA / file, tokenizer, Path(name) / "cache" / task)
 
 
 def _measure(name: str, path: Path, tokenizer: Any, cache: Path) -> None:

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from slurm.base import UserError
-from tests.benchmarks.cases import CASES, SHARED_DATA
+from tests.benchmarks.cases import CASES
 from tests.benchmarks.report import Key, Rates, report
 from tests.benchmarks.windows import Measured
-from training import smallmodel
-from training.math_library import choose_matmul
+from tests.paths import ROOT, SHARED_DATA
+from training.engine.matmul import choose_matmul
+from training.pretrained import small
 
-_ROOT = Path(__file__).parents[2]
 _MATH = ("mkl", "onednn")
 _STEPS = {"peer default": 1, "peer best": 2, "ours zero 2": 4, "ours zero auto": 4, "ours no zero": 4}  # a window
 _EVERYWHERE = ("peer default", "peer best", "ours zero 2")
@@ -68,7 +68,7 @@ def _arguments() -> argparse.Namespace:
 
 def _model(folder: Path, quick: bool) -> Path:
     try:
-        return smallmodel.tiny(folder) if quick else smallmodel.small(folder)
+        return small.tiny(folder) if quick else small.small(folder)
     except UserError as error:
         sys.exit(str(error))
 
@@ -145,7 +145,7 @@ class Side:
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - as long as the process
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.benchmarks.worker", json.dumps(told)],
-            cwd=_ROOT,
+            cwd=ROOT,
             env=os.environ | {"OMP_NUM_THREADS": str(threads)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

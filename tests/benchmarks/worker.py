@@ -17,8 +17,8 @@ import torch
 from tests.benchmarks import peer
 from tests.benchmarks.cases import CASES, Case, load
 from tests.benchmarks.windows import Measured, Windows
-from training.math_library import apply
-from training.model import load_tokenizer
+from training.engine.matmul import apply
+from training.model.encoder import load_tokenizer
 
 
 def main(told: dict[str, Any]) -> None:

@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from training import catalogue
-from training.tasks import examples
+from tests.paths import SHARED_DATA
+from training.tasks import catalogue, examples
 from training.tasks.languages import ISO3
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 N_TRAIN, N_DEV = 12, 4
 _QA = ("squad_v1", "squad_v2", "xquad", "mlqa", "tydiqa", "lareqa")
 _LINES = [
@@ -48,9 +47,9 @@ _OWN = {
 
 def write(root: Path, languages: Iterable[str] = ("en", "de", "zh")) -> None:
     """Write the folder."""
-    if not (SHARED / "splits.yaml").is_file():
+    if not (SHARED_DATA / "splits.yaml").is_file():
         pytest.skip("needs the real data in ../shared/data")
-    splits = yaml.safe_load((SHARED / "splits.yaml").read_text())
+    splits = yaml.safe_load((SHARED_DATA / "splits.yaml").read_text())
     codes = tuple(languages)
     for task, entry in splits.items():
         if task != "version" and task not in ("bucc",):
@@ -90,14 +89,14 @@ def _paths(entry: Mapping[str, Any]) -> list[str]:
 
 def _cut_all(template: str, root: Path, codes: tuple[str, ...]) -> None:
     for name in dict.fromkeys(_name(template, code) for code in codes):
-        if (SHARED / name).is_file():
-            _write(root / name.removesuffix(".gz"), cut(SHARED / name, 0, N_TRAIN))
+        if (SHARED_DATA / name).is_file():
+            _write(root / name.removesuffix(".gz"), cut(SHARED_DATA / name, 0, N_TRAIN))
 
 
 def cut(path: Path, start: int, count: int) -> str:
     """`count` examples of a file from number `start` on (questions: whole paragraphs, at least one)."""
     text = gzip.decompress(path.read_bytes()).decode()
-    folder = path.relative_to(SHARED).parts[0]
+    folder = path.relative_to(SHARED_DATA).parts[0]
     if folder in _QA:
         return _cut_questions(text, start, count)
     if folder in ("panx", "udpos"):
@@ -131,19 +130,19 @@ def _own_splits(root: Path) -> None:
         ("pawsx/dev-en.tsv.gz", "pawsx", "tsv"),
         ("tydiqa/tydiqa-goldp-v1.1-train/tydiqa.goldp.en.train.json.gz", "tydiqa", "json"),
     ):
-        _write(root / f"{name}/train.{ending}", cut(SHARED / source, 0, N_TRAIN))
-        _write(root / f"{name}/dev.{ending}", cut(SHARED / source, 100, N_DEV))
-    tydiqa = SHARED / "tydiqa/tydiqa-goldp-v1.1-train/tydiqa.goldp.en.train.json.gz"
+        _write(root / f"{name}/train.{ending}", cut(SHARED_DATA / source, 0, N_TRAIN))
+        _write(root / f"{name}/dev.{ending}", cut(SHARED_DATA / source, 100, N_DEV))
+    tydiqa = SHARED_DATA / "tydiqa/tydiqa-goldp-v1.1-train/tydiqa.goldp.en.train.json.gz"
     _write(root / "tydiqa/test-en.json", cut(tydiqa, 200, N_DEV))
-    _write(root / "panx/train-en.tsv", cut(SHARED / "panx/train-en.tsv.gz", 0, N_TRAIN))
-    _write(root / "panx/dev-en.tsv", cut(SHARED / "panx/dev-en.tsv.gz", 0, N_DEV))
+    _write(root / "panx/train-en.tsv", cut(SHARED_DATA / "panx/train-en.tsv.gz", 0, N_TRAIN))
+    _write(root / "panx/dev-en.tsv", cut(SHARED_DATA / "panx/dev-en.tsv.gz", 0, N_DEV))
 
 
 def _bucc(root: Path, pairs: int = 6, others: int = 24) -> None:
     """Gold pairs and distractors."""
     names = {kind: f"bucc2018/zh-en.dev.{kind}" for kind in ("zh", "en", "gold")}
     lines = {
-        kind: gzip.decompress((SHARED / f"{name}.gz").read_bytes()).decode().splitlines()
+        kind: gzip.decompress((SHARED_DATA / f"{name}.gz").read_bytes()).decode().splitlines()
         for kind, name in names.items()
     }
     gold = [line.split("\t") for line in lines["gold"][:pairs]]

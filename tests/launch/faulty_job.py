@@ -7,8 +7,8 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-from launch import attempts, store
-from launch.attempts import Attempt, Fenced, RunningElsewhere, Starter
+from launch.store import artifacts, attempts
+from launch.store.attempts import Attempt, Fenced, RunningElsewhere, Starter
 from slurm.base.files import make_folder, read_sealed, write_atomic
 from slurm.queue import has_ended
 from slurm.signals import requeue
@@ -71,9 +71,9 @@ def _result(root: Path, name: str) -> dict[str, Any] | None:
 
 def _generation(manifest: dict[str, Any], root: Path, entry: dict[str, Any]) -> str | None:
     if entry["parent"] is None:
-        return store.generation_of(manifest["start"]["identity"])
+        return artifacts.generation_of(manifest["start"]["identity"])
     parent = _result(root, entry["parent"])
-    return store.generation_of(parent["encoder_hash"]) if parent else None
+    return artifacts.generation_of(parent["encoder_hash"]) if parent else None
 
 
 def _is_finished(root: Path, manifest: dict[str, Any], entry: dict[str, Any]) -> bool:
@@ -83,7 +83,7 @@ def _is_finished(root: Path, manifest: dict[str, Any], entry: dict[str, Any]) ->
     generation = _generation(manifest, root, entry)
     languages = spec.evaluate_spec(entry["spec"]).languages
     return generation is not None and all(
-        store.read_language(folder, generation, code, split) for code, split in languages.items()
+        artifacts.read_language(folder, generation, code, split) for code, split in languages.items()
     )
 
 
@@ -93,11 +93,14 @@ def _publish(manifest: dict[str, Any], entry: dict[str, Any], attempt: Attempt) 
     if entry["kind"] == "train":
         write_atomic(make_folder(attempt.folder / "encoder") / "weights", entry["key"].encode())
         digest = hashlib.sha256(entry["key"].encode()).hexdigest()
-        made |= {"attempt": f"attempts/{attempt.folder.name}", "files": store.list_files(attempt.folder, ("encoder",))}
+        made |= {
+            "attempt": f"attempts/{attempt.folder.name}",
+            "files": artifacts.list_files(attempt.folder, ("encoder",)),
+        }
         attempt.publish(made | {"encoder_hash": f"sha256:{digest}", "dev_score": 50.0, "at_chance": []})
         return
     generation = _generation(manifest, Path(manifest["store"]), entry)
     assert generation is not None
     for code, split in spec.evaluate_spec(entry["spec"]).languages.items():
         record = made | {"language": code, "generation": generation, "scores": {"accuracy": 50.0}, "examples": 1}
-        store.publish_language(attempt.stage_folder, generation, code, split, record, f"{code}\n".encode())
+        artifacts.publish_language(attempt.stage_folder, generation, code, split, record, f"{code}\n".encode())

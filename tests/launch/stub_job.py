@@ -6,8 +6,8 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
-from launch import attempts, store
-from launch.attempts import Starter
+from launch.store import artifacts, attempts
+from launch.store.attempts import Starter
 from slurm.base.files import read_sealed
 from slurm.queue import has_ended
 from tests.slurm.scripted import Run
@@ -68,13 +68,13 @@ def do(root: Path, entry: dict[str, Any]) -> bool:
     if entry["kind"] == "train":
         _train(attempt, entry)
     else:
-        generation = store.generation_of(parent["encoder_hash"] if parent else _start_of(root))
+        generation = artifacts.generation_of(parent["encoder_hash"] if parent else _start_of(root))
         for language, split in spec.evaluate_spec(entry["spec"]).languages.items():
             record = {
                 "key": entry["key"], "language": language, "generation": generation, "scores": _SCORES, "examples": 1,
                 "code": CODE, "seconds": 1.0,
             }  # fmt: skip
-            store.publish_language(folder, generation, language, split, record, b"")
+            artifacts.publish_language(folder, generation, language, split, record, b"")
     attempt.end()
     return True
 

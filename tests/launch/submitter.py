@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from launch import draft, experiment, plan
+from launch import experiment, plan
+from launch.draft import request
 from launch.submit import submit
 from tests.launch.test_faults import _with_stub
 
@@ -15,7 +16,7 @@ WRITES = ("replace", "rename", "link", "mkdir")
 
 
 def main(told: dict[str, Any]) -> None:
-    draft.request = _with_stub(draft.request)
+    request.request = _with_stub(request.request)
     made = plan.make(experiment.load(Path(told["file"])))
     if told["die_at"] is not None:
         _die_at(told["die_at"])

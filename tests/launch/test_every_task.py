@@ -11,7 +11,7 @@ import pytest
 
 from tests.launch import every_task_data
 from tests.launch.test_local_executor import run
-from training import catalogue
+from training.tasks import catalogue
 
 pytestmark = pytest.mark.slow
 

@@ -7,9 +7,10 @@ import pytest
 from launch import experiment, plan
 from launch.plan import Plan
 from tests.launch import every_task_data
-from training import catalogue
+from tests.paths import ROOT
+from training.tasks import catalogue
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = ROOT / "examples"
 PAPER = ("xnli", "pawsx", "udpos", "panx", "xquad", "mlqa", "tydiqa", "bucc", "tatoeba")
 NINE = ("anli_plus", "mnli", "qqp", "squad_v2", "squad", "hellaswag", "ccg", "cosmos_qa", "commonsense_qa")
 

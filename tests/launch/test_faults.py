@@ -18,20 +18,20 @@ from typing import Any
 
 import pytest
 
-from launch import cancel, draft
-from launch.attempts import attempts_of
+from launch.draft import request as array_request
 from launch.plan import Plan
-from launch.states import Observation
+from launch.status import Observation
 from launch.store import Store
-from launch.submit import submit
+from launch.store.attempts import attempts_of
+from launch.submit import cancel, submit
 from slurm.base import UserError
 from slurm.devcluster import cluster
 from tests.conftest import own_devcluster
 from tests.launch.workspace import Workspace, make
+from tests.paths import ROOT
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
-_ROOT = Path(__file__).parents[2]
 NODES = ("node1", "node2")
 
 
@@ -114,7 +114,7 @@ def make_lab(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     for name, value in cluster.environment(folder).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(draft, "request", _with_stub(draft.request))
+    monkeypatch.setattr(array_request, "request", _with_stub(array_request.request))
     made = make(tmp_path)
 
     def lab(seeds: int = 3, seconds: float = 0.2, **told: Any) -> Lab:
@@ -139,7 +139,7 @@ def _with_stub(real: Any) -> Any:
     def request(*arguments: Any) -> Any:
         asked = real(*arguments)
         command = tuple("tests.launch.real_stub" if part == "launch.job" else part for part in asked.command)
-        path = f"{asked.environment['PYTHONPATH']}:{_ROOT}"
+        path = f"{asked.environment['PYTHONPATH']}:{ROOT}"
         return replace(asked, command=command, environment=asked.environment | {"PYTHONPATH": path})
 
     return request
@@ -344,5 +344,5 @@ def test_the_submitter_is_killed_at_every_write(make_lab: Callable[..., Lab]) ->
 def _submitter(lab: Lab, die_at: int | None = None) -> "subprocess.Popen[bytes]":
     """`submit` with the stub as a process of its own, which kills itself before its n-th write."""
     told = json.dumps({"file": str(lab.plan.experiment.path), "die_at": die_at})
-    environment = os.environ | {"PYTHONPATH": str(_ROOT)}
-    return subprocess.Popen([sys.executable, "-m", "tests.launch.submitter", told], cwd=_ROOT, env=environment)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen([sys.executable, "-m", "tests.launch.submitter", told], cwd=ROOT, env=environment)

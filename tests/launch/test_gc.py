@@ -10,16 +10,19 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from launch import cli_gc, frozen_code, gc, rehearse, submissions, submit
+from launch import gc, submit
 from launch import plan as planning
+from launch.cli import store as cli_store
 from launch.plan import Plan
-from launch.store import Store, rehearsal_folder
+from launch.preflight import rehearse
+from launch.store import Store, provenance, submissions
+from launch.store.store import rehearsal_folder
 from slurm import local
 from slurm.base import UsageError, UserError
 from slurm.base.files import make_folder, read_sealed
 from tests.launch import stub_job
 from tests.launch.faulty_job import FaultyJob
-from tests.launch.test_index import LONG_AGO, finish
+from tests.launch.status.test_finished import LONG_AGO, finish
 from tests.launch.workspace import Workspace
 from tests.slurm.scripted import Scheduler
 
@@ -165,7 +168,7 @@ def _as(plan: Plan, name: str) -> Plan:
 
 @pytest.fixture
 def unfrozen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frozen_code, "freeze", lambda root: root / "code" / "c0de")
+    monkeypatch.setattr(provenance, "freeze", lambda root: root / "code" / "c0de")
 
 
 @pytest.mark.usefixtures("unfrozen")
@@ -247,7 +250,7 @@ def test_encoded_examples_stay_while_anything_runs_from_the_store(workspace: Wor
 
 def _command(*arguments: str) -> Result:
     app = typer.Typer()
-    app.command()(cli_gc.gc)
+    app.command()(cli_store.gc)
     return CliRunner().invoke(app, list(arguments))
 
 

@@ -22,11 +22,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from launch import cancel, frozen_code, packages
 from launch.plan import Plan
-from launch.states import Observation
-from launch.store import Store
-from launch.submit import submit
+from launch.status import Observation
+from launch.store import Store, provenance
+from launch.submit import cancel, submit
 from slurm.base import UserError
 from slurm.base.files import make_folder
 from tests.launch.faulty_job import FaultyJob
@@ -110,9 +109,9 @@ class Launcher(RuleBasedStateMachine):
         self.stack.enter_context(self.scheduler.installed())
         self.stack.enter_context(mock.patch.dict(os.environ, XDG_CACHE_HOME=str(self.folder / "cache")))
         self.stack.enter_context(mock.patch.object(os, "fsync", lambda descriptor: None))
-        self.stack.enter_context(mock.patch.object(packages, "versions", dict))
+        self.stack.enter_context(mock.patch.object(provenance, "versions", dict))
         self.stack.enter_context(
-            mock.patch.object(frozen_code, "freeze", lambda root: make_folder(root / "code" / "0123456789abcdef"))
+            mock.patch.object(provenance, "freeze", lambda root: make_folder(root / "code" / "0123456789abcdef"))
         )
         self.plan = self._plan(0)
         self.seen: dict[Path, bytes] = {}  # results, as they were first published

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from launch import sample_data
+from launch.demo import data
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +36,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_from_one_file_to_a_table(tmp_path: Path, tiny_model: Path) -> None:
-    sample_data.write(tmp_path / "data")
+    data.write(tmp_path / "data")
     (tmp_path / "experiment.yaml").write_text(EXPERIMENT.format(model=tiny_model))
     (tmp_path / "training").mkdir()
     (tmp_path / "training" / "__init__.py").write_text("raise RuntimeError('the wrong training')\n")

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from launch import sample_data
+from launch.demo import data as demo_data
 from tests.conftest import DevCluster
+from tests.paths import SHARED_DATA
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
 STEPSTONE = str(Path(sys.executable).parent / "stepstone")
-SHARED_DATA = Path(__file__).parents[2].parent / "shared" / "data"
 
 STUDY = """\
 name: study
@@ -92,7 +92,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if (SHARED_DATA / "splits.yaml").exists():
         return SHARED_DATA
     folder = tmp_path_factory.mktemp("sample")
-    sample_data.write(folder)
+    demo_data.write(folder)
     return folder
 
 

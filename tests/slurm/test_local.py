@@ -21,6 +21,7 @@ from slurm import local
 from slurm.base import UsageError
 from slurm.base.processes import is_alive, start_time
 from slurm.local import LocalRun, cancel, check_gpus, element_state, start
+from tests.paths import ROOT
 
 # Element $E runs the line of Python in $DO; both are its environment, as a manifest and an index are in earnest.
 COMMAND = (sys.executable, "-S", "-c", "import os, sys, time; from pathlib import Path; exec(os.environ['DO'])")
@@ -232,7 +233,7 @@ def test_a_worker_waits_until_all_of_them_are_known(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     run = LocalRun((sys.executable, "-S", "-c", ""), ({},), ((),))
     (tmp_path / "plan.json").write_text(json.dumps(asdict(run)))
-    worker = subprocess.Popen([sys.executable, "-m", "slurm.local", str(tmp_path), "0"], cwd=Path(__file__).parents[2])
+    worker = subprocess.Popen([sys.executable, "-m", "slurm.local", str(tmp_path), "0"], cwd=ROOT)
     time.sleep(1)
     assert worker.poll() is None
     known = {"host": socket.gethostname(), "workers": [{"pid": worker.pid, "start": start_time(worker.pid)}]}

@@ -7,7 +7,7 @@ from typing import Any
 from slurm.base.files import sha256_file
 from tests.training import stage_data
 from tests.training.zygote import Zygote
-from training.smallmodel import tiny
+from training.pretrained.small import tiny
 from training.spec import Runtime, Settings, TrainSpec, Zero
 
 _SAME = ("encoder_hash", "dev_scores", "selected_epoch", "steps", "examples", "tokens")

@@ -3,16 +3,15 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
-_ROOT = Path(__file__).parents[2]
+from tests.paths import ROOT
 
 
 def start_ranks(module: str, told: str, world: int) -> list[subprocess.Popen[str]]:
     """`python -m module told`, once for each rank."""
     command = [sys.executable, "-m", module, told]
     return [
-        subprocess.Popen(command, cwd=_ROOT, env=_environment(rank, world), stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(command, cwd=ROOT, env=_environment(rank, world), stderr=subprocess.PIPE, text=True)
         for rank in range(world)
     ]
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training import heads
 from training.formats.base import IGNORED, Piece
-from training.model import StageModel, head_module
+from training.model import heads
+from training.model.encoder import StageModel, head_module
 
 PAD = 1
 # Ours -> theirs, of a head's parameters.

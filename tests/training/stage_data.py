@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from training import sources
-from training.catalogue import find
+from training.data import locate
 from training.seeds import random_words
 from training.spec import TaskData
+from training.tasks import find
 
 _NAMES = ("Anna", "Ben", "Clara", "David", "Eva", "Felix", "Greta", "Hans")
 _PLACES = ("Paris", "Berlin", "Rome", "Cairo", "Lima", "Oslo", "Delhi", "Quito")
@@ -44,7 +44,7 @@ def write(root: Path, train: int = 30, dev: int = 12) -> Path:
 
 
 def task_data(root: Path, task: str) -> TaskData:
-    return sources.find_training(find(task), root, None, None)
+    return locate.find_training(find(task), root, None, None)
 
 
 def _draws(seed: int, count: int) -> list[tuple[str, str, int]]:

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 from training import distributed
-from training.engine import Stopped, train
+from training.checkpoints.progress import DevScore
+from training.engine.train import Stopped, train
 from training.formats.base import Piece
-from training.model import StageModel
-from training.packing import pack
-from training.progress import DevScore
+from training.model.encoder import StageModel
+from training.model.packing import pack
 from training.spec import runtime, train_spec
 
 

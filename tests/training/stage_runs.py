@@ -9,8 +9,8 @@ import torch
 
 from tests.training.ranks import finish, start_ranks
 from tests.training.stage_process import dev_score
-from training.engine import train
-from training.smallmodel import tiny
+from training.engine.train import train
+from training.pretrained.small import tiny
 from training.spec import Runtime, TrainSpec, to_record
 
 

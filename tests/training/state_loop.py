@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training import checkpoints, distributed
+from training import distributed
+from training.checkpoints import files
+from training.checkpoints.optimizer_state import Stage, ZeroState
 from training.distributed import World
-from training.zero_state import Stage, ZeroState
 
 IDENTITY = "0" * 64
 
@@ -28,7 +29,7 @@ class Loop:
 
     def __init__(self, stage: Stage, world: World, offload: bool = False, source: Path | None = None) -> None:
         self.stage, self.world, self.model, self.step = stage, world, model(), 0
-        reader = checkpoints.opened(source).reader() if source else None
+        reader = files.opened(source).reader() if source else None
         if reader:
             shapes = {name: tensor.shape for name, tensor in self.model.named_parameters()}
             self.model.load_state_dict(
@@ -45,7 +46,7 @@ class Loop:
         self.state = ZeroState(self.engine, self.model, stage, world)
         if reader and source:
             self.state.load(reader)
-            self.step = int(checkpoints.opened(source).state["step"])
+            self.step = int(files.opened(source).state["step"])
             self.state.set_updates(self.step)
 
     def steps(self, count: int) -> None:
@@ -61,12 +62,12 @@ class Loop:
             self.step += 1
 
     def save(self, out: Path) -> Path:
-        writer = checkpoints.Writer(out, self.world)
-        writer.start(checkpoints.step_name(self.step), self.state.fragments(), IDENTITY, {"step": self.step})
+        writer = files.Writer(out, self.world)
+        writer.start(files.step_name(self.step), self.state.fragments(), IDENTITY, {"step": self.step})
         writer.wait()
         assert writer.failed is None
         distributed.wait_for_all(self.world)
-        return checkpoints.step_folder(out, self.step)
+        return files.step_folder(out, self.step)
 
     def full_parameters(self) -> dict[str, Tensor]:
         """All parameters in fp32 as DeepSpeed itself gathers them, on rank 0; nothing on the others. Collective."""
@@ -108,7 +109,7 @@ def _deepspeed(module: nn.Module, adam: torch.optim.Optimizer, stage: int, world
 
 def everything(folder: Path) -> dict[str, Tensor]:
     """All that a checkpoint holds, whole."""
-    reader = checkpoints.opened(folder).reader()
+    reader = files.opened(folder).reader()
     shapes = {name: tensor.shape for name, tensor in model().named_parameters()}
     return {
         f"{kind} {name}": reader.tensor(kind, name, shape)

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from tests.paths import ROOT
 from tests.training import stage_data, stage_runs
 from training.distributed import ranks_of
-from training.engine import Stopped
+from training.engine.train import Stopped
 from training.spec import Runtime, Settings, TrainSpec
 
-_ROOT = Path(__file__).parents[2]
 # Without dropout: it is drawn by micro-batch, and how a step is cut depends on the number of ranks.
 SETTINGS = Settings(learning_rate=1e-3, epochs=2, global_batch_size=8, max_length=64, max_query_length=16, dropout=0.0)
 
@@ -87,7 +87,7 @@ def meet(code: str, rank: int, world: int, **environment: str) -> subprocess.Pop
 
     return subprocess.Popen(
         [sys.executable, "-c", code],
-        cwd=_ROOT,
+        cwd=ROOT,
         env=os.environ | ranks | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from slurm.base import UserError
 from training import shape
-from training.batches import cut_pieces
+from training.engine.batches import cut_pieces
 from training.flops import Sizes
 from training.formats.base import Piece
 from training.shape import Shape, choose
@@ -68,8 +68,8 @@ def test_the_bytes_of_a_token_are_those_that_a_forward_pass_keeps(lengths: list[
     import torch
     from transformers import XLMRobertaConfig, XLMRobertaModel
 
-    from training import attention
-    from training.packing import Layout
+    from training.model import attention
+    from training.model.packing import Layout
 
     attention.register()
     sizes = Sizes(4, 256, 1024, 4, 500, 130, 1)

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.paths import ROOT
 from training.spec import Runtime, TrainSpec, runtime, to_record, train_spec
 
-_ROOT = Path(__file__).parents[2]
 _CHANGES = ("write", "fsync", "replace", "rename", "link", "unlink", "mkdir", "rmdir")
 _QUIET = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "DS_ACCELERATOR": "cpu"}
 
@@ -30,7 +30,7 @@ class Zygote:
     def __enter__(self) -> "Zygote":
         command = [sys.executable, "-m", "tests.training.zygote"]
         self._process = subprocess.Popen(
-            command, cwd=_ROOT, env=os.environ | _QUIET, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command, cwd=ROOT, env=os.environ | _QUIET, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         return self
 
@@ -100,13 +100,15 @@ def _serve() -> None:
 
 def _warm(parent: Path, matmul: Any) -> None:
     """Do once what is the same in every run and takes most of its time: lazy imports, tokenizer, probe of products."""
-    from training import math_library, model, stage_model
+    from training.engine import matmul as matmul_library
+    from training.engine import setup
+    from training.model import encoder
 
-    tokenizer, choice = model.load_tokenizer(parent), math_library.choose_matmul(matmul)
-    model.load_encoder(parent)
+    tokenizer, choice = encoder.load_tokenizer(parent), matmul_library.choose_matmul(matmul)
+    encoder.load_encoder(parent)
     # The runs that follow are forks: they have it already.
-    setattr(stage_model, "load_tokenizer", {parent: tokenizer}.__getitem__)  # noqa: B010
-    setattr(math_library, "choose_matmul", {matmul: choice}.__getitem__)  # noqa: B010
+    setattr(setup, "load_tokenizer", {parent: tokenizer}.__getitem__)  # noqa: B010
+    setattr(matmul_library, "choose_matmul", {matmul: choice}.__getitem__)  # noqa: B010
 
 
 def _run(told: dict[str, Any]) -> None:
@@ -114,7 +116,7 @@ def _run(told: dict[str, Any]) -> None:
     import traceback
 
     from training.distributed import init
-    from training.engine import train
+    from training.engine.train import train
 
     try:
         out = Path(told["out"])
@@ -138,7 +140,7 @@ def _run(told: dict[str, Any]) -> None:
 
 def dev_score(model: Any) -> Any:
     """A score that depends on the weights; nothing is at chance."""
-    from training.progress import DevScore
+    from training.checkpoints.progress import DevScore
 
     return DevScore(float(sum(parameter.detach().double().sum() for parameter in model.heads.parameters())))
 

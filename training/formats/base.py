@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from training.spec import DataFile, Settings
 
 if TYPE_CHECKING:
-    from training.task import Task
+    from training.tasks import Task
 
 IGNORED = -100  # a target that no loss term is made of
 Floats = NDArray[np.float32]

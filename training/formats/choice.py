@@ -10,7 +10,7 @@ from training.formats.base import Floats, Format, Piece
 from training.formats.rows import RowError, field, render, row_id, row_label
 from training.formats.sequence import best_labels, encode_pairs, label_target, read_table
 from training.spec import Settings
-from training.task import Task
+from training.tasks import Task
 
 
 @dataclass(frozen=True, kw_only=True)

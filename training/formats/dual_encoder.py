@@ -22,10 +22,10 @@ from training.formats.base import Floats, Format, Piece
 from training.formats.batch import token_ids
 from training.formats.dual_example import Example
 from training.formats.english import sentence_spans
+from training.formats.neighbours import Search, neighbours
 from training.formats.squad_json import Question, question_of, read_questions
-from training.neighbours import Search, neighbours
 from training.spec import DataFile, Settings
-from training.task import Task
+from training.tasks import Task
 
 RANKED = 20  # how many candidates a prediction names: the metrics look no further
 _SPECIALS = 4  # of a candidate's row: <s>, </s></s>, </s>

@@ -16,7 +16,7 @@ from training.formats.base import Floats, Format, Piece
 from training.formats.batch import token_ids
 from training.formats.rows import bad_row, read_lines, render, row_id
 from training.spec import DataFile, Settings
-from training.task import Task
+from training.tasks import Task
 
 SPLITS = ("dev", "test")
 SIDES = ("source", "target")
@@ -74,7 +74,7 @@ class Mining(Format[Example]):
         task: Task,
         settings: Settings,
     ) -> list[Any]:
-        raise AssertionError("eval.mining compares all sentences with all")
+        raise AssertionError("eval.prediction.mining compares all sentences with all")
 
     def gold(self, example: Example, task: Task) -> list[str]:
         return list(example.translations or ())

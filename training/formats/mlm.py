@@ -16,7 +16,7 @@ from training.formats.batch import token_ids
 from training.formats.rows import read_lines, render, row_id
 from training.seeds import random_words, sub_seed
 from training.spec import DataFile, Settings
-from training.task import Task
+from training.tasks import Task
 
 _DEV = 0  # dev hides the same tokens every time, whatever the stage's seed
 _TO_MASK, _TO_RANDOM = 0.8, 0.1  # of the hidden tokens; the rest stay as they are

@@ -11,7 +11,7 @@ from training.formats.base import Floats, Format, Piece
 from training.formats.batch import token_ids
 from training.formats.rows import read_lines, render, row_id
 from training.spec import DataFile, Settings
-from training.task import Task
+from training.tasks import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class Retrieval(Format[Example]):
         task: Task,
         settings: Settings,
     ) -> list[Any]:
-        raise AssertionError("eval.retrieval compares all sentences with all")
+        raise AssertionError("eval.prediction.retrieval compares all sentences with all")
 
     def gold(self, example: Example, task: Task) -> str:
         return example.id

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from slurm.base import UserError
 
 if TYPE_CHECKING:
-    from training.task import Task
+    from training.tasks import Task
 
 Row = Mapping[str, Any]
 _FIELD = re.compile(r"\{([\w.]+)\}")

@@ -13,7 +13,7 @@ from training.formats.base import Example as BaseExample
 from training.formats.batch import token_ids
 from training.formats.rows import RowError, bad_row, read_rows, render, row_id, row_label
 from training.spec import Settings
-from training.task import Task
+from training.tasks import Task
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from training.formats.base import Floats, Format, Piece, pieces_of
 from training.formats.batch import token_ids, tokens_and_offsets
 from training.formats.squad_json import Answer, Question, question_of, read_questions
 from training.spec import Settings
-from training.task import Task
+from training.tasks import Task
 
 Ints = NDArray[np.int32]
 _NO_ANSWER = (0, 0)  # the position of <s>: what a window is trained on that the answer is not in

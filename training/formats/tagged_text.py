@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from training.formats.rows import RowError, bad_row, read_lines
-from training.task import Task
+from training.tasks import Task
 
 Sentence = tuple[str, list[str], list[str]]  # id, words, tags
 # CCGbank's manual: <L category modified-POS original-POS word predicate-argument-category>

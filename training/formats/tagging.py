@@ -18,7 +18,7 @@ from training.formats.batch import token_ids
 from training.formats.rows import RowError
 from training.formats.tagged_text import read_sentences, tag_name
 from training.spec import Settings
-from training.task import Task
+from training.tasks import Task
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,19 +1,11 @@
-"""The catalogue's entries, one file per format. Data only; to add a task of an existing format, add an entry.
+"""The tasks: what a task is, and the catalogue of all that are known.
 
-Hub: every id is namespaced, every revision a commit that several public repositories pin by themselves; where none
-could be established the revision is None and only local data will do. Local paths are those of the data sets' own
-downloads (XTREME's `download` folder for its tasks). Labels have names, never bare numbers where they mean something,
-and sets that mean the same use the same.
+Imports nothing of `training` but what stands beside the rooms. Begin with `task`, the record that an entry is;
+`entries` gathers the files `choice`, `sequence`, `span`, …, one per format, where a task is added; `catalogue` finds a
+task by its name, also those that users add. No torch.
 """
 
-from training.task import Task
-from training.tasks import choice, retrieval, sequence, span, tagging, text
+from training.tasks.catalogue import find
+from training.tasks.task import Task
 
-ENTRIES: tuple[Task, ...] = (
-    *sequence.ENTRIES,
-    *span.ENTRIES,
-    *tagging.ENTRIES,
-    *choice.ENTRIES,
-    *retrieval.ENTRIES,
-    *text.ENTRIES,
-)
+__all__ = ["Task", "find"]

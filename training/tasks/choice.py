@@ -1,9 +1,9 @@
 """Multiple choice."""
 
-from training.task import Columns, Hub, Task
 from training.tasks import examples
 from training.tasks.languages import XCOPA, codes
 from training.tasks.presets import INTERMEDIATE, PAIR_TARGET, XCOPA_TARGET, XCOPA_XTREME, files_of, same
+from training.tasks.task import Columns, Hub, Task
 
 _LETTERS = codes("A B C D E")
 

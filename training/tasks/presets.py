@@ -5,7 +5,7 @@ Settings: Phang et al. 2020 (arXiv 2005.13013) as in the authors' jiant scripts;
 
 from collections.abc import Sequence
 
-from training.task import File, Files
+from training.tasks.task import File, Files
 
 # paper-intermediate
 INTERMEDIATE = {"learning_rate": 1e-5, "epochs": 3, "global_batch_size": 32, "max_length": 256}

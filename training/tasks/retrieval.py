@@ -1,6 +1,5 @@
 """Sentences and their translations, questions and the sentences that answer them, mentions and entities."""
 
-from training.task import Columns, File, Files, Hub, Task
 from training.tasks import examples
 from training.tasks.languages import BUCC, ISO3, MEWSLIX, TATOEBA, TATOEBA_EXTRA, XQUAD
 from training.tasks.presets import (
@@ -14,6 +13,7 @@ from training.tasks.presets import (
     files_of,
 )
 from training.tasks.sizes import TATOEBA_SIZES
+from training.tasks.task import Columns, File, Files, Hub, Task
 
 
 def _bucc(split: str) -> tuple[File, ...]:
@@ -45,7 +45,7 @@ ENTRIES = (
     Task(
         name="bucc",
         format="mining",
-        metric_family="mining",  # eval.mining
+        metric_family="mining",  # eval.prediction.mining
         metric="f1",
         licence="BUCC 2018 shared task: research; redistribution unclear",
         columns=Columns(("{source_sentence}",)),

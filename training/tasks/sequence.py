@@ -1,6 +1,5 @@
 """Pairs of sentences. NLI sets have one set of labels, whatever their files call them."""
 
-from training.task import Columns, Files, Hub, Task
 from training.tasks import examples
 from training.tasks.languages import PAWSX, XNLI
 from training.tasks.presets import (
@@ -11,6 +10,7 @@ from training.tasks.presets import (
     PAWSX_XTREME,
     files_of,
 )
+from training.tasks.task import Columns, Files, Hub, Task
 
 _NLI = ("entailment", "neutral", "contradiction")
 _NLI_MAP = {name: name for name in _NLI} | {"0": "entailment", "1": "neutral", "2": "contradiction"}

@@ -1,10 +1,10 @@
 """Questions with their answer in a context."""
 
-from training.task import Hub, Task
 from training.tasks import examples
 from training.tasks.languages import MLQA, MLQA_PAIRS, TYDI_NAMES, TYDIQA, XQUAD
 from training.tasks.presets import INTERMEDIATE, QA_TARGET, QA_XTREME, XTREME, files_of
 from training.tasks.sizes import MLQA_SIZES
+from training.tasks.task import Hub, Task
 
 ENTRIES = (
     Task(

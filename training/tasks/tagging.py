@@ -1,10 +1,10 @@
 """A label for every word."""
 
-from training.task import Columns, Hub, Task
 from training.tasks import examples
 from training.tasks.languages import PANX, PANX_EXTRA, UD_NAMES, UDPOS, UDPOS_EXTRA, codes
 from training.tasks.presets import INTERMEDIATE, TAGGING_TARGET, TAGGING_XTREME, XTREME, files_of, same
 from training.tasks.sizes import PANX_SIZES, UDPOS_SIZES
+from training.tasks.task import Columns, Hub, Task
 
 _NER = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
 _UPOS = codes("ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X")

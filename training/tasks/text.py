@@ -1,8 +1,8 @@
 """Plain text in many languages."""
 
-from training.task import Columns, Hub, Task
 from training.tasks import examples
 from training.tasks.presets import INTERMEDIATE, files_of
+from training.tasks.task import Columns, Hub, Task
 
 ENTRIES = (
     Task(

@@ -29,6 +29,7 @@ from slurm.base.files import (
 )
 from tests import trace
 from tests.at_once import at_once
+from tests.paths import ROOT
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
@@ -184,8 +185,6 @@ files.write_atomic(Path(sys.argv[1]), files.seal({"is": "new"}))
 def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path: Path, step: int) -> None:
     path = tmp_path / "record"
     write_atomic(path, seal({"is": "old"}))
-    done = subprocess.run(
-        [sys.executable, "-S", "-c", KILLED, path, str(step)], cwd=Path(__file__).parents[3], check=False
-    )
+    done = subprocess.run([sys.executable, "-S", "-c", KILLED, path, str(step)], cwd=ROOT, check=False)
     assert done.returncode == (0 if step == 99 else -signal.SIGKILL)
     assert read_sealed(path) == {"is": "old" if step < 5 else "new"}

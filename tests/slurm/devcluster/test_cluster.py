@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from launch.cli_devcluster import app
+from launch.cli.app import app
 from slurm.base import UsageError, UserError
 from slurm.devcluster import Options
-from slurm.devcluster import cluster as devcluster
+from slurm.devcluster import cluster as subject
 from slurm.devcluster.config import Layout, check_folder, nodes_of, real_memory
 from slurm.devcluster.processes import Daemons, observe
 from tests.conftest import own_devcluster
@@ -173,19 +173,19 @@ class TestRunningCluster:
 
     def test_up_again_changes_nothing(self, devcluster: Any) -> None:
         options = Options(devcluster.folder, cpus_per_node=4, memory_per_node=64000, gpus_per_node=2)
-        before = devcluster.status(devcluster.folder)
-        devcluster.up(options)
-        assert devcluster.status(devcluster.folder) == before  # the pids too
+        before = subject.status(devcluster.folder)
+        subject.up(options)
+        assert subject.status(devcluster.folder) == before  # the pids too
         assert before.healthy
         assert list(before.nodes) == ["node1", "node2"]
 
     def test_command_line(self, devcluster: Any) -> None:
         folder = ["--folder", str(devcluster.folder)]
         assert (
-            CliRunner().invoke(app, ["env", *folder]).output
+            CliRunner().invoke(app, ["devcluster", "env", *folder]).output
             == f"export SLURM_CONF={devcluster.folder}/etc/slurm.conf\n"
         )
-        done = CliRunner().invoke(app, ["status", *folder])
+        done = CliRunner().invoke(app, ["devcluster", "status", *folder])
         assert done.exit_code == 0
         assert "slurmctld      up, pid" in done.output
 
@@ -201,44 +201,44 @@ def test_whole_life_beside_another_cluster(devcluster: Any, devcluster_folder: P
     small = ["--folder", str(folder), "--nodes", "2", "--cpus-per-node", "2"]
     said = stepstone_devcluster("up", *small)
     assert said.splitlines()[0] == f"export SLURM_CONF={folder}/etc/slurm.conf"
-    assert devcluster.status(folder).healthy
-    assert devcluster.status(devcluster.folder).healthy
+    assert subject.status(folder).healthy
+    assert subject.status(devcluster.folder).healthy
 
-    own = SimpleNamespace(environment=os.environ | devcluster.environment(folder))
+    own = SimpleNamespace(environment=os.environ | subject.environment(folder))
 
     job = submit(own, tmp_path, "--output=out", "--open-mode=append", "--wrap", "echo run; srun sleep 987")
     wait_for_lines(tmp_path / "out", "run")
-    devcluster.power_off(folder, "node2")
-    done = CliRunner().invoke(app, ["status", "--folder", str(folder)])
+    subject.power_off(folder, "node2")
+    done = CliRunner().invoke(app, ["devcluster", "status", "--folder", str(folder)])
     assert done.exit_code == 3
     assert "node2          down" in done.output
 
-    devcluster.up(Options(folder, nodes=1, cpus_per_node=3, gpus_per_node=0))
+    subject.up(Options(folder, nodes=1, cpus_per_node=3, gpus_per_node=0))
     assert run(own, "sinfo", "-hN", "-p", "gpu", "-o", "%N %c %G").split() == ["node1", "3", "(null)"]
     wait_for_lines(tmp_path / "out", "run", times=2)  # the restart requeued the job
     assert run(own, "squeue", "-ho", "%A %T").split() == [job, "RUNNING"]
 
-    devcluster.down(folder)
+    subject.down(folder)
     assert processes_of(folder) == set()
     with pytest.raises(UserError, match="no cluster here"):
-        devcluster.environment(tmp_path / "elsewhere")
+        subject.environment(tmp_path / "elsewhere")
     stepstone_devcluster("up", *small)  # the queue is still there
     assert run(own, "squeue", "-ho", "%A").split() == [job]
     stepstone_devcluster("down", "--folder", str(folder), "--wipe")
     assert processes_of(folder) == set()
     assert not folder.exists()
-    assert devcluster.status(devcluster.folder).healthy
+    assert subject.status(devcluster.folder).healthy
 
 
 def test_two_come_up_at_once(devcluster_folder: Path) -> None:
     with own_devcluster("other") as other, ThreadPoolExecutor() as threads:
         folders = (devcluster_folder, other)
         list(threads.map(lambda folder: stepstone_devcluster("up", "--folder", str(folder), "--nodes", "1"), folders))
-        assert all(devcluster.status(folder).healthy for folder in folders)
+        assert all(subject.status(folder).healthy for folder in folders)
 
 
 def stepstone_devcluster(*arguments: str) -> str:
-    command = [sys.executable, "-c", "from launch.cli_devcluster import app; app()", *arguments]
+    command = [str(Path(sys.executable).parent / "stepstone"), "devcluster", *arguments]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -304,14 +304,14 @@ def _check_longest_folder(below: Path) -> None:
 )
 def test_bad_numbers_are_refused_before_anything_is_made(tmp_path: Path, change: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        devcluster.up(Options(tmp_path / "c", **change))
+        subject.up(Options(tmp_path / "c", **change))
     assert not (tmp_path / "c").exists()
 
 
 def test_down_of_a_foreign_folder_touches_nothing(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("precious")
     with pytest.raises(UserError):
-        devcluster.down(tmp_path, wipe=True)
+        subject.down(tmp_path, wipe=True)
     assert (tmp_path / "mine").read_text() == "precious"
 
 

@@ -1,0 +1,177 @@
+"""From a trained model to predictions and scores: one code path for English dev and for zero-shot evaluation."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from eval import metrics
+from eval.prediction.chance import at_chance
+from eval.prediction.forward import Array, by_length, token_budget
+from training import formats
+from training.checkpoints.progress import DevScore
+from training.data.load import load_training
+from training.data.parts import with_labels
+from training.data.tokens import encode, token_values
+from training.formats.base import Piece
+from training.model import heads
+from training.model.encoder import StageModel, load_tokenizer
+from training.spec import Runtime, Settings, TaskData, TrainSpec
+from training.tasks import Task, find
+
+_SCORES_SHARE = 4  # mlm: of the budget one in so many, for every masked token is scored for the whole vocabulary
+
+
+@dataclass(frozen=True)
+class LanguageResult:
+    """A target's scores in one language, in percent, and what was predicted: records of id, prediction, gold.
+
+    `layers`: of retrieval, the primary score of every way of pooling, per layer from 0, the embeddings. `seconds`: its
+    own, and its share (by tokens) of what was computed for several languages together.
+    """
+
+    scores: dict[str, float]
+    predictions: list[dict[str, Any]]
+    layers: Mapping[str, list[float]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One language's examples, and the pieces of them that the model sees. `seconds`: what making them took."""
+
+    language: str
+    examples: Sequence[Any]
+    pieces: Sequence[Piece]
+    tokens: int
+    seconds: float = 0.0
+
+
+def encoded(task: Task, language: str, examples: Sequence[Any], tokenizer: Any, settings: Settings) -> Encoded:
+    """The pieces of a target's or a dev set's examples."""
+    form = formats.get(task.format)
+    pieces = form.for_dev(encode(form, examples, tokenizer, task, settings), examples, tokenizer, settings)
+    return Encoded(language, examples, pieces, sum(len(some) for some in token_values(pieces)))
+
+
+def evaluate_language(
+    model: StageModel,
+    task: Task,
+    head: str,
+    language: str,
+    examples: Sequence[Any],
+    tokenizer: Any,
+    settings: Settings,
+    runtime: Runtime,
+) -> LanguageResult:
+    """Predict and score one language of a target (any format but retrieval: see `eval.prediction.retrieval`)."""
+    one = encoded(task, language, examples, tokenizer, settings)
+    return next(evaluate_languages(model, task, head, [one], settings, runtime))
+
+
+def evaluate_languages(
+    model: StageModel,
+    task: Task,
+    head: str,
+    group: Sequence[Encoded],
+    settings: Settings,
+    runtime: Runtime,
+    between: Callable[[], None] = lambda: None,
+) -> Iterator[LanguageResult]:
+    """Predict some languages together by the head of train task `head`; decode and score them one by one.
+
+    A prediction is a JSON value as `task`'s format makes it. Examples without a gold answer are predicted, not scored;
+    where none has one, `scores` is empty. `between` is called before every batch.
+    """
+    begun = time.monotonic()
+    pieces = [piece for one in group for piece in one.pieces]
+    outputs = iter(head_outputs(model, task.format, head, pieces, runtime, between))
+    per_token = (time.monotonic() - begun) / max(1, sum(one.tokens for one in group))
+    for one in group:
+        begun = time.monotonic()
+        result = _result(task, one, list(islice(outputs, len(one.pieces))), settings)
+        yield replace(result, seconds=one.seconds + one.tokens * per_token + time.monotonic() - begun)
+
+
+def _result(task: Task, one: Encoded, outputs: Sequence[Array], settings: Settings) -> LanguageResult:
+    form = formats.get(task.format)
+    predictions = form.decode(one.examples, one.pieces, outputs, task, settings)
+    golds = form.golds(one.examples, one.pieces, task)
+    scored = [(gold, mine) for gold, mine in zip(golds, predictions, strict=True) if gold is not None]
+    scores: dict[str, float] = {}
+    if scored:
+        right, found = zip(*scored, strict=True)
+        scores = metrics.score(task.metric_family, right, found, one.language)
+    return LanguageResult(scores, records([example.id for example in one.examples], predictions, golds))
+
+
+def head_outputs(
+    model: StageModel,
+    form: str,
+    head: str,
+    pieces: Sequence[Piece],
+    runtime: Runtime,
+    between: Callable[[], None] = lambda: None,
+) -> list[Array]:
+    """The head's fp32 outputs, one array per piece in their order (see `training.model.heads.unbatch`)."""
+    budget = token_budget(model, runtime)
+    if form == "mlm":
+        budget = max(1, budget // _SCORES_SHARE)
+    return by_length(
+        model,
+        form,
+        pieces,
+        budget,
+        lambda packed: model(packed, head),
+        lambda logits, batch: heads.unbatch(form, logits, batch),
+        between,
+    )
+
+
+def records(ids: Sequence[str], predictions: Sequence[Any], golds: Sequence[Any]) -> list[dict[str, Any]]:
+    """One JSON record per example."""
+    return [
+        {"id": id_, "prediction": prediction, "gold": gold}
+        for id_, prediction, gold in zip(ids, predictions, golds, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class Dev:
+    """The English dev examples of one part of a stage: `task` says what they are, `head` who predicts."""
+
+    task: Task
+    head: str
+    examples: Sequence[Any]
+
+
+def score_dev(model: StageModel, dev: Sequence[Dev], tokenizer: Any, settings: Settings, runtime: Runtime) -> DevScore:
+    """The mean over a stage's heads of the primary metric on their English dev examples, in percent; a head that was
+    trained on several tasks has the mean over these. Text in many languages selects only where there is nothing else.
+
+    A head is at chance where it is in all of its tasks.
+    """
+    scores: dict[str, list[float]] = {}
+    better: set[str] = set()
+    for part in [part for part in dev if part.task.format != "mlm"] or dev:
+        found = evaluate_language(model, part.task, part.head, "en", part.examples, tokenizer, settings, runtime)
+        score = found.scores[part.task.metric]
+        scores.setdefault(part.head, []).append(score)
+        if not at_chance(part.task, [row["gold"] for row in found.predictions if row["gold"] is not None], score):
+            better.add(part.head)
+    return DevScore(mean(mean(own) for own in scores.values()), tuple(head for head in scores if head not in better))
+
+
+def dev_scorer(spec: TrainSpec, runtime: Runtime, parent: Path) -> Callable[[StageModel], DevScore]:
+    """The `dev_score` of a train stage: reads its dev data once, and scores a model whenever called."""
+    tokenizer = load_tokenizer(parent)
+    dev = [_dev(part) for part in spec.parts]
+    return lambda model: score_dev(model, dev, tokenizer, spec.settings, runtime)
+
+
+def _dev(part: TaskData) -> Dev:
+    train, dev = load_training(part)
+    return Dev(with_labels(find(part.task), train), part.head_name, dev)

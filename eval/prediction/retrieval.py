@@ -1,0 +1,121 @@
+"""Retrieval by sentence embeddings: which sentence of the other language is nearest to each English one, and back.
+
+As XTREME's Tatoeba task does it (Hu et al. 2020): the mean of one layer's hidden states (the 14th of 24) over all
+tokens, `<s>` and `</s>` included, by cosine. The other layers and ways of pooling come out of the same forward passes.
+"""
+
+from collections.abc import Sequence
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from eval import metrics
+from eval.prediction.forward import Array, by_length, token_budget
+from eval.prediction.predict import LanguageResult, records
+from eval.prediction.search import neighbours_on
+from slurm.base import UserError
+from training import formats
+from training.data.tokens import encode
+from training.formats.base import Piece
+from training.model.encoder import StageModel
+from training.model.packing import Layout, Packed
+from training.spec import Pooling, Runtime, Settings
+from training.tasks import Task
+
+POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
+
+
+def evaluate_language(
+    model: StageModel,
+    task: Task,
+    language: str,
+    examples: Sequence[Any],
+    tokenizer: Any,
+    settings: Settings,
+    runtime: Runtime,
+) -> LanguageResult:
+    """Retrieve both ways, by the layer and the pooling of `settings`; `layers` of the result has the primary score of
+    all. A prediction is a pair of ids: what the English sentence found among the others, and what the other sentence
+    found among the English ones; the gold is the example's own id."""
+    layer = chosen_layer(model, settings)
+    english, other = embed(model, task, examples, tokenizer, settings, runtime)
+    ids = [example.id for example in examples]
+
+    def both_ways(pooling: int, layer: int) -> list[list[str]]:
+        vectors = english[:, pooling, layer], other[:, pooling, layer]
+        forward, backward = nearest(*vectors, model.device), nearest(*vectors[::-1], model.device)
+        return [[ids[there], ids[back]] for there, back in zip(forward, backward, strict=True)]
+
+    found = {(p, n): both_ways(p, n) for p in range(english.shape[1]) for n in range(english.shape[2])}
+    scores = {place: metrics.score(task.metric_family, ids, pairs, language) for place, pairs in found.items()}
+    chosen = POOLINGS.index(settings.pooling), layer
+    layers: dict[str, list[float]] = {
+        pooling: [scores[number, n][task.metric] for n in range(english.shape[2])]
+        for number, pooling in enumerate(POOLINGS)
+    }
+    return LanguageResult(scores[chosen], records(ids, found[chosen], ids), layers)
+
+
+def embed(
+    model: StageModel, task: Task, examples: Sequence[Any], tokenizer: Any, settings: Settings, runtime: Runtime
+) -> tuple[Array, Array]:
+    """Unit vectors [examples, poolings, layers, width] of the English and of the other sentences."""
+    pieces = encode(formats.get(task.format), examples, tokenizer, task, settings)
+
+    def forward(packed: Packed) -> Tensor:
+        layout = packed.layout
+        poolings = [[pooled(hidden, layout, pooling) for pooling in POOLINGS] for hidden in model.every_layer(packed)]
+        return torch.stack([torch.stack(of_layer) for of_layer in poolings]).permute(2, 1, 0, 3)
+
+    vectors = np.stack(by_length(model, task.format, pieces, token_budget(model, runtime), forward, _rows))
+    sides = np.array([piece.way_back for piece in pieces])
+    return vectors[sides == "english"], vectors[sides == "other"]
+
+
+def sentence_vectors(model: StageModel, pieces: Sequence[Piece], settings: Settings, runtime: Runtime) -> Array:
+    """Unit vectors [pieces, width] of pieces that are one sentence each, by the layer and pooling of `settings`."""
+    layer = chosen_layer(model, settings)
+
+    def forward(packed: Packed) -> Tensor:
+        return pooled(model(packed, layer=layer), packed.layout, settings.pooling)
+
+    return np.stack(by_length(model, "retrieval", pieces, token_budget(model, runtime), forward, _rows))
+
+
+def _rows(vectors: Tensor, pieces: Sequence[Piece]) -> list[Array]:
+    found: NDArray[np.float32] = vectors.cpu().numpy()
+    return list(found)
+
+
+def chosen_layer(model: StageModel, settings: Settings) -> int:
+    """The layer whose hidden states are pooled; 0: embeddings. By default as deep as the 14th of 24."""
+    config: Any = model.encoder.config
+    layers = int(config.num_hidden_layers)
+    layer = round(14 / 24 * layers) if settings.layer is None else settings.layer
+    if not 0 <= layer <= layers:
+        raise UserError(f"layer {layer}: this model has layers 0 (embeddings) to {layers}; set layer to one of them.")
+    return layer
+
+
+def pooled(hidden: Tensor, layout: Layout, pooling: Pooling) -> Tensor:
+    """One vector of length 1 per row: [tokens, width] → [rows, width], in fp32. Without specials, a row that has
+    nothing else is 0."""
+    hidden = hidden.float()
+    if pooling == "cls":
+        return torch.nn.functional.normalize(hidden.index_select(0, layout.starts), dim=1)
+    cut = 1 if pooling == "mean_without_specials" else 0
+    # Rows of one length lie side by side, so these are few.
+    sums = [
+        hidden[start : start + rows * length].view(rows, length, -1)[:, cut : length - cut].sum(1)
+        for start, rows, length in layout.runs
+    ]
+    return torch.nn.functional.normalize(torch.cat(sums), dim=1)  # of a sum as of a mean
+
+
+def nearest(queries: Array, index: Array, device: torch.device = torch.device("cpu")) -> list[int]:  # noqa: B008
+    """For each row of `queries` the row of `index` with the largest dot product; of equal ones the first."""
+    _, places = neighbours_on(device, queries, index, 1)
+    return [int(place) for place in places[:, 0]]

@@ -1,0 +1,124 @@
+"""One evaluate stage: a trained encoder (and head) on a target. Languages that share a head are predicted together."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from eval.prediction import mining, predict, retrieval
+from eval.prediction.answers import Answers
+from eval.prediction.forward import token_budget
+from eval.prediction.predict import Encoded, LanguageResult
+from slurm.base import UserError
+from training.data.load import load_language
+from training.model.encoder import check_fit, load_tokenizer, load_trained
+from training.spec import EvaluateSpec, Runtime
+from training.tasks import catalogue
+
+_BATCHES = 32  # languages are joined until they fill so many: the rest of the last batch weighs little then
+
+
+class EvaluateStage:
+    """A model loaded once for all languages of a target. `heads` is None where there is no head: retrieval, mining."""
+
+    def __init__(
+        self, spec: EvaluateSpec, runtime: Runtime, encoder: Path, heads: Path | None, device: torch.device
+    ) -> None:
+        self.spec = spec
+        self.runtime = runtime
+        self.task = catalogue.find(spec.target)
+        self.tokenizer = load_tokenizer(encoder)
+        wanted = (spec.head,) if spec.head else ()
+        self.model = load_trained(encoder, heads if spec.head else None, wanted, spec.settings, device)
+        check_fit(self.model.encoder, self.tokenizer, spec.settings, encoder)
+        if self.task.format in ("retrieval", "mining"):
+            retrieval.chosen_layer(self.model, spec.settings)
+        self.answers = self._answers() if self.task.format == "dual_encoder" else None
+
+    def _answers(self) -> Answers:
+        """What keeps the vectors of the candidates from one language to the next."""
+        assert self.spec.head is not None, self.spec.target
+        return Answers(self.model, self.task, self.spec.head, self.tokenizer, self.spec.settings, self.runtime)
+
+    def languages(
+        self, codes: Sequence[str], between: Callable[[], None] = lambda: None
+    ) -> Iterator[tuple[str, LanguageResult]]:
+        """Predictions and scores (in percent) of each language, as soon as there are some.
+
+        `between` is called now and then, never while results wait to be taken; what it raises ends the work. UserError
+        where a language's data is not usable, after all others.
+        """
+        failed: list[UserError] = []
+        found = self._one_by_one if self._alone else self._together
+        yield from found(codes, between, failed)
+        if failed:
+            more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+            raise UserError(f"{failed[0]}{more}")
+
+    @property
+    def _alone(self) -> bool:
+        """Whether a language's examples are compared with each other."""
+        return self.task.format in ("retrieval", "mining", "dual_encoder")
+
+    def _one_by_one(
+        self, codes: Sequence[str], between: Callable[[], None], failed: list[UserError]
+    ) -> Iterator[tuple[str, LanguageResult]]:
+        for code in codes:
+            between()
+            begun = time.monotonic()
+            try:
+                result = self._language(code)
+            except UserError as error:
+                failed.append(_named(code, error))
+                continue
+            yield code, replace(result, seconds=time.monotonic() - begun)
+
+    def _language(self, code: str) -> LanguageResult:
+        examples = self._examples(code)
+        if self.answers is not None:
+            return self.answers.language(code, examples)
+        evaluate = retrieval.evaluate_language if self.task.format == "retrieval" else mining.evaluate_language
+        return evaluate(self.model, self.task, code, examples, self.tokenizer, self.spec.settings, self.runtime)
+
+    def _together(
+        self, codes: Sequence[str], between: Callable[[], None], failed: list[UserError]
+    ) -> Iterator[tuple[str, LanguageResult]]:
+        assert self.spec.head is not None, self.spec.target
+        head, settings = self.spec.head, self.spec.settings
+        for group in self._groups(codes, between, failed):
+            results = predict.evaluate_languages(self.model, self.task, head, group, settings, self.runtime, between)
+            yield from zip((one.language for one in group), results, strict=True)
+
+    def _groups(
+        self, codes: Sequence[str], between: Callable[[], None], failed: list[UserError]
+    ) -> Iterator[list[Encoded]]:
+        """The languages that are usable, as many at a time as make some dozen full batches."""
+        enough = _BATCHES * token_budget(self.model, self.runtime)
+        group: list[Encoded] = []
+        for code in codes:
+            between()
+            try:
+                group.append(self._encoded(code))
+            except UserError as error:
+                failed.append(_named(code, error))
+            if sum(one.tokens for one in group) >= enough:
+                yield group
+                group = []
+        if group:
+            yield group
+
+    def _encoded(self, code: str) -> Encoded:
+        begun = time.monotonic()
+        made = predict.encoded(self.task, code, self._examples(code), self.tokenizer, self.spec.settings)
+        return replace(made, seconds=time.monotonic() - begun)
+
+    def _examples(self, code: str) -> Sequence[Any]:
+        spec, split = self.spec, self.spec.languages[code]
+        return load_language(self.task, code, split, spec.max_eval, skip_bad_rows=spec.skip_bad_rows)
+
+
+def _named(code: str, error: UserError) -> UserError:
+    return UserError(f"language {code}: {error}")

@@ -1,0 +1,70 @@
+"""The command line: every command of `stepstone`, registered here, and what an error becomes at the terminal."""
+
+import errno
+import sys
+
+import typer
+
+from launch.cli import demo, devcluster, models, plan, results, status, store, submit, tasks
+from slurm.base import UserError
+
+_FULL = "make room (`stepstone gc FILE` names what is not needed), then type the command again: nothing is lost"
+_CLOSED = "its owner can let a group read (`cluster: {share-group: NAME}`); nobody else writes there"
+# What a file system refuses, and what to do about it. Anything else that it says is not foreseen, and shows where.
+_REFUSALS = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EACCES: _CLOSED,
+    errno.EPERM: _CLOSED,
+    errno.EROFS: "it is mounted read-only here; type the command where it can be written",
+    errno.EIO: "the file system has trouble; type the command again, nothing is lost",
+    errno.ESTALE: "the file system has trouble; type the command again, nothing is lost",
+}
+
+
+def _app() -> typer.Typer:
+    """The order is that of `--help`."""
+    app = typer.Typer(
+        help="Which English intermediate training helps which target task in which languages.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=True,
+        rich_markup_mode=None,
+    )
+    for command in (
+        tasks.tasks, plan.plan, plan.prepare, submit.submit, status.status, results.collect, results.export,
+        submit.cancel, submit.retry, submit.throttle, submit.rehearse, store.doctor, store.gc, status.logs, demo.demo,
+    ):  # fmt: skip
+        app.command()(command)
+    slurm_here = typer.Typer(
+        help="A real Slurm on this machine (root on Debian/Ubuntu), to try things with.", no_args_is_help=True
+    )
+    for command in (devcluster.up, devcluster.down, devcluster.status, devcluster.env):
+        slurm_here.command()(command)
+    app.add_typer(slurm_here, name="devcluster", help="A real Slurm on this one machine.")
+    folders = typer.Typer(help="Model folders to start from.", no_args_is_help=True)
+    folders.callback()(models.only_group)
+    folders.command()(models.small)
+    app.add_typer(folders, name="models", help="Small start models to try things with.")
+    return app
+
+
+app = _app()
+
+
+def main() -> None:
+    """The entry point: a UserError is one line on stderr and its exit code, never a traceback."""
+    try:
+        app()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of a pipe went away: not our failure, and nothing more to say
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror}; {_REFUSALS[error.errno]}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,37 @@
+"""What several commands take and do: the experiment file, `--json`, the plan that a command is about."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from launch.plan import Plan
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="The experiment file.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="For programs: JSON with a schema number on stdout.")]
+
+
+def load_plan(file: Path) -> "Plan":
+    """The plan of an experiment file."""
+    import gc
+
+    from launch import experiment, plan
+
+    gc.disable()  # a plan is large and lives as long as the command: collections would find nothing, for a second
+    return plan.make(experiment.load(file))
+
+
+def print_json(record: Any) -> None:
+    """On one line: indenting 100,000 stages takes half a minute."""
+    print(json.dumps(record, ensure_ascii=False))
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """rich's console, which leaves numbers and paths uncoloured."""
+    from rich.console import Console
+
+    return Console(highlight=False, stderr=stderr)

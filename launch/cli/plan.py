@@ -1,0 +1,56 @@
+"""`stepstone plan` and `stepstone prepare`: what would run, and what jobs need before it does."""
+
+from typing import Annotated
+
+import typer
+
+from launch.cli.options import File, Json, console, load_plan, print_json
+
+
+def plan(
+    file: File,
+    as_json: Json = False,
+    script: Annotated[bool, typer.Option("--script", help="Print the sbatch text of every array.")] = False,
+) -> None:
+    """Show what an experiment would run, train once and send. Writes and sends nothing."""
+    from launch import draft
+    from launch.draft import request
+    from launch.preflight import checks
+    from launch.show import plan as plan_shown
+    from launch.status import Observation
+    from launch.store import Store
+    from launch.submit.submitter import shown_array_size
+
+    planned = load_plan(file)
+    checks.check(planned)
+    seen = Observation(planned, Store(planned.experiment.store))
+    drafted = draft.draft(planned, seen, shown_array_size(planned))
+    if as_json:
+        print_json(plan_shown.plan_json(drafted, seen))
+    elif script:
+        for number, text in enumerate(request.scripts(drafted)):
+            print(f"# array {number}\n{text}")
+    else:
+        plan_shown.plan_text(drafted, seen, console())
+
+
+def prepare(
+    file: File,
+    skip_bad_rows: Annotated[
+        bool,
+        typer.Option(
+            "--skip-bad-rows",
+            help="List malformed rows and go on. Jobs skip them too where the file says data: {skip_bad_rows: true}.",
+        ),
+    ] = False,
+) -> None:
+    """Fetch model and data sets, check them, tokenise everything once. For a login node: jobs then run offline."""
+    import gc
+
+    from launch.preflight import prepare as preparing
+
+    planned = load_plan(file)
+    gc.enable()
+    track = preparing.tracker(console(stderr=True))
+    for line in preparing.prepare(planned, skip_bad_rows=skip_bad_rows, track=track).lines():
+        print(line)

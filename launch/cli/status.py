@@ -1,0 +1,54 @@
+"""`stepstone status` and `stepstone logs`: where every stage stands, and what its job printed."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from launch.cli.options import File, Json, console, load_plan, print_json
+from launch.text import say
+from slurm.base import UserError
+
+
+def status(
+    file: File,
+    as_json: Json = False,
+    everything: Annotated[bool, typer.Option("--all", help="List finished and new stages too.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Read every finished result again.")] = False,
+    stages: Annotated[
+        list[str] | None,
+        typer.Option("--stage", metavar="STAGE", help="Only this one, with every attempt at it; repeatable."),
+    ] = None,
+) -> None:
+    """Show where every stage stands, and why."""
+    from launch.show import status as status_shown
+    from launch.status import Observation
+    from launch.store import Store
+
+    plan = load_plan(file)
+    store = Store(plan.experiment.store)
+    seen = Observation(plan, store, verify=verify)
+    if as_json:
+        print_json(status_shown.record(plan, store, seen))
+    elif stages:
+        status_shown.print_history(plan, store, seen, [plan.find(name) for name in stages], console())
+    else:
+        status_shown.print_all(plan, store, seen, console(), everything=everything)
+
+
+def logs(
+    file: File,
+    stage: Annotated[
+        str, typer.Argument(metavar="STAGE", help="Its name, or the beginning of its key.", show_default=False)
+    ],
+) -> None:
+    """Print what the job of a stage printed."""
+    from launch.store import logs as stage_logs
+
+    plan = load_plan(file)
+    paths = stage_logs.files(plan.experiment.store, plan.find(stage))
+    if not paths:
+        raise UserError("its job has printed nothing yet; `stepstone status FILE` says where it stands")
+    for path in paths:
+        say(f"==> {path}")
+        sys.stdout.write(path.read_text(errors="replace"))

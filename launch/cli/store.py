@@ -1,0 +1,76 @@
+"""`stepstone doctor` and `stepstone gc`: is all well with what an experiment needs, and what it needs no more."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from launch.cli.options import File, console, load_plan, print_json
+from launch.text import say
+from slurm.base import UsageError
+
+_LISTED = 20
+
+
+def doctor(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="The experiment file.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check Slurm, its limits, the store's file system, GPUs and packages; exit code 1 where something is wrong."""
+    from rich.table import Table
+
+    from launch import experiment
+    from launch.preflight import doctor as looking
+
+    lines = list(looking.look(experiment.load(file) if file else None, Path.cwd()))
+    if as_json:
+        print_json(looking.to_record(lines))
+    else:
+        grid = Table.grid(padding=(0, 2))
+        for line in lines:
+            grid.add_row(line.level, line.what, line.found + (f"; {line.fix}" if line.fix else ""))
+        console().print(grid, markup=False)
+    if any(line.level == "error" for line in lines):
+        raise typer.Exit(1)
+
+
+def gc(
+    file: File,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON; removes only with --yes.")] = False,
+) -> None:
+    """Show what no stage needs any more, with its size, and remove it: encoders, checkpoints, old code, caches."""
+    from launch import gc as collecting
+    from launch.store import Store
+
+    plan = load_plan(file)
+    root = plan.experiment.store
+    waste = collecting.find(plan, Store(root))
+    if as_json:
+        removed = collecting.remove(plan, Store(root)) if yes else waste
+        print_json(collecting.to_record(removed, removed=yes))
+        return
+    if not waste:
+        say("nothing to remove: every file is needed, or may be")
+        return
+    for item in waste[:_LISTED]:
+        print(f"{_size(item.bytes):>10}  {item.path.relative_to(root)}  {item.why}")
+    if len(waste) > _LISTED:
+        print(f"{'':>10}  … ({len(waste)} in all; --json lists them)")
+    print(f"{_size(sum(item.bytes for item in waste)):>10}  in {sum(item.files for item in waste)} files")
+    if not yes and not sys.stdin.isatty():
+        raise UsageError(f"to remove them type: stepstone gc {file} --yes")
+    if yes or typer.confirm("remove?"):
+        removed = collecting.remove(plan, Store(root))
+        say(f"removed {_size(sum(item.bytes for item in removed))}; what and why: {root}/gc")
+
+
+def _size(count: int) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}"
+        count //= 1024
+    return f"{count:,} TiB"

@@ -1,0 +1,163 @@
+"""The commands that change the queue: `stepstone submit`, `retry`, `cancel`, `throttle`, `rehearse`."""
+
+import gc
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from launch.cli.options import File, load_plan
+from launch.text import say, some
+from slurm.base import UsageError, UserError
+
+if TYPE_CHECKING:
+    from launch.plan import Plan
+    from launch.submit.cancel import Cancellation
+
+Wait = Annotated[
+    bool, typer.Option("--wait", help="Follow until nothing is queued or running; exit 1 if not all finished.")
+]
+
+
+def submit(file: File, wait: Wait = False) -> None:
+    """Send what is missing: again after an edit, a crash or a failure. Sends nothing twice."""
+    from launch.preflight import checks
+    from launch.submit import submitter
+
+    plan = load_plan(file)
+    checks.check(plan)
+    checks.check_fetched(plan)
+    for line in submitter.submit(plan, report=say).lines():
+        say(line)
+    if wait:
+        _follow(plan)
+
+
+def _follow(plan: "Plan") -> None:
+    from launch.show import status as status_shown
+    from launch.status import Observation
+    from launch.store import Store
+    from launch.submit import follow
+
+    gc.enable()
+    if follow.follow(plan, say):
+        return
+    seen = Observation(plan, Store(plan.experiment.store))
+    for stage in plan.stages.values():
+        if seen.state(stage).state == "failed":
+            say(f"failed: {stage.name}: {seen.state(stage).reason}")
+    raise UserError("; ".join(["not every stage is finished", *status_shown.next_steps(seen)]))
+
+
+def retry(
+    file: File,
+    classes: Annotated[
+        list[str] | None,
+        typer.Option("--class", metavar="CAUSE", help="Only failures of this cause, such as host-oom."),
+    ] = None,
+    stages: Annotated[
+        list[str] | None,
+        typer.Option("--stage", metavar="STAGE", help="Only this stage: its name, or its key's start."),
+    ] = None,
+) -> None:
+    """Send failed stages again, and what waited for them. What is finished, queued or running stays as it is."""
+    from launch.preflight import checks
+    from launch.status import Observation
+    from launch.store import Store
+    from launch.submit import retry as retrying
+    from launch.submit import submitter
+
+    plan = load_plan(file)
+    checks.check(plan)
+    checks.check_fetched(plan)
+    seen = Observation(plan, Store(plan.experiment.store), max_age=0)
+    chosen = retrying.select(plan, seen, classes or [], stages or [])
+    if not chosen:
+        say("nothing to retry: no failed stage fits; `stepstone status FILE` says where each stands")
+        return
+    for line in submitter.submit(plan, say, only=chosen, force=chosen).lines():
+        say(line)
+
+
+def cancel(
+    file: File,
+    stage: Annotated[
+        list[str] | None,
+        typer.Option("--stage", metavar="NAME", help="Only this one and what waits for it; repeatable."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """End what is queued or runs. Finished results stay; `submit` sends the rest again."""
+    from launch.submit import cancel as cancelling
+
+    if not yes and not sys.stdin.isatty():
+        raise UsageError("cancel asks first, and this is no terminal; add --yes to cancel without a question")
+    plan = load_plan(file)
+    cancelled = cancelling.cancel(plan, stage or [], lambda proposed: _agree(plan, proposed, yes=yes), say)
+    if cancelled is None:
+        say("nothing was cancelled")
+    elif not cancelled.locations:
+        say("nothing to cancel: none of these stages is queued or running")
+    else:
+        count = len(cancelled.stages) + len(cancelled.beside) + len(cancelled.outside)
+        say(f"cancelled {count} stages; to send them again: stepstone submit {file}")
+
+
+def _agree(plan: "Plan", proposed: "Cancellation", *, yes: bool) -> bool:
+    from launch.draft.drafting import names
+
+    waiting = len(proposed.stages) - proposed.running
+    if proposed.stages:
+        say(f"to cancel: {proposed.running} running and {waiting} waiting stages: {names(plan, proposed.stages)}")
+    if proposed.beside:
+        say(f"with them, in the same elements: {names(plan, proposed.beside)}")
+    if proposed.outside:
+        what = "with them, of other files or of" if proposed.stages else "to cancel, of"
+        say(f"{what} this one before an edit: {some(folder.rpartition('-')[0] for folder in proposed.outside)}")
+    return yes or typer.confirm("cancel them?", err=True)
+
+
+def throttle(
+    file: File,
+    count: Annotated[
+        int, typer.Argument(metavar="N", help="Running elements of all arrays; 0: no limit.", min=0, show_default=False)
+    ],
+) -> None:
+    """Change how many elements of an experiment run at the same time; those that run go on."""
+    from launch.status import Observation
+    from launch.store import Store, lock
+    from launch.submit import throttle as throttling
+
+    plan = load_plan(file)
+    cluster = plan.experiment.cluster
+    if cluster.chosen_executor != "slurm":
+        raise UserError("throttle: it is for Slurm; local workers are set by `cluster: {workers: …}` before submit")
+    root = plan.experiment.store
+    with lock.lock(root, lock.PATIENCE, say):
+        for line in throttling.change(Observation(plan, Store(root), max_age=0), count or None):
+            say(line)
+    if cluster.throttle != (count or None):
+        said = cluster.throttle or "none"
+        say(f"the file still says throttle: {said}; the next submit goes by the file, so change it there too")
+
+
+def rehearse(
+    file: File,
+    local: Annotated[
+        bool, typer.Option("--local", help="On this machine with local workers, whatever the file says.")
+    ] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the rehearsal's store also when all went well.")] = False,
+) -> None:
+    """Run every distinct step and target once on a few examples, through the whole path. Exit 1 where one fails."""
+    from launch import experiment
+    from launch.preflight import rehearse as rehearsing
+
+    rehearsal = rehearsing.rehearse(experiment.load(file), local=local, report=say, keep=keep)
+    for outcome in rehearsal.outcomes:
+        print(outcome.line)
+    if rehearsal.went_well:
+        say(f"all went well: stepstone submit {file}")
+        return
+    failed = sum(outcome.failure is not None for outcome in rehearsal.outcomes)
+    what = f"{failed} of {len(rehearsal.outcomes)} failed" if failed else f"collect: {rehearsal.collected}"
+    raise UserError(f"{what}; mend it and type the command again. Its store: {rehearsal.plan.experiment.store}")

@@ -1,0 +1,96 @@
+"""The GPU-hours of an experiment (`cluster: {gpu-hours: N}`): used, reserved by what is on its way, and left.
+
+Used: from the first to the last sign of life of every attempt at a stage, times the GPUs of an element; so it needs no
+accounting, and it leaves out what a job does before its first attempt. Reserved: the estimate of what is queued or
+runs, less what it has used. GPUs count though a rank holds several and uses one. Without GPUs nothing is used.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from launch.draft.drafting import Draft
+from launch.estimate import cost
+from launch.plan import Plan, Stage
+from launch.status import Observation
+from launch.status.observation import SENT
+from launch.store import Store, attempts
+from launch.store.store import Known
+from slurm.base import UserError
+
+_HOUR = 3600.0
+_SECONDS: Final = 5  # of a Known, which in memory is a plain list
+assert Known._fields[_SECONDS] == "seconds"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """In GPU-hours."""
+
+    total: float | None  # as the file says; None: no limit
+    used: float
+    reserved: float
+
+    @property
+    def left(self) -> float | None:
+        """What may still be sent; below zero where more was used than was to be."""
+        return None if self.total is None else self.total - self.used - self.reserved
+
+    def line(self) -> str:
+        """For `status`."""
+        shown = f"{self.used:.1f} GPU-hours used, {self.reserved:.1f} reserved"
+        return shown if self.left is None else f"{shown}, {self.left:.1f} of {self.total:g} left"
+
+
+def of(plan: Plan, seen: Observation) -> Budget:
+    """Where an experiment stands. Reads every attempt at what is not finished."""
+    used = reserved = 0.0
+    gpus = plan.experiment.cluster.gpus
+    if not gpus:
+        return Budget(_total(plan), used, reserved)
+    estimates = cost.Estimates(plan, seen.store)
+    sent = {stage.key for stage in seen.among(SENT)}
+    remembered = seen.store.index
+    used += sum(known[_SECONDS] for known in remembered.values())
+    for key in sent | (plan.stages.keys() - remembered.keys()):
+        used -= remembered[key][_SECONDS] if key in remembered else 0.0
+        stage = plan.stages[key]
+        running = seen.state(stage).state == "running"
+        spent = _spent(seen.store, stage)
+        used += sum(spent)
+        if key in sent:
+            begun = spent[-1] if running and spent else 0.0
+            reserved += max(0.0, estimates.of_stage(stage).gpu_seconds - gpus * begun)
+    return Budget(_total(plan), gpus * used / _HOUR, reserved / _HOUR)
+
+
+def check(plan: Plan, seen: Observation, made: Draft) -> None:
+    """UserError where a draft would go beyond the budget of the file."""
+    if _total(plan) is None or not made.arrays or not plan.experiment.cluster.gpus:
+        return
+    budget = of(plan, seen)
+    wanted = _estimated(plan, made.needed) / _HOUR
+    assert budget.left is not None
+    if wanted > budget.left:
+        raise UserError(
+            f"budget: these {len(made.needed)} stages need about {wanted:.1f} GPU-hours, and {budget.line()}; raise"
+            f" `cluster: {{gpu-hours: …}}` in {plan.experiment.path.name} or ask for less; nothing more was sent"
+        )
+
+
+def _total(plan: Plan) -> float | None:
+    total: float | None = plan.experiment.cluster.gpu_hours
+    return total
+
+
+def _estimated(plan: Plan, keys: Iterable[str]) -> float:
+    """GPU-seconds."""
+    estimates = cost.Estimates(plan)
+    return sum(estimates.of_stage(plan.stages[key]).gpu_seconds for key in keys)
+
+
+def _spent(store: Store, stage: Stage) -> list[float]:
+    """Seconds of each attempt at a stage."""
+    if not store.exists(stage):
+        return []
+    return [attempts.seconds_of(attempt) for attempt in attempts.attempts_of(store.stage_folder(stage.folder))]

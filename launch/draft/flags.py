@@ -1,0 +1,104 @@
+"""sbatch's flags for one array: as the file says, with the changes that earlier failures ask for, within the limits."""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from launch.experiment import Cluster
+from launch.status.policy import Changes
+from slurm.limits import Limits, seconds
+
+_MEGABYTES = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024 * 1024, "": 1}  # sbatch takes a number alone for megabytes
+_FEW_NODES = 2  # that may be left out where it is not known how many there are
+_MEMORY = ("mem", "mem-per-cpu", "mem-per-gpu")
+
+
+def flags(cluster: Cluster, changes: Changes | None, limits: Limits | None) -> dict[str, Any]:
+    """Every flag that the file sets, by its long name. limits: None where Slurm was not asked."""
+    found = cluster.sbatch_flags()
+    if changes is None:
+        return found
+    for name in _MEMORY:
+        if name in found:
+            found[name] = _memory(str(found[name]), changes.mem_factor, _node_memory(cluster, limits, name))
+    if "time" in found:
+        found["time"] = _time(str(found["time"]), changes.time_factor, _longest(cluster, limits))
+    if changes.exclude:
+        before = [str(found["exclude"])] if "exclude" in found else []
+        found["exclude"] = ",".join([*before, *changes.exclude])
+    return found
+
+
+def most_excluded(cluster: Cluster, limits: Limits | None) -> int:
+    """How many nodes failures may add to those that the file leaves out: what no node is left for is refused for good.
+
+    At least half of the nodes in use stay, and as many as one job takes.
+    """
+    if cluster.nodelist:  # each of them is asked for by its name
+        return 0
+    known = _known(limits.gpu_nodes if cluster.gpus_asked_for else limits.nodes, limits, cluster) if limits else []
+    if not known:
+        return _FEW_NODES
+    left = max(known) - (_length(cluster.exclude) if cluster.exclude else 0)
+    return max(0, min(left // 2, left - cluster.nodes))
+
+
+def unchanged(cluster: Cluster, changes: Changes) -> list[str]:
+    """What a failure asks for and the file does not let be changed: a line each, with what to set."""
+    lines = []
+    set_flags = cluster.sbatch_flags()
+    if changes.mem_factor != 1 and not any(name in set_flags for name in _MEMORY):
+        lines.append("more memory is needed, but the file sets none to start from; set cluster: {mem: …}")
+    if changes.time_factor != 1 and "time" not in set_flags:
+        lines.append("more time is needed, but the file sets none to start from; set cluster: {time: …}")
+    return lines
+
+
+def _memory(asked: str, factor: float, most: int | None) -> str:
+    """Megabytes, in sbatch's form. Never less than what the file asks for."""
+    match = re.fullmatch(r"(\d+)([KMGT]?)", asked)
+    if match is None or factor == 1 or int(match[1]) == 0:  # 0: all that the node has
+        return asked
+    megabytes = int(match[1]) * _MEGABYTES[match[2]]
+    wanted = math.ceil(megabytes * factor)
+    return f"{max(math.ceil(megabytes), wanted if most is None else min(wanted, most))}M"
+
+
+def _time(asked: str, factor: float, longest: int | None) -> str:
+    """Minutes, in sbatch's form, rounded up. Never less than what the file asks for."""
+    limit = seconds(asked)
+    if limit is None or factor == 1:
+        return asked
+    wanted = limit * factor if longest is None else min(limit * factor, longest)
+    return str(math.ceil(wanted / 60)) if wanted > limit else asked
+
+
+def _longest(cluster: Cluster, limits: Limits | None) -> int | None:
+    """The longest time limit that every partition of the file allows; None: no limit, or not known."""
+    return _least(limits.times, limits, cluster) if limits else None
+
+
+def _node_memory(cluster: Cluster, limits: Limits | None, flag: str) -> int | None:
+    """Megabytes of the largest node; of a flag per CPU or GPU nothing is known."""
+    return _least(limits.memory, limits, cluster) if limits and flag == "mem" else None
+
+
+def _least(by_partition: Mapping[str, int | None], limits: Limits, cluster: Cluster) -> int | None:
+    return min(_known(by_partition, limits, cluster), default=None)
+
+
+def _known(by_partition: Mapping[str, int | None], limits: Limits, cluster: Cluster) -> list[int]:
+    names = limits.partitions(cluster.partition)
+    return [found for name in names if (found := by_partition.get(name)) is not None]
+
+
+def _length(nodes: str) -> int:
+    """How many nodes `node[1-3,7],other` names."""
+    parts = re.findall(r"(?:[^,\[\]]|\[[^\]]*\])+", nodes)
+    return sum(math.prod(map(_indices, re.findall(r"\[([^\]]*)\]", part))) for part in parts)
+
+
+def _indices(text: str) -> int:
+    ranges = [part.partition("-") for part in text.split(",")]
+    return sum(int(last) - int(first) + 1 if first.isdecimal() and last.isdecimal() else 1 for first, _, last in ranges)

@@ -1,0 +1,82 @@
+"""What the job of each element is told, and what a stage's folder says that the stage means."""
+
+from dataclasses import asdict, replace
+from typing import Any
+
+from launch.draft.elements import Array
+from launch.experiment.added_tasks import to_record as to_record_of_task
+from launch.plan import Plan, Stage
+from launch.status.policy import Changes
+from launch.store import Store
+from training.spec import Runtime, to_record
+
+MANIFEST_SCHEMA = 1
+_LEAST_TOKENS = 64  # of a forward pass made smaller: below this nothing is gained
+_EVAL_TOKENS = 16_384  # where the file leaves the budget of evaluating to the job: what a smaller one is made from
+
+
+def identity(plan: Plan, stage: Stage) -> dict[str, Any]:
+    """What a stage means, for people and later versions; jobs read the manifest."""
+    spec = to_record(plan.train_spec(stage) if stage.kind == "train" else plan.evaluate_spec(stage))
+    spec.pop("languages", None)  # no part of what an evaluate stage is
+    return {
+        "key": stage.key, "name": stage.name, "kind": stage.kind, "task": stage.task, "seed": stage.seed,
+        "parent": stage.parent or plan.start.identity, "spec": spec,
+    }  # fmt: skip
+
+
+def manifest(plan: Plan, store: Store, array: Array, packages: dict[str, str] | None = None) -> dict[str, Any]:
+    """What the job of each element of an array is told. `packages`: versions that its job should find."""
+    entries = {
+        str(i): [_stage_entry(plan, key, element.changes) for key in element.stages]
+        for i, element in array.elements.items()
+    }
+    leaves = {
+        str(i): [plan.stages[key].folder for key in element.stages if _may_drop_encoder(plan, plan.stages[key])]
+        for i, element in array.elements.items()
+    }
+    cluster = plan.experiment.cluster
+    return {
+        "schema": MANIFEST_SCHEMA,
+        "store": str(store.root),
+        "experiment": plan.experiment.name,
+        "start": asdict(plan.start),
+        "gpus_asked_for": cluster.gpus_asked_for,
+        "share_group": cluster.share_group,
+        "packages": packages or {},
+        "tasks": [to_record_of_task(task) for task in plan.added_tasks()],
+        "elements": entries,
+        "drop": leaves,  # whose encoder goes once the element's evaluates are finished (see launch.dropping)
+    }
+
+
+def _may_drop_encoder(plan: Plan, stage: Stage) -> bool:
+    if stage.kind != "train" or plan.experiment.keep == "all":
+        return False
+    return not any(plan.stages[key].kind == "train" for key in plan.children[stage.key])
+
+
+def _stage_entry(plan: Plan, stage_key: str, changes: Changes | None) -> dict[str, Any]:
+    stage = plan.stages[stage_key]
+    spec = plan.train_spec(stage) if stage.kind == "train" else plan.evaluate_spec(stage)
+    return {
+        "key": stage.key,
+        "folder": stage.folder,
+        "kind": stage.kind,
+        "spec": to_record(spec),
+        "runtime": to_record(_runtime(plan.runtime(stage), changes)),
+        "parent": plan.stages[stage.parent].folder if stage.parent else None,
+    }
+
+
+def _runtime(runtime: Runtime, changes: Changes | None) -> Runtime:
+    """With the smaller passes that earlier failures ask for; the global batch, and so the result, stays as it is.
+
+    Where the file gives no token_budget for training, the engine itself remembers which ones ran out of memory.
+    """
+    factor = changes.token_budget_factor if changes else 1.0
+    if factor == 1.0:
+        return runtime
+    train = runtime.token_budget and max(_LEAST_TOKENS, int(runtime.token_budget * factor))
+    evaluate = max(_LEAST_TOKENS, int((runtime.eval_token_budget or _EVAL_TOKENS) * factor))
+    return replace(runtime, token_budget=train, eval_token_budget=evaluate)

@@ -1,0 +1,89 @@
+"""TODO."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from launch.draft import flags
+from launch.draft import shares as throttle_shares
+from launch.draft.drafting import Draft
+from launch.draft.elements import Array, Dependency
+from launch.experiment import Cluster
+from launch.plan import Plan
+from launch.status.policy import Changes
+from slurm import arrays
+from slurm.arrays import ArrayRequest
+
+# Jobs read what `prepare` fetched: a compute node without a network would wait for it, one with it ask every time.
+ENVIRONMENT = {"PYTHONSAFEPATH": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+
+
+# --- as Slurm is asked
+
+
+def array_name(plan: Plan, identifier: str, number: int) -> str:
+    """The job name by which an array is found again: `<experiment>-<id8>.<array>`."""
+    return f"{plan.experiment.name}-{identifier}.{number}"
+
+
+def dependency_text(array: Array, job_of: Callable[[int], str], turn: str | None = None) -> str | None:
+    """sbatch's `--dependency`. `job_of` gives the id of an array of this submission; turn: the job to be over first."""
+    found = [f"afterany:{turn}"] if turn else []
+    if array.dependency is not None:
+        found.insert(0, _after_parents(array.dependency, job_of))
+    return ",".join(found) or None
+
+
+def _after_parents(wanted: Dependency, job_of: Callable[[int], str]) -> str:
+    job = job_of(wanted.array) if wanted.array is not None else wanted.job
+    return f"afterok:{job}_{wanted.index}" if wanted.type == "afterok" else f"aftercorr:{job}"
+
+
+def changes_of(array: Array) -> Changes | None:
+    """What is different from the file's resources, in all elements of an array."""
+    return next(iter(array.elements.values())).changes
+
+
+def request(
+    made: Draft, number: int, submission: Path, name: str, code: Path, dependency: str | None, share: int | None
+) -> ArrayRequest:
+    """The array as Slurm is asked for it; also what `plan --script` shows. `share`: of the throttle."""
+    cluster = made.plan.experiment.cluster
+    array = made.arrays[number]
+    manifest_path = submission / f"manifest-{number}.json"
+    return ArrayRequest(
+        name=name,
+        command=("env", "--ignore-signal=USR2", sys.executable, "-P", "-u", "-m", "launch.job", str(manifest_path)),
+        indices=tuple(array.elements),
+        logs=submission / "logs" / str(number),
+        flags=flags.flags(cluster, changes_of(array), made.bounds.limits),
+        throttle=share,
+        dependency=dependency,
+        # Once more in the job's first line: a site may set another one for its jobs.
+        setup=(f"umask {_umask(cluster):03o}", *cluster.setup),
+        environment={"PYTHONPATH": str(code)} | ENVIRONMENT,
+        umask=_umask(cluster),
+    )
+
+
+def _umask(cluster: Cluster) -> int:
+    """Logs and files of a job are closed to others, or open to one group for reading."""
+    return 0o027 if cluster.share_group else 0o077
+
+
+def scripts(made: Draft) -> list[str]:
+    """The sbatch text of every array, exact but for the ids that only submission gives."""
+    root = made.plan.experiment.store
+    shares = throttle_shares.shares(
+        [len(array.elements) for array in made.arrays], made.plan.experiment.cluster.throttle
+    )
+    shown = []
+    ids = [f"JOBID_OF_ARRAY_{number}" for number in range(len(made.arrays))]
+    for number, array in enumerate(made.arrays):
+        turn = throttle_shares.turn(number, ids, made.plan.experiment.cluster.throttle)
+        wanted = dependency_text(array, ids.__getitem__, turn)
+        name = array_name(made.plan, "SUBMISSION", number)
+        folder = root / "submissions" / "SUBMISSION"
+        asked = request(made, number, folder, name, root / "code" / "CODE", wanted, shares[number])
+        shown.append(arrays.script(asked))
+    return shown

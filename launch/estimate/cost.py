@@ -1,0 +1,311 @@
+"""What stages will cost, by arithmetic: tokens x operations ÷ a rate per type of device; disk and files at the peak.
+
+The work is done once per definition, so that a plan of 100,000 stages costs no more than its grid of definitions.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from statistics import median
+from typing import Any
+
+from launch.estimate import amounts, rates, shapes
+from launch.estimate.amounts import Amount
+from launch.estimate.rates import Measured, Rate
+from launch.plan import Plan, Stage
+from launch.store import Store
+from training.flops import Sizes, forward_flops, training_flops
+from training.spec import Precision, Runtime, Settings
+from training.tasks import catalogue
+
+# Counted where the model is on the Hub, not fetched, and not one that we know.
+_UNKNOWN_MODEL = Sizes(24, 1024, 4096, 16, 250_002, 514, 1)
+_STAGE_SECONDS = 20.0  # beyond the operations: reading encoder and data, writing and hashing what is handed on
+_ELEMENT_SECONDS = 30.0  # starting a job's processes: Python, torch, the process group
+_LOOKED_AT = 60  # finished trainings that rates and errors are taken from, evenly spread
+_TRIES = 5  # stages of one definition whose result is looked for
+_WEIGHT = 4  # bytes: fp32
+_CHECKPOINT = 3 * _WEIGHT  # of a trained parameter: itself and Adam's two moments
+_CHECKPOINTS = 3  # two are kept while a third is written
+_PREDICTION = {"sequence": 120, "choice": 120, "span": 300, "tagging": 400, "mlm": 0, "dual_encoder": 150}  # bytes
+_RETRIEVED = 100  # the same of retrieval and mining
+_RECORD = 4096  # bytes: the block that a small file takes
+_TRAIN_FILES, _RUNNING_FILES = 22, 30  # files and folders of a finished train stage; of checkpoints while it runs
+_EVALUATE_FILES, _LANGUAGE_FILES = 10, 2
+_TOKEN_BYTES, _TOKEN_FILES = 5, 12  # of the token cache: a token with its share of the rest; of an entry
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One stage. `gpu_seconds`: of all the GPUs that its element holds, whether they are used or not; of all CPU ranks
+    where there is no GPU. Disk: what stays."""
+
+    tokens: float
+    flops: float
+    gpu_seconds: float
+    disk_bytes: float
+    files: int
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Several stages. `wall_clock`: seconds at least, for no wait in the queue is counted; `at_once`: elements that run
+    at the same time at most, None: as many as there are. `counted`: how tokens are known."""
+
+    gpu_hours: float
+    device: str  # "GPU" or "CPU rank": what the hours are of
+    wall_clock: float
+    at_once: int | None
+    disk_peak: float
+    inodes_peak: int
+    rate: Rate
+    rate_source: str
+    counted: str
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Finished trainings: what was estimated and what they took, in device seconds (of training steps alone)."""
+
+    trainings: int
+    measured: float
+    first: float  # as estimated before anything had run: from files and data sheets
+    calibrated: float  # the same tokens with the measured rate
+    typical: float  # of one training: the median of the error's size with the measured rate, as a share
+
+
+class Estimates:
+    """The estimates of one plan; make one per command. Reads at most a few results per definition."""
+
+    def __init__(self, plan: Plan, store: Store | None = None) -> None:
+        self.plan = plan
+        self.store = store or Store(plan.experiment.store)
+        self.sizes = shapes.model_sizes(plan) or _UNKNOWN_MODEL
+        self.cluster = plan.experiment.cluster
+        self._known = rates.read(self.store.root)
+        self._counts = amounts.read(self.store.root)
+        self._rates: dict[tuple[bool, Precision], Rate] = {}
+        self._of_definition: dict[tuple[str, bool], Estimate] = {}
+        self._amounts: dict[tuple[str, bool], tuple[Amount, Amount]] = {}
+
+    def of_stage(self, stage: Stage) -> Estimate:
+        """What one stage will cost."""
+        kept = stage.kind == "train" and self._stays(stage)
+        at = (stage.definition, kept)
+        if at not in self._of_definition:
+            made = self._of_train(stage) if stage.kind == "train" else self._of_evaluate(stage)
+            self._of_definition[at] = made if kept else replace(made, disk_bytes=made.disk_bytes - self._dropped(stage))
+        return self._of_definition[at]
+
+    def element_seconds(self, stages: Iterable[str]) -> float:
+        """Wall-clock seconds of an element with these stages (keys): one after the other, on all its ranks."""
+        return _ELEMENT_SECONDS + sum(self.stage_seconds(self.plan.stages[key]) for key in stages)
+
+    def stage_seconds(self, stage: Stage) -> float:
+        """Wall-clock seconds of a stage, once its job has started."""
+        return self.of_stage(stage).gpu_seconds / self._held
+
+    def of_plan(self, needed: Collection[str]) -> Totals:
+        """The stages with these keys together."""
+        stages = [stage for stage in self.plan.stages.values() if stage.key in needed]
+        each = [self.of_stage(stage) for stage in stages]
+        rate, gpu = self._main_rate(stages)
+        at_once = self.cluster.workers if self.cluster.chosen_executor == "local" else self.cluster.throttle
+        disk, files = self._peak(stages, at_once)
+        return Totals(
+            gpu_hours=sum(estimate.gpu_seconds for estimate in each) / 3600,
+            device="GPU" if gpu else "CPU rank",
+            wall_clock=self._wall_clock(stages, at_once),
+            at_once=at_once,
+            disk_peak=disk,
+            inodes_peak=files,
+            rate=rate,
+            rate_source=f"{rate.device}, {rate.flops_per_second / 1e12:.3g} TFLOP/s: {rate.why}",
+            counted=self._counted(stages),
+        )
+
+    # --- the operations
+
+    def _of_train(self, stage: Stage) -> Estimate:
+        read, dev = self.amounts_of(stage)
+        settings, runtime = self._definition(stage)
+        flops = self._training(stage, read) + self._forward(dev) * settings.epochs
+        seconds = self._device_seconds(flops, self._rate(settings, runtime))
+        encoder = _WEIGHT * self.sizes.parameters
+        return Estimate(read.tokens + dev.tokens * settings.epochs, flops, seconds, encoder + 8 * _RECORD, _TRAIN_FILES)
+
+    def _of_evaluate(self, stage: Stage) -> Estimate:
+        spec = self.plan.evaluate_spec(stage)
+        read = amounts.of_evaluating(spec, self._counts)
+        flops = self._forward(read)
+        seconds = self._device_seconds(flops, self._rate(spec.settings, self.plan.runtime(stage)))
+        line = _PREDICTION.get(catalogue.find(spec.target).format, _RETRIEVED)
+        files = _EVALUATE_FILES + _LANGUAGE_FILES * len(spec.languages)
+        return Estimate(read.tokens, flops, seconds, read.examples * line + files * _RECORD, files)
+
+    def amounts_of(self, stage: Stage, *, from_results: bool = True) -> tuple[Amount, Amount]:
+        """All epochs of a train stage, and one scoring of dev."""
+        at = (stage.definition, from_results)
+        if at not in self._amounts:
+            self._amounts[at] = self._read(stage, from_results=from_results)
+        return self._amounts[at]
+
+    def _read(self, stage: Stage, *, from_results: bool) -> tuple[Amount, Amount]:
+        step = self.plan.steps[stage.definition]
+        found = [amounts.of_training(part, step.settings, self._counts) for part in step.parts]
+        dev = amounts.together([dev for _, dev in found])
+        one = amounts.together([train for train, _ in found])
+        if from_results and stage.definition in self._counted_tokens:
+            tokens = self._counted_tokens[stage.definition]
+            return replace(one.times(tokens / one.tokens), source="results"), dev
+        return one.times(step.settings.epochs), dev
+
+    @cached_property
+    def _counted_tokens(self) -> dict[str, int]:
+        """By definition: the tokens that a finished training of it counted, in all epochs."""
+        found: dict[str, int] = {}
+        tried: dict[str, int] = {}
+        for stage in self.plan.stages.values():
+            digest = stage.definition
+            if stage.kind != "train" or digest in found or tried.get(digest, 0) >= _TRIES:
+                continue
+            if self.store.exists(stage):
+                tried[digest] = tried.get(digest, 0) + 1
+                result = self.store.train_result(stage)
+                if result is not None and result.get("tokens"):
+                    found[digest] = result["tokens"]
+        return found
+
+    def _training(self, stage: Stage, read: Amount) -> float:
+        """Operations of training, all epochs."""
+        step = self.plan.steps[stage.definition]
+        language_model = any(catalogue.find(part.task).format == "mlm" for part in step.parts)
+        predicted = int(read.tokens * step.settings.mask_probability) if language_model else 0
+        return training_flops(self.sizes, int(read.tokens), int(read.squares), predicted=predicted)
+
+    def _forward(self, read: Amount) -> float:
+        return forward_flops(self.sizes, int(read.tokens), int(read.squares))
+
+    # --- the devices
+
+    def _definition(self, stage: Stage) -> tuple[Settings, Runtime]:
+        table: Any = self.plan.steps if stage.kind == "train" else self.plan.by_digest
+        return table[stage.definition].settings, table[stage.definition].runtime
+
+    def _rate(self, settings: Settings, runtime: Runtime) -> Rate:
+        at = self._device(settings, runtime)
+        if at not in self._rates:
+            self._rates[at] = rates.choose(self._known, self.cluster, gpu=at[0], precision=at[1])
+        return self._rates[at]
+
+    def _device(self, settings: Settings, runtime: Runtime) -> tuple[bool, Precision]:
+        """(whether on a GPU, the precision)."""
+        gpu = runtime.device == "cuda" or (runtime.device == "auto" and self.cluster.gpus_asked_for)
+        return gpu, settings.precision
+
+    @cached_property
+    def _held(self) -> int:
+        """Devices that an element holds: its GPUs, of which a rank may have several; else its ranks."""
+        return self.cluster.gpus or self.cluster.ranks
+
+    def _device_seconds(self, flops: float, rate: Rate) -> float:
+        """Of all devices that an element holds while its ranks, with one each, do so many operations."""
+        return (flops / rate.flops_per_second / self.cluster.ranks + _STAGE_SECONDS) * self._held
+
+    def _main_rate(self, stages: list[Stage]) -> tuple[Rate, bool]:
+        """That of the first stage: a file has seldom more than one."""
+        settings, runtime = self._definition(stages[0]) if stages else (Settings(), Runtime())
+        return self._rate(settings, runtime), self._device(settings, runtime)[0]
+
+    def _counted(self, stages: list[Stage]) -> str:
+        sources = {s.definition: s for s in stages if s.kind == "train"}.values()
+        found = sorted({self.amounts_of(stage)[0].source for stage in sources})
+        return ", ".join(found) or "file sizes"
+
+    # --- the plan as a whole
+
+    def _wall_clock(self, stages: list[Stage], at_once: int | None) -> float:
+        """The longest chain of stages, or all of them on what may run at once, whichever takes longer."""
+        until: dict[str, float] = {}
+        for stage in stages:
+            own = self.stage_seconds(stage) + _ELEMENT_SECONDS
+            until[stage.key] = own + (until.get(stage.parent, 0.0) if stage.parent else 0.0)
+        longest = max(until.values(), default=0.0)
+        together = sum(self.stage_seconds(stage) for stage in stages)
+        return max(longest, together / at_once) if at_once else longest
+
+    def _peak(self, stages: list[Stage], at_once: int | None) -> tuple[float, int]:
+        """(bytes, files) when most is there: what stays, and what the trainings that run at once need besides."""
+        each = [self.of_stage(stage) for stage in stages]
+        trains = [stage for stage in stages if stage.kind == "train"]
+        running = min(len(trains), at_once or len(trains))
+        temporary = self.sizes.parameters * (_CHECKPOINTS * _CHECKPOINT + 2 * _WEIGHT)  # two: best epoch and hand-over
+        read = {stage.definition: self.amounts_of(stage)[0] for stage in trains}
+        cache = sum(amount.tokens / self._epochs(digest) for digest, amount in read.items()) * _TOKEN_BYTES
+        disk = sum(estimate.disk_bytes for estimate in each) + running * temporary + cache
+        files = sum(estimate.files for estimate in each) + running * _RUNNING_FILES + 2 * len(read) * _TOKEN_FILES
+        return disk, files
+
+    def _epochs(self, digest: str) -> int:
+        return self.plan.steps[digest].settings.epochs
+
+    def _stays(self, stage: Stage) -> bool:
+        """Whether a train stage's encoder is kept once all is finished (`keep:`)."""
+        if self.plan.experiment.keep == "all":
+            return True
+        return any(self.plan.stages[key].kind == "train" for key in self.plan.children[stage.key])
+
+    def _dropped(self, stage: Stage) -> float:
+        return _WEIGHT * self.sizes.parameters if stage.kind == "train" else 0.0
+
+    # --- finished trainings
+
+    def measured(self) -> list[tuple[Stage, Measured]]:
+        """The rates of some finished trainings, evenly spread over the plan."""
+        found = []
+        for stage, result in self._finished():
+            flops = self._training(stage, self._as_counted(stage, result))
+            rate = flops / (result["seconds"] * result["world_size"])
+            device, cores = result.get("device_name") or result["device"], result.get("cores")
+            found.append((stage, Measured(stage.key, device, result["precision"], cores, rate)))
+        return found
+
+    def _as_counted(self, stage: Stage, result: dict[str, Any]) -> Amount:
+        read, _ = self.amounts_of(stage, from_results=False)
+        return read.times(result["tokens"] / read.tokens) if read.tokens else Amount(0, result["tokens"], 1)
+
+    def _finished(self) -> Iterator[tuple[Stage, dict[str, Any]]]:
+        trains = [stage for stage in self.plan.stages.values() if stage.kind == "train" and self.store.exists(stage)]
+        every = max(1, len(trains) // _LOOKED_AT)
+        for stage in trains[::every]:
+            result = self.store.train_result(stage)
+            if result is not None and result.get("seconds") and result.get("tokens"):
+                yield stage, result
+
+    def accuracy(self) -> Accuracy | None:
+        """How good the estimates of finished trainings were; None: none is finished."""
+        took, first, calibrated = [], [], []
+        known = rates_of(self)
+        for stage, result in self._finished():
+            gpu, bf16 = result["device"] != "cpu", result["precision"] == "bf16"
+            flops = self._training(stage, self.amounts_of(stage, from_results=False)[0])
+            counted = self._training(stage, self._as_counted(stage, result))
+            took.append(result["seconds"] * result["world_size"])
+            first.append(flops / rates.default(self.cluster, gpu=gpu, bf16=bf16).flops_per_second)
+            rate = rates.choose(known, self.cluster, gpu=gpu, precision=result["precision"], cores=result.get("cores"))
+            calibrated.append(counted / rate.flops_per_second)
+        if not took:
+            return None
+        errors = [abs(one / true - 1) for one, true in zip(calibrated, took, strict=True)]
+        return Accuracy(len(took), sum(took), sum(first), sum(calibrated), median(errors))
+
+
+def rates_of(estimates: Estimates) -> list[Measured]:
+    """What the store remembers, and what its finished trainings say now. Writes nothing."""
+    known = {one.stage: one for one in rates.read(estimates.store.root)}
+    return list((known | {one.stage: one for _, one in estimates.measured()}).values())
+
+
+def calibrate(plan: Plan, store: Store) -> None:
+    """Remember the rates of the plan's finished trainings in the store, for the next estimates."""
+    rates.remember(store.root, [one for _, one in Estimates(plan, store).measured()])

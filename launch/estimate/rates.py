@@ -1,0 +1,154 @@
+"""How fast devices are at this work: from what a store's finished trainings took, else from data sheets.
+
+`rates.json` in the store keeps the rate of each finished training (operations per second and device) and what it is of:
+the device's name, the precision, on a CPU the cores of a rank.
+"""
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from statistics import median
+
+from launch.experiment import Cluster
+from slurm.base.files import read_sealed, seal, write_atomic
+from training.flops import device_peak
+from training.spec import Precision
+
+_SCHEMA = 2
+_REMEMBERED = 1000  # trainings per store
+# Of the peak; what short sequences reach is more often above than below it. The estimate errs to the safe side.
+_MFU_BF16, _MFU_FP32 = 0.25, 0.4
+_CORE_FLOPS = 20e9  # per second and core of a CPU, fp32
+_USUAL_GPU = "A100"  # where the file does not say which
+_NAMES = (
+    "GH200",
+    "H200",
+    "H100",
+    "H800",
+    "H20",
+    "A100",
+    "A800",
+    "A40",
+    "A30",
+    "A10",
+    "L40S",
+    "L40",
+    "L4",
+    "V100",
+    "T4",
+)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Operations per second of one device, and how they are known."""
+
+    flops_per_second: float
+    device: str
+    why: str  # for people: "measured by 12 trainings", "a quarter of its data sheet"
+    measured: bool = False
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The rate of one finished training."""
+
+    stage: str
+    device: str  # "NVIDIA H200", "cpu"; "cuda" where the record does not name the GPU
+    precision: str  # "fp32", "bf16"
+    cores: int | None  # of a rank; None: not recorded
+    flops_per_second: float
+
+
+def default(cluster: Cluster, *, gpu: bool, bf16: bool) -> Rate:
+    """The rate of the devices that the file asks for, by their data sheet."""
+    if not gpu:
+        cores = cores_of(cluster)
+        return Rate(_CORE_FLOPS * cores, "cpu", f"{_CORE_FLOPS / 1e9:.0f} GFLOP/s a core assumed, {cores} cores a rank")
+    name = _named(cluster)
+    device = name or _USUAL_GPU
+    peak = device_peak(device, bf16=True) if bf16 else None
+    share = _MFU_BF16 if peak else _MFU_FP32
+    peak = peak or device_peak(device, bf16=False)
+    assert peak is not None, device
+    asked = "" if name else "; the file does not say which GPU"
+    return Rate(share * peak, device, f"{share:.0%} of its data sheet{asked}")
+
+
+def choose(
+    found: Iterable[Measured], cluster: Cluster, *, gpu: bool, precision: Precision, cores: int | None = None
+) -> Rate:
+    """The median of what trainings took on such devices, in that precision and on a CPU with so many cores a rank; else
+    `default`. cores: None: as the file asks for."""
+    wanted = _named(cluster) if gpu else None
+    cores = cores or cores_of(cluster)
+    by_device: dict[str, list[float]] = {}
+    for one in found:
+        alike = (one.device != "cpu") is gpu and (gpu or one.cores == cores) and _is_in(one, precision)
+        if alike and (wanted is None or _is(one.device, wanted)):
+            by_device.setdefault(one.device, []).append(one.flops_per_second)
+    if not by_device:
+        return default(cluster, gpu=gpu, bf16=precision == "bf16" or (precision == "auto" and gpu))
+    device = max(by_device, key=lambda name: len(by_device[name]))
+    count = len(by_device[device])
+    why = f"measured by {count} training{'s' if count > 1 else ''}"
+    return Rate(median(by_device[device]), device, why, measured=True)
+
+
+def _is_in(one: Measured, precision: Precision) -> bool:
+    """Whether it was measured in the precision asked for; auto: in what that comes to there (`training.model`)."""
+    if precision != "auto":
+        return one.precision == precision
+    if one.device == "cpu":
+        return one.precision == "fp32"
+    fp32, bf16 = (device_peak(one.device, bf16=half) for half in (False, True))
+    return fp32 is None or (one.precision == "bf16") is (bf16 is not None)  # of an unknown GPU it is not known
+
+
+def _is(device: str, wanted: str) -> bool:
+    """Whether a device is of the type that the file names; a GPU without a name may be."""
+    return device == "cuda" or wanted.lower() in re.findall(r"[a-z0-9]+", device.lower())
+
+
+def _named(cluster: Cluster) -> str | None:
+    """The type of GPU that the file's flags name: `gres: gpu:a100:2`, `constraint: h100`, `partition: gpu-v100`."""
+    flags = ("gres", "gpus", "gpus-per-task", "gpus-per-socket", "constraint", "partition")
+    given = cluster.sbatch_flags()
+    words = set(re.findall(r"[a-z0-9]+", " ".join(str(given.get(flag, "")) for flag in flags).lower()))
+    return next((name for name in _NAMES if name.lower() in words), None)
+
+
+def cores_of(cluster: Cluster) -> int:
+    """CPU cores of a rank: as Slurm is asked for them; of local workers their share, or what OMP_NUM_THREADS says."""
+    if cluster.chosen_executor == "slurm":
+        return cluster.cpus_per_task or 1
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    if told.isdecimal():
+        return max(1, int(told))
+    return max(1, len(os.sched_getaffinity(0)) // (cluster.workers * cluster.tasks_per_node))
+
+
+def path(root: Path) -> Path:
+    """Where a store keeps them."""
+    return root / "rates.json"
+
+
+def read(root: Path) -> list[Measured]:
+    """What a store knows of its trainings' rates."""
+    record = read_sealed(path(root))
+    if record is None or record["schema"] != _SCHEMA:
+        return []
+    return [Measured(*values) for values in record["stages"]]
+
+
+def remember(root: Path, new: Iterable[Measured]) -> list[Measured]:
+    """Add what was measured to the store's file, which is written where that changes it; returns all."""
+    known = {one.stage: one for one in read(root)}
+    found = known | {one.stage: one for one in new}
+    if found != known:
+        kept = list(found.values())[-_REMEMBERED:]
+        stages = [list(astuple(one)) for one in kept]
+        write_atomic(path(root), seal({"schema": _SCHEMA, "stages": stages}))
+    return list(found.values())

@@ -1,0 +1,143 @@
+"""The shapes that a plan's trainings take, by arithmetic: what `plan` shows. Work per step definition, not per stage.
+
+The memory of the nodes is not known here; jobs choose again with what they find.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launch.experiment import Cluster
+from launch.plan import Plan, StepDefinition
+from slurm.base import UserError
+from training.flops import Sizes, read_sizes
+from training.pretrained import start as start_model
+from training.shape import Shape, choose, gigabytes
+from training.spec import Settings
+from training.tasks import Task, catalogue
+
+# As their config.json says: a plan needs no download.
+_PUBLISHED = {
+    "FacebookAI/xlm-roberta-base": Sizes(12, 768, 3072, 12, 250_002, 514, 1),
+    "FacebookAI/xlm-roberta-large": Sizes(24, 1024, 4096, 16, 250_002, 514, 1),
+}
+
+
+@dataclass(frozen=True)
+class StepShape:
+    """How the trainings of one step definition run."""
+
+    task: str
+    shape: Shape
+    gpu: bool
+    tokens: int  # of a micro-batch at most
+    micro_batches: int  # per rank and step, where every sequence is as long as can be
+    bytes: int  # per rank at most, likewise
+    windows: bool  # long texts of an example are several sequences, so that there may be more micro-batches
+    vocabulary: str  # "compact", or why all rows of the word embeddings are trained
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "task": self.task,
+            "zero": self.shape.zero,
+            "offload": self.shape.offload,
+            "ranks": self.shape.world,
+            "token_budget": self.shape.token_budget,
+            "micro_batches": self.micro_batches,
+            "bytes": self.bytes,
+            "states_bytes": self.shape.states_bytes,
+            "token_bytes": self.shape.token_bytes,
+            "compact_vocabulary": self.vocabulary == "compact",
+        }
+
+    @property
+    def line(self) -> str:
+        """For people; without the task, which may share it with others."""
+        shape = self.shape
+        stage = "DDP without DeepSpeed" if shape.zero == "none" else f"ZeRO {shape.zero}"
+        ranks = f"{shape.world} {'GPU' if self.gpu else 'CPU rank'}{'' if shape.world == 1 else 's'}"
+        most = "1 micro-batch" if self.micro_batches == 1 else f"up to {self.micro_batches} micro-batches"
+        more = " (more with windows)" if self.windows else ""
+        return (
+            f"{stage}{' and offload' if shape.offload else ''} on {ranks}, {most}{more} of at most"
+            f" {self.tokens:,} tokens a step; {gigabytes(shape.states_bytes)} of states"
+            f" + {shape.token_bytes / 1e6:.2f} MB a token, {gigabytes(self.bytes)} a rank at most"
+        )
+
+
+def of_plan(plan: Plan) -> dict[str, StepShape]:
+    """The shape of every step, by the step's digest; empty where the model's sizes are not known yet."""
+    sizes = model_sizes(plan)
+    return (
+        {digest: _of_step(step, sizes, plan.experiment.cluster) for digest, step in plan.steps.items()} if sizes else {}
+    )
+
+
+def lines(plan: Plan) -> list[tuple[str, str]]:
+    """What `plan` prints: a line per distinct shape and one per state of the vocabulary, each with its tasks."""
+    found = of_plan(plan)
+    if plan.steps and not found:
+        return [("shape", "known once `stepstone prepare` has fetched the model")]
+    shapes: dict[str, list[str]] = {}
+    vocabularies: dict[str, list[str]] = {}
+    for one in found.values():
+        shapes.setdefault(one.line, []).append(one.task)
+        vocabularies.setdefault(one.vocabulary, []).append(one.task)
+    return [
+        *(("shape", f"{_names(tasks)}: {line}") for line, tasks in shapes.items()),
+        *(("vocabulary", f"{_names(tasks)}: {_VOCABULARY.get(text, text)}") for text, tasks in vocabularies.items()),
+    ]
+
+
+_VOCABULARY = {"compact": "compact (rows that train and dev use; the states above count all rows)"}
+
+
+def _names(tasks: list[str]) -> str:
+    names = list(dict.fromkeys(tasks))
+    return ", ".join(names[:6]) + (f", … ({len(names)} in all)" if len(names) > 6 else "")
+
+
+def _of_step(step: StepDefinition, sizes: Sizes, cluster: Cluster) -> StepShape:
+    settings, runtime = step.settings, step.runtime
+    tasks = [catalogue.find(part.task) for part in step.parts]
+    gpu = runtime.device == "cuda" or (runtime.device == "auto" and cluster.gpus_asked_for)
+    bf16 = settings.precision == "bf16" or (settings.precision == "auto" and gpu)
+    language_model = any(task.format == "mlm" for task in tasks)
+    predicted = settings.mask_probability if language_model else 0.0
+    shape = choose(
+        sizes, cluster.ranks, None, runtime, bf16=bf16, gpu=gpu, max_length=settings.max_length, predicted=predicted
+    )
+    loads = [shape.most(settings.global_batch_size, settings.max_length, *_together(task, settings)) for task in tasks]
+    windows = any(task.format == "span" for task in tasks)
+    most = max(passes for passes, _ in loads)
+    longest = max(shape.token_budget if windows else 0, *(tokens for _, tokens in loads))
+    needed = shape.states_bytes + longest * shape.token_bytes
+    if language_model:
+        vocabulary = "all rows, because mlm predicts any token"
+    else:
+        vocabulary = "compact" if runtime.compact_vocabulary else "all rows (compact_vocabulary: false)"
+    return StepShape(step.task, shape, gpu, max(shape.token_budget, longest), most, needed, windows, vocabulary)
+
+
+def _together(task: Task, settings: Settings) -> tuple[int, int]:
+    """(sequences of one example, examples that no micro-batch parts): a choice is a sequence for each label, a dual
+    encoder reads question and candidate, and contrasts several."""
+    if task.format == "dual_encoder":
+        return 2, settings.contrast_size
+    return (len(task.labels) if task.format == "choice" else 1), 1
+
+
+def model_sizes(plan: Plan) -> Sizes | None:
+    """The sizes of the start model; None where it is on the Hub, not fetched yet, and not one whose sizes we know."""
+    start = plan.start
+    if start.folder:
+        return read_sizes(Path(start.folder))
+    assert start.repo and start.revision, start
+    if start.repo in _PUBLISHED:
+        return _PUBLISHED[start.repo]
+    try:
+        return read_sizes(start_model.start_model_folder(start.repo, start.revision, local_only=True))
+    except UserError:
+        return None

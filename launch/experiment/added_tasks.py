@@ -1,0 +1,248 @@
+"""Tasks that a user adds in the experiment file's `catalogue:`, and tasks as JSON (how jobs get to know them).
+
+catalogue:
+  my_nli: {like: mnli, files: {train: [nli/train.tsv], dev: [nli/dev.tsv]}}
+  my_ner: {format: tagging, metric: ner, labels: [O, B-PER, I-PER], languages: [de, en], training_path: my_ner,
+           files: {train: [ner/train.tsv], hold_out: 0.1, test: ["ner/{lang}.tsv"]}}
+"""
+
+from dataclasses import asdict, replace
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, TypeAdapter
+
+from launch.experiment import recipes
+from launch.experiment.fields import Matching, Number, Section, Text
+from slurm.base import UsageError
+from training.tasks import Task, catalogue, presets
+from training.tasks.task import Columns, File, Files, FormatName, Hub
+
+AddedFormat = Literal["sequence", "span", "tagging", "choice", "mlm"]
+Metric = Literal["accuracy", "squad", "squad_v2", "mlqa", "ner", "pos", "words"]
+_PRIMARY = {"squad": "f1", "squad_v2": "f1", "mlqa": "f1", "ner": "f1", "pos": "pos_f1_xtreme"}
+_METRICS: dict[FormatName, tuple[Metric, ...]] = {  # those that can score a format; the first is the default
+    "sequence": ("accuracy",),
+    "choice": ("accuracy",),
+    "span": ("squad", "squad_v2", "mlqa"),
+    "tagging": ("words", "ner", "pos"),
+    "mlm": ("words",),
+}
+_TARGET_SETTINGS = {"span": presets.QA_TARGET, "tagging": presets.TAGGING_TARGET}
+_RESERVED = ("none", "orders", "subsets", "default")
+_LABELLED = ("sequence", "choice")
+
+
+def _path(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("expected a path inside data.root")
+    if PurePosixPath(value).is_absolute() or ".." in PurePosixPath(value).parts:
+        raise ValueError(f"'{value}': give a path inside data.root, without '..'")
+    return value
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+_Path = Annotated[str, BeforeValidator(_path)]
+_Texts = Annotated[list[Text], BeforeValidator(_listed)]
+_Paths = Annotated[list[_Path], BeforeValidator(_listed)]
+_Language = Annotated[str, Matching(r"[a-z]{2,3}", "a language code such as de")]
+
+
+class FilesSection(Section):
+    """`files:` of an added task: paths inside data.root, `{lang}` for the language's code."""
+
+    train: _Paths = []
+    dev: _Paths = []
+    test: _Paths = []
+    hold_out: Annotated[float, Number(0.001, 0.999)] | None = None
+
+    def files(self) -> Files:
+        of = {name: tuple(map(File, paths)) for name, paths in (("train", self.train), ("dev", self.dev))}
+        return Files(**of, test=tuple(map(File, self.test)), hold_out=self.hold_out)
+
+
+class ColumnsSection(Section):
+    """`columns:` of an added task, as training.task.Columns; what is not given stays as it was."""
+
+    first: _Texts | None = None
+    second: _Texts | None = None
+    label: _Texts | None = None
+    id: _Texts | None = None
+    choices: _Texts | None = None
+    header: _Texts | None = None
+    separator: Text | None = None
+
+    def columns(self, base: Columns) -> Columns:
+        given: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in self
+            if name in self.model_fields_set
+        }
+        if "choices" in given:
+            given["choices"] = (given["choices"],)
+        return replace(base, **given)
+
+
+class Definition(Section):
+    """One entry of `catalogue:`. With `like`, what is not given is as in that task."""
+
+    like: Text | None = None
+    format: AddedFormat | None = None
+    metric: Metric | None = None
+    labels: list[Text] | dict[str, Text] | None = None
+    unlabelled: list[str] | None = None
+    languages: list[_Language] | None = None
+    extra_languages: list[_Language] | None = None
+    training_path: Text | None = None
+    files: FilesSection | None = None
+    columns: ColumnsSection | None = None
+    licence: Text | None = None
+
+
+def to_task(name: str, section: Definition) -> Task:
+    """The task that an entry defines. UsageError, without file and line, where it does not hold together.
+
+    Names in `like` and `training_path` must be known already: an entry can use those above it.
+    """
+    if name in catalogue.TASKS or name in _RESERVED or not catalogue.NAME.fullmatch(name):
+        raise UsageError(
+            f"task {name}: that name is taken, or is not up to 32 letters, digits, '_' and '-'; take another"
+        )
+    task = _with_files(_with_labels(_base(name, section), section), section)
+    task = replace(
+        task,
+        unlabelled=task.unlabelled if section.unlabelled is None else tuple(section.unlabelled),
+        columns=section.columns.columns(task.columns) if section.columns else task.columns,
+        licence=section.licence or task.licence,
+        added=True,
+    )
+    _check(_with_target(task, section))
+    return _with_target(task, section)
+
+
+def _base(name: str, section: Definition) -> Task:
+    """What the entry starts from, with its metric."""
+    if section.like:
+        like = catalogue.find(section.like)
+        if section.format not in (None, like.format):
+            raise UsageError(f"task {name}: it is like {like.name}, whose format is {like.format}; leave `format` out")
+        path = name if like.training_path == like.name else like.training_path
+        base = replace(like, name=name, training_path=path)
+    elif section.format is None:
+        raise UsageError(f"task {name}: give `like: TASK` or `format:`, one of {', '.join(_METRICS)}")
+    else:
+        base = _empty(name, section.format)
+    if section.metric is None:
+        return base
+    if section.metric not in _METRICS.get(base.format, ()):
+        allowed = ", ".join(_METRICS.get(base.format, ())) or "its own only"
+        raise UsageError(f"task {name}: metric {section.metric} cannot score format {base.format}; allowed: {allowed}")
+    return replace(base, metric_family=section.metric, metric=_PRIMARY.get(section.metric, "accuracy"))
+
+
+def _empty(name: str, form: FormatName) -> Task:
+    metric = _METRICS[form][0]
+    return Task(
+        name=name,
+        format=form,
+        metric_family=metric,
+        metric=_PRIMARY.get(metric, "accuracy"),
+        licence="not stated",
+        files=Files(),
+        hub=Hub("", None),
+        intermediate=presets.INTERMEDIATE,
+        target=_TARGET_SETTINGS.get(form, presets.PAIR_TARGET),
+    )
+
+
+def _with_labels(task: Task, section: Definition) -> Task:
+    """A list: the labels, which the data calls the same. A mapping: from what the data says to the labels."""
+    if section.labels is None:
+        return replace(task, open_labels=task.format == "tagging" and not task.labels)
+    if isinstance(section.labels, dict):
+        names = dict(section.labels)
+        labels = tuple(dict.fromkeys(names.values()))
+    else:
+        labels = tuple(dict.fromkeys(section.labels))
+        names = {label: label for label in labels}
+    return replace(task, labels=labels, label_map=names, open_labels=False)
+
+
+def _with_files(task: Task, section: Definition) -> Task:
+    """With files of its own, it is not the Hub's data set of the task it is like."""
+    if section.files is None:
+        return task
+    return replace(task, files=section.files.files(), hub=Hub("", None), sizes={}, sources=(), example={})
+
+
+def _with_target(task: Task, section: Definition) -> Task:
+    languages = task.languages if section.languages is None else tuple(dict.fromkeys(section.languages))
+    extra = task.extra_languages if section.extra_languages is None else tuple(dict.fromkeys(section.extra_languages))
+    extra = tuple(code for code in extra if code not in languages)
+    if not task.files.test and section.languages is None:  # like a target, but with training files only
+        return replace(task, languages=(), extra_languages=(), training_path=None)
+    path = section.training_path or task.training_path or (task.name if task.files.train else None)
+    return replace(task, languages=languages, extra_languages=extra, training_path=path)
+
+
+def _check(task: Task) -> None:
+    files = task.files
+    if not (files.train or files.test or task.sources):
+        raise UsageError(f"task {task.name}: no data; give `files: {{train: [FILE], dev: [FILE]}}`, or test files")
+    if files.train and files.dev and files.hold_out:
+        raise UsageError(f"task {task.name}: hold_out takes dev from train: give `dev` or `hold_out`, not both")
+    if files.train and not (files.dev or files.hold_out):
+        raise UsageError(f"task {task.name}: no English dev; give `dev: [FILE]` or `hold_out: 0.1` beside train")
+    if task.format in _LABELLED and not task.labels:
+        raise UsageError(f"task {task.name}: format {task.format} needs `labels: [NAME, ...]`")
+    if task.format in _LABELLED and not (task.columns.first and task.columns.second):
+        raise UsageError(
+            f'task {task.name}: give `columns: {{first: "{{field}}", second: "{{field}}"}}`, where its two texts are'
+        )
+    if task.format == "choice" and not task.columns.choices:
+        raise UsageError(f"task {task.name}: give `columns: {{choices: [FIELD, ...]}}`, the fields of its choices")
+    if files.test or task.languages:
+        _check_target(task)
+
+
+def _check_target(task: Task) -> None:
+    if not (task.files.test and task.languages and task.training_path):
+        raise UsageError(f"task {task.name}: a target has `languages`, `training_path` and `files: {{test: [FILE]}}`")
+    if len(task.languages) > 1 and not any("{" in file.path for file in task.files.test):
+        raise UsageError(
+            f"task {task.name}: one test file for several languages; write {{lang}} for the language's code"
+        )
+    (path,) = recipes.expand(task.training_path, lambda name: None if name == task.name else _known(task, name))
+    if not path:
+        raise UsageError(f"task {task.name}: training_path none: format {task.format} needs a trained head")
+    last = task if path[-1] == (task.name,) else catalogue.find(path[-1][0])
+    if last is task and not task.trains:
+        raise UsageError(f"task {task.name}: its training path is itself, but it has no `train` files")
+    if task.open_labels:
+        raise UsageError(f"task {task.name}: a target names its labels, as in `labels: [O, B-PER, I-PER]`")
+    if (last.format, last.labels) != (task.format, task.labels):
+        raise UsageError(
+            f"task {task.name}: it is evaluated with {last.name}'s head, so format and labels must be the same "
+            f"({last.format}: {', '.join(last.labels) or 'none'})"
+        )
+
+
+def _known(task: Task, name: str) -> None:
+    if not catalogue.find(name).trains:
+        raise UsageError(f"task {task.name}: training_path: {name} has no training data")
+
+
+_ADAPTER: TypeAdapter[Task] = TypeAdapter(Task)
+
+
+def to_record(task: Task) -> dict[str, Any]:
+    """`task` as plain JSON values."""
+    return asdict(task)
+
+
+def from_record(record: dict[str, Any]) -> Task:
+    """The inverse of `to_record`, also after a way through JSON."""
+    return _ADAPTER.validate_python(record)

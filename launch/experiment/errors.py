@@ -1,0 +1,84 @@
+"""TODO."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import ValidationError
+
+from launch.experiment.schema import known_keys
+from launch.experiment.yaml_text import Document, Location
+
+# What Hugging Face's Trainer and DeepSpeed call what is called otherwise here.
+_ELSEWHERE = {
+    "micro_batch_size": "token_budget", "per_device_train_batch_size": "token_budget",
+    "train_micro_batch_size_per_gpu": "token_budget", "gradient_accumulation_steps": "token_budget",
+    "per_device_eval_batch_size": "eval_token_budget", "eval_batch_size": "eval_token_budget",
+    "train_batch_size": "global_batch_size",
+    "num_train_epochs": "epochs", "max_seq_length": "max_length", "lr": "learning_rate",
+}  # fmt: skip
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    names = list(known)
+    elsewhere = _ELSEWHERE.get(name)
+    near = [elsewhere] if elsewhere in names else get_close_matches(name, names, n=1, cutoff=0.5)
+    listed = ", ".join(names) if len(names) <= 30 else ""
+    return (f"; did you mean '{near[0]}'?" if near else "") + (f" (known: {listed})" if listed else "")
+
+
+def explain(document: Document, error: ValidationError) -> str:
+    """The first of pydantic's errors, as a line that says what to type."""
+    first = min(
+        error.errors(),
+        key=lambda entry: _urgency(document, entry["type"], _clean(document, entry["loc"])),
+    )
+    location = _clean(document, first["loc"])
+    shown = ".".join(str(part) for part in location if isinstance(part, str))
+    if first["type"] == "missing":
+        return f"{document.path}: `{shown}:` is missing; see the README for an example"
+    where = document.where(location)
+    if first["type"] == "extra_forbidden":
+        parent = ".".join(str(part) for part in location[:-1] if isinstance(part, str))
+        place = f" in `{parent}:`" if parent else ""
+        return f"{where}: unknown key '{location[-1]}'{place}{nearest(str(location[-1]), known_keys(location[:-1]))}"
+    return f"{where}: {shown}: {_reason(first)}"
+
+
+def _urgency(document: Document, kind: str, location: Location) -> tuple[bool, int, int]:
+    """Unknown keys first, then from top to bottom; of a value that may be one or a list, what is wrong in the list."""
+    return kind != "extra_forbidden", document.lines.get(location, 0), -len(location)
+
+
+def _clean(document: Document, location: Location) -> Location:
+    """pydantic's location without the names of union members."""
+    kept: Location = ()
+    for part in location:
+        kept = (
+            (*kept, part)
+            if (*kept, part) in document.lines
+            or (part == location[-1] and not str(part).startswith(("[key]", "list[", "literal[", "function-")))
+            else kept
+        )
+    return kept
+
+
+def _reason(entry: Any) -> str:
+    value, context = entry["input"], entry.get("ctx", {})
+    match entry["type"]:
+        case "value_error":
+            return str(context["error"])
+        case "literal_error":
+            return f"'{value}' is not one of {context['expected'].replace(' or ', ', ')}"
+        case "greater_than_equal":
+            return f"{value} is too small; the least is {context['ge']}"
+        case "less_than_equal":
+            return f"{value} is too large; the most is {context['le']}"
+        case "list_type":
+            return f"expected a list: write [{value}]" if isinstance(value, str) else "expected a list"
+        case "dict_type" | "model_type":
+            return "expected `key: value` lines"
+        case "too_short":
+            return "must not be empty"
+        case _:
+            return str(entry["msg"])

@@ -1,0 +1,6 @@
+"""What an array element executes on its node: `python -P -u -m launch.job MANIFEST`. The only room with torch.
+
+Imports `launch.store` and `launch.status`, `eval.prediction` and `training.engine`. Begin with `__main__`, then
+`element` (its stages in order) and `stage` (the story of one). Nothing is imported here: signals get their handlers
+before torch comes.
+"""

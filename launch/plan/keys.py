@@ -1,0 +1,108 @@
+"""Stage keys: hashes of what a stage means. Nothing here may see a path, a partition, a GPU count or a language.
+
+A key is made in two parts, so that a plan of 100,000 stages hashes each definition once: the digest of its step or
+target, then that digest with the seed and the parent's key.
+"""
+
+import hashlib
+from dataclasses import asdict
+from typing import Any
+
+from slurm.base.files import to_json
+from training.spec import DataFile, Settings, Split, TaskData
+from training.tasks import Task, find
+
+VERSION = 2  # of the key itself: raised when the same stage must be made again
+_LENGTH = 16  # hex digits: 64 bits
+_TRAIN = (
+    "learning_rate", "epochs", "global_batch_size", "max_length", "weight_decay", "warmup_ratio",
+    "adam_epsilon", "max_grad_norm", "dropout", "precision",
+)  # fmt: skip
+# What a format's examples and predictions depend on besides; a train stage's too, for dev scores select the epoch.
+_OF_FORMAT = {
+    "span": ("doc_stride", "max_query_length", "n_best", "max_answer_length", "null_threshold"),
+    "mlm": ("mask_probability", "language_exponent"),
+    "dual_encoder": ("max_query_length", "contrast_size"),
+    "retrieval": ("layer",),
+    "mining": ("layer",),
+}
+_OF_DEFINITION = ("format", "labels", "label_map", "unlabelled", "open_labels", "metric_family", "metric", "sources")
+_OF_SAMPLING = {"temperature": ("temperature",), "capped": ("examples_cap",)}
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(to_json(value)).hexdigest()
+
+
+def data_identity(split: Split) -> list[str]:
+    """What a split's data is, wherever it lies."""
+    return [_part_identity(part) for part in split]
+
+
+def _part_identity(part: Any) -> str:
+    if isinstance(part, DataFile):
+        return f"{part.role}:{part.sha256}"
+    return f"hub:{part.repo}@{part.revision}:{part.config}:{part.split}"
+
+
+def language_identity(split: Split) -> str:
+    """Eight hex digits that name one language's data in its results."""
+    return _digest(data_identity(split))[:8]
+
+
+def step_digest(parts: tuple[TaskData, ...], settings: Settings) -> str:
+    """What training on one step means, but for seed and parent."""
+    tasks = [find(part.task) for part in parts]
+    names = {*_TRAIN, *(name for task in tasks for name in _OF_FORMAT.get(task.format, ()))}
+    names |= _set(settings)
+    if settings.warmup_steps is not None:
+        names = names - {"warmup_ratio"} | {"warmup_steps"}
+    if len({part.head_name for part in parts}) > 1:
+        names |= {"sampling", *_OF_SAMPLING.get(settings.sampling, ())}
+    data = [_part_content(part, task) for part, task in zip(parts, tasks, strict=True)]
+    return _digest({"key": VERSION, "kind": "train", "parts": data, "settings": _chosen(settings, names)})
+
+
+def _part_content(part: TaskData, task: Task) -> dict[str, Any]:
+    return {
+        "task": part.task,
+        **_task_content(task),
+        "head": {"task": part.head_name, **_task_content(find(part.head_name))} if part.head else None,
+        "train": data_identity(part.train),
+        "dev": data_identity(part.dev),
+        "hold_out": part.hold_out,
+        "max_train": part.max_train,
+        "max_eval": part.max_eval,
+    }
+
+
+def _task_content(task: Task) -> dict[str, Any]:
+    """A built-in task is what its name and version say; a user's is what of its definition makes examples and scores:
+    neither its files' names nor its languages."""
+    definition = {name: getattr(task, name) for name in _OF_DEFINITION} | {"columns": asdict(task.columns)}
+    return {"version": task.version, "definition": definition if task.added else None}
+
+
+def target_digest(target: Task, settings: Settings, max_eval: int | None) -> str:
+    """What evaluating a target means, but for the encoder and the languages. Skipping malformed rows is no part of it,
+    nor of a train's: where there are any, a stage has no result without it."""
+    names = {"max_length", "precision", *_OF_FORMAT.get(target.format, ())} - {"contrast_size"}
+    if target.format in ("retrieval", "mining") and settings.pooling != "mean":
+        names |= {"pooling"}
+    content = {"task": target.name, **_task_content(target), "max_eval": max_eval}
+    return _digest({"key": VERSION, "kind": "evaluate", **content, "settings": _chosen(settings, names)})
+
+
+def _set(settings: Settings) -> set[str]:
+    """Settings that are part of a train's key only where they are not what they are for everybody."""
+    plain = Settings()
+    return {name for name in ("attention_dropout", "decay_unseen") if getattr(settings, name) != getattr(plain, name)}
+
+
+def stage_key(definition: str, seed: int | None, parent: str) -> str:
+    """The key of a stage: its definition's digest, its seed, and its parent's key or the start model's identity."""
+    return hashlib.sha256(f"{definition}|{seed}|{parent}".encode()).hexdigest()[:_LENGTH]
+
+
+def _chosen(settings: Settings, names: set[str]) -> dict[str, Any]:
+    return {name: getattr(settings, name) for name in sorted(names)}

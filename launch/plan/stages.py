@@ -1,0 +1,136 @@
+"""TODO."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+from launch.experiment import Experiment
+from slurm.base import UsageError
+from training.pretrained import StartModel
+from training.spec import EvaluateSpec, Runtime, Settings, Split, TaskData, TrainSpec
+from training.tasks import Task, catalogue
+
+Role = Literal["intermediate", "target"]
+
+
+@dataclass(frozen=True)
+class StepDefinition:
+    """Training on one step, but for seed and parent."""
+
+    task: str  # as shown: "squad", "hellaswag + squad"
+    parts: tuple[TaskData, ...]
+    settings: Settings
+    runtime: Runtime
+    digest: str
+
+
+@dataclass(frozen=True)
+class TargetDefinition:
+    """Evaluating one target, but for the encoder."""
+
+    task: Task
+    head: str | None
+    languages: dict[str, Split]
+    missing: tuple[str, ...]  # of the benchmark's languages: no file
+    settings: Settings
+    runtime: Runtime
+    max_eval: int | None
+    digest: str
+
+
+class Stage(NamedTuple):  # of 100,000, dataclasses take more than twice as long
+    """One unit of work. `name` is readable and, with the key, names the stage's folder."""
+
+    key: str
+    name: str
+    kind: Literal["train", "evaluate"]
+    task: str
+    seed: int | None  # None: chance plays no part
+    parent: str | None  # key of the train stage whose encoder it takes; None: the start model
+    definition: str  # digest of its step or target
+
+    @property
+    def folder(self) -> str:
+        return f"{self.name}-{self.key}"
+
+
+@dataclass
+class Plan:
+    """The stages of an experiment, parents before children."""
+
+    experiment: Experiment
+    start: StartModel
+    targets: dict[str, TargetDefinition]
+    steps: dict[str, StepDefinition] = field(default_factory=dict)  # by digest
+    stages: dict[str, Stage] = field(default_factory=dict)  # by key
+    paths: dict[tuple[str, str, int], str] = field(default_factory=dict)  # (recipe, target, seed) -> evaluate stage
+    trainings_from_scratch: int = 0  # had every (recipe, target, seed) trained its whole path for itself
+
+    @cached_property
+    def children(self) -> dict[str, list[str]]:
+        """By train stage: the stages that take its encoder."""
+        children: dict[str, list[str]] = {key: [] for key in self.stages}
+        for stage in self.stages.values():
+            if stage.parent:
+                children[stage.parent].append(stage.key)
+        return children
+
+    @cached_property
+    def users(self) -> dict[str, list[tuple[str, str]]]:
+        """By stage: the (recipe, target) pairs that need it."""
+        users: dict[str, list[tuple[str, str]]] = {key: [] for key in self.stages}
+        for (recipe, target, _), evaluate in self.paths.items():
+            key: str | None = evaluate
+            while key is not None:
+                if not users[key] or users[key][-1] != (recipe, target):
+                    users[key].append((recipe, target))
+                key = self.stages[key].parent
+        return users
+
+    @cached_property
+    def by_digest(self) -> dict[str, TargetDefinition]:
+        """The targets' definitions by digest."""
+        return {definition.digest: definition for definition in self.targets.values()}
+
+    def train_spec(self, stage: Stage) -> TrainSpec:
+        """What a train stage is told."""
+        assert stage.kind == "train" and stage.seed is not None, stage
+        step = self.steps[stage.definition]
+        return TrainSpec(parts=step.parts, settings=step.settings, seed=stage.seed)
+
+    def evaluate_spec(self, stage: Stage) -> EvaluateSpec:
+        """What an evaluate stage is told."""
+        assert stage.kind == "evaluate", stage
+        target = self.by_digest[stage.definition]
+        return EvaluateSpec(
+            target.task.name,
+            target.head,
+            target.languages,
+            target.settings,
+            target.max_eval,
+            self.experiment.skip_bad_rows,
+        )
+
+    def runtime(self, stage: Stage) -> Runtime:
+        """How a stage runs."""
+        table: dict[str, Any] = self.steps if stage.kind == "train" else self.by_digest
+        runtime: Runtime = table[stage.definition].runtime
+        return runtime
+
+    def added_tasks(self) -> list[Task]:
+        """The users' tasks among the plan's: jobs are told what they were when the plan was made."""
+        parts = [part for step in self.steps.values() for part in step.parts]
+        names = dict.fromkeys([*(n for part in parts for n in (part.task, part.head_name)), *self.targets])
+        return [task for task in map(catalogue.find, names) if task.added]
+
+    def find(self, text: str) -> Stage:
+        """The stage that a person means by its name, its folder's name or the beginning of its key."""
+        found = [s for s in self.stages.values() if text in (s.name, s.folder)]
+        found = found or [s for s in self.stages.values() if len(text) >= 4 and s.key.startswith(text)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise UsageError(
+                f"'{text}' means {len(found)} stages; give the key of one: {', '.join(s.key for s in found)}"
+            )
+        raise UsageError(f"no stage '{text}' in this experiment; `stepstone status FILE` lists them")

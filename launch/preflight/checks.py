@@ -1,0 +1,74 @@
+"""What would fail in the first minute of a job, found before anything is sent: every local data file is read whole."""
+
+from pathlib import Path
+
+from launch.plan import Plan
+from slurm.base import UserError
+from training import formats
+from training.data import hub, load
+from training.pretrained import start as start_model
+from training.spec import DataFile, HubPart, Split
+from training.tasks import catalogue
+
+
+def check(plan: Plan) -> None:
+    """UserError for malformed data (file and line), settings that no example fits, a model that is not XLM-R."""
+    check_settings(plan)
+    _read_data(plan)
+
+
+def check_settings(plan: Plan) -> None:
+    """`check` without the data."""
+    if plan.start.folder:
+        start_model.check_folder(Path(plan.start.folder))
+    for step in plan.steps.values():
+        for part in step.parts:
+            task = catalogue.find(part.task)
+            formats.get(task.format).check(task, step.settings)
+    for target in plan.targets.values():
+        formats.get(target.task.format).check(target.task, target.settings)
+
+
+def check_fetched(plan: Plan) -> None:
+    """UserError unless all that jobs would fetch from the Hub is here: compute nodes often have no network."""
+    start = plan.start
+    if start.repo and start.revision:
+        try:
+            start_model.start_model_folder(start.repo, start.revision, local_only=True)
+        except UserError:
+            raise _not_fetched(plan, f"model {start.repo}@{start.revision[:12]} is") from None
+    missing = [part for part in hub_parts(plan) if not hub.is_cached(part)]
+    if missing:
+        first = f"{missing[0].repo}@{missing[0].revision[:12]} {missing[0].config or ''} {missing[0].split}"
+        raise _not_fetched(plan, f"{first} and {len(missing) - 1} more are" if missing[1:] else f"{first} is")
+
+
+def _not_fetched(plan: Plan, what: str) -> UserError:
+    return UserError(
+        f"{what} not in this machine's Hugging Face cache, and jobs run offline: run"
+        f" `stepstone prepare {plan.experiment.path}` first (with the same HF_HOME)"
+    )
+
+
+def hub_parts(plan: Plan) -> list[HubPart]:
+    """The splits of data sets on the Hub that the plan's stages read, once each."""
+    splits = [split for step in plan.steps.values() for part in step.parts for split in (part.train, part.dev)]
+    splits += [split for target in plan.targets.values() for split in target.languages.values()]
+    return list(dict.fromkeys(part for split in splits for part in split if isinstance(part, HubPart)))
+
+
+def _read_data(plan: Plan) -> None:
+    parts = {part.task: part for step in plan.steps.values() for part in step.parts}
+    for part in parts.values():
+        if _is_local(part.train) and _is_local(part.dev):
+            load.load_training(part)
+    for target in plan.targets.values():
+        for language, split in target.languages.items():
+            if _is_local(split):
+                load.load_language(
+                    target.task, language, split, target.max_eval, skip_bad_rows=plan.experiment.skip_bad_rows
+                )
+
+
+def _is_local(split: Split) -> bool:
+    return all(isinstance(part, DataFile) for part in split)

@@ -1,0 +1,236 @@
+"""`stepstone prepare`: fetch what jobs will not be able to, check it, and encode each list of examples once."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from launch.estimate import amounts
+from launch.plan import Plan, TargetDefinition
+from launch.preflight import checks
+from launch.store.store import token_folder
+from slurm.base import UserError
+from training import formats
+from training.data import hub, load
+from training.data.parts import with_labels
+from training.data.tokens import Entry, TokenCache
+from training.formats.base import Example
+from training.formats.rows import skipping
+from training.pretrained import start as start_model
+from training.spec import HubPart, Settings, TaskData
+from training.tasks import Task, catalogue
+
+_T = TypeVar("_T")
+_Lists = list[tuple[Task, list[Example]]]
+
+
+@dataclass
+class Summary:
+    """What was done. `entries`: one per list of examples and settings; `skipped`: malformed rows, `file:line: what`."""
+
+    fetched: list[str] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+    def lines(self) -> Iterator[str]:
+        """For people."""
+        entries = {entry.folder: entry for entry in reversed(self.entries)}.values()  # equal ones: as the first was
+        made, found = ([entry for entry in entries if entry.made is is_made] for is_made in (True, False))
+        yield f"fetched: {', '.join(self.fetched) or 'nothing'}"
+        yield f"made:  {_amount(made)}"
+        yield f"found: {_amount(found)}"
+        if self.skipped:
+            yield f"malformed rows left out: {len(self.skipped)}"
+            yield from (f"  {text}" for text in self.skipped)
+
+
+def _amount(entries: Sequence[Entry]) -> str:
+    examples, tokens, size = (sum(getattr(e, name) for e in entries) for name in ("examples", "tokens", "bytes"))
+    return f"{len(entries)} encodings, {examples:,} examples, {tokens:,} tokens, {size / 1e6:,.1f} MB"
+
+
+class Track(Protocol):
+    """Goes through items and shows how far it has come."""
+
+    def __call__(self, what: str, items: Sequence[_T]) -> Iterator[_T]: ...
+
+
+def prepare(plan: Plan, *, skip_bad_rows: bool, track: Track) -> Summary:
+    """Fetch, check and encode everything that the plan's stages read; what is there already is left as it is.
+
+    `skip_bad_rows`: list malformed rows and go on, as if the experiment file said so. UserError where something cannot
+    be had, is malformed, or has another number of rows than published.
+    """
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    checks.check_settings(plan)
+    summary = Summary()
+    model = _fetch(plan, summary, track)
+    return _encode_all(plan, model, skip_bad_rows or plan.experiment.skip_bad_rows, summary, track)
+
+
+def _fetch(plan: Plan, summary: Summary, track: Track) -> Path:
+    """See that the model and the data sets of the Hub are here; returns the model's folder."""
+    wanted: list[HubPart | None] = [None, *checks.hub_parts(plan)]  # None: the model
+    for part in track("fetching", wanted):
+        if part is not None and not hub.is_cached(part):
+            hub.fetch(part)
+            summary.fetched.append(f"{part.repo} {part.config or ''} {part.split}")
+    start = plan.start
+    if start.folder:
+        return Path(start.folder)
+    assert start.repo and start.revision, start
+    try:
+        return start_model.start_model_folder(start.repo, start.revision, local_only=True)
+    except UserError:
+        summary.fetched.append(start.repo)
+        return start_model.start_model_folder(start.repo, start.revision)
+
+
+def _encode_all(plan: Plan, model: Path, skip: bool, summary: Summary, track: Track) -> Summary:
+    from training.model.encoder import load_tokenizer  # torch: only now
+
+    cache, tokenizer = TokenCache(token_folder(plan.experiment.store)), load_tokenizer(model)
+    cache.remove_abandoned()
+    seen: list[str] = []
+    counted: dict[str, dict[int, tuple[Entry, Task]]] = {}  # lists by name and place, for estimates
+    works: list[_Training | _Language] = [*_trainings(plan), *_languages(plan)]
+    for work in track("tokenising", works):
+        lists, skipped = _read(work, skip)
+        seen += skipped
+        for position, (task, examples) in enumerate(lists):
+            for settings in work.settings:
+                with _problems_with_disk(plan):
+                    form = formats.get(task.format)
+                    entry = cache.prepare(form, examples, tokenizer, task, settings)
+                summary.entries.append(entry)
+                counted.setdefault(work.name(settings, position), {})[position] = (entry, task)
+    with _problems_with_disk(plan):
+        amounts.remember(plan.experiment.store, {name: lists.values() for name, lists in counted.items()})
+    summary.skipped = list(dict.fromkeys(seen))
+    return summary
+
+
+def _read(work: "_Training | _Language", skip: bool) -> tuple[_Lists, list[str]]:
+    """What the work's data holds, and the malformed rows in it."""
+    if not skip:
+        return work.read(skip), []
+    with skipping() as skipped:
+        return work.read(skip), skipped
+
+
+@contextmanager
+def _problems_with_disk(plan: Plan) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{plan.experiment.store}: the token cache cannot be written: {error.strerror}. Make room or choose another"
+            " `store:`."
+        ) from error
+
+
+# --- what there is to encode: every data set is read once, for all settings that it is encoded with
+
+
+@dataclass(frozen=True)
+class _Training:
+    data: TaskData
+    settings: tuple[Settings, ...]
+
+    def read(self, skip: bool) -> _Lists:
+        train, dev = load.load_training(replace(self.data, skip_bad_rows=skip))
+        task = with_labels(catalogue.find(self.data.task), train)
+        return [(task, train), (task, dev)]
+
+    def name(self, settings: Settings, position: int) -> str:
+        """Under which name a list's tokens are counted."""
+        return amounts.training_names(self.data, settings)[position]
+
+
+@dataclass(frozen=True)
+class _Language:
+    target: TargetDefinition
+    language: str
+    settings: tuple[Settings, ...]
+
+    def read(self, skip: bool) -> _Lists:
+        task, split = self.target.task, self.target.languages[self.language]
+        found = load.load_language(task, self.language, split, self.target.max_eval, skip_bad_rows=skip)
+        return [(task, part) for part in _as_evaluated(task, found)]
+
+    def name(self, settings: Settings, position: int) -> str:
+        """The same; a language's lists are counted together."""
+        target = self.target
+        return amounts.language_name(target.task, target.languages[self.language], target.max_eval, settings)
+
+
+def _as_evaluated(task: Task, examples: list[Any]) -> list[list[Example]]:
+    """The lists that evaluation encodes a target's examples in."""
+    if task.format == "mining":
+        from eval.prediction.mining import unique
+
+        sides: dict[tuple[str, str], list[Any]] = {}
+        for example in examples:
+            sides.setdefault((example.split, example.side), []).append(example)
+        return [[*unique(side).values()] for side in sides.values()]
+    if task.format == "dual_encoder":
+        return [[e for e in examples if e.question], [e for e in examples if not e.question]]
+    return [examples]
+
+
+def _trainings(plan: Plan) -> list[_Training]:
+    found: dict[TaskData, dict[Settings, None]] = {}
+    for step in plan.steps.values():
+        for part in step.parts:
+            found.setdefault(replace(part, head=""), {})[step.settings] = None
+    return [_Training(data, tuple(settings)) for data, settings in found.items()]
+
+
+def _languages(plan: Plan) -> list[_Language]:
+    return [
+        _Language(target, code, (target.settings,)) for target in plan.targets.values() for code in target.languages
+    ]
+
+
+# --- showing how far it is
+
+
+def tracker(console: Console) -> Track:
+    """Progress bars on a terminal, a plain line per item elsewhere."""
+    return _bars(console) if console.is_terminal else _plain_lines(console)
+
+
+def _bars(console: Console) -> Track:
+    def track(what: str, items: Sequence[Any]) -> Iterator[Any]:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=console) as progress:
+            bar = progress.add_task(what, total=len(items))
+            for item in items:
+                progress.update(bar, description=f"{what} {_name(item)}")
+                yield item
+                progress.advance(bar)
+            progress.update(bar, description=what)
+
+    return track
+
+
+def _plain_lines(console: Console) -> Track:
+    def track(what: str, items: Sequence[Any]) -> Iterator[Any]:
+        for number, item in enumerate(items, start=1):
+            console.print(f"{what} {number}/{len(items)}: {_name(item)}", soft_wrap=True)
+            yield item
+
+    return track
+
+
+def _name(item: Any) -> str:
+    if isinstance(item, _Training):
+        return item.data.task
+    if isinstance(item, _Language):
+        return f"{item.target.task.name} {item.language}"
+    return f"{item.repo} {item.config or ''} {item.split}" if isinstance(item, HubPart) else "the start model"

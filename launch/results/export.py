@@ -1,0 +1,115 @@
+"""`stepstone export`: an experiment's predictions as folders in XTREME's submission layout."""
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from eval.tables import export
+from launch.experiment import recipes
+from launch.plan import Plan, Stage, TargetDefinition
+from launch.store import Store
+from slurm.base import UsageError, UserError
+from slurm.base.files import make_folder
+from training.data.load import load_language
+from training.spec import DataFile, Split
+
+_LISTED = 12  # languages; what is more is counted
+Entries = dict[str, Stage]  # by target
+
+
+def write(plan: Plan, out: Path, recipe: str | None, seed: int | None) -> Iterator[tuple[Path, str]]:
+    """Write a folder below `out` for every recipe and seed (or only these); yields it and what is not finished.
+
+    UserError where such a folder is there already, or where nothing is finished; then nothing is written.
+    """
+    store = Store(plan.experiment.store)
+    chosen = _chosen(plan, recipe, seed)
+    done = {
+        name: entries for name, entries in chosen.items() if any(_results(plan, store, s) for s in entries.values())
+    }
+    if not done:
+        raise UserError(f"nothing to export is finished; `stepstone status {plan.experiment.path.name}` says why")
+    for name in done:
+        if (out / name).exists():
+            raise UserError(f"{out / name}: exists already; remove it, or export into another folder")
+    make_folder(out)
+    for name, entries in done.items():
+        yield _write_folder(plan, store, out / name, entries)
+
+
+def folder_name(recipe: str, seed: int) -> str:
+    """`squad > a + b`, seed 1 → `squad.a+b-s1`."""
+    return f"{recipe.replace(' > ', '.').replace(' + ', '+')}-s{seed}"
+
+
+def _chosen(plan: Plan, recipe: str | None, seed: int | None) -> dict[str, Entries]:
+    """The evaluate stages by folder name and target; UsageError where the experiment has no such recipe or seed."""
+    wanted = [recipes.show(found) for found in recipes.expand(recipe)] if recipe else None
+    entries: dict[str, Entries] = {}
+    for (name, target, number), key in plan.paths.items():
+        if (wanted is None or name in wanted) and (seed is None or number == seed):
+            entries.setdefault(folder_name(name, number), {})[target] = plan.stages[key]
+    if not entries:
+        asked = " with ".join([f"recipe '{recipe}'"] * bool(recipe) + [f"seed {seed}"] * (seed is not None))
+        raise UsageError(f"{plan.experiment.path}: there is no {asked} in this experiment; `stepstone plan` shows all")
+    return entries
+
+
+def _write_folder(plan: Plan, store: Store, folder: Path, entries: Entries) -> tuple[Path, str]:
+    """All files of one submission, put in place at once."""
+    temporary = folder.parent / f".{folder.name}.{uuid.uuid4().hex}.tmp"
+    missing = []
+    try:
+        for target, stage in entries.items():
+            definition = plan.targets[target]
+            results = _results(plan, store, stage)
+            for language, result in results.items():
+                path = temporary / export.file_name(target, definition.task.metric_family, language)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(_content(plan, store, stage, language, result), encoding="utf-8")
+            missing += _missing(target, [code for code in definition.languages if code not in results])
+        os.rename(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder, "; ".join(missing)
+
+
+def _results(plan: Plan, store: Store, stage: Stage) -> dict[str, dict[str, Any]]:
+    """By language; without those of which there is dev data alone (BUCC), for no submission holds such predictions."""
+    definition = plan.by_digest[stage.definition]
+    results = store.language_results(plan, stage)
+    return {code: result for code, result in results.items() if not _dev_only(definition, definition.languages[code])}
+
+
+def _dev_only(definition: TargetDefinition, split: Split) -> bool:
+    roles = [part.role for part in split if isinstance(part, DataFile)]
+    return definition.task.format == "mining" and not any(role.startswith("test") for role in roles)
+
+
+def _missing(target: str, languages: list[str]) -> list[str]:
+    if not languages:
+        return []
+    more = f", … ({len(languages)} in all)" if len(languages) > _LISTED else ""
+    return [f"{target} {', '.join(languages[:_LISTED])}{more}"]
+
+
+def _content(plan: Plan, store: Store, stage: Stage, language: str, result: dict[str, Any]) -> str:
+    records = _records(store, stage, result)
+    spec, task = plan.evaluate_spec(stage), plan.by_digest[stage.definition].task
+    english: dict[str, str] = {}
+    if task.metric_family == "retrieval":
+        examples: list[Any] = load_language(
+            task, language, spec.languages[language], spec.max_eval, skip_bad_rows=spec.skip_bad_rows
+        )
+        english = {example.id: example.english for example in examples}
+    return export.content(task.name, task.metric_family, records, english)
+
+
+def _records(store: Store, stage: Stage, result: dict[str, Any]) -> list[dict[str, Any]]:
+    folder = store.stage_folder(stage.folder) / "languages" / result["generation"]
+    with (folder / result["predictions"]).open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]

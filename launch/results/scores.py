@@ -1,0 +1,70 @@
+"""TODO."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from eval.tables import table
+from eval.tables.rows import Row
+from launch.plan import Plan, Stage
+from launch.store import Store
+
+
+def rows(plan: Plan, store: Store) -> list[Row]:
+    """Every published score that the experiment asks for, in the plan's order."""
+    found: list[Row] = []
+    done: set[tuple[str, str, int | None]] = set()
+    for (recipe, target, _), key in plan.paths.items():
+        stage = plan.stages[key]
+        if (recipe, target, stage.seed) not in done:
+            done.add((recipe, target, stage.seed))
+            found += _stage_rows(plan, store, stage, recipe, target)
+    return found
+
+
+def _stage_rows(plan: Plan, store: Store, stage: Stage, recipe: str, target: str) -> list[Row]:
+    primary = plan.targets[target].task.metric
+    diverged = any(at_chance(plan, store, training) for training in trainings_under(plan, stage))
+    return [
+        Row(
+            recipe, target, language, stage.seed, metric, metric == primary, score,
+            result["examples"], stage.key, result["generation"], result["code"], diverged,
+        )
+        for language, result in store.language_results(plan, stage).items()
+        for metric, score in result["scores"].items()
+    ]  # fmt: skip
+
+
+def trainings_under(plan: Plan, stage: Stage) -> Iterator[Stage]:
+    """The train stages that an evaluate stage rests on, the last first."""
+    while stage.parent is not None:
+        stage = plan.stages[stage.parent]
+        yield stage
+
+
+def at_chance(plan: Plan, store: Store, stage: Stage) -> tuple[str, ...]:
+    """The heads of a finished training that has diverged: none does better on English dev than a constant answer.
+
+    Empty where one of a mixture's heads does: then the encoder has learned something.
+    """
+    if known := store.known(stage):
+        return tuple(known.at_chance)
+    result = store.train_result(stage) if stage.kind == "train" else None
+    found = tuple(result.get("at_chance", ())) if result else ()
+    every = {part.head_name for part in plan.steps[stage.definition].parts} if found else set()
+    return found if every <= set(found) else ()
+
+
+def score(plan: Plan, store: Store, stage: Stage) -> float | None:
+    """A stage's own score: a train's selected English dev score, an evaluate's mean over its languages."""
+    if known := store.known(stage):
+        return known.score
+    if stage.kind == "train":
+        result: dict[str, Any] | None = store.train_result(stage)
+        return None if result is None else float(result["dev_score"])
+    results = store.language_results(plan, stage)
+    scores = {language: result["scores"] for language, result in results.items()}
+    metric = table.shown_metric(
+        plan.by_digest[stage.definition].task.metric, {name for found in scores.values() for name in found}
+    )
+    values = [scores[language][metric] for language in table.in_the_mean(list(scores)) if metric in scores[language]]
+    return sum(values) / len(values) if values else None

@@ -1,0 +1,177 @@
+"""Removing a leaf training's encoder once its element's evaluates are finished, as quotas are small (`keep:`).
+
+A later submission may have come to need it: a target that was added while the element waited. Then it stays, and
+`stepstone gc` takes it when nobody needs it any more; so it does in doubt, for to train again costs more than room.
+"""
+
+import hashlib
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from launch.plan import keys
+from slurm.base.files import make_folder, read_sealed, remove_folder, seal, sha256_file, write_atomic, write_once
+from training import spec
+from training.spec import Split
+
+GENERATION_LENGTH = 16
+
+
+def generation_of(identity: str) -> str:
+    """The folder name of a generation: of an encoder's hash, or of the start model's identity."""
+    return identity.rpartition(":")[2].rpartition("@")[2][:GENERATION_LENGTH]
+
+
+def encoder_is_whole(stage_folder: Path, result: dict[str, Any]) -> bool:
+    """Whether every file of a train stage's hand-over is there, with its size."""
+    files: dict[str, Any] = result["files"]
+    return all(_size(stage_folder / result["attempt"] / name) == entry["size"] for name, entry in files.items())
+
+
+def encoder_verifies(stage_folder: Path, result: dict[str, Any]) -> bool:
+    """The same, by content."""
+    folder = stage_folder / result["attempt"]
+    files: dict[str, Any] = result["files"]
+    try:
+        return encoder_is_whole(stage_folder, result) and all(
+            sha256_file(folder / name) == entry["sha256"] for name, entry in files.items()
+        )
+    except FileNotFoundError:  # another job has just put it aside
+        return False
+
+
+def put_encoder_aside(stage_folder: Path, result: dict[str, Any]) -> Path:
+    """Quarantine an encoder that does not verify: then it counts as missing."""
+    encoder = stage_folder / str(result["attempt"]) / "encoder"
+    aside = encoder.with_suffix(f".{uuid.uuid4().hex[:8]}.quarantined")
+    with suppress(FileNotFoundError):  # another put it aside
+        os.rename(encoder, aside)
+    return aside
+
+
+def list_files(folder: Path, parts: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """Size and SHA-256 of every file in some subfolders, for a result's record."""
+    paths = sorted(path for part in parts for path in (folder / part).rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): {"size": path.stat().st_size, "sha256": sha256_file(path)} for path in paths}
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def _language_file(stage_folder: Path, generation: str, language: str, split: Split) -> Path:
+    return stage_folder / "languages" / generation / f"{language}-{keys.language_identity(split)}.json"
+
+
+def read_language(stage_folder: Path, generation: str, language: str, split: Split) -> dict[str, Any] | None:
+    """One language's result; None where it is missing or does not verify, or its predictions are gone."""
+    return _read_language(_language_file(stage_folder, generation, language, split))
+
+
+def _read_language(path: Path) -> dict[str, Any] | None:
+    record = read_sealed(path)
+    if record is None or _size(path.parent / record["predictions"]) != record["predictions_size"]:
+        return None
+    return record
+
+
+def publish_language(
+    stage_folder: Path, generation: str, language: str, split: Split, record: dict[str, Any], predictions: bytes
+) -> bool:
+    """Publish one language's predictions and result; the first one wins. Whether it was ours.
+
+    A record that does not verify is put aside under the name `*.quarantined` and replaced.
+    """
+    path = _language_file(stage_folder, generation, language, split)
+    make_folder(path.parent)
+    if path.exists() and read_language(stage_folder, generation, language, split) is None:
+        _put_aside(path)
+    # Named by content, so that an attempt that comes second cannot replace what the first one's result describes.
+    name = f"{path.stem}.{hashlib.sha256(predictions).hexdigest()[:8]}.jsonl"
+    write_atomic(path.parent / name, predictions)
+    content = record | {"predictions": name, "predictions_size": len(predictions)}
+    return write_once(path, seal(content))
+
+
+def _put_aside(path: Path) -> None:
+    """Quarantine a record that did not verify. Another may have replaced it since: what verifies goes back."""
+    aside = path.with_suffix(f".{uuid.uuid4().hex[:8]}.quarantined")
+    try:
+        os.rename(path, aside)
+    except FileNotFoundError:
+        return  # another put it aside
+    if _read_language(aside) is not None:
+        with suppress(FileExistsError):  # a third was here in between: one result stays, as ever
+            os.link(aside, path)
+        os.unlink(aside)
+
+
+DROPPED = ".dropped-"  # begins the name of what is being removed; gc takes it a day later, where that was interrupted
+_LEFT_OVER = 3600.0  # seconds: a lock that was not touched for so long is of a submitter that was killed
+
+
+def drop(root: Path, submission: Path, folder: str) -> bool:
+    """Remove the encoder of a finished train stage, for a job of `submission`. False: it stays.
+
+    It is put out of sight first, and only then looked who needs it: a submitter that still saw it has the lock now, or
+    its submission is there already, and one that looks later plans without it.
+    """
+    result = read_sealed(root / "stages" / folder / "result.json")
+    if result is None:
+        return True
+    encoder = root / "stages" / folder / result["attempt"] / "encoder"
+    gone = encoder.with_name(f"{DROPPED}{uuid.uuid4().hex}")
+    try:
+        os.rename(encoder, gone)
+    except FileNotFoundError:
+        return True
+    if _may_be_awaited(root / "submissions", submission.name, folder, result):
+        os.rename(gone, encoder)
+        return False
+    remove_folder(gone)
+    return True
+
+
+def _may_be_awaited(sent: Path, own: str, folder: str, result: dict[str, Any]) -> bool:
+    try:
+        if _is_held(sent / "lock"):
+            return True  # somebody submits at this moment, and nothing tells yet what
+        generation = generation_of(result["encoder_hash"])
+        stages = sent.parent / "stages"
+        return any(not _is_finished(stages, child, generation) for child in _children(sent, own, folder))
+    except Exception:  # whatever cannot be read
+        return True
+
+
+def _is_held(lock: Path) -> bool:
+    try:
+        return time.time() - lock.stat().st_mtime < _LEFT_OVER
+    except FileNotFoundError:
+        return False
+
+
+def _children(sent: Path, own: str, folder: str) -> Iterator[dict[str, Any]]:
+    """The stages under one, as submissions later than `own` tell them to their jobs."""
+    for name in sorted(os.listdir(sent)):
+        if name <= own or name.startswith((".", "lock")):
+            continue
+        for path in sorted((sent / name).glob("manifest-*.json")):
+            content = path.read_bytes()
+            if folder.encode() in content:  # else there is no need to take megabytes apart
+                elements = json.loads(content)["elements"].values()
+                yield from (entry for entries in elements for entry in entries if entry["parent"] == folder)
+
+
+def _is_finished(stages: Path, entry: dict[str, Any], generation: str) -> bool:
+    if entry["kind"] == "train":
+        return read_sealed(stages / entry["folder"] / "result.json") is not None
+    languages = spec.evaluate_spec(entry["spec"]).languages
+    return all(read_language(stages / entry["folder"], generation, code, split) for code, split in languages.items())

@@ -1,0 +1,246 @@
+"""Attempts and fencing without a server: who may publish a stage's result when several starts of it overlap.
+
+An attempt is a folder `attempts/NNNN` made by one rename, with a file `open` in it. Whoever starts later renames the
+`open` of all earlier attempts to `fenced`. A result is published by writing into one's own `open`, without creating it,
+and renaming it to `result.json`: where it is gone, the attempt was fenced and its work is not published.
+"""
+
+import os
+import re
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from slurm.base.files import (
+    make_folder,
+    read_json,
+    seal,
+    sync_folder,
+    to_json,
+    write_atomic,
+    write_chunk,
+    write_new,
+    write_once,
+)
+from slurm.base.processes import is_alive, start_time
+
+STALE_SECONDS = 180  # a heartbeat older than this, by the file server's clock, is a dead attempt's
+_BEAT_SECONDS = 10
+_NUMBER = re.compile(r"[0-9]{4,}")
+
+
+class RunningElsewhere(Exception):
+    """Another job's attempt at the stage is alive."""
+
+
+class Fenced(Exception):
+    """A later attempt at the stage has begun; what this one made is not published."""
+
+
+@dataclass(frozen=True)
+class Starter:
+    """Who starts an attempt: a Slurm element (`job` is `123_4`) or a local process (`job` is None)."""
+
+    job: str | None
+    restart: int
+    host: str
+    pid: int
+    pid_start: int | None
+    name: str | None = None  # the job's, by which a submission knows its own
+    node: str | None = None  # Slurm's name of it
+
+    @classmethod
+    def this_process(cls) -> "Starter":
+        """From Slurm's environment, where there is one."""
+        array, index = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+        job = f"{array}_{index}" if array else os.environ.get("SLURM_JOB_ID")
+        restart = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+        name, node = os.environ.get("SLURM_JOB_NAME"), os.environ.get("SLURMD_NODENAME")
+        return cls(job, restart, socket.gethostname(), os.getpid(), start_time(os.getpid()), name, node)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One start of a stage. Everything it writes lies below `folder`."""
+
+    folder: Path
+
+    @property
+    def number(self) -> int:
+        return int(self.folder.name)
+
+    @property
+    def stage_folder(self) -> Path:
+        return self.folder.parent.parent
+
+    def publish(self, record: dict[str, Any]) -> None:
+        """Make `record` the stage's result, or raise Fenced."""
+        content = seal(record)
+        target = self.stage_folder / "result.json"
+        try:
+            descriptor = os.open(self.folder / "open", os.O_WRONLY | os.O_TRUNC)
+            try:
+                write_chunk(descriptor, content)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            os.rename(self.folder / "open", target)
+        except FileNotFoundError:
+            # A network file system may lose the reply of a rename that was done: then the result there is ours.
+            if not target.exists() or target.read_bytes() != content:
+                raise Fenced(self.folder) from None
+        sync_folder(self.stage_folder)
+
+    def is_fenced(self) -> bool:
+        """Whether a later attempt has begun."""
+        return not (self.folder / "open").exists()
+
+    def end(self, failure: dict[str, Any] | None = None) -> bool:
+        """Note that this attempt is over, and why where it failed; whether the note is ours.
+
+        Of several ranks' failures the first stays: the others mostly follow from it. A good end stands above all.
+        """
+        content = to_json({"failure": failure, "time": time.time()})
+        if failure is not None:
+            return write_once(self.folder / "end.json", content)
+        write_atomic(self.folder / "end.json", content)
+        return True
+
+
+def attempts_of(stage_folder: Path) -> list[Attempt]:
+    """The attempts at a stage, the oldest first."""
+    try:
+        names = [name for name in os.listdir(stage_folder / "attempts") if _NUMBER.fullmatch(name)]
+    except (FileNotFoundError, PermissionError):  # closed: of a store that another user shares, it has just begun
+        return []
+    return [Attempt(stage_folder / "attempts" / name) for name in sorted(names, key=int)]
+
+
+def starter_of(attempt: Attempt) -> dict[str, Any]:
+    """Who started an attempt, as its JSON record; empty where it cannot be read."""
+    return read_json(attempt.folder / "starter.json") or {}
+
+
+def end_of(attempt: Attempt) -> dict[str, Any] | None:
+    """The note that `Attempt.end` left; None while it runs or where it was killed."""
+    record: dict[str, Any] | None = read_json(attempt.folder / "end.json")
+    return record
+
+
+def seconds_of(attempt: Attempt) -> float:
+    """From the beginning of an attempt to its last sign of life."""
+    began = starter_of(attempt).get("time")
+    if began is None:
+        return 0.0
+    last = (end_of(attempt) or read_json(attempt.folder / "heartbeat.json") or {}).get("time", began)
+    return max(0.0, float(last - began))
+
+
+def begin(
+    stage_folder: Path,
+    starter: Starter,
+    job_has_ended: Callable[[str], bool | None],
+    note: dict[str, Any] | None = None,
+) -> Attempt:
+    """Start an attempt and fence all earlier ones. RunningElsewhere where another job's attempt is alive.
+
+    `note` stays in the attempt's starter.json.
+    """
+    folder = make_folder(stage_folder / "attempts")
+    for attempt in attempts_of(stage_folder):
+        if not attempt.is_fenced() and not _is_over(attempt, starter, job_has_ended):
+            raise RunningElsewhere(f"{attempt.folder} ({starter_of(attempt)})")
+    attempt = _make(folder, asdict(starter) | (note or {}))
+    for earlier in attempts_of(stage_folder):
+        if earlier.number < attempt.number:
+            _fence(earlier)
+    return attempt
+
+
+def _make(folder: Path, starter: dict[str, Any]) -> Attempt:
+    temporary = make_folder(folder / f".tmp-{uuid.uuid4().hex}")
+    write_atomic(temporary / "open", b"")
+    write_atomic(temporary / "starter.json", to_json(starter | {"time": time.time()}))
+    write_atomic(temporary / "heartbeat.json", to_json({}))
+    number = max((attempt.number for attempt in attempts_of(folder.parent)), default=0)
+    while True:
+        number += 1
+        try:
+            os.rename(temporary, folder / f"{number:04d}")  # fails where the folder exists, since it is not empty
+        except OSError:
+            if not (folder / f"{number:04d}").exists():
+                raise
+            continue
+        sync_folder(folder)
+        return Attempt(folder / f"{number:04d}")
+
+
+def _fence(attempt: Attempt) -> None:
+    try:
+        os.rename(attempt.folder / "open", attempt.folder / "fenced")
+    except FileNotFoundError:
+        return  # fenced by another, or published
+
+
+def _is_over(attempt: Attempt, starter: Starter, job_has_ended: Callable[[str], bool | None]) -> bool:
+    """Whether an earlier attempt can no longer be running."""
+    if end_of(attempt) is not None:
+        return True
+    other = starter_of(attempt)
+    job, pid = other.get("job"), other.get("pid")
+    if job is not None and job == starter.job:
+        return True  # a later start of the same job: Slurm runs only one at a time
+    if job is None and pid is not None and other.get("host") == starter.host:
+        return not is_alive(pid, other.get("pid_start"))
+    return _is_stale(attempt) or (job is not None and job_has_ended(job) is True)
+
+
+def _is_stale(attempt: Attempt) -> bool:
+    """By the file server's clock on both sides: node clocks may differ."""
+    probe = write_new(attempt.folder / "clock", b"")
+    try:
+        now = probe.stat().st_mtime
+        beat = (attempt.folder / "heartbeat.json").stat().st_mtime
+    except FileNotFoundError:
+        return False
+    finally:
+        probe.unlink()
+    return now - beat > STALE_SECONDS
+
+
+class Heartbeat:
+    """A thread that says every few seconds that an attempt is alive and how far it is. Use as a context."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._path = attempt.folder / "heartbeat.json"
+        self._progress: dict[str, Any] = {}
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def progress(self, **values: Any) -> None:
+        """What the next beat says."""
+        self._progress = values
+
+    def __enter__(self) -> "Heartbeat":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+        self._beat()
+
+    def _run(self) -> None:
+        while not self._done.wait(_BEAT_SECONDS):
+            self._beat()
+
+    def _beat(self) -> None:
+        try:
+            write_atomic(self._path, to_json(self._progress | {"time": time.time()}))
+        except OSError:
+            return  # a full disk must not end the training; the result's own write will say so

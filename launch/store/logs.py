@@ -1,0 +1,100 @@
+"""The logs of a stage: what the job that last ran it printed."""
+
+import os
+import sys
+from pathlib import Path
+
+from launch.plan import Stage
+from launch.store import submissions
+from launch.store.submissions import Location
+from slurm.base import UserError
+
+_TAIL = 20_000  # characters of a log that are looked at
+_MARK = "--- start "  # begins the line that a job prints first: a requeued job goes on in the same files
+_STAGE = "--- stage "  # the same of each stage of an element
+
+
+def files(root: Path, stage: Stage) -> list[Path]:
+    """The log files of the element that a stage was last sent in, whichever task wrote them."""
+    location = submissions.locate(submissions.read_all(root)).get(stage.key)
+    if location is None:
+        raise UserError(f"{stage.name} was never sent; `stepstone submit FILE` sends it")
+    return files_at(location)
+
+
+def files_at(location: Location) -> list[Path]:
+    """The log files of the element at a location."""
+    submission = location.submission
+    if submission.is_local:
+        folder, beginning = submission.folder / "local" / "logs", f"{submission.local_element(*location.place)}_"
+    else:
+        folder, beginning = submission.logs(location.array), f"{location.job}_{location.index}_"
+    found = (folder / name for name in submission.listing(folder).get(beginning, ()))
+    return [path for path in found if path.stat().st_size]
+
+
+def last_error(location: Location) -> str | None:
+    """The last line of an element's logs that calls itself an error: why a job ended that no attempt speaks for."""
+    lines = [line for path in files_at(location) for line in path.read_text(errors="replace")[-_TAIL:].splitlines()]
+    return next((line.removeprefix("error: ") for line in reversed(lines) if line.startswith("error: ")), None)
+
+
+def mark_start(restart: int) -> None:
+    """Say in both of this process's logs, or the one, that the job starts here, for the n-th time after the first."""
+    _print(f"{_MARK}{restart}")
+
+
+def _print(line: str) -> None:
+    one = os.path.sameopenfile(1, 2)
+    for stream in (sys.stdout,) if one else (sys.stdout, sys.stderr):
+        print(line, file=stream, flush=True)
+
+
+def of_job(manifest: Path, job: str) -> list[Path]:
+    """The log files of a Slurm element (`123_4`), as it can tell itself: beside its manifest."""
+    folder = manifest.parent / "logs" / manifest.stem.removeprefix("manifest-")
+    return sorted(folder.glob(f"{job}_*_log.*"))
+
+
+def mark_stage(folder: str) -> None:
+    """Say in both logs that what follows is of this stage."""
+    _print(f"{_STAGE}{folder}")
+
+
+def tail(location: Location, folder: str) -> str:
+    """The end of what an element's last start printed about a stage, all its files one after the other; all that the
+    start printed where it did not come to the stage."""
+    parts = [_of_stage(_starts(path)[-1], folder) for path in files_at(location)]
+    return "\n".join(parts)
+
+
+def came_to(location: Location, folder: str) -> bool:
+    """Whether an element's last start says that it came to a stage."""
+    return any(f"{_STAGE}{folder}\n" in _starts(path)[-1] for path in files_at(location))
+
+
+def _of_stage(text: str, folder: str) -> str:
+    _, begun, after = text.rpartition(f"{_STAGE}{folder}\n")
+    return after.partition(f"\n{_STAGE}")[0] if begun else text
+
+
+def start_before(paths: list[Path]) -> str:
+    """The end of what the start before the last one printed; empty where there was none."""
+    return "\n".join(starts[-2] for path in paths if len(starts := _starts(path)) > 1)
+
+
+def _starts(path: Path) -> list[str]:
+    """What each start in the tail of a file printed; the first entry is what came before any mark."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _TAIL))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return [""]
+    found = [""]
+    for line in text.splitlines():
+        if line.startswith(_MARK):
+            found.append("")
+        else:
+            found[-1] += line + "\n"
+    return found

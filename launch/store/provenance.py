@@ -1,0 +1,73 @@
+"""What made a result: our own code, copied into the store by content, and the versions of the packages beside it.
+
+Jobs run the code that was submitted, whatever is edited meanwhile. Packages are not copied: what was there when a stage
+was sent is written down, and compared with what its job finds.
+"""
+
+import hashlib
+import os
+import platform
+import uuid
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from slurm.base.files import make_folder, remove_folder, sync_folder, write_file
+
+_PACKAGES = ("launch", "training", "eval", "slurm")
+
+
+def code_root() -> Path:
+    """The folder that our packages lie in: a checkout, or in a job the frozen code, whose name is its hash."""
+    return Path(__file__).resolve().parents[2]
+
+
+def freeze(root: Path) -> Path:
+    """The folder `code/<hash>` of a store with the code as it is now; made where it is not there yet."""
+    source = code_root()
+    paths = sorted(path.relative_to(source) for package in _PACKAGES for path in (source / package).rglob("*.py"))
+    files = {path: (source / path).read_bytes() for path in paths}  # read once: what is hashed is what is copied
+    digest = hashlib.sha256()
+    for path, content in files.items():
+        digest.update(f"{path}\0{hashlib.sha256(content).hexdigest()}\n".encode())
+    frozen = root / "code" / digest.hexdigest()[:16]
+    if not frozen.exists():
+        _write(files, frozen)
+    return frozen
+
+
+def _write(files: dict[Path, bytes], frozen: Path) -> None:
+    temporary = make_folder(frozen.parent / f".tmp-{uuid.uuid4().hex}")
+    for path, content in files.items():
+        make_folder((temporary / path).parent)
+        write_file(temporary / path, content)
+    try:
+        os.rename(temporary, frozen)
+    except OSError:
+        remove_folder(temporary)
+        if not frozen.exists():  # else another submitter was first, with the same content
+            raise
+    sync_folder(frozen.parent)
+
+
+_NAMES = ("torch", "transformers", "tokenizers", "deepspeed", "datasets", "safetensors", "numpy", "submitit")
+
+
+def versions() -> dict[str, str]:
+    """Python and the packages that results depend on, as installed here. Imports none of them."""
+    found = {"python": platform.python_version()}
+    for name in _NAMES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def differences(sent: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+    """What changed, such as `torch 2.6.0 instead of 2.5.1`."""
+    return [
+        f"{name} {found.get(name, 'missing')} instead of {sent.get(name, 'none')}"
+        for name in sorted({*sent, *found})
+        if sent.get(name) != found.get(name)
+    ]

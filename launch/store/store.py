@@ -1,0 +1,137 @@
+"""The store: one folder on the shared file system that holds an experiment's work, and is the truth about it.
+
+    stages/<name>-<key>/   identity.json  result.json  attempts/NNNN/  languages/<generation>/
+    submissions/<time>-<id>/   code/<hash>/   results/<experiment>/   index/<experiment>.json   cache/tokens/<key>/
+    rehearsal/<experiment>/: a store in itself   workers/: locks of local workers
+
+A generation is one trained encoder, by its hash: results of two trainings of one stage never mix.
+"""
+
+import os
+from collections.abc import Collection, Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from launch.plan import Plan, Stage
+from launch.store.artifacts import encoder_is_whole, generation_of, read_language
+from slurm.base.files import make_folder, read_json, read_sealed, to_json, write_atomic
+
+
+def token_folder(root: Path) -> Path:
+    """Where a store keeps what its stages have tokenised."""
+    return root / "cache" / "tokens"
+
+
+def rehearsal_folder(root: Path, experiment: str) -> Path:
+    """The store of an experiment's rehearsals, in its own."""
+    return root / "rehearsal" / experiment
+
+
+class Known(NamedTuple):
+    """What launch.index remembers of a finished stage. In its file, and for speed in memory too, a plain list."""
+
+    time: int  # of the folder that holds its result, in ns
+    generation: str  # of the encoder that a train stage made, or that an evaluate stage is of
+    languages: str  # evaluate: which languages' data
+    score: float | None
+    at_chance: list[str]
+    seconds: float  # of all attempts at it
+
+
+class Store:
+    """Reads and writes of one store folder; what it has read it remembers, so make one per command."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.index: Mapping[str, Known] = {}  # what launch.index remembers, by stage key
+        self._results: dict[str, dict[str, Any] | None] = {}
+
+    def stage_folder(self, folder: str) -> Path:
+        return self.root / "stages" / folder
+
+    @cached_property
+    def _existing(self) -> set[str]:
+        """Names of the stage folders: one listing, however many stages a plan has."""
+        try:
+            return set(os.listdir(self.root / "stages"))
+        except (FileNotFoundError, NotADirectoryError):
+            return set()
+
+    def exists(self, stage: Stage) -> bool:
+        """Whether anything was ever sent or done for a stage."""
+        return stage.folder in self._existing
+
+    def known(self, stage: Stage) -> Known | None:
+        """What is remembered of a stage that is finished."""
+        found = self.index.get(stage.key)
+        return None if found is None else Known(*found)
+
+    def parents_of(self, keys: Collection[str]) -> set[str]:
+        """What stages start from, by their identities: also stages of which no plan is at hand."""
+        names = (name for name in self._existing if name.rpartition("-")[2] in keys)
+        found = (read_json(self.stage_folder(name) / "identity.json") for name in names)
+        return {str(identity.get("parent")) for identity in found if identity is not None}
+
+    @cached_property
+    def _by_key(self) -> dict[str, str]:
+        return {name.rpartition("-")[2]: name for name in self._existing}
+
+    def folders_of(self, keys: Iterable[str]) -> dict[str, str]:
+        """The folders of stages that were ever sent, by key: also of those of which no plan is at hand."""
+        return {key: self._by_key[key] for key in keys if key in self._by_key}
+
+    def has_result(self, folder: str) -> bool:
+        """Whether a train stage's result is there, of which no plan is at hand."""
+        return (self.stage_folder(folder) / "result.json").exists()
+
+    def train_result(self, stage: Stage) -> dict[str, Any] | None:
+        """The published, verified result of a train stage."""
+        if stage.key not in self._results:
+            found = read_sealed(self.stage_folder(stage.folder) / "result.json") if self.exists(stage) else None
+            self._results[stage.key] = found if found and found.get("key") == stage.key else None
+        return self._results[stage.key]
+
+    def has_encoder(self, stage: Stage) -> bool:
+        """Whether a finished train stage's encoder is still there, with all its files."""
+        result = self.train_result(stage)
+        return result is not None and encoder_is_whole(self.stage_folder(stage.folder), result)
+
+    def language_results(self, plan: Plan, stage: Stage) -> dict[str, dict[str, Any]]:
+        """The verified results of an evaluate stage, by language: of the languages asked for, of one generation."""
+        if not self.exists(stage):
+            return {}
+        languages = plan.by_digest[stage.definition].languages
+        found: dict[str, dict[str, Any]] = {}
+        for generation in self._generations(plan, stage):
+            results = {
+                code: result
+                for code, split in languages.items()
+                if (result := read_language(self.stage_folder(stage.folder), generation, code, split))
+            }
+            found = results if len(results) > len(found) else found
+        return found
+
+    def _generations(self, plan: Plan, stage: Stage) -> list[str]:
+        """The one that counts; any, where the parent's own result is lost and so cannot say."""
+        if stage.parent is None:
+            return [generation_of(plan.start.identity)]
+        result = self.train_result(plan.stages[stage.parent])
+        if result is not None:
+            return [generation_of(result["encoder_hash"])]
+        try:
+            return sorted(os.listdir(self.stage_folder(stage.folder) / "languages"))
+        except FileNotFoundError:
+            return []
+
+    def is_finished(self, plan: Plan, stage: Stage) -> bool:
+        """`train`: published and verified. `evaluate`: the same for every language asked for."""
+        if stage.kind == "train":
+            return self.train_result(stage) is not None
+        return len(self.language_results(plan, stage)) == len(plan.by_digest[stage.definition].languages)
+
+    def write_identity(self, stage: Stage, content: dict[str, Any]) -> None:
+        """Say in the stage's folder what the stage means."""
+        folder = make_folder(self.stage_folder(stage.folder))
+        if not (folder / "identity.json").exists():
+            write_atomic(folder / "identity.json", to_json(content))

@@ -1,0 +1,9 @@
+"""All that changes the queue: send, find again, throttle, cancel, retry, follow. Under the store's lock.
+
+Imports `launch.draft`, which has decided what. Begin with `submitter`, the desired state; `sender` sends one draft,
+`orphans` settles what a killed command left open.
+"""
+
+from launch.submit.submitter import submit
+
+__all__ = ["submit"]

@@ -1,0 +1,174 @@
+"""Arrays without a receipt: their submitter died, or sbatch left open whether Slurm has them. They are found by name.
+
+Looked for in the queue, in accounting, and in what the jobs themselves wrote. That an array was never sent is concluded
+only while Slurm answers, twice, and some time after sbatch was last at work: it outlives a submitter that was killed,
+and tries for minutes.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from launch.store import Submission, attempts
+from launch.store.submissions import NOTHING_RUNS
+from slurm import accounting, control
+from slurm.arrays import SBATCH_TIMEOUT
+from slurm.base import UserError
+from slurm.base.files import read_json
+from slurm.queue import QueueEntry
+
+SETTLE_SECONDS = 60.0  # after sbatch was left: a message that was under way has arrived
+_POLL_SECONDS = 5.0
+Look = Callable[[], list[QueueEntry] | None]
+
+
+@dataclass
+class _Unsettled:
+    submission: Submission
+    array: int
+    looked: int = 0  # times
+    left: float | None = None  # when sbatch was first seen to run no more (Unix time)
+
+    @property
+    def name(self) -> str:
+        return str(self.submission.arrays[self.array]["name"])
+
+
+def adopt(
+    submissions: list[Submission],
+    entries: list[QueueEntry] | None,
+    look: Look | None = None,
+    report: Callable[[str], None] = lambda line: None,
+) -> list[str]:
+    """Give every array its receipt: find it by name, or note that it never left. Returns a line for each.
+
+    Call it under `lock`, so that no submitter is at work. `look` asks for the queue again where it must be waited for.
+    UserError where Slurm does not answer.
+    """
+    open_ = [_Unsettled(s, n) for s in submissions for n in range(len(s.arrays)) if s.receipt(n) is None]
+    for one in open_:
+        if one.submission.is_local:
+            _settle_local(one)
+    open_ = [one for one in open_ if not one.submission.is_local]
+    lines = cancel_late(submissions, entries)
+    said = False
+    while open_:
+        if entries is None:
+            raise UserError(
+                "Slurm does not answer, and an earlier submission is unsettled; try again later, nothing was sent"
+            )
+        left = {one.name: _settle(one, entries, lines, wait=look is not None) for one in open_}
+        open_ = [one for one in open_ if left[one.name]]
+        if open_ and look is not None:
+            longest = max(left.values())
+            if not said:
+                report(f"looking for {open_[0].name}, which sbatch may have sent: up to {longest:.0f} s")
+                said = True
+            time.sleep(min(_POLL_SECONDS, longest))
+            entries = look()
+    return lines
+
+
+def _settle_local(one: _Unsettled) -> None:
+    started = (one.submission.folder / "local" / "workers.json").exists()
+    one.submission.write_receipt(one.array, {"local": True} if started else {"lost": True})
+
+
+def _settle(one: _Unsettled, entries: list[QueueEntry], lines: list[str], *, wait: bool) -> float:
+    """Give an array its receipt, adding a line. Else for how many seconds more it may be under way."""
+    one.looked += 1
+    if _found(one, entries, lines, ask_accounting=one.looked == 1):
+        return 0.0
+    seconds = _seconds_left(one) if wait else 0.0
+    if not seconds and not (one.looked > 1 and _found(one, entries, lines, ask_accounting=True)):
+        one.submission.write_receipt(one.array, {"lost": True})
+        lines.append(f"array {one.name} was never sent")
+    return seconds
+
+
+def _found(one: _Unsettled, entries: Iterable[QueueEntry], lines: list[str], *, ask_accounting: bool) -> bool:
+    """Whether Slurm has, or had, an array of that name; then it gets its receipt. Of two with one name, the later
+    ones are cancelled: sbatch was tried again though the first try had arrived."""
+    queued = {entry.job for entry in entries if entry.name == one.name}
+    known = set(queued)
+    if one.submission.sending(one.array) is not None:  # else sbatch was never called, and nobody else need be asked
+        known |= _started(one)
+        if ask_accounting:
+            known |= set(accounting.named(one.name, one.submission.intent["since"]) or [])
+    jobs = sorted(known, key=int)
+    if not jobs:
+        return False
+    twice = [job for job in jobs[1:] if job in queued]
+    if twice:
+        control.cancel(twice)
+        lines.append(f"array {one.name} was sent {len(jobs)} times: job {', '.join(twice)} cancelled")
+    one.submission.write_receipt(one.array, {"job": jobs[0], "adopted": True} | _throttle(one))
+    lines.append(f"array {one.name} was sent as job {jobs[0]}: adopted")
+    return True
+
+
+def _throttle(one: _Unsettled) -> dict[str, int | None]:
+    return {"throttle": one.submission.arrays[one.array].get("throttle")}
+
+
+def _started(one: _Unsettled) -> set[str]:
+    """Job ids of attempts that elements of the array have begun: what they wrote lasts longer than Slurm's memory."""
+    stages = one.submission.folder.parents[1] / "stages"
+    keys = {key for keys in one.submission.arrays[one.array]["elements"].values() for key in keys}
+    try:
+        folders = [stages / name for name in os.listdir(stages) if name.rpartition("-")[2] in keys]
+    except FileNotFoundError:
+        return set()
+    starters = [attempts.starter_of(attempt) for folder in folders for attempt in attempts.attempts_of(folder)]
+    jobs = {str(starter["job"]) for starter in starters if starter.get("name") == one.name and starter.get("job")}
+    return {job.partition("_")[0] for job in jobs}
+
+
+def _seconds_left(one: _Unsettled) -> float:
+    """How long an array that nobody knows may still be under way; 0: it is lost. UserError while sbatch runs and runs.
+
+    One look may be answered while it is being taken in, so there are two.
+    """
+    note = read_json(one.submission.folder / f"sending-{one.array}.json")
+    if note is None:
+        return 0.0  # sbatch was never called
+    longest = SETTLE_SECONDS if note.get("left") else SBATCH_TIMEOUT + SETTLE_SECONDS
+    now, due = time.time(), float(note["time"]) + longest
+    if not note.get("left") and note.get("host", socket.gethostname()) == socket.gethostname():
+        process = _sbatch(one.submission.logs(one.array) / "script.sh")
+        if process is None:
+            one.left = one.left or now
+            due = min(due, one.left + SETTLE_SECONDS)
+        elif now >= due:
+            raise UserError(f"sbatch may still send {one.name}; end it (kill {process}), then type the command again")
+    # Another host's clock may be ahead: no more than the whole time is waited for.
+    return max(min(longest, due - now), 1.0 if one.looked < 2 else 0.0)
+
+
+def _sbatch(script: Path) -> int | None:
+    """The process on this host that hands a script to sbatch: it outlives a submitter that was killed."""
+    mine = os.fsencode(script.relative_to(script.parents[3]))  # the store may be known by another path too
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if any(word.endswith(mine) for word in words) and any(os.path.basename(w) == b"sbatch" for w in words):
+                return int(process.name)
+    return None
+
+
+def cancel_late(submissions: list[Submission], entries: Iterable[QueueEntry] | None) -> list[str]:
+    """Cancel arrays that came to the queue after all, when they had been given up and may have been sent again."""
+    given_up = {
+        array["name"]
+        for s in submissions
+        for n, array in enumerate(s.arrays)
+        if any(word in (s.receipt(n) or {}) for word in NOTHING_RUNS)
+    }
+    late = {entry.job: entry.name for entry in entries or [] if entry.name in given_up}
+    if late:
+        control.cancel(sorted(late, key=int))
+    return [f"array {name} came late, as job {job}, when it had been given up: cancelled" for job, name in late.items()]

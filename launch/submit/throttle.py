@@ -1,0 +1,74 @@
+"""The throttle: one cap on running elements for a whole experiment, shared out over its arrays, changeable live.
+
+Slurm knows a throttle per array only (`%`). Arrays get shares by their number of elements, at least 1 each; where there
+are more arrays than the cap, the later ones take turns: each waits until an earlier one is over.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from launch.draft.shares import shares
+from launch.status import Observation
+from launch.store import Submission, sharing
+from slurm import control
+from slurm.base import UserError
+
+
+@dataclass(frozen=True)
+class OpenArray:
+    """An array that has elements in the queue."""
+
+    submission: Submission
+    array: int
+    job: str
+    elements: int  # in the queue
+    throttle: int | None  # as it is now
+
+
+def open_arrays(seen: Observation) -> list[OpenArray]:
+    """The experiment's arrays that have elements in the queue, the oldest first."""
+    counts: dict[str, int] = {}
+    for entry in seen.entries or []:
+        counts[entry.name] = counts.get(entry.name, 0) + 1
+    found = []
+    for submission in seen.submissions:
+        if submission.intent.get("experiment") != seen.plan.experiment.name or submission.is_local:
+            continue
+        for number, array in enumerate(submission.arrays):
+            job = (submission.receipt(number) or {}).get("job")
+            if job and counts.get(array["name"]):
+                now = submission.throttle(number)
+                found.append(OpenArray(submission, number, job, counts[array["name"]], now))
+    return found
+
+
+def spread(arrays: Sequence[OpenArray], wanted: Sequence[int | None]) -> list[str]:
+    """Give arrays their shares, where they have others. A line per array that was changed, or could not be."""
+    lines = []
+    for array, share in zip(arrays, wanted, strict=True):
+        if share == array.throttle:
+            continue
+        try:
+            control.set_throttle(array.job, share or 0)
+        except UserError as error:
+            lines.append(f"job {array.job}: {error}")
+            continue
+        array.submission.write_throttle(array.array, share)
+        sharing.let_in_again(array.submission.folder)
+        before = "all" if array.throttle is None else array.throttle
+        lines.append(f"job {array.job}: {share or 'all'} of {array.elements} elements at a time (before: {before})")
+    return lines
+
+
+def change(seen: Observation, cap: int | None) -> list[str]:
+    """Set the cap of an experiment's arrays in the queue (None: none). Lines for people."""
+    if seen.entries is None:
+        raise UserError("Slurm does not answer; try again later, nothing was changed")
+    arrays = open_arrays(seen)
+    if not arrays:
+        return ["no array of this experiment is in the queue; nothing to change"]
+    wanted = shares([array.elements for array in arrays], cap)
+    lines = spread(arrays, wanted)
+    if cap is not None and sum(share or 0 for share in wanted) > cap:
+        lines.append(f"{len(arrays)} arrays are in the queue, one at a time each at least: more than {cap} may run")
+    return lines or ["every array has its share already"]

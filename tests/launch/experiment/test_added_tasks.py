@@ -1,0 +1,77 @@
+"""Tasks of a user's own: in the experiment file, strictly read."""
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from launch.experiment import added_tasks, yaml_text
+from launch.experiment.added_tasks import Definition, to_task
+from slurm.base import UsageError
+from tests.launch.workspace import Workspace
+from tests.paths import ROOT
+from training.tasks import catalogue
+
+DOCUMENT = ROOT / "docs" / "adding-a-task.md"
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(catalogue, "_REGISTERED", {})
+    yield
+
+
+def test_the_documents_example_plans(workspace: Workspace) -> None:
+    (text,) = re.findall("```yaml\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    path = workspace.write(text)
+    example = yaml_text.load(path).value
+    data = workspace.root / "data"
+    for name in ("nli/train.tsv", "nli/dev.tsv"):
+        (data / name).parent.mkdir(exist_ok=True)
+        (data / name).write_text("A kite.\tA boat.\tneutral\n")
+    (data / "ner").mkdir()
+    for code in ("en", "de"):
+        (data / f"ner/{code}.tsv").write_text("".join(f"Anna{n}\tB-PER\nruft\tO\n\n" for n in range(8)))
+    plan = workspace.plan(**{key: example[key] for key in ("catalogue", "recipes", "targets")})
+    assert {"my_nli-s1", "my_nli.my_ner-s1", "my_ner-s1", "my_ner-s1--my_ner"} <= {s.name for s in plan.stages.values()}
+    assert set(plan.targets["my_ner"].languages) == {"en", "de"}
+
+
+@pytest.mark.parametrize("name", list(catalogue.TASKS))
+def test_a_task_survives_json(name: str) -> None:
+    text = json.dumps(added_tasks.to_record(catalogue.find(name)))
+    assert json.dumps(added_tasks.to_record(added_tasks.from_record(json.loads(text)))) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("mnli", {"like": "squad"}, "is taken"),
+        ("mine", {}, "give `like: TASK` or `format:`"),
+        ("mine", {"like": "mnil"}, "did you mean mnli"),
+        ("mine", {"format": "tagging", "files": {"train": ["a.tsv"]}}, "no English dev"),
+        ("mine", {"like": "mnli", "metric": "ner"}, "metric ner cannot score format sequence; allowed: accuracy"),
+        ("mine", {"format": "sequence", "files": {"train": ["a.tsv"], "dev": ["b.tsv"]}}, "needs `labels:"),
+        ("mine", {"like": "xnli", "training_path": "qqp"}, "format and labels must be the same"),
+        ("mine", {"format": "span", "languages": ["de"], "files": {"test": ["a.json"]}}, "a target has `languages`"),
+    ],
+)
+def test_a_definition_that_does_not_hold_together_is_one_line(name: str, content: dict, said: str) -> None:  # type: ignore[type-arg]
+    with pytest.raises(UsageError, match=re.escape(said)) as caught:
+        to_task(name, Definition.model_validate(content))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"lik": "mnli"}, "unknown key 'lik' in `catalogue.mine:`; did you mean 'like'?"),
+        ({"like": "mnli", "files": {"trian": ["a"]}}, "did you mean 'train'?"),
+        ({"like": "mnli", "files": {"train": ["../a"], "dev": ["b"]}}, "without '..'"),
+    ],
+)
+def test_a_mistake_in_the_file_names_its_line(workspace: Workspace, content: dict, said: str) -> None:  # type: ignore[type-arg]
+    with pytest.raises(UsageError, match=re.escape(said)) as caught:
+        workspace.plan(catalogue={"mine": content})
+    assert re.match(r".*experiment\.yaml:\d+: ", str(caught.value))

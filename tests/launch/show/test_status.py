@@ -1,0 +1,110 @@
+"""What `status` tells a person, at 80 columns, and a program."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from launch import submit
+from launch.cli.app import app
+from launch.draft import budget
+from launch.status import Observation
+from launch.store import Store, provenance
+from tests.launch import stub_job
+from tests.launch.faulty_job import FaultyJob
+from tests.launch.workspace import Workspace
+from tests.slurm.scripted import Scheduler
+
+CLUSTER = {"executor": "slurm", "partition": "gpu", "gpus-per-node": "1"}
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provenance, "freeze", lambda root: root / "code" / "c0de")
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+@pytest.fixture
+def scheduler() -> Iterator[Scheduler]:
+    with Scheduler(stub_job.failing(("squad-s1",), "KeyError: 'answers'")).installed() as made:
+        yield made
+
+
+def type_(*command: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in command], catch_exceptions=False)
+
+
+def test_why_a_stage_failed_and_what_to_type(workspace: Workspace, scheduler: Scheduler) -> None:
+    file = workspace.file(cluster=CLUSTER)
+    assert type_("submit", file).exit_code == 0
+    scheduler.run_all()
+    scheduler.advance(60)  # until a new look at the queue is taken
+    printed = type_("status", file).output
+    assert "code: KeyError: 'answers'" in printed and "again: stepstone retry experiment.yaml" in printed
+    assert "GPU-hours used" in printed
+    assert max(map(len, printed.splitlines())) <= 80
+    first = next(line for line in printed.splitlines()[1:] if line)
+    assert first.split()[:3] == ["failed", "squad-s1", "1"]
+
+
+def test_every_attempt_of_a_stage(workspace: Workspace, scheduler: Scheduler) -> None:
+    file = workspace.file(cluster=CLUSTER, failures={"code": {"retry": "1"}})
+    for _ in range(2):
+        type_("submit", file)
+        scheduler.run_all()
+    scheduler.advance(60)
+    printed = type_("status", file, "--stage", "squad-s1").output
+    lines = [line.strip() for line in printed.splitlines() if "attempt " in line]
+    assert [line.split(":")[0] for line in lines] == ["attempt 1", "attempt 2"]
+    assert all(line.endswith("code: KeyError: 'answers'") for line in lines) and "squad-s2" not in printed
+    record = json.loads(type_("status", file, "--json").output)
+    (stage,) = (stage for stage in record["stages"] if stage["name"] == "squad-s1")
+    assert [made["attempt"] for made in stage["history"]] == [1, 2] and stage["cause"] == "code"
+    assert {made["cause"] for made in stage["history"]} == {"code"}
+
+
+def test_a_job_that_ended_before_an_attempt_is_told_too(workspace: Workspace, scheduler: Scheduler) -> None:
+    scheduler.work = lambda run: 3
+    file = workspace.file(cluster=CLUSTER, recipes=["none"], targets=["xnli"], seeds=["1"])
+    type_("submit", file)
+    scheduler.run_all()
+    scheduler.advance(60)
+    printed = type_("status", file, "--stage", "mnli-s1--xnli").output
+    assert "no attempt" in printed
+    assert "no attempt: job " in type_("status", file, "--stage", "mnli-s1").output
+
+
+def test_a_long_list_is_cut(workspace: Workspace, scheduler: Scheduler) -> None:
+    file = workspace.file(cluster=CLUSTER, seeds=[str(n) for n in range(60)])
+    type_("submit", file)
+    printed = type_("status", file).output
+    assert printed.count("queued ") == 40
+    queued = len(workspace.plan(cluster=CLUSTER, seeds=[str(n) for n in range(60)]).stages)
+    assert f"… {queued - 40} more (--all lists every stage)" in printed
+    assert type_("status", file, "--all").output.count("queued ") == queued
+
+
+def test_the_hours_of_finished_stages_are_remembered(
+    workspace: Workspace, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = workspace.plan(cluster=CLUSTER, recipes=["none"], targets=["tatoeba"])
+    scheduler.work = FaultyJob()
+    submit.submit(plan)
+    scheduler.run_all()
+    scheduler.advance(60)
+
+    def used() -> float:
+        return budget.of(plan, Observation(plan, Store(plan.experiment.store))).used
+
+    before = used()
+    assert before > 0
+
+    def fail(*arguments: Any) -> None:
+        raise AssertionError("an attempt was read")
+
+    monkeypatch.setattr(budget.attempts, "attempts_of", fail)  # type: ignore[attr-defined]
+    assert used() == pytest.approx(before)

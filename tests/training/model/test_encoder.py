@@ -1,0 +1,184 @@
+"""Model folders: what is handed on loads plainly, hashes alike, and what is no XLM-R is refused in one line."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from slurm.base import UserError
+from training.formats.base import Piece
+from training.model import heads
+from training.model.encoder import (
+    HeadKind,
+    StageModel,
+    check_fit,
+    encoder_hash,
+    encoder_state,
+    load_encoder,
+    load_head,
+    load_tokenizer,
+    save_encoder,
+    save_head,
+)
+from training.model.packing import pack
+from training.pretrained import check_folder, start_model_folder
+from training.spec import Settings
+from training.tensors import write_tensors
+
+IDS, MASK = torch.tensor([[0, 9, 8, 2, 1]]), torch.tensor([[1, 1, 1, 1, 0]])
+
+
+@pytest.fixture
+def broken(tiny_model: Path, tmp_path: Path) -> Path:
+    """A copy of a model folder to break (hard links: replace files, do not write into them)."""
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    for path in tiny_model.iterdir():
+        (folder / path.name).hardlink_to(path)
+    return folder
+
+
+def replace_config(folder: Path, **values: object) -> None:
+    config = json.loads((folder / "config.json").read_text()) | values
+    (folder / "config.json").unlink()
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.slow
+def test_a_saved_encoder_is_an_ordinary_model_folder(tiny_model: Path, tmp_path: Path) -> None:
+    from transformers import AutoModel, AutoTokenizer
+
+    encoder = load_encoder(tiny_model, dropout=0.5, attention="sdpa").eval()
+    state = encoder_state(encoder)
+    save_encoder(state, tiny_model, tmp_path / "encoder")
+    check_folder(tmp_path / "encoder")
+    plain = AutoModel.from_pretrained(tmp_path / "encoder").eval()
+    with torch.no_grad():
+        ours, theirs = encoder(IDS, MASK), plain(IDS, MASK)
+    assert torch.equal(ours.last_hidden_state, theirs.last_hidden_state)
+    assert plain.config.hidden_dropout_prob == 0.1, "a setting of the stage went into the config"
+    text = "Wie geht es Dir? 你好 ﬁ"
+    tokenizers = [AutoTokenizer.from_pretrained(folder) for folder in (tiny_model, tmp_path / "encoder")]
+    assert tokenizers[0](text)["input_ids"] == tokenizers[1](text)["input_ids"]
+    assert encoder_hash(tmp_path / "encoder") == encoder_hash(state)
+
+
+@pytest.mark.slow
+def test_the_hash_sees_every_value_and_name(tiny_model: Path) -> None:
+    state = encoder_state(load_encoder(tiny_model))
+    first = encoder_hash(state)
+    name = "encoder.layer.1.output.dense.bias"
+    changed = state | {name: state[name].clone()}
+    changed[name][3] += 1e-7
+    assert encoder_hash(changed) != first
+    assert encoder_hash(dict(reversed(state.items()))) == first
+    assert encoder_hash({f"x{name}": tensor for name, tensor in state.items()}) != first
+
+
+@pytest.mark.slow
+def test_a_bf16_folder_is_trained_from_fp32(tiny_model: Path, broken: Path) -> None:
+    state = {name: tensor.to(torch.bfloat16) for name, tensor in encoder_state(load_encoder(tiny_model)).items()}
+    (broken / "model.safetensors").unlink()
+    write_tensors(broken / "model.safetensors", state)
+    replace_config(broken, dtype="bfloat16")
+    assert {parameter.dtype for parameter in load_encoder(broken).parameters()} == {torch.float32}
+
+
+def test_heads_come_back_as_they_were(tmp_path: Path) -> None:
+    kind = HeadKind("mnli", "sequence", ("entailment", "neutral", "contradiction"), 32, 3)
+    head = heads.fresh("sequence", 3, 32, 0.1, 7, "mnli")
+    save_head(head.state_dict(), kind, tmp_path)
+    found, loaded = load_head(tmp_path, "mnli")
+    assert found == kind
+    assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in head.state_dict().items())
+    with pytest.raises(UserError, match="no head for 'squad'"):
+        load_head(tmp_path, "squad")
+
+
+def test_layers_and_unused_heads(tiny_model: Path) -> None:
+    model = StageModel(load_encoder(tiny_model, 0.0), {name: heads.fresh(form, 3, 32, 0.0, 1, name)
+                       for name, form in (("a", "sequence"), ("b", "span"))})  # fmt: skip
+    row = pack([Piece(0, ((0, 5, 6, 7, 2),), ())])
+    embeddings, last = model(row, layer=0), model(row)
+    assert embeddings.shape == last.shape == (5, 32) and not torch.equal(embeddings, last)
+    assert torch.equal(model(row, layer=2), last)
+    first, *_, final = model.every_layer(row)
+    assert torch.equal(first, embeddings) and torch.equal(final, last)
+    trained = model.train()(row, "a")
+    trained.sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters()), "a head without a gradient"
+    assert not any(parameter.grad.any() for parameter in model.heads["of_b"].parameters())
+    torch.testing.assert_close(trained, model.eval()(row, "a"))
+
+
+def test_attention_has_a_dropout_of_its_own(tiny_model: Path) -> None:
+    encoder = load_encoder(tiny_model, 0.3, 0.0)
+    found = {name: part.p for name, part in encoder.named_modules() if isinstance(part, torch.nn.Dropout)}
+    assert {p for name, p in found.items() if "attention.self" in name} == {0.0}
+    assert {p for name, p in found.items() if "attention.self" not in name} == {0.3}
+
+
+@pytest.mark.parametrize(
+    ("missing", "says"),
+    [
+        ("config.json", "config.json is missing"),
+        ("tokenizer.json", "the tokenizer is missing"),
+        ("model.safetensors", "model.safetensors is missing"),
+    ],
+)
+def test_what_a_folder_lacks_is_named(broken: Path, missing: str, says: str) -> None:
+    (broken / missing).unlink()
+    with pytest.raises(UserError, match=says) as error:
+        check_folder(broken)
+    assert "\n" not in str(error.value) and str(broken) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"model_type": "bert"}, "model_type is 'bert'"),
+        ({"hidden_size": "32"}, "hidden_size must be a positive whole number"),
+        ({"vocab_size": 250_000}, "config.json says"),
+    ],
+)
+def test_what_is_no_xlmr_is_refused(broken: Path, values: dict[str, object], says: str) -> None:
+    replace_config(broken, **values)
+    with pytest.raises(UserError, match=says):
+        check_folder(broken)
+
+
+def test_torn_or_incomplete_weights_are_refused(broken: Path, tiny_model: Path) -> None:
+    weights = broken / "model.safetensors"
+    content = weights.read_bytes()
+    weights.unlink()
+    weights.write_bytes(content[:-1000])
+    with pytest.raises(UserError, match="not a whole safetensors file"):
+        check_folder(broken)
+    state = encoder_state(load_encoder(tiny_model))
+    state.pop("encoder.layer.0.output.dense.weight")
+    write_tensors(weights, state)
+    with pytest.raises(UserError, match=r"lack encoder\.layer\.0\.output\.dense\.weight"):
+        load_encoder(broken)
+    shutil.move(weights, broken / "pytorch_model.bin")
+    with pytest.raises(UserError, match="never loaded"):
+        check_folder(broken)
+
+
+@pytest.mark.slow
+def test_lengths_beyond_the_positions_are_refused(tiny_model: Path) -> None:
+    encoder, tokenizer = load_encoder(tiny_model), load_tokenizer(tiny_model)
+    check_fit(encoder, tokenizer, Settings(max_length=512), tiny_model)
+    with pytest.raises(UserError, match="max_length 513 is more than the 512 tokens"):
+        check_fit(encoder, tokenizer, Settings(max_length=513), tiny_model)
+
+
+def test_a_hub_model_without_a_network_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match=r"cannot be had from the Hugging Face Hub") as error:
+        start_model_folder("FacebookAI/xlm-roberta-base", "e73636d4f797dec63c3081bb6ed5c7b0bb3f2089")
+    assert "\n" not in str(error.value)

@@ -1,0 +1,134 @@
+"""Data sets on the Hugging Face Hub: one split at one commit, row by row. `datasets` is imported when needed."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import constants
+
+from slurm.base import UserError
+from slurm.base.files import read_json
+from training.formats.base import Example, Format
+from training.formats.rows import RowError, skips
+from training.spec import HubPart
+from training.tasks import Task
+
+
+def examples(part: HubPart, form: Format[Any], task: Task, language: str) -> list[Example]:
+    """The examples of one split. One-line UserError where it cannot be had or is not what the catalogue says."""
+    found = []
+    dataset = _dataset(part)
+    check_size(part, len(dataset), task)
+    for position, row in enumerate(named_rows(dataset)):
+        try:
+            found.append(form.from_row(row, task, language, position))
+        except RowError as error:
+            where = f"{_name(part)}: row {position}: {error}"
+            if not skips(where):
+                raise UserError(f"{where}. The catalogue's entry of {task.name} does not fit.") from error
+    return [example for example in found if example is not None]
+
+
+def named_rows(dataset: Any) -> Iterator[Mapping[str, Any]]:
+    """The rows of a `datasets.Dataset`, class numbers replaced by the names that the data set itself gives them."""
+    names = {column: _class_names(feature) for column, feature in dataset.features.items()}
+    named = {column: values for column, values in names.items() if values}
+    for row in dataset:
+        yield {**row, **{column: _name_of(row[column], values) for column, values in named.items()}}
+
+
+def _class_names(feature: Any) -> list[str]:
+    """Those of a class label, or of a list of them."""
+    inner = getattr(feature, "feature", feature)
+    return list(getattr(inner, "names", None) or [])
+
+
+def _name_of(value: Any, names: list[str]) -> Any:
+    if isinstance(value, list):
+        return [_name_of(item, names) for item in value]
+    return names[value] if isinstance(value, int) and 0 <= value < len(names) else str(value)
+
+
+def is_cached(part: HubPart) -> bool:
+    """Whether the split lies, whole and at its revision, in the local cache of `datasets`. Needs no network."""
+    return _cached_files(part) is not None
+
+
+def fetch(part: HubPart) -> None:
+    """See that the split is in the local cache. UserError where it cannot be had."""
+    if not is_cached(part):
+        _download(part)
+    if not is_cached(part):
+        raise UserError(f"{_name(part)}: fetched, but not to be found by its commit in {_cache()}: give data.root.")
+
+
+def _dataset(part: HubPart) -> Any:
+    """The split at its very revision. Without a network `datasets` itself takes the newest revision that it has cached,
+    whatever is asked for: so what is cached is opened here, by its commit."""
+    files = _cached_files(part)
+    if files is not None:
+        from datasets import Dataset, concatenate_datasets
+
+        return concatenate_datasets([Dataset.from_file(str(path)) for path in files])
+    if constants.HF_HUB_OFFLINE:
+        raise UserError(
+            f"{_name(part)}: cannot be loaded: it is not in {_cache()}, and HF_HUB_OFFLINE is set. Run"
+            " `stepstone prepare FILE` where there is a network (same HF_HOME), or give data.root."
+        )
+    return _download(part)
+
+
+def _download(part: HubPart) -> Any:
+    from datasets import load_dataset
+
+    try:
+        return load_dataset(part.repo, part.config, revision=part.revision, split=part.split)
+    except Exception as error:  # the library raises what its dozen layers raise; none of it is ours to trace
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"{_name(part)}: cannot be loaded: {reason} Without a network: fetch it where there is one"
+            " (same HF_HOME), or give data.root."
+        ) from error
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("HF_DATASETS_CACHE") or Path(constants.HF_HOME) / "datasets").expanduser()
+
+
+def _cached_files(part: HubPart) -> list[Path] | None:
+    """The split's Arrow files, in `<namespace>___<name>/<config>/<version>/<commit>/`; None where one is missing."""
+    for folder in sorted(_cache().glob(f"*___*/{part.config or 'default'}/*/{part.revision}")):
+        if _plain(folder.parts[-4].replace("___", "/", 1)) == _plain(part.repo):
+            return _files_of_split(folder, part.split)
+    return None
+
+
+def _plain(repo: str) -> str:
+    """A repository's name as `datasets` writes it and as it is, made equal: it puts `_` before capitals."""
+    return repo.replace("_", "").lower()
+
+
+def _files_of_split(folder: Path, split: str) -> list[Path] | None:
+    info = read_json(folder / "dataset_info.json") or {}
+    described = (info.get("splits") or {}).get(split)
+    if described is None:
+        return None
+    count = len(described.get("shard_lengths") or [None])
+    ending = f"-{split}.arrow" if count == 1 else f"-{split}-*-of-{count:05d}.arrow"
+    files = sorted(folder.glob(f"*{ending}"))
+    return files if len(files) == count else None
+
+
+def check_size(part: HubPart, rows: int, task: Task) -> None:
+    """UserError unless the split has as many rows as were published, where the catalogue knows how many."""
+    known = task.sizes.get(f"{part.config}/{part.split}", task.sizes.get(part.split))
+    if known is not None and rows != known:
+        raise UserError(
+            f"{_name(part)}: {rows} rows, but the published data has {known}: it is another data set, or not whole."
+            " Delete it from the cache and run `stepstone prepare FILE` again, or give data.root."
+        )
+
+
+def _name(part: HubPart) -> str:
+    return f"{part.repo}@{part.revision[:12]} {part.config or ''} {part.split}"

@@ -1,0 +1,145 @@
+"""What a train stage starts from: its data, its order of steps, and the parent's encoder with a head per task."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from slurm.base.files import to_json
+from training.data.parts import Part, load_part
+from training.data.sampling import mix_of
+from training.engine.batches import Order
+from training.model import heads
+from training.model.encoder import (
+    HeadKind,
+    StageModel,
+    check_fit,
+    encoder_hash,
+    encoder_state,
+    head_dropout,
+    lm_head_of,
+    load_encoder,
+    load_tokenizer,
+)
+from training.model.vocabulary import CompactEmbedding, used_ids
+from training.seeds import sub_seed
+from training.spec import TrainSpec, to_record
+
+
+@dataclass
+class StageModelParts:
+    """The pieces of a train stage, before anything is trained."""
+
+    spec: TrainSpec
+    parent: Path
+    tokenizer: Any
+    encoder: Any
+    parent_hash: str
+    parts: list[Part]
+    kinds: list[HeadKind]  # one per head
+
+    @cached_property
+    def identity(self) -> str:
+        """What a checkpoint belongs to: the stage's meaning, not where its files lie."""
+        meaning = {"spec": _without_paths(to_record(self.spec)), "parent": self.parent_hash}
+        return hashlib.sha256(to_json(meaning)).hexdigest()
+
+    @cached_property
+    def order(self) -> Order:
+        settings = self.spec.settings
+        return Order(
+            [len(part.ids) for part in self.parts],
+            batch=settings.global_batch_size,
+            epochs=settings.epochs,
+            mix=mix_of(settings),
+            seed=self.spec.seed,
+            heads=[part.head.name for part in self.parts],
+            languages={number: part.languages for number, part in enumerate(self.parts) if part.languages},
+        )
+
+    @property
+    def needs_all_words(self) -> bool:
+        """Whether a head compares with the whole vocabulary."""
+        return any(kind.format == "mlm" for kind in self.kinds)
+
+    def used_ids(self) -> NDArray[np.int64]:
+        """The tokens that occur in train or English dev, and the special ones, sorted."""
+        values = (some for part in self.parts for some in part.token_values())
+        return used_ids(values, self.tokenizer.all_special_ids, int(self.encoder.config.vocab_size))
+
+    def model(self, ids: NDArray[np.int64] | None, *, bf16: bool) -> tuple[StageModel, Tensor]:
+        """The model with fresh heads, and the parent's word embeddings [vocabulary, width]. `ids`: the compact
+        vocabulary; None: all rows are trained."""
+        table: nn.Embedding = self.encoder.embeddings.word_embeddings
+        if ids is not None:
+            self.encoder.embeddings.word_embeddings = CompactEmbedding(table, ids)
+        return StageModel(self.encoder, self._fresh_heads(), bf16=bf16), table.weight.detach()
+
+    def _fresh_heads(self) -> dict[str, nn.Module]:
+        dropout = head_dropout(self.encoder, self.spec.settings.dropout)
+        seed = self.spec.seed
+        made = {
+            kind.task: heads.fresh(kind.format, kind.outputs, kind.width, dropout, seed, kind.task)
+            for kind in self.kinds
+        }
+        for head in made.values():
+            if isinstance(head, heads.LanguageModelHead):
+                self._go_on_with(head)
+        return made
+
+    def _go_on_with(self, head: nn.Module) -> None:
+        """Give a language model's head the parent's values, where it has any."""
+        values = lm_head_of(self.parent)
+        if values:
+            head.load_state_dict(values)
+
+
+def read(spec: TrainSpec, parent: Path) -> StageModelParts:
+    """Read the parent and the data. UserError where they do not fit."""
+    settings = spec.settings
+    tokenizer = load_tokenizer(parent)
+    encoder: Any = load_encoder(parent, settings.dropout, settings.attention_dropout)
+    check_fit(encoder, tokenizer, settings, parent)
+    parent_hash = encoder_hash(encoder_state(encoder))
+    parts = [load_part(data, tokenizer, settings) for data in spec.parts]
+    kinds = list({part.head.name: _head_kind(part, encoder) for part in parts}.values())
+    return StageModelParts(spec, parent, tokenizer, encoder, parent_hash, parts, kinds)
+
+
+def compile_layers(encoder: Any) -> None:
+    """torch.compile what stands around attention: its own inputs differ too much from batch to batch."""
+    for layer in encoder.encoder.layer:
+        for part in (layer.attention.output, layer.intermediate, layer.output):
+            part.compile(dynamic=True)
+
+
+def dropout_seed(seed: int, step: int, micro: int) -> int:
+    """What dropout is drawn from in one forward pass."""
+    return sub_seed(seed, "dropout", step, micro)
+
+
+def attention_dropout(encoder: Any) -> float:
+    return float(encoder.encoder.layer[0].attention.self.dropout.p)
+
+
+def parameter_count(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _head_kind(part: Part, encoder: Any) -> HeadKind:
+    head, config = part.head, encoder.config
+    outputs = int(config.vocab_size) if head.format == "mlm" else len(head.labels)
+    return HeadKind(head.name, head.format, head.labels, int(config.hidden_size), outputs)
+
+
+def _without_paths(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_paths(inner) for key, inner in value.items() if key != "path"}
+    if isinstance(value, list | tuple):
+        return [_without_paths(inner) for inner in value]
+    return value

@@ -1,0 +1,228 @@
+"""What stands on the encoder, one small head per format: its start, its logits, its loss.
+
+A head gets the hidden states of the tokens that it reads, [n, width]: of sequence, choice and dual_encoder the first of
+every row, of tagging the words' first subwords, of mlm the masked ones, of span all.
+
+The head of a dual encoder: a vector of every row, and the loss that draws questions to their own answers.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
+
+from training.formats.base import IGNORED, Piece
+from training.seeds import sub_seed
+
+_START_DEVIATION = 0.02  # as XLM-R's own layers start
+SPAN_OUTPUTS = 2  # the scores of being the answer's start and its end
+_CONSTANTS = {"layer_norm.weight": 1.0, "scale": 100.0}
+
+
+def _linear(inputs: int, outputs: int) -> nn.Linear:
+    """A layer without values yet: made on "meta", so that nothing is drawn from the global generator."""
+    return nn.Linear(inputs, outputs, device="meta").to_empty(device="cpu")
+
+
+class RowHead(nn.Module):
+    """From each `<s>`: dense, tanh, out. Logits [rows, outputs] (XLM-R's classification head)."""
+
+    def __init__(self, width: int, outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.dense = _linear(width, width)
+        self.out = _linear(width, outputs)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        inner = torch.tanh(self.dense(self.dropout(hidden)))
+        return self.out(self.dropout(inner))  # type: ignore[no-any-return]
+
+
+class TokenHead(nn.Module):
+    """One linear layer on every token that is read: logits [n, outputs]."""
+
+    def __init__(self, width: int, outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.out = _linear(width, outputs)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return self.out(self.dropout(hidden))  # type: ignore[no-any-return]
+
+
+class LanguageModelHead(nn.Module):
+    """Scores of the whole vocabulary for chosen tokens, by the encoder's own word embeddings (XLM-R's `lm_head`).
+
+    hidden [tokens, width], embeddings [vocabulary, width] → logits [tokens, vocabulary].
+    """
+
+    def __init__(self, width: int, vocabulary: int) -> None:
+        super().__init__()
+        self.dense = _linear(width, width)
+        self.layer_norm = nn.LayerNorm(width, device="meta").to_empty(device="cpu")
+        self.bias = nn.Parameter(torch.empty(vocabulary))
+
+    def forward(self, hidden: Tensor, embeddings: Tensor) -> Tensor:
+        inner = self.layer_norm(functional.gelu(self.dense(hidden)))
+        return functional.linear(inner, embeddings, self.bias)
+
+
+def build(form: str, outputs: int, width: int, dropout: float) -> nn.Module:
+    """An uninitialised head for a format; `outputs`: see `outputs_of`."""
+    match form:
+        case "sequence":
+            return RowHead(width, outputs, dropout)
+        case "choice":
+            return RowHead(width, 1, dropout)
+        case "tagging":
+            return TokenHead(width, outputs, dropout)
+        case "mlm":
+            return LanguageModelHead(width, outputs)
+        case "dual_encoder":
+            return DualEncoderHead(width)
+    assert form == "span", form
+    return TokenHead(width, SPAN_OUTPUTS, dropout=0.0)
+
+
+def fresh(form: str, outputs: int, width: int, dropout: float, seed: int, task: str) -> nn.Module:
+    """A new head; its values depend on (seed, task) only, whatever was drawn before."""
+    head = build(form, outputs, width, dropout)
+    generator = torch.Generator().manual_seed(sub_seed(seed, "head", task))
+    with torch.no_grad():
+        for name, parameter in sorted(head.named_parameters()):
+            if name in _CONSTANTS:
+                parameter.fill_(_CONSTANTS[name])
+            elif name.endswith("bias"):
+                parameter.zero_()
+            else:
+                parameter.normal_(0.0, _START_DEVIATION, generator=generator)
+    return head
+
+
+def reads(form: str, pieces: Sequence[Piece]) -> list[int] | None:
+    """The places, in the packed rows, of the tokens that a format's head reads; None: it reads them all."""
+    if form == "span":
+        return None
+    found, place = [], 0
+    for piece in pieces:
+        if form == "tagging":
+            found += [place + word for word in piece.way_back]
+        elif form == "mlm":
+            found += [place + token for token, target in enumerate(piece.target) if target != IGNORED]
+        for row in piece.rows:
+            if form not in ("tagging", "mlm"):
+                found.append(place)
+            place += len(row)
+    return found
+
+
+def loss(form: str, logits: Tensor, pieces: Sequence[Piece], contrast_size: int = 1) -> Tensor:
+    """The SUM of the pieces' loss terms, in fp32; the caller divides by the number of terms of the whole step.
+
+    A piece is one term; span: two, its start and its end; tagging, mlm: one per labelled or masked token.
+    """
+    logits = logits.float()
+    if form == "dual_encoder":
+        return contrastive_loss(logits, pieces, contrast_size)
+    targets = torch.tensor(_targets(form, pieces), device=logits.device)
+    if form == "span":
+        padded = _padded(logits, pieces)  # [pieces, length, 2]
+        return _sum_loss(padded[..., 0], targets[:, 0]) + _sum_loss(padded[..., 1], targets[:, 1])
+    return _sum_loss(_by_choice(form, logits, pieces), targets)
+
+
+def _targets(form: str, pieces: Sequence[Piece]) -> list[Any]:
+    """What is right, for every row of logits (span: for every piece)."""
+    if form == "span":
+        return [piece.target for piece in pieces]
+    if form == "tagging":
+        return [piece.target[word] for piece in pieces for word in piece.way_back]
+    if form == "mlm":
+        return [label for piece in pieces for label in piece.target if label != IGNORED]
+    return [piece.target[0] for piece in pieces]
+
+
+def _sum_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    return functional.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
+
+
+def _padded(logits: Tensor, pieces: Sequence[Piece]) -> Tensor:
+    """[tokens, 2] → [pieces, length of the longest, 2]; padding can be neither start nor end."""
+    rows = torch.split(logits, [len(piece.rows[0]) for piece in pieces])
+    return pad_sequence(list(rows), batch_first=True, padding_value=torch.finfo(logits.dtype).min)
+
+
+def _by_choice(form: str, logits: Tensor, pieces: Sequence[Piece]) -> Tensor:
+    """Choice: [rows, 1] → [pieces, choices]; else as it is."""
+    if form != "choice":
+        return logits
+    counts = {len(piece.rows) for piece in pieces}
+    assert len(counts) == 1, f"pieces of one batch with different numbers of choices: {counts}"
+    return logits.reshape(len(pieces), counts.pop())
+
+
+def unbatch(form: str, logits: Tensor, pieces: Sequence[Piece]) -> list[NDArray[Any]]:
+    """One fp32 array per piece.
+
+    Sequence [labels]; choice [choices]; span [length, 2]; tagging [words, labels]; dual_encoder [rows, width];
+    mlm [masked tokens]: the best token's id alone, for its scores are as many as the vocabulary.
+    """
+    if form == "mlm":
+        best = logits.argmax(dim=-1).cpu().numpy().astype(np.float32)  # exact up to 2**24
+        return _cut(best, [sum(label != IGNORED for label in piece.target) for piece in pieces])
+    values = _by_choice(form, logits.float(), pieces).cpu().numpy().astype(np.float32)
+    match form:
+        case "dual_encoder":
+            return _cut(values, [len(piece.rows) for piece in pieces])
+        case "span":
+            return _cut(values, [len(piece.rows[0]) for piece in pieces])
+        case "tagging":
+            return _cut(values, [len(piece.way_back) for piece in pieces])
+    return list(values)
+
+
+def _cut(values: NDArray[Any], lengths: Sequence[int]) -> list[NDArray[Any]]:
+    """Consecutive runs of the first axis."""
+    ends = np.cumsum(lengths)
+    return [values[end - length : end] for end, length in zip(ends, lengths, strict=True)]
+
+
+class DualEncoderHead(nn.Module):
+    """From each `<s>`: dense, tanh, length 1, times the root of `scale`: the dot product of two rows' vectors is
+    scale · cosine. Vectors [rows, width] in fp32, whatever the encoder computes in.
+
+    `scale` is learned and starts at 100 (XTREME-R's LAReQA); it and the layer have no values before they are given.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(width, width, device="meta").to_empty(device="cpu")
+        self.scale = nn.Parameter(torch.empty(1))
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        with torch.autocast(hidden.device.type, enabled=False):
+            inner = torch.tanh(self.dense(hidden.float()))
+            # A scale below 0 would have no root; one near 0 compares nothing.
+            return functional.normalize(inner, dim=1) * self.scale.float().clamp(min=1e-3).sqrt()
+
+
+def contrastive_loss(vectors: Tensor, pieces: Sequence[Piece], contrast_size: int) -> Tensor:
+    """The SUM over pieces of the cross entropy of the own candidate among those of the piece's group.
+
+    vectors [2 · pieces, width]: question, candidate, question, … Groups are `contrast_size` consecutive pieces, the
+    last may be smaller; so a micro-batch has to begin where a group does.
+    """
+    assert len(vectors) == 2 * len(pieces) > 0, (vectors.shape, len(pieces))
+    questions, candidates = vectors.float()[0::2], vectors.float()[1::2]
+    total = vectors.new_zeros((), dtype=torch.float32)
+    for start in range(0, len(pieces), contrast_size):
+        group = slice(start, start + contrast_size)
+        scores = questions[group] @ candidates[group].T
+        own = torch.arange(len(scores), device=scores.device)
+        total = total + functional.cross_entropy(scores, own, reduction="sum")
+    return total

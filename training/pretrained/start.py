@@ -1,0 +1,211 @@
+"""The start model: a Hub id at a pinned revision, or a folder identified by what is in it.
+
+Start models: a folder or a Hub repository that holds XLM-R, checked before anything is trained. No torch.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from slurm.base import UsageError, UserError
+from slurm.base.files import make_folder, sha256_file, write_atomic
+
+# Commits of `main`, as several public projects pin them.
+PINNED = {
+    "FacebookAI/xlm-roberta-base": "e73636d4f797dec63c3081bb6ed5c7b0bb3f2089",
+    "FacebookAI/xlm-roberta-large": "c23d21b0620b635a76227c604d44e43a9f0ee389",
+}
+_MEANINGFUL = (".json", ".safetensors", ".model")  # config, tokenizer and weights; not READMEs or caches
+
+
+@dataclass(frozen=True)
+class StartModel:
+    """Where every path begins. `identity` is what stage keys see; exactly one of `folder` and `revision` is set."""
+
+    identity: str
+    folder: str | None = None
+    repo: str | None = None
+    revision: str | None = None
+
+
+def resolve(model: str) -> StartModel:
+    """The start model that an experiment's `model:` names. UsageError for a Hub id without a known revision."""
+    if Path(model).is_absolute():
+        return StartModel(identity=f"folder:{_content_hash(Path(model))}", folder=model)
+    repo, _, revision = model.partition("@")
+    revision = revision or PINNED.get(repo, "")
+    if not revision:
+        raise UsageError(f"model: '{repo}' has no pinned revision; write model: {repo}@<40 hex digits of a commit>")
+    if len(revision) != 40 or set(revision) - set("0123456789abcdef"):
+        raise UsageError(f"model: '{revision}' is not a commit (40 hex digits); branches and tags can move")
+    return StartModel(identity=f"hub:{repo}@{revision}", repo=repo, revision=revision)
+
+
+def _content_hash(folder: Path) -> str:
+    files = sorted(path for path in folder.iterdir() if path.suffix in _MEANINGFUL and path.is_file())
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.name}\0{_remembered_sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _remembered_sha256(path: Path) -> str:
+    """The file's SHA-256, read again only when it changed: weights are gigabytes and every command asks."""
+    stat = path.stat()
+    identity = f"{path.resolve()}|{stat.st_ino}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ctime_ns}"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stepstone" / "sha256"
+    entry = cache / hashlib.sha256(identity.encode()).hexdigest()
+    try:
+        return str(json.loads(entry.read_bytes()))
+    except (OSError, ValueError):
+        value = sha256_file(path)
+    try:
+        make_folder(cache)
+        write_atomic(entry, json.dumps(value))
+    except (OSError, UserError):  # a home that cannot be written costs time, not the command
+        pass
+    return value
+
+
+MODEL_TYPE = "xlm-roberta"
+WEIGHTS = "model.safetensors"
+WEIGHTS_INDEX = "model.safetensors.index.json"
+# The tokenizer is handed on file by file: saving a loaded one would write its passing state (padding, truncation) too.
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "sentencepiece.bpe.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+_SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
+_WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
+
+
+def check_folder(folder: Path) -> None:
+    """Raise a UserError unless `folder` holds an XLM-R encoder in safetensors, its config and its tokenizer."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such model folder. `model:` takes a Hub id or a folder relative to the file.")
+    config = _read_config(folder)
+    _check_tokenizer(folder)
+    _check_word_embeddings(folder, config)
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    if not path.is_file():
+        raise UserError(f"{folder}: config.json is missing; a model folder is what `save_pretrained` writes.")
+    config = _read_mapping(path)
+    kind = config.get("model_type")
+    if kind != MODEL_TYPE:
+        raise UserError(
+            f"{path}: model_type is {kind!r}, but only {MODEL_TYPE!r} can be trained; choose an XLM-R model."
+        )
+    for name in _SIZES:
+        value = config.get(name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise UserError(f"{path}: {name} must be a positive whole number, it is {value!r}.")
+    return config
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: not readable as JSON ({reason}); get the model again.") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: holds no JSON object; get the model again.")
+    return value
+
+
+def _check_tokenizer(folder: Path) -> None:
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "sentencepiece.bpe.model")):
+        raise UserError(
+            f"{folder}: the tokenizer is missing; copy tokenizer.json or sentencepiece.bpe.model of XLM-R into it."
+        )
+
+
+def tokenizer_hash(folder: Path) -> str:
+    """The SHA-256 over the tokenizer's files in a model folder; remembered while they do not change."""
+    files = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
+    return _files_hash(tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in files))
+
+
+@cache
+def _files_hash(files: tuple[tuple[Path, int, int], ...]) -> str:
+    digest = hashlib.sha256()
+    for path, size, _ in files:
+        digest.update(f"{path.name}:{size}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def weight_files(folder: Path) -> tuple[Path, ...]:
+    """The safetensors files of a model folder, one or several shards; a UserError where one is missing."""
+    if (folder / WEIGHTS).is_file():
+        return (folder / WEIGHTS,)
+    if not (folder / WEIGHTS_INDEX).is_file():
+        pickled = " (pytorch_model.bin is a pickle and is never loaded)"
+        raise UserError(
+            f"{folder}: {WEIGHTS} is missing{pickled if (folder / 'pytorch_model.bin').is_file() else ''};"
+            " save the model with `save_pretrained` of a current transformers."
+        )
+    shards = _read_mapping(folder / WEIGHTS_INDEX).get("weight_map")
+    if not isinstance(shards, Mapping) or not shards:
+        raise UserError(f"{folder / WEIGHTS_INDEX}: names no weight files; get the model again.")
+    paths = tuple(folder / name for name in sorted({Path(str(shard)).name for shard in shards.values()}))
+    for path in paths:
+        if not path.is_file():
+            raise UserError(f"{path}: this shard of the weights is missing; get the model again.")
+    return paths
+
+
+def _check_word_embeddings(folder: Path, config: Mapping[str, Any]) -> None:
+    wanted = [config["vocab_size"], config["hidden_size"]]
+    for path in weight_files(folder):
+        found = _word_embeddings_shape(path)
+        if found is not None and found != wanted:
+            raise UserError(f"{path}: word embeddings of shape {found}, but config.json says {wanted}.")
+        if found is not None:
+            return
+    raise UserError(f"{folder}: the weights hold no {_WORD_EMBEDDINGS}; this is not an XLM-R encoder.")
+
+
+def _word_embeddings_shape(path: Path) -> list[int] | None:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as tensors:
+            # Checkpoints with a head call the encoder "roberta".
+            for name in (_WORD_EMBEDDINGS, f"roberta.{_WORD_EMBEDDINGS}"):
+                if name in tensors.keys():  # noqa: SIM118 - not a mapping
+                    return list(tensors.get_slice(name).get_shape())
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: not a whole safetensors file ({error}); copy or download the model again.") from error
+    return None
+
+
+def start_model_folder(repo: str, revision: str, *, local_only: bool = False) -> Path:
+    """The local folder of a Hub model at a pinned revision, fetched once; HF_HUB_OFFLINE and HF_HOME are honoured.
+
+    `local_only`: without asking the network. UserError where it cannot be had.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    allowed = ["config.json", WEIGHTS, WEIGHTS_INDEX, "model-*.safetensors", *TOKENIZER_FILES]
+    try:
+        folder = Path(snapshot_download(repo, revision=revision, allow_patterns=allowed, local_files_only=local_only))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"model {repo}@{revision}: cannot be had from the Hugging Face Hub ({reason});"
+            " download it where there is a network, or give a folder as `model:`."
+        ) from error
+    check_folder(folder)
+    return folder
