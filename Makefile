@@ -27,11 +27,12 @@ test: .venv/ready  ## the whole suite, on a real Slurm where this machine can ho
 quick: .venv/ready  ## the part of the suite that takes one or two minutes
 	$(BIN)/python -m pytest -m 'not slow and not slurm' --numprocesses auto --dist loadfile
 
-lint: .venv/ready  ## lint, format, types and the import rule
+lint: .venv/ready  ## lint, format, types, the order of the rooms, names that say nothing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.names
 
 bench: .venv/ready  ## training and evaluation against Hugging Face Trainer + DeepSpeed, on the CPU (15 minutes)
 	$(BIN)/python -m tests.benchmarks.train

@@ -45,7 +45,7 @@ tydiqa:
 tatoeba:   {test: {other: "tatoeba/tatoeba.{iso3}-eng.{iso3}", english: "tatoeba/tatoeba.{iso3}-eng.eng"}}
 """
 _README = """\
-This is not real data. Stepstone made it from sentence templates and word lists (launch/sample_data.py), seed {seed},
+This is not real data. Stepstone made it from sentence templates and word lists (launch/demo/data.py), seed {seed},
 in the file formats and under the file names of the data sets it stands in for, and nothing of theirs is in it.
 It shows how the tool works; scores on it say nothing about models, languages or transfer.
 """

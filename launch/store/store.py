@@ -29,7 +29,7 @@ def rehearsal_folder(root: Path, experiment: str) -> Path:
 
 
 class Known(NamedTuple):
-    """What launch.index remembers of a finished stage. In its file, and for speed in memory too, a plain list."""
+    """What launch.status.finished remembers of a finished stage. In its file, and for speed in memory too, a plain list."""
 
     time: int  # of the folder that holds its result, in ns
     generation: str  # of the encoder that a train stage made, or that an evaluate stage is of
@@ -44,7 +44,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.index: Mapping[str, Known] = {}  # what launch.index remembers, by stage key
+        self.index: Mapping[str, Known] = {}  # what launch.status.finished remembers, by stage key
         self._results: dict[str, dict[str, Any] | None] = {}
 
     def stage_folder(self, folder: str) -> Path:
