@@ -81,9 +81,7 @@ def main(arguments: list[str]) -> int:
     total = sum(len(entries) for entries in names.values())
     share = 100 * len(empty) / max(total, 1)
     frequent = ", ".join(f"{name} {count}" for name, count in Counter(name for _, _, name in empty).most_common(8))
-    print(
-        f"{len(empty)} of {total} names that functions bind say nothing: {share:.1f} % ({frequent}); the limit is {LIMIT} %"
-    )
+    print(f"{len(empty)} of {total} names that functions bind say nothing: {share:.1f} % ({frequent}); limit {LIMIT} %")
     return int(not arguments and share > LIMIT)
 
 

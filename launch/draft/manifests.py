@@ -46,7 +46,7 @@ def manifest(plan: Plan, store: Store, array: Array, packages: dict[str, str] | 
         "packages": packages or {},
         "tasks": [to_record_of_task(task) for task in plan.added_tasks()],
         "elements": entries,
-        "drop": leaves,  # whose encoder goes once the element's evaluates are finished (see launch.store.artifacts.drop)
+        "drop": leaves,  # whose encoder goes once the element's evaluates are finished (launch.store.artifacts.drop)
     }
 
 

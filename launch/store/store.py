@@ -29,7 +29,7 @@ def rehearsal_folder(root: Path, experiment: str) -> Path:
 
 
 class Known(NamedTuple):
-    """What launch.status.finished remembers of a finished stage. In its file, and for speed in memory too, a plain list."""
+    """What launch.status.finished remembers of a stage. In its file, and for speed in memory too, a plain list."""
 
     time: int  # of the folder that holds its result, in ns
     generation: str  # of the encoder that a train stage made, or that an evaluate stage is of
