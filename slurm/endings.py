@@ -32,7 +32,7 @@ _KEPT_SECONDS = 30 * 86400.0
 
 
 @dataclass(frozen=True)
-class Element:
+class ElementId:
     """One element of an array. Slurm uses its ids again; names are not used twice."""
 
     job: str
@@ -44,9 +44,9 @@ class Element:
 class Endings:
     """What is known of some elements. Those in none of the three have no record. Times in seconds since 1970."""
 
-    records: dict[Element, Ended]
-    silent: dict[Element, float]  # accounting does not answer, since
-    late: dict[Element, float]  # the record is on its way, as it seems, since
+    records: dict[ElementId, Ended]
+    silent: dict[ElementId, float]  # accounting does not answer, since
+    late: dict[ElementId, float]  # the record is on its way, as it seems, since
 
 
 @dataclass(frozen=True)
@@ -70,19 +70,19 @@ class _Missing:
 class _Memory:
     """The file's content."""
 
-    records: dict[Element, _Record] = field(default_factory=dict)
-    missing: dict[Element, _Missing] = field(default_factory=dict)
-    vanished: dict[Element, float] = field(default_factory=dict)  # from the queue, and nobody asked yet
+    records: dict[ElementId, _Record] = field(default_factory=dict)
+    missing: dict[ElementId, _Missing] = field(default_factory=dict)
+    vanished: dict[ElementId, float] = field(default_factory=dict)  # from the queue, and nobody asked yet
     silent_since: float | None = None
     tried: float = 0.0  # when it was last silent
     back: float = 0.0  # when it answered again
 
-    def record(self, element: Element, starts: int) -> Ended | None:
+    def record(self, element: ElementId, starts: int) -> Ended | None:
         """Of the last start that the caller knows of."""
         found = self.records.get(element)
         return found.ended if found and (found.starts is None or found.starts >= starts) else None
 
-    def without(self, element: Element, starts: int) -> _Missing | None:
+    def without(self, element: ElementId, starts: int) -> _Missing | None:
         found = self.missing.get(element)
         return found if found and (found.starts is None or found.starts >= starts) else None
 
@@ -90,7 +90,7 @@ class _Memory:
         catches_up = found.first >= self.back and 0 <= now - self.back < _CATCHES_UP
         return catches_up or (found.running and 0 <= now - found.first < _LATE)
 
-    def to_ask(self, element: Element, starts: int, max_age: float) -> bool:
+    def to_ask(self, element: ElementId, starts: int, max_age: float) -> bool:
         if self.record(element, starts):
             return False
         now, found = time.time(), self.without(element, starts)
@@ -100,7 +100,7 @@ class _Memory:
             allowed = max(max_age, (found.last - found.first) / 2)
         return not 0 <= now - last < allowed
 
-    def endings(self, wanted: Mapping[Element, int]) -> Endings:
+    def endings(self, wanted: Mapping[ElementId, int]) -> Endings:
         now = time.time()
         found = Endings({}, {}, {})
         silent_since = self.silent_since
@@ -117,7 +117,7 @@ class _Memory:
         return found
 
 
-def look(wanted: Mapping[Element, int], max_age: float = MAX_AGE) -> Endings:
+def look(wanted: Mapping[ElementId, int], max_age: float = MAX_AGE) -> Endings:
     """How elements ended that are not in the queue (any more). With each, how often it was seen to begin: a record from
     before its last start is none.
 
@@ -160,15 +160,15 @@ def moved(before: Iterable[QueueEntry], after: Iterable[QueueEntry]) -> None:
     _write(folder, memory)
 
 
-def _elements(entries: Iterable[QueueEntry]) -> set[Element]:
-    return {Element(entry.job, entry.index, entry.name) for entry in entries if entry.index is not None}
+def _elements(entries: Iterable[QueueEntry]) -> set[ElementId]:
+    return {ElementId(entry.job, entry.index, entry.name) for entry in entries if entry.index is not None}
 
 
-def _open(memory: _Memory, wanted: Mapping[Element, int], max_age: float) -> dict[Element, int | None]:
+def _open(memory: _Memory, wanted: Mapping[ElementId, int], max_age: float) -> dict[ElementId, int | None]:
     return {element: starts for element, starts in wanted.items() if memory.to_ask(element, starts, max_age)}
 
 
-def _ask(folder: Path, wanted: Mapping[Element, int], max_age: float) -> _Memory:
+def _ask(folder: Path, wanted: Mapping[ElementId, int], max_age: float) -> _Memory:
     """Ask for what is open, and in the same breath for what others may want to know, as far as one command holds it."""
     memory = _read(folder)
     asked = _open(memory, wanted, max_age)
@@ -186,14 +186,14 @@ def _ask(folder: Path, wanted: Mapping[Element, int], max_age: float) -> _Memory
     return memory
 
 
-def _ids(elements: Collection[Element]) -> set[str]:
+def _ids(elements: Collection[ElementId]) -> set[str]:
     """What sacct is given: arrays of which much is wanted whole, since a command line is short."""
     counts = Counter(element.job for element in elements)
     return {e.job if counts[e.job] > _WHOLE else f"{e.job}_{e.index}" for e in elements}
 
 
 def _learn(
-    memory: _Memory, asked: Mapping[Element, int | None], answer: dict[tuple[str, int], Ended] | None, now: float
+    memory: _Memory, asked: Mapping[ElementId, int | None], answer: dict[tuple[str, int], Ended] | None, now: float
 ) -> None:
     """Keep what accounting said."""
     if answer is None:
@@ -216,7 +216,7 @@ def _learn(
             memory.missing[element] = _Missing(starts, before.first if before else now, now, running)
 
 
-def _own(folder: Path, memory: _Memory, wanted: Mapping[Element, int]) -> None:
+def _own(folder: Path, memory: _Memory, wanted: Mapping[ElementId, int]) -> None:
     """Note how often an element had begun, where its record was fetched by a command that did not know."""
     found = [e for e in wanted if (record := memory.records.get(e)) is not None and record.starts is None]
     for element in found:
@@ -242,16 +242,16 @@ def _read(folder: Path) -> _Memory:
         return _Memory(
             {_element(ended): _Record(ended, starts, taken)
              for *row, starts, taken in content["records"] if (ended := Ended(*row))},
-            {Element(*row[:3]): _Missing(*row[3:]) for row in content["missing"]},
-            {Element(*row): when for *row, when in content["vanished"]},
+            {ElementId(*row[:3]): _Missing(*row[3:]) for row in content["missing"]},
+            {ElementId(*row): when for *row, when in content["vanished"]},
             content["silent_since"], content["tried"], content["back"],
         )  # fmt: skip
     except (OSError, KeyError, TypeError, ValueError):
         return _Memory()  # written by another version
 
 
-def _element(ended: Ended) -> Element:
-    return Element(ended.job, ended.index, ended.name)
+def _element(ended: Ended) -> ElementId:
+    return ElementId(ended.job, ended.index, ended.name)
 
 
 def _write(folder: Path, memory: _Memory) -> None:

@@ -24,7 +24,7 @@ def plan(
     planned = load_plan(file)
     checks.check(planned)
     seen = Observation(planned, Store(planned.experiment.store))
-    drafted = draft.draft(planned, seen, shown_array_size(planned))
+    drafted = draft.decide(planned, seen, shown_array_size(planned))
     if as_json:
         print_json(plan_shown.plan_json(drafted, seen))
     elif script:

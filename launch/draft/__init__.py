@@ -4,6 +4,6 @@ Imports `launch.status` and `launch.estimate`, and may neither send nor cancel. 
 stages into array elements and arrays, `request` words them for sbatch, `manifests` for the job.
 """
 
-from launch.draft.drafting import Draft, draft
+from launch.draft.drafting import Draft, decide
 
-__all__ = ["Draft", "draft"]
+__all__ = ["Draft", "decide"]

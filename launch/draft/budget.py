@@ -13,7 +13,7 @@ from launch.draft.drafting import Draft
 from launch.estimate import cost
 from launch.plan import Plan, Stage
 from launch.status import Observation
-from launch.status.observation import SENT
+from launch.status.observation import UNDER_WAY
 from launch.store import Store, attempts
 from launch.store.store import Known
 from slurm.base import UserError
@@ -49,7 +49,7 @@ def of(plan: Plan, seen: Observation) -> Budget:
     if not gpus:
         return Budget(_total(plan), used, reserved)
     estimates = cost.Estimates(plan, seen.store)
-    sent = {stage.key for stage in seen.among(SENT)}
+    sent = {stage.key for stage in seen.among(UNDER_WAY)}
     remembered = seen.store.index
     used += sum(known[_SECONDS] for known in remembered.values())
     for key in sent | (plan.stages.keys() - remembered.keys()):

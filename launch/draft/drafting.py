@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from launch.draft import elements, flags
 from launch.draft import elements as draft_elements
-from launch.draft.elements import Array, Dependency, Element, Sent
+from launch.draft.elements import Array, Dependency, Element, Placed
 from launch.estimate import cost
 from launch.experiment import Failures
 from launch.plan import Plan
@@ -48,7 +48,7 @@ class Draft:
         return sum(len(array.elements) for array in self.arrays)
 
 
-def draft(
+def decide(
     plan: Plan,
     seen: Observation,
     max_array_size: int,
@@ -166,12 +166,12 @@ def _possible(plan: Plan, seen: Observation, wanted: set[str]) -> set[str]:
     return kept
 
 
-def _sent(plan: Plan, seen: Observation) -> dict[str, Sent]:
+def _sent(plan: Plan, seen: Observation) -> dict[str, Placed]:
     """The stages that Slurm is at: what a dependency can name."""
     if plan.experiment.cluster.chosen_executor != "slurm":
         return {}
     return {
-        key: Sent(location.job, location.index)
+        key: Placed(location.job, location.index)
         for key, location in seen.locations.items()
         if key in plan.stages and location.job and seen.is_sent(plan.stages[key])
     }

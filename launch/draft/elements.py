@@ -27,7 +27,7 @@ class Element:
 
 
 @dataclass(frozen=True)
-class Sent:
+class Placed:
     """Where a stage that is queued or running already stands: a job array and an index in it."""
 
     job: str
@@ -107,7 +107,7 @@ def _is_waited_for(plan: Plan, stage: Stage, is_sent: Callable[[Stage], bool]) -
     return stage.parent is not None and is_sent(plan.stages[stage.parent])
 
 
-def arrange(elements: Iterable[Element], sent: Mapping[str, Sent], max_array_size: int) -> list[Array]:
+def arrange(elements: Iterable[Element], sent: Mapping[str, Placed], max_array_size: int) -> list[Array]:
     """Group elements into as few arrays as their dependencies, their changes and `MaxArraySize` (the largest index + 1)
     allow.
 

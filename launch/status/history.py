@@ -28,7 +28,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Over:
+class EndedElement:
     """The element that last ran a stage, where it is over."""
 
     log: str  # the end of it
@@ -39,7 +39,7 @@ class Over:
     reached: bool = True  # the stage; False: it ended at an earlier stage of its own, which is no failure of this one
 
 
-def last(store: Store, stage: Stage, over: Over) -> Failure | None:
+def last(store: Store, stage: Stage, over: EndedElement) -> Failure | None:
     """How a stage failed last; None where its last attempt ended well."""
     if not store.exists(stage):
         return _before_any(over) if over.reached else None
@@ -49,7 +49,7 @@ def last(store: Store, stage: Stage, over: Over) -> Failure | None:
     return found[-1] if found and found[-1].attempt in (0, made[-1].number if made else 0) else None
 
 
-def failures_of(stage_folder: Path, over: Over | None = None) -> list[Failure]:
+def failures_of(stage_folder: Path, over: EndedElement | None = None) -> list[Failure]:
     """Every failed attempt of a stage, the oldest first. over: None while an element is at it; then a last attempt that
     noted no end counts as running."""
     made = attempts.attempts_of(stage_folder)
@@ -75,19 +75,19 @@ def failures_of(stage_folder: Path, over: Over | None = None) -> list[Failure]:
     return found
 
 
-def began(stage_folder: Path, over: Over) -> bool:
+def began(stage_folder: Path, over: EndedElement) -> bool:
     """Whether the last attempt at a stage is an element's."""
     made = attempts.attempts_of(stage_folder)
     return bool(made) and is_of(over, attempts.starter_of(made[-1]))
 
 
-def has_attempt_of(stage_folder: Path, over: Over, until: float) -> bool:
+def has_attempt_of(stage_folder: Path, over: EndedElement, until: float) -> bool:
     """Whether any attempt at a stage is an element's, and began before a time (Unix)."""
     starters = (attempts.starter_of(attempt) for attempt in attempts.attempts_of(stage_folder))
     return any(is_of(over, starter) and starter.get("time", 0.0) < until for starter in starters)
 
 
-def noted_its_end(stage_folder: Path, over: Over) -> bool:
+def noted_its_end(stage_folder: Path, over: EndedElement) -> bool:
     """Whether that attempt said itself how it ended."""
     return began(stage_folder, over) and attempts.end_of(attempts.attempts_of(stage_folder)[-1]) is not None
 
@@ -153,7 +153,7 @@ def _without_attempt(settled: list[tuple[int, Failure]], number: int) -> list[Fa
 def _verdict(
     attempt: Attempt,
     later: Attempt | None,
-    own: Over | None,
+    own: EndedElement | None,
     settled: list[tuple[int, Failure]],
     *,
     gone: bool,
@@ -199,12 +199,12 @@ def _failure(attempt: Attempt, starter: dict[str, Any], verdict: Verdict, *, fur
     )
 
 
-def is_of(over: Over, starter: dict[str, Any]) -> bool:
+def is_of(over: EndedElement, starter: dict[str, Any]) -> bool:
     """Whether an element began an attempt."""
     return starter.get("job") == over.job and (over.job is not None or starter.get("time", 0.0) >= over.sent)
 
 
-def _before_any(over: Over) -> Failure:
+def _before_any(over: EndedElement) -> Failure:
     """Of an element that ended before it began an attempt at the stage. What tells local runs apart is when each was
     sent: it stays the same from look to look."""
     verdict = causes.classify(over.ended, None, over.log)

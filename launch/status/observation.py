@@ -15,19 +15,19 @@ from typing import Literal
 
 from launch.plan import Plan, Stage
 from launch.status import breaker, finished, history
-from launch.status.history import Failure, Over
+from launch.status.history import EndedElement, Failure
 from launch.store import Location, Store, attempts, logs, submissions
 from launch.store.submissions import NOTHING_RUNS
 from slurm import causes, endings, snapshot
 from slurm.accounting import Ended
 from slurm.causes import Cause
-from slurm.endings import Element, Endings
+from slurm.endings import ElementId, Endings
 from slurm.queue import QueueEntry
 from slurm.snapshot import Snapshot
 
 State = Literal["new", "queued", "running", "finished", "failed", "held", "cancelled", "unknown"]
 STATES: tuple[State, ...] = ("new", "queued", "running", "finished", "failed", "held", "cancelled", "unknown")
-SENT: tuple[State, ...] = ("queued", "running", "unknown")
+UNDER_WAY: tuple[State, ...] = ("queued", "running", "unknown")
 MAX_AGE = 60.0  # seconds: how old an answer of Slurm's may be, unless something is about to be sent or ended
 _ORDINARY = ("None", "Priority", "Resources", "Dependency", "JobArrayTaskLimit", "BeginTime")  # reasons to wait
 
@@ -82,7 +82,7 @@ class Observation:
 
     def is_sent(self, stage: Stage) -> bool:
         """Queued, running or possibly so: not to be sent again."""
-        return self._states[stage.key].state in SENT
+        return self._states[stage.key].state in UNDER_WAY
 
     def has_encoder(self, stage: Stage) -> bool:
         return self.store.has_encoder(stage)
@@ -158,7 +158,7 @@ class Observation:
 
     def _accounting(self, max_age: float) -> Endings:
         """How those elements ended that left the queue without a result."""
-        gone: Counter[Element] = Counter()  # with how many attempts they made
+        gone: Counter[ElementId] = Counter()  # with how many attempts they made
         for key, location in self._open().items() if self.entries is not None else ():
             if location.job and not location.is_cancelled and not self._is_later(location) and not self.entry(location):
                 folder = self.store.stage_folder(self.plan.stages[key].folder)
@@ -172,7 +172,7 @@ class Observation:
     def _ended_at(self, location: Location) -> Ended | None:
         return self._endings.records.get(_element(location))
 
-    def _over_at(self, stage: Stage, location: Location) -> Over:
+    def _over_at(self, stage: Stage, location: Location) -> EndedElement:
         over = replace(self._sent_element(location), log=logs.tail(location, stage.folder))
         if not location.submission.is_local and (ended := self._ended_at(location)) is not None:
             over = replace(over, ended=ended, node=ended.node or None)
@@ -268,11 +268,11 @@ class Observation:
         made = attempts.attempts_of(folder)
         return bool(made) and attempts.end_of(made[-1]) is None and history.began(folder, self._sent_element(location))
 
-    def _sent_element(self, location: Location) -> Over:
+    def _sent_element(self, location: Location) -> EndedElement:
         """An element as its attempts know it, whether it is over or not."""
         if location.submission.is_local:
-            return Over("", sent=location.submission.sending(location.array) or 0.0)
-        return Over("", job=f"{location.job}_{location.index}")
+            return EndedElement("", sent=location.submission.sending(location.array) or 0.0)
+        return EndedElement("", job=f"{location.job}_{location.index}")
 
     def _over(self, stage: Stage, location: Location, ended: str | None) -> StageState:
         """The state of a stage whose element is over."""
@@ -330,8 +330,8 @@ class Observation:
         return f"{self.plan.stages[stage.parent].name} {words}" if words else None
 
 
-def _element(location: Location) -> Element:
-    return Element(location.job or "", location.index, location.name)
+def _element(location: Location) -> ElementId:
+    return ElementId(location.job or "", location.index, location.name)
 
 
 def _clock(seconds: float) -> str:

@@ -66,7 +66,7 @@ def _to_send(plan: Plan, seen: Observation) -> set[str]:
         with_parent = state == "held" or (state == "failed" and cause in _WITH_PARENT)
         if itself or (with_parent and _parent_comes_back(plan, seen, stage, wanted)):
             wanted.add(stage.key)
-    return draft.draft(plan, seen, sys.maxsize, only=wanted).needed if wanted else set()
+    return draft.decide(plan, seen, sys.maxsize, only=wanted).needed if wanted else set()
 
 
 def _parent_comes_back(plan: Plan, seen: Observation, stage: Stage, wanted: Collection[str]) -> bool:

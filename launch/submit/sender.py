@@ -39,7 +39,7 @@ _SAID = 3  # different refusals that are told
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SendResult:
     """How far sending came."""
 
     sent: tuple[int, ...]  # arrays, by number
@@ -101,7 +101,7 @@ def to_slurm(
     lock: Path,
     report: Callable[[str], None],
     open_jobs: Sequence[str] = (),
-) -> Outcome:
+) -> SendResult:
     """Send the arrays of a prepared draft, until a limit stops it; what waits for a refused one is left out.
 
     open_jobs: the experiment's arrays in the queue. Refused with sbatch's words where it did so by policy; SendUnclear
@@ -120,12 +120,12 @@ def _to_slurm(
     lock: Path,
     report: Callable[[str], None],
     open_jobs: Sequence[str],
-) -> Outcome:
+) -> SendResult:
     code = made.plan.experiment.store / "code" / submission.intent["code"]
     jobs: dict[int, str] = {}
     refused: dict[int, str] = {}  # what a person is told; empty where another array's refusal says it
     flags: Counter[str] = Counter()  # of refused arrays
-    held = Outcome(())
+    held = SendResult(())
     for number, array in enumerate(made.arrays):
         store_lock.keep(lock)
         name = submission.arrays[number]["name"]
@@ -146,7 +146,7 @@ def _to_slurm(
             raise SendUnclear(f"{error}; type the command again: it finds what Slurm has, sends the rest") from None
         except LimitReached as error:
             _give_up(submission, number, {"held": str(error)})
-            held = Outcome((), len(array.elements), str(error), time.monotonic() - began)
+            held = SendResult((), len(array.elements), str(error), time.monotonic() - began)
             break
         except Refused as error:
             submission.write_receipt(number, {"refused": str(error)})

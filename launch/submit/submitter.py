@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from launch.draft import Draft, budget, draft, drafting, flags, request
+from launch.draft import Draft, budget, decide, drafting, flags, request
 from launch.draft import shares as throttle_shares
 from launch.draft.drafting import Bounds
 from launch.draft.elements import Array
@@ -31,7 +31,7 @@ Report = Callable[[str], None]
 
 
 @dataclass
-class Sending:
+class Submitted:
     """What `submit` did."""
 
     draft: Draft  # what was left to send when it was last looked at; where all of it went out, that
@@ -97,7 +97,7 @@ def submit(
     *,
     only: Collection[str] | None = None,
     force: Collection[str] = (),
-) -> Sending:
+) -> Submitted:
     """Send what is missing. Returns at once; `report` gets a line per array, and per thing that is waited for.
 
     only: nothing but these stages (by key), and trainings whose encoder they need again. force: stages that are sent
@@ -116,7 +116,7 @@ def submit(
             adopted.append(f"{len(stuck)} elements whose parents failed were cancelled: they would never have started")
         cost.calibrate(plan, seen.store)
         if found is None:
-            done = _to_workers(draft(plan, seen, sys.maxsize, only=only, force=force), seen, adopted, report)
+            done = _to_workers(decide(plan, seen, sys.maxsize, only=only, force=force), seen, adopted, report)
         else:
             done = _Sender(plan, found, only, force, lock, report).send(seen, adopted, stuck)
         done.unknown = _unknown(plan, seen)
@@ -173,10 +173,10 @@ def _unknown(plan: Plan, seen: Observation) -> str:
     return f"{len(open_)} stages are not sent again yet ({drafting.names(plan, open_)}): {why}; submit again later"
 
 
-def _to_workers(made: Draft, seen: Observation, adopted: list[str], report: Report) -> Sending:
+def _to_workers(made: Draft, seen: Observation, adopted: list[str], report: Report) -> Submitted:
     """All of a draft to local workers, which have no limits."""
     budget.check(made.plan, seen, made)
-    done = Sending(made, adopted)
+    done = Submitted(made, adopted)
     if made.arrays:
         _keep_failures(made, seen)
         code = provenance.freeze(seen.store.root)
@@ -194,7 +194,7 @@ def _keep_failures(made: Draft, seen: Observation) -> None:
             history.settle(seen.store.stage_folder(stage.folder), found[-1])
 
 
-def _count(done: Sending, submission: Submission, arrays: Iterable[Array]) -> None:
+def _count(done: Submitted, submission: Submission, arrays: Iterable[Array]) -> None:
     """Add arrays of a draft to what was sent."""
     elements = [element for array in arrays for element in array.elements.values()]
     if elements:
@@ -214,9 +214,9 @@ class _Sender:
     lock: Path
     report: Report
 
-    def send(self, seen: Observation, adopted: list[str], leaving: Collection[QueueEntry]) -> Sending:
+    def send(self, seen: Observation, adopted: list[str], leaving: Collection[QueueEntry]) -> Submitted:
         """`leaving`: what was in the queue when `seen` was made, and was cancelled since."""
-        done = Sending(self._draft(seen, self._bounds(seen, leaving, None)), adopted)
+        done = Submitted(self._draft(seen, self._bounds(seen, leaving, None)), adopted)
         most: int | None = None  # elements that sbatch may take at once, where a limit that is not known stopped it
         while True:
             budget.check(self.plan, seen, done.draft)
@@ -237,7 +237,7 @@ class _Sender:
             done.draft = self._draft(seen, self._bounds(seen, (), most))
 
     def _draft(self, seen: Observation, bounds: Bounds) -> Draft:
-        return draft(self.plan, seen, self.limits.array_size, bounds, self.only, self.force)
+        return decide(self.plan, seen, self.limits.array_size, bounds, self.only, self.force)
 
     def _bounds(self, seen: Observation, leaving: Collection[QueueEntry], most: int | None) -> Bounds:
         """How many more elements fit: of all limits, the one that leaves the least."""
@@ -259,7 +259,7 @@ class _Sender:
         room, which = min(rooms) if rooms else (None, "")
         return Bounds(room, which, self.limits)
 
-    def _send(self, made: Draft, seen: Observation, done: Sending) -> sender.Outcome:
+    def _send(self, made: Draft, seen: Observation, done: Submitted) -> sender.SendResult:
         """Prepare and send a draft. Arrays in the queue give up shares of the throttle to the new ones first."""
         _keep_failures(made, seen)
         before, shares = self._shares(seen, made.arrays)

@@ -9,13 +9,13 @@ import pytest
 
 from slurm import commands, endings, snapshot, usercache
 from slurm.commands import Answer, Missing, Silent
-from slurm.endings import Element, look
+from slurm.endings import ElementId, look
 from tests.at_once import at_once
 from tests.slurm.answers import Answers, install
 
 DOWN = Answer(1, "", "sacct: error: Problem talking to the database: Connection refused\n")
-ONE, TWO = Element("12", 0, "job"), Element("12", 1, "job")
-OTHER = Element("13", 4, "another")
+ONE, TWO = ElementId("12", 0, "job"), ElementId("12", 1, "job")
+OTHER = ElementId("13", 4, "another")
 
 
 class Clock:
@@ -40,15 +40,15 @@ def answers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clock: Clock) -> An
     return install(monkeypatch, tmp_path, sacct=_said(ONE, "OUT_OF_MEMORY"))
 
 
-def _said(element: Element, state: str, submitted: str = "2026-11-21T14:00:00") -> str:
+def _said(element: ElementId, state: str, submitted: str = "2026-11-21T14:00:00") -> str:
     return f"{element.job}_{element.index}|{state}|0:9|{submitted}|node1|{element.name}\n"
 
 
-def _queued(*elements: Element) -> str:
+def _queued(*elements: ElementId) -> str:
     return "".join(f"{e.job}|{e.index}|RUNNING|gpu|2026-11-21T14:30:05|None|a|q|{e.name}\n" for e in elements)
 
 
-def _states(wanted: dict[Element, int], max_age: float = endings.MAX_AGE) -> dict[Element, str]:
+def _states(wanted: dict[ElementId, int], max_age: float = endings.MAX_AGE) -> dict[ElementId, str]:
     return {element: ended.state for element, ended in look(wanted, max_age).records.items()}
 
 
@@ -80,7 +80,7 @@ def test_what_has_no_record_is_asked_for_once_a_minute_and_less_often_later(answ
 
 def test_an_id_that_is_used_again_is_another_element(answers: Answers, clock: Clock) -> None:
     look({ONE: 0})
-    again = Element("12", 0, "later")
+    again = ElementId("12", 0, "later")
     answers.by_start["sacct"] = _said(again, "TIMEOUT", "2027-01-01T00:00:00")
     assert _states({again: 0}) == {again: "TIMEOUT"} and _states({ONE: 0}) == {ONE: "OUT_OF_MEMORY"}
     assert len(answers.asked) == 2
@@ -108,7 +108,7 @@ def test_an_element_that_began_again_unseen_has_a_newer_record(answers: Answers,
 
 def test_one_sacct_serves_all_experiments(answers: Answers, clock: Clock) -> None:
     """What left the queue between two looks is asked for in the same breath, whoever will want to know."""
-    well = Element("14", 0, "well")
+    well = ElementId("14", 0, "well")
     answers.by_start["squeue"] = _queued(ONE, OTHER, well)
     snapshot.look()
     clock.now += 70
@@ -125,7 +125,7 @@ def test_one_sacct_serves_all_experiments(answers: Answers, clock: Clock) -> Non
 
 
 def test_one_command_line_holds_what_others_want(answers: Answers, clock: Clock) -> None:
-    many = [Element(str(100 + n), 0, "job") for n in range(700)]
+    many = [ElementId(str(100 + n), 0, "job") for n in range(700)]
     answers.by_start["squeue"] = _queued(*many)
     snapshot.look()
     clock.now += 70
@@ -138,7 +138,8 @@ def test_one_command_line_holds_what_others_want(answers: Answers, clock: Clock)
 
 def test_of_an_array_that_much_is_wanted_of_all_is_asked_for(answers: Answers) -> None:
     look(
-        {Element("12", index, "job"): 1 for index in range(30)} | {Element("13", index, "job"): 1 for index in range(2)}
+        {ElementId("12", index, "job"): 1 for index in range(30)}
+        | {ElementId("13", index, "job"): 1 for index in range(2)}
     )
     (command,) = answers.asked
     assert command[command.index("--jobs") + 1] == "12,13_0,13_1"
@@ -233,9 +234,9 @@ def test_a_damaged_cache_is_asked_over(answers: Answers, content: bytes) -> None
 def test_the_cache_is_private_and_small(answers: Answers, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endings, "_KEPT", 5)
     for number in range(20):
-        element = Element(str(number), 0, "job")
+        element = ElementId(str(number), 0, "job")
         answers.by_start["sacct"] = _said(element, "FAILED")
-        look({element: 1, Element("99", number, "none"): 0})
+        look({element: 1, ElementId("99", number, "none"): 0})
         clock.now += 1
     kept = json.loads(_file().read_bytes())
     assert [row[0] for row in kept["records"]] == ["15", "16", "17", "18", "19"] and len(kept["missing"]) == 5

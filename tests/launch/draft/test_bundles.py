@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launch.draft import elements
-from launch.draft.elements import Array, Dependency, Element, Sent, arrange
+from launch.draft.elements import Array, Dependency, Element, Placed, arrange
 from launch.experiment import Cluster
 from launch.status.policy import Changes
 
@@ -25,9 +25,9 @@ def test_a_bundle_is_no_longer_than_its_job() -> None:
 
 
 @st.composite
-def forests(draw: st.DrawFn) -> tuple[list[Element], dict[str, float], dict[str, Sent]]:
+def forests(draw: st.DrawFn) -> tuple[list[Element], dict[str, float], dict[str, Placed]]:
     """Elements with a train each (parents first), some waiting for one that is sent, and their durations."""
-    sent = {f"sent{n}": Sent(f"9{n}", n) for n in range(draw(st.integers(0, 2)))}
+    sent = {f"sent{n}": Placed(f"9{n}", n) for n in range(draw(st.integers(0, 2)))}
     made: list[Element] = []
     for number in range(draw(st.integers(1, 25))):
         parent = draw(st.none() | st.sampled_from([*sent, *(e.stages[0] for e in made)])) if made or sent else None
@@ -39,7 +39,7 @@ def forests(draw: st.DrawFn) -> tuple[list[Element], dict[str, float], dict[str,
 @settings(max_examples=80, deadline=None)
 @given(forests(), st.sampled_from([None, "5:00", "20:00"]), st.integers(1, 12))
 def test_bundles_keep_what_elements_promise(
-    forest: tuple[list[Element], dict[str, float], dict[str, Sent]], asked: str | None, size: int
+    forest: tuple[list[Element], dict[str, float], dict[str, Placed]], asked: str | None, size: int
 ) -> None:
     made, lasting, sent = forest
     packed = elements.pack(made, _cluster(asked), lambda stages: lasting[next(iter(stages))])
@@ -55,7 +55,7 @@ def test_bundles_keep_what_elements_promise(
     _check_order(packed, arrange(packed, sent, size), sent)
 
 
-def _check_order(packed: list[Element], arrays: list[Array], sent: dict[str, Sent]) -> None:
+def _check_order(packed: list[Element], arrays: list[Array], sent: dict[str, Placed]) -> None:
     """Each element once, and behind the element that runs its parent."""
     assert Counter(e for array in arrays for e in array.elements.values()) == Counter(packed)
     for position, array in enumerate(arrays):

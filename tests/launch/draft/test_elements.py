@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launch.draft.elements import Array, Dependency, Element, Sent, arrange, make_elements, stages_to_run
+from launch.draft.elements import Array, Dependency, Element, Placed, arrange, make_elements, stages_to_run
 from launch.plan import Plan, Stage
 from launch.status.policy import Changes
 from training.pretrained import StartModel
@@ -33,7 +33,7 @@ class World:
 
     plan: Plan
     finished: set[str]
-    sent: dict[str, Sent]
+    sent: dict[str, Placed]
     encoders: set[str]  # of finished trains: still there
 
     def needed(self) -> set[str]:
@@ -57,7 +57,7 @@ def worlds(draw: st.DrawFn) -> World:
     stages: list[Stage] = []
     trains: list[str] = []
     finished: set[str] = set()
-    sent: dict[str, Sent] = {}
+    sent: dict[str, Placed] = {}
     for number in range(draw(st.integers(1, 30))):
         parent = draw(st.none() | st.sampled_from(trains)) if trains else None
         key = f"k{number}"
@@ -67,7 +67,7 @@ def worlds(draw: st.DrawFn) -> World:
         if state == "finished" and (parent is None or parent in finished):
             finished.add(key)
         elif state == "sent" and (parent is None or parent in finished or parent in sent):
-            sent[key] = Sent(f"10{draw(st.integers(0, 3))}", number)
+            sent[key] = Placed(f"10{draw(st.integers(0, 3))}", number)
         if train:
             trains.append(key)
     encoders = {key for key in finished if draw(st.integers(0, 3))}
@@ -150,7 +150,9 @@ def _parent_to_wait_for(world: World, needed: set[str], element: Element) -> str
     return parent if parent in needed or parent in world.sent else None
 
 
-def _check_place(dependency: Dependency, earlier: list[Array], sent: dict[str, Sent], parent: str, index: int) -> None:
+def _check_place(
+    dependency: Dependency, earlier: list[Array], sent: dict[str, Placed], parent: str, index: int
+) -> None:
     if dependency.array is None:
         assert dependency.type == "afterok" and dependency.stages == (parent,)
         assert (dependency.job, dependency.index) == (sent[parent].job, sent[parent].index)

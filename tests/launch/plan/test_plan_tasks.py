@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from launch.draft import draft
+from launch.draft import decide
 from launch.draft.manifests import manifest
 from launch.experiment import added_tasks
 from launch.plan import Plan
@@ -170,7 +170,7 @@ def test_a_users_task_is_planned_and_jobs_are_told_what_it_is(workspace: Workspa
     store = Store(made.experiment.store)
     from launch.status import Observation
 
-    drafted = draft(made, Observation(made, store), 100)
+    drafted = decide(made, Observation(made, store), 100)
     (record,) = manifest(made, store, drafted.arrays[0])["tasks"]
     assert added_tasks.from_record(json.loads(json.dumps(record))) == catalogue.find("my_nli")
     other = {"my_nli": MINE["my_nli"] | {"files": {"train": ["mnli.tsv"], "hold_out": "0.5"}}}

@@ -11,7 +11,7 @@ import pytest
 
 from launch.experiment import Failures
 from launch.status import history
-from launch.status.history import Failure, Over
+from launch.status.history import EndedElement, Failure
 from launch.status.policy import decide
 from launch.store import attempts, logs
 from launch.store.attempts import Attempt, Starter, begin
@@ -34,11 +34,11 @@ def _start(folder: Path, job: str | None = "7_0", note: dict[str, Any] | None = 
     return begin(folder, Starter(job, 0, "login", 1, None, "name", "node1"), lambda job: True, note)
 
 
-def _over(record: Record | None = None, log: str = "", job: str = "7_0") -> Over:
-    return Over(log, record, f"{record.job}_{record.index}" if record else job)
+def _over(record: Record | None = None, log: str = "", job: str = "7_0") -> EndedElement:
+    return EndedElement(log, record, f"{record.job}_{record.index}" if record else job)
 
 
-def _causes(folder: Path, over: Over | None = None) -> list[str]:
+def _causes(folder: Path, over: EndedElement | None = None) -> list[str]:
     return [failure.cause for failure in history.failures_of(folder, over)]
 
 
@@ -102,7 +102,7 @@ def test_ranks_that_lost_one_another_do_not_know_why(tmp_path: Path, state: str,
 
 
 def test_the_node_of_a_job_that_began_no_attempt_is_accountings(tmp_path: Path) -> None:
-    over = Over("", Record("NODE_FAIL"), "7_0", node="node3")
+    over = EndedElement("", Record("NODE_FAIL"), "7_0", node="node3")
     (failure,) = history.failures_of(tmp_path, over)
     assert (failure.attempt, failure.node) == (0, "node3")
     assert decide([failure], Failures()).changes.exclude == ("node3",)
@@ -155,7 +155,7 @@ def test_what_was_settled_is_in_the_order_of_its_time(tmp_path: Path) -> None:
 def test_local_runs_that_began_no_attempt_count_each(tmp_path: Path) -> None:
     """And each once, however often it is looked at."""
     for sent in (10.0, 20.0, 30.0):
-        over = Over("error: no GPU here", sent=sent)
+        over = EndedElement("error: no GPU here", sent=sent)
         for _ in range(2):
             found = history.failures_of(tmp_path, over)
             assert len(found) == sent / 10
@@ -163,9 +163,9 @@ def test_local_runs_that_began_no_attempt_count_each(tmp_path: Path) -> None:
     assert len(history.failures_of(tmp_path)) == 3 == len(list((tmp_path / "failures").iterdir()))
     assert not decide(history.failures_of(tmp_path), Failures()).send
     _start(tmp_path, None)
-    later = Over("MemoryError", sent=time.time() - 5)
+    later = EndedElement("MemoryError", sent=time.time() - 5)
     assert _causes(tmp_path, later) == ["unknown"] * 3 + ["host-oom"]
-    assert _causes(tmp_path, Over("MemoryError", sent=time.time() + 5))[-2:] == ["unknown", "host-oom"]
+    assert _causes(tmp_path, EndedElement("MemoryError", sent=time.time() + 5))[-2:] == ["unknown", "host-oom"]
 
 
 def test_further_is_a_newer_checkpoint_or_a_language_more(tmp_path: Path) -> None:

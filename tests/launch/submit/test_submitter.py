@@ -362,7 +362,7 @@ def test_sixteen_at_once_send_one_set_of_arrays(workspace: Workspace, monkeypatc
         (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     plan = grid(workspace)
-    expected = len(drafts.draft(plan, look(plan), 1001).arrays)
+    expected = len(drafts.decide(plan, look(plan), 1001).arrays)
     answers = at_once(16, lambda _: submit.submit(plan).elements)
     assert sorted(answers)[:-1] == [0] * 15 and max(answers) > 0
     lines = state.read_text().splitlines()
@@ -441,7 +441,7 @@ def _mixed(plan: Plan) -> list[str]:
 
 def test_the_shown_script_is_the_sent_one(workspace: Workspace, scheduler: Scheduler) -> None:
     plan = grid(workspace)
-    shown = request.scripts(drafts.draft(plan, look(plan), 1001))
+    shown = request.scripts(drafts.decide(plan, look(plan), 1001))
     submit.submit(plan)
     (path,) = plan.experiment.store.glob("submissions/*/logs/0/script.sh")
     submission = path.parents[2].name
