@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from slurm.base.files import to_json
+from training import formats
 from training.spec import DataFile, Settings, Split, TaskData
 from training.tasks import Task, find
 
@@ -18,14 +19,6 @@ _TRAIN = (
     "learning_rate", "epochs", "global_batch_size", "max_length", "weight_decay", "warmup_ratio",
     "adam_epsilon", "max_grad_norm", "dropout", "precision",
 )  # fmt: skip
-# What a format's examples and predictions depend on besides; a train stage's too, for dev scores select the epoch.
-_OF_FORMAT = {
-    "span": ("doc_stride", "max_query_length", "n_best", "max_answer_length", "null_threshold"),
-    "mlm": ("mask_probability", "language_exponent"),
-    "dual_encoder": ("max_query_length", "contrast_size"),
-    "retrieval": ("layer",),
-    "mining": ("layer",),
-}
 _OF_DEFINITION = ("format", "labels", "label_map", "unlabelled", "open_labels", "metric_family", "metric", "sources")
 _OF_SAMPLING = {"temperature": ("temperature",), "capped": ("examples_cap",)}
 
@@ -53,8 +46,8 @@ def language_identity(split: Split) -> str:
 def step_digest(parts: tuple[TaskData, ...], settings: Settings) -> str:
     """What training on one step means, but for seed and parent."""
     tasks = [find(part.task) for part in parts]
-    names = {*_TRAIN, *(name for task in tasks for name in _OF_FORMAT.get(task.format, ()))}
-    names |= _set(settings)
+    names = {*_TRAIN, *(name for task in tasks for name in formats.get(task.format).key_settings)}
+    names |= _changed(("attention_dropout", "decay_unseen"), settings)
     if settings.warmup_steps is not None:
         names = names - {"warmup_ratio"} | {"warmup_steps"}
     if len({part.head_name for part in parts}) > 1:
@@ -86,17 +79,17 @@ def _task_content(task: Task) -> dict[str, Any]:
 def target_digest(target: Task, settings: Settings, max_eval: int | None) -> str:
     """What evaluating a target means, but for the encoder and the languages. Skipping malformed rows is no part of it,
     nor of a train's: where there are any, a stage has no result without it."""
-    names = {"max_length", "precision", *_OF_FORMAT.get(target.format, ())} - {"contrast_size"}
-    if target.format in ("retrieval", "mining") and settings.pooling != "mean":
-        names |= {"pooling"}
+    form = formats.get(target.format)
+    names = {"max_length", "precision", *form.key_settings} - {*form.training_settings}
+    names |= _changed(form.changed_settings, settings)
     content = {"task": target.name, **_task_content(target), "max_eval": max_eval}
     return _digest({"key": VERSION, "kind": "evaluate", **content, "settings": _chosen(settings, names)})
 
 
-def _set(settings: Settings) -> set[str]:
-    """Settings that are part of a train's key only where they are not what they are for everybody."""
+def _changed(names: tuple[str, ...], settings: Settings) -> set[str]:
+    """Settings that are part of a key only where they are not what they are for everybody."""
     plain = Settings()
-    return {name for name in ("attention_dropout", "decay_unseen") if getattr(settings, name) != getattr(plain, name)}
+    return {name for name in names if getattr(settings, name) != getattr(plain, name)}
 
 
 def stage_key(definition: str, seed: int | None, parent: str) -> str:

@@ -35,6 +35,8 @@ class DualEncoder(Format[Example]):
     """One piece per example; its rows: the question, then the candidate (those of the two that it has)."""
 
     name = "dual_encoder"
+    key_settings = ("max_query_length", "contrast_size")
+    training_settings = ("contrast_size",)
 
     def read(self, path: Path, task: Task, language: str) -> list[Example]:
         if path.name.removesuffix(".gz").endswith(".jsonl"):

@@ -39,6 +39,8 @@ class Mining(Format[Example]):
     """One piece per sentence."""
 
     name = "mining"
+    key_settings = ("layer",)
+    changed_settings = ("pooling",)
 
     def read(self, path: Path, task: Task, language: str) -> list[Example]:
         raise AssertionError("a mining split is several files: use read_split")

@@ -31,6 +31,7 @@ class MaskedLanguageModel(Format[Example]):
     """Tokens hidden as by BERT and RoBERTa (Devlin et al. 2019, arXiv 1810.04805; Liu et al. 2019, 1907.11692)."""
 
     name = "mlm"
+    key_settings = ("mask_probability", "language_exponent")
 
     def read(self, path: Path, task: Task, language: str) -> list[Example]:
         """A line that is not empty is an example."""

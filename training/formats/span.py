@@ -47,6 +47,7 @@ class Window:
 
 class Span(Format[Example]):
     name = "span"
+    key_settings = ("doc_stride", "max_query_length", "n_best", "max_answer_length", "null_threshold")
 
     def read(self, path: Path, task: Task, language: str) -> list[Example]:
         return [_example(question, task, language) for question in read_questions(path)]
