@@ -4,10 +4,11 @@ The way of a command through the rooms, each importing only those before it:
 
     experiment  the file, read strictly                  estimate   what it will cost
     plan        stages, equal ones merged, keys          results    scores, tables, exports
-    store       the disk, which is the truth             status     where every stage stands, and why
-    draft       what would be sent: decides              submit     all that changes the queue: acts
-    preflight   what would fail at night, found now      show       what people read and programs parse
-    job         what an element does on its node         cli, demo  the command line; its small example
+    store       the disk, which is the truth             executors  what runs elements: Slurm, local workers
+    status      where every stage stands, and why        draft      what would be sent: decides
+    submit      all that changes the queue: acts         preflight  what would fail at night, found now
+    job         what an element does on its node         show       what people read and programs parse
+    cli, demo   the command line; its small example
 
 Begin with `plan.stages` for the nouns, then `submit.submitter` for the way down. `gc` makes room in a store; `text` has
 the words that several rooms say. Only `job` needs torch. pyproject.toml holds the order.

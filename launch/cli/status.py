@@ -43,10 +43,10 @@ def logs(
     ],
 ) -> None:
     """Print what the job of a stage printed."""
-    from launch.store import logs as stage_logs
+    from launch import executors
 
     plan = load_plan(file)
-    paths = stage_logs.files(plan.experiment.store, plan.find(stage))
+    paths = executors.logs_of(plan.experiment.store, plan.find(stage))
     if not paths:
         raise UserError("its job has printed nothing yet; `stepstone status FILE` says where it stands")
     for path in paths:

@@ -13,7 +13,7 @@ from launch.draft.drafting import Draft
 from launch.estimate import cost
 from launch.plan import Plan, Stage
 from launch.status import Observation
-from launch.status.observation import UNDER_WAY
+from launch.status.rules import UNDER_WAY
 from launch.store import Store, attempts
 from launch.store.store import Known
 from slurm.base import UserError

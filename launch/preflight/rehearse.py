@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from launch import executors
 from launch import plan as planning
 from launch.draft import elements
 from launch.experiment import Cluster, Experiment, Failures
@@ -20,7 +21,7 @@ from launch.preflight import checks
 from launch.results import scores, table
 from launch.status import Observation
 from launch.status import under_way as way
-from launch.store import Store, lock, logs, submissions
+from launch.store import Store, lock, submissions
 from launch.store.store import rehearsal_folder
 from launch.submit import follow, submitter
 from slurm.base import UserError
@@ -220,7 +221,7 @@ def _outcome(made: Plan, seen: Observation, digest: str, stands_for: int) -> Out
 
 def _logs(made: Plan, seen: Observation, stage: Stage) -> tuple[Path, ...]:
     try:
-        return tuple(logs.files(made.experiment.store, stage)) if seen.state(stage).state == "failed" else ()
+        return tuple(executors.logs_of(made.experiment.store, stage)) if seen.state(stage).state == "failed" else ()
     except UserError:
         return ()
 

@@ -2,10 +2,12 @@
 
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from launch.executors import Element
 from launch.plan import Stage
 from launch.store import Store, attempts
 from launch.store.attempts import Attempt
@@ -38,67 +40,125 @@ class EndedElement:
     node: str | None = None  # that it ran on, as accounting says
     reached: bool = True  # the stage; False: it ended at an earlier stage of its own, which is no failure of this one
 
+    @property
+    def element(self) -> Element:
+        return Element(self.job, self.sent)
+
+
+@dataclass(frozen=True)
+class AttemptNotes:
+    """What one attempt left on the disk, read once."""
+
+    number: int
+    starter: Mapping[str, Any]  # starter.json
+    end: Mapping[str, Any] | None  # end.json; None: it runs, or was killed
+    beat: Mapping[str, Any]  # the last heartbeat
+    step: int  # of its newest checkpoint with a manifest; 0: none
+
+    @classmethod
+    def read(cls, attempt: Attempt) -> "AttemptNotes":
+        return cls(
+            attempt.number, attempts.starter_of(attempt), attempts.end_of(attempt), _beat(attempt),
+            _checkpoint_step(attempt),
+        )  # fmt: skip
+
+    @property
+    def job(self) -> str | None:
+        job: str | None = self.starter.get("job")
+        return job
+
+    @property
+    def node(self) -> str | None:
+        """Slurm's name of the node; a local process has none."""
+        return (self.starter.get("node") or self.starter.get("host")) if self.job else None
+
+    @property
+    def last_sign(self) -> float:
+        """When it was last heard of (Unix time)."""
+        return float(self.end["time"] if self.end else self.beat.get("time", self.starter.get("time", 0.0)))
+
+    @property
+    def languages(self) -> int:
+        """Of an evaluate: how many it published, which no later attempt does again."""
+        return int(self.beat.get("step", 0)) if "language" in self.beat else 0
+
+
+@dataclass(frozen=True)
+class TriedOnce:
+    """One attempt, or a job that ended before it began one (number 0), as people and programs are told."""
+
+    attempt: int
+    job: str | None
+    node: str | None
+    began: float | None  # Unix time
+    ended: float | None
+    cause: Cause | None
+    evidence: str | None
+
 
 def last(store: Store, stage: Stage, over: EndedElement) -> Failure | None:
     """How a stage failed last; None where its last attempt ended well."""
     if not store.exists(stage):
         return _before_any(over) if over.reached else None
     folder = store.stage_folder(stage.folder)
-    found = failures_of(folder, over)
-    made = attempts.attempts_of(folder)
-    return found[-1] if found and found[-1].attempt in (0, made[-1].number if made else 0) else None
+    failures = failures_of(folder, over)
+    numbers = [attempt.number for attempt in attempts.attempts_of(folder)]
+    return failures[-1] if failures and failures[-1].attempt in (0, *numbers[-1:]) else None
 
 
 def failures_of(stage_folder: Path, over: EndedElement | None = None) -> list[Failure]:
     """Every failed attempt of a stage, the oldest first. over: None while an element is at it; then a last attempt that
     noted no end counts as running."""
-    made = attempts.attempts_of(stage_folder)
-    settled = _settled(stage_folder)
-    found = _without_attempt(settled, 0)
-    reached = 0
-    for attempt, later in zip(made, [*made[1:], None], strict=False):
-        starter = attempts.starter_of(attempt)
+    every = _notes(stage_folder)
+    settled_failures = _settled(stage_folder)
+    failures = _without_attempt(settled_failures, 0)
+    furthest = 0  # step of a checkpoint
+    for notes, later in zip(every, [*every[1:], None], strict=False):
         # How a job ended, it says of its last start: earlier ones were stopped, and it was queued again.
-        is_last = later is None or attempts.starter_of(later).get("job") != starter.get("job")
-        own = over if over is not None and is_last and is_of(over, starter) else None
-        verdict = _verdict(attempt, later, own, settled, gone=over is not None)
-        step = _checkpoint_step(attempt)
+        is_last_start = later is None or later.job != notes.job
+        element_is_over = over is not None and is_last_start and over.element.has_begun(notes.starter)
+        case = _Case(
+            notes, later, over if element_is_over else None, settled_failures, nobody_is_at_it=over is not None
+        )
+        verdict = case.verdict()
         if verdict is not None:
-            further = step > reached or _languages_done(attempt) > 0
-            found.append(_failure(attempt, starter, verdict, further=further))
-        reached = max(reached, step)
-        found += _without_attempt(settled, attempt.number)
-    if over is not None and over.reached and not began(stage_folder, over):
+            further = notes.step > furthest or notes.languages > 0
+            failures.append(
+                Failure(verdict.cause, verdict.evidence, notes.number, notes.job, notes.last_sign, notes.node, further)
+            )
+        furthest = max(furthest, notes.step)
+        failures += _without_attempt(settled_failures, notes.number)
+    if over is not None and over.reached and not (every and over.element.has_begun(every[-1].starter)):
         failure = _before_any(over)
-        if not any(_settled_name(failure) == _settled_name(known) for known in found if not known.attempt):
-            found.append(failure)
-    return found
+        if _settled_name(failure) not in {_settled_name(before) for before in failures if not before.attempt}:
+            failures.append(failure)
+    return failures
 
 
-def began(stage_folder: Path, over: EndedElement) -> bool:
+def began(stage_folder: Path, element: Element) -> bool:
     """Whether the last attempt at a stage is an element's."""
-    made = attempts.attempts_of(stage_folder)
-    return bool(made) and is_of(over, attempts.starter_of(made[-1]))
+    every = attempts.attempts_of(stage_folder)
+    return bool(every) and element.has_begun(attempts.starter_of(every[-1]))
 
 
-def has_attempt_of(stage_folder: Path, over: EndedElement, until: float) -> bool:
+def has_attempt_of(stage_folder: Path, element: Element, until: float) -> bool:
     """Whether any attempt at a stage is an element's, and began before a time (Unix)."""
     starters = (attempts.starter_of(attempt) for attempt in attempts.attempts_of(stage_folder))
-    return any(is_of(over, starter) and starter.get("time", 0.0) < until for starter in starters)
+    return any(element.has_begun(starter) and starter.get("time", 0.0) < until for starter in starters)
 
 
-def noted_its_end(stage_folder: Path, over: EndedElement) -> bool:
+def noted_its_end(stage_folder: Path, element: Element) -> bool:
     """Whether that attempt said itself how it ended."""
-    return began(stage_folder, over) and attempts.end_of(attempts.attempts_of(stage_folder)[-1]) is not None
+    return began(stage_folder, element) and attempts.end_of(attempts.attempts_of(stage_folder)[-1]) is not None
 
 
 def settle(stage_folder: Path, failure: Failure) -> None:
     """Keep what only Slurm and the logs say of a stage's last failure, before it is sent again: both may forget it, and
     the later attempt's job cannot ask. Nothing where the attempt has noted its end itself."""
-    made = attempts.attempts_of(stage_folder)
-    if any(a.number == failure.attempt and attempts.end_of(a) is not None for a in made):
+    every = attempts.attempts_of(stage_folder)
+    if any(a.number == failure.attempt and attempts.end_of(a) is not None for a in every):
         return
-    after = failure.attempt or (made[-1].number if made else 0)
+    after = failure.attempt or (every[-1].number if every else 0)
     folder = make_folder(stage_folder / "failures")
     write_once(folder / f"{after:04d}-{_settled_name(failure)}.json", seal(asdict(failure) | {"after": after}))
 
@@ -108,25 +168,29 @@ def _settled_name(failure: Failure) -> str:
     return failure.job or ("local" if failure.attempt else f"local-{failure.time * 1000:.0f}")
 
 
-def records(stage_folder: Path, failures: list[Failure] | None = None) -> list[dict[str, Any]]:
-    """What was tried, the oldest first, as JSON records; number 0: a job that ended before it began an attempt.
+def tries(stage_folder: Path, failures: list[Failure] | None = None) -> list[TriedOnce]:
+    """What was tried, the oldest first.
 
-    `failures`: as `failures_of` finds them, where the caller knows more of the last job's end.
+    `failures`: as `failures_of` says them, where the caller knows more of the last job's end.
     """
     failures = failures_of(stage_folder) if failures is None else failures
     by_number = {failure.attempt: failure for failure in failures if failure.attempt}
-    found = [_record(attempt, by_number.get(attempt.number)) for attempt in attempts.attempts_of(stage_folder)]
-    found += [
-        {"attempt": 0, "job": failure.job, "node": failure.node, "began": None, "ended": failure.time,
-         "cause": failure.cause, "evidence": failure.evidence}
+    of_attempts = [_tried(notes, by_number.get(notes.number)) for notes in _notes(stage_folder)]
+    without = [
+        TriedOnce(0, failure.job, failure.node, None, failure.time, failure.cause, failure.evidence)
         for failure in failures if not failure.attempt
     ]  # fmt: skip
-    return sorted(found, key=lambda record: record["began"] or record["ended"] or 0.0)
+    return sorted([*of_attempts, *without], key=lambda one_try: one_try.began or one_try.ended or 0.0)
+
+
+def records(stage_folder: Path, failures: list[Failure] | None = None) -> list[dict[str, Any]]:
+    """`tries` as JSON records."""
+    return [asdict(one_try) for one_try in tries(stage_folder, failures)]
 
 
 def lines(stage_folder: Path, failures: list[Failure] | None = None) -> list[str]:
     """The same for people: number, job, node, when it began and ended, how."""
-    return [_line(record) for record in records(stage_folder, failures)]
+    return [_line(one_try) for one_try in tries(stage_folder, failures)]
 
 
 def before_record(verdict: Verdict, attempt: int) -> dict[str, Any]:
@@ -134,74 +198,69 @@ def before_record(verdict: Verdict, attempt: int) -> dict[str, Any]:
     return {"attempt": attempt, "class": verdict.cause, "message": verdict.evidence}
 
 
-def _settled(stage_folder: Path) -> list[tuple[int, Failure]]:
-    """What was settled: after which attempt, and the failure."""
-    try:
-        names = [name for name in os.listdir(stage_folder / "failures") if not name.startswith(".")]
-    except (FileNotFoundError, PermissionError):
-        return []
-    records = [record for name in names if (record := read_sealed(stage_folder / "failures" / name))]
-    found = [(record.pop("after"), Failure(**record)) for record in records]
-    return sorted(found, key=lambda settled: (settled[0], settled[1].time))
+# --- how an attempt failed
 
 
-def _without_attempt(settled: list[tuple[int, Failure]], number: int) -> list[Failure]:
-    """Of jobs that ended before they began an attempt, those after a certain one."""
-    return [failure for after, failure in settled if after == number and not failure.attempt]
+@dataclass(frozen=True)
+class _Case:
+    """One attempt, and all who may say how it failed."""
 
+    notes: AttemptNotes
+    later: AttemptNotes | None  # the attempt after it
+    over: EndedElement | None  # its own element, where that is over and this was its last start
+    settled: list[tuple[int, Failure]]
+    nobody_is_at_it: bool
 
-def _verdict(
-    attempt: Attempt,
-    later: Attempt | None,
-    own: EndedElement | None,
-    settled: list[tuple[int, Failure]],
-    *,
-    gone: bool,
-) -> Verdict | None:
-    """How an attempt failed; None where it did not, or runs. own: its element; gone: no element is at the stage."""
-    end, ended = attempts.end_of(attempt), own.ended if own is not None else None
-    if end is not None:
-        return _of_end(end["failure"], ended) if end["failure"] else None
-    for _, failure in settled:
-        if failure.attempt == attempt.number:
-            return Verdict(failure.cause, failure.evidence)
-    if later is not None:
-        before = attempts.starter_of(later).get("before") or {}
-        if before.get("attempt") == attempt.number:
-            return Verdict(_cause(before["class"]), causes.one_line(str(before["message"])))
-        return causes.classify(ended, None, "") if ended else Verdict("unknown", "it was killed")
-    if own is not None:
-        return causes.classify(ended, None, own.log)
-    return Verdict("unknown", "it was killed") if gone else None
+    def verdict(self) -> Verdict | None:
+        """How it failed, by the first who knows; None where it did not fail, or runs."""
+        if self.notes.end is not None and not self.notes.end["failure"]:
+            return None
+        witnesses = (self._itself, self._settled, self._later_start, self._slurm_and_its_log, self._nobody)
+        return next((verdict for witness in witnesses if (verdict := witness()) is not None), None)
 
+    def _itself(self) -> Verdict | None:
+        """Its own last words; but who stopped it with a signal, and for what, accounting knows better."""
+        if self.notes.end is None:
+            return None
+        failure = self.notes.end["failure"]
+        cause, message = _cause(failure["class"]), causes.one_line(str(failure["message"]))
+        if cause in ("unknown", "time", "preempted"):
+            said_by_slurm = causes.classify(self._ended, message, "")
+            return said_by_slurm if said_by_slurm.cause != "unknown" else Verdict(cause, message)
+        if cause == "nccl":  # all that the others see of a rank that the kernel or a dying node ended
+            said_by_slurm = causes.classify(self._ended, None, "")
+            return said_by_slurm if said_by_slurm.cause in ("host-oom", "node") else Verdict(cause, message)
+        return Verdict(cause, message)
 
-def _of_end(failure: dict[str, Any], ended: EndedLike | None) -> Verdict:
-    """What an attempt said of itself. Who stopped it with a signal, and for what, accounting knows better."""
-    cause, message = _cause(failure["class"]), causes.one_line(str(failure["message"]))
-    if cause in ("unknown", "time", "preempted"):
-        found = causes.classify(ended, message, "")
-        return found if found.cause != "unknown" else Verdict(cause, message)
-    if cause == "nccl":  # all that the others see of a rank that the kernel or a dying node ended
-        found = causes.classify(ended, None, "")
-        return found if found.cause in ("host-oom", "node") else Verdict(cause, message)
-    return Verdict(cause, message)
+    def _settled(self) -> Verdict | None:
+        """What was kept of it before the stage was sent again."""
+        failures = (failure for _, failure in self.settled if failure.attempt == self.notes.number)
+        return next((Verdict(failure.cause, failure.evidence) for failure in failures), None)
+
+    def _later_start(self) -> Verdict | None:
+        """What the next start of the same job learnt of it."""
+        before = (self.later.starter.get("before") or {}) if self.later else {}
+        if before.get("attempt") != self.notes.number:
+            return None
+        return Verdict(_cause(before["class"]), causes.one_line(str(before["message"])))
+
+    def _slurm_and_its_log(self) -> Verdict | None:
+        """What accounting says, and of a last attempt its log: of earlier ones the log may be another's."""
+        if self.over is None or (self.later is not None and not self._ended):
+            return None
+        return causes.classify(self._ended, None, self.over.log if self.later is None else "")
+
+    def _nobody(self) -> Verdict | None:
+        """It is over, and nobody knows why."""
+        return Verdict("unknown", "it was killed") if self.later is not None or self.nobody_is_at_it else None
+
+    @property
+    def _ended(self) -> EndedLike | None:
+        return self.over.ended if self.over is not None else None
 
 
 def _cause(word: Any) -> Cause:
     return cast(Cause, word) if word in CAUSES else "unknown"
-
-
-def _failure(attempt: Attempt, starter: dict[str, Any], verdict: Verdict, *, further: bool) -> Failure:
-    end = attempts.end_of(attempt)
-    when = end["time"] if end else _beat(attempt).get("time", starter.get("time", 0.0))
-    return Failure(
-        verdict.cause, verdict.evidence, attempt.number, starter.get("job"), float(when), _node(starter), further
-    )
-
-
-def is_of(over: EndedElement, starter: dict[str, Any]) -> bool:
-    """Whether an element began an attempt."""
-    return starter.get("job") == over.job and (over.job is not None or starter.get("time", 0.0) >= over.sent)
 
 
 def _before_any(over: EndedElement) -> Failure:
@@ -212,9 +271,27 @@ def _before_any(over: EndedElement) -> Failure:
     return Failure(verdict.cause, verdict.evidence, 0, over.job, when, over.node)
 
 
-def _node(starter: dict[str, Any]) -> str | None:
-    """Slurm's name of the node; a local process has none."""
-    return (starter.get("node") or starter.get("host")) if starter.get("job") else None
+# --- what lies on the disk
+
+
+def _notes(stage_folder: Path) -> list[AttemptNotes]:
+    return [AttemptNotes.read(attempt) for attempt in attempts.attempts_of(stage_folder)]
+
+
+def _settled(stage_folder: Path) -> list[tuple[int, Failure]]:
+    """What was settled: after which attempt, and the failure."""
+    try:
+        names = [name for name in os.listdir(stage_folder / "failures") if not name.startswith(".")]
+    except (FileNotFoundError, PermissionError):
+        return []
+    records = [record for name in names if (record := read_sealed(stage_folder / "failures" / name))]
+    failures = [(record.pop("after"), Failure(**record)) for record in records]
+    return sorted(failures, key=lambda pair: (pair[0], pair[1].time))
+
+
+def _without_attempt(settled_failures: list[tuple[int, Failure]], number: int) -> list[Failure]:
+    """Of jobs that ended before they began an attempt, those after a certain one."""
+    return [failure for after, failure in settled_failures if after == number and not failure.attempt]
 
 
 def _checkpoint_step(attempt: Attempt) -> int:
@@ -224,12 +301,6 @@ def _checkpoint_step(attempt: Attempt) -> int:
     return max((int(step) for step in steps if step.isdigit()), default=0)
 
 
-def _languages_done(attempt: Attempt) -> int:
-    """Of an evaluate: languages it published, which no later attempt does again."""
-    beat = _beat(attempt)
-    return int(beat.get("step", 0)) if "language" in beat else 0
-
-
 def _beat(attempt: Attempt) -> dict[str, Any]:
     try:
         return read_json(attempt.folder / "heartbeat.json") or {}
@@ -237,24 +308,24 @@ def _beat(attempt: Attempt) -> dict[str, Any]:
         return {}
 
 
-def _record(attempt: Attempt, failure: Failure | None) -> dict[str, Any]:
-    starter, end = attempts.starter_of(attempt), attempts.end_of(attempt)
-    return {
-        "attempt": attempt.number, "job": starter.get("job"), "node": _node(starter) or starter.get("host"),
-        "began": starter.get("time"), "ended": end["time"] if end else failure.time if failure else None,
-        "cause": failure.cause if failure else None, "evidence": failure.evidence if failure else None,
-    }  # fmt: skip
+# --- as it is told
 
 
-def _line(record: dict[str, Any]) -> str:
-    if record["attempt"]:
-        where = f"job {record['job']} on {record['node']}" if record["job"] else f"local on {record['node']}"
-        when = f"{_clock(record['began'])} to {_clock(record['ended'])}"
-        what = f"attempt {record['attempt']}: {where}, {when}"
+def _tried(notes: AttemptNotes, failure: Failure | None) -> TriedOnce:
+    end = notes.end["time"] if notes.end else failure.time if failure else None
+    node, when = notes.node or notes.starter.get("host"), notes.starter.get("time")
+    cause, evidence = (failure.cause, failure.evidence) if failure else (None, None)
+    return TriedOnce(notes.number, notes.job, node, when, end, cause, evidence)
+
+
+def _line(one_try: TriedOnce) -> str:
+    if one_try.attempt:
+        where = f"job {one_try.job} on {one_try.node}" if one_try.job else f"local on {one_try.node}"
+        sentence = f"attempt {one_try.attempt}: {where}, {_clock(one_try.began)} to {_clock(one_try.ended)}"
     else:
-        what = f"no attempt: job {record['job'] or 'local'} ended {_clock(record['ended'])} before it began one"
-    how = f"{record['cause']}: {record['evidence']}" if record["cause"] else "ended well" if record["ended"] else None
-    return f"{what}, {how or 'no end noted'}"
+        sentence = f"no attempt: job {one_try.job or 'local'} ended {_clock(one_try.ended)} before it began one"
+    how = f"{one_try.cause}: {one_try.evidence}" if one_try.cause else "ended well" if one_try.ended else None
+    return f"{sentence}, {how or 'no end noted'}"
 
 
 def _clock(seconds: float | None) -> str:

@@ -4,38 +4,22 @@ import os
 import sys
 from pathlib import Path
 
-from launch.plan import Stage
-from launch.store import submissions
-from launch.store.submissions import Location
-from slurm.base import UserError
+from launch.store.submissions import Submission
 
 _TAIL = 20_000  # characters of a log that are looked at
 _MARK = "--- start "  # begins the line that a job prints first: a requeued job goes on in the same files
 _STAGE = "--- stage "  # the same of each stage of an element
 
 
-def files(root: Path, stage: Stage) -> list[Path]:
-    """The log files of the element that a stage was last sent in, whichever task wrote them."""
-    location = submissions.locate(submissions.read_all(root)).get(stage.key)
-    if location is None:
-        raise UserError(f"{stage.name} was never sent; `stepstone submit FILE` sends it")
-    return files_at(location)
+def with_content(submission: Submission, folder: Path, beginning: str) -> list[Path]:
+    """The log files in a folder whose names begin as an element's do (`12_3_`), but for those that are empty."""
+    paths = (folder / name for name in submission.listing(folder).get(beginning, ()))
+    return [path for path in paths if path.stat().st_size]
 
 
-def files_at(location: Location) -> list[Path]:
-    """The log files of the element at a location."""
-    submission = location.submission
-    if submission.is_local:
-        folder, beginning = submission.folder / "local" / "logs", f"{submission.local_element(*location.place)}_"
-    else:
-        folder, beginning = submission.logs(location.array), f"{location.job}_{location.index}_"
-    found = (folder / name for name in submission.listing(folder).get(beginning, ()))
-    return [path for path in found if path.stat().st_size]
-
-
-def last_error(location: Location) -> str | None:
+def last_error(paths: list[Path]) -> str | None:
     """The last line of an element's logs that calls itself an error: why a job ended that no attempt speaks for."""
-    lines = [line for path in files_at(location) for line in path.read_text(errors="replace")[-_TAIL:].splitlines()]
+    lines = [line for path in paths for line in path.read_text(errors="replace")[-_TAIL:].splitlines()]
     return next((line.removeprefix("error: ") for line in reversed(lines) if line.startswith("error: ")), None)
 
 
@@ -61,16 +45,16 @@ def mark_stage(folder: str) -> None:
     _print(f"{_STAGE}{folder}")
 
 
-def tail(location: Location, folder: str) -> str:
+def tail(paths: list[Path], folder: str) -> str:
     """The end of what an element's last start printed about a stage, all its files one after the other; all that the
     start printed where it did not come to the stage."""
-    parts = [_of_stage(_starts(path)[-1], folder) for path in files_at(location)]
+    parts = [_of_stage(_starts(path)[-1], folder) for path in paths]
     return "\n".join(parts)
 
 
-def came_to(location: Location, folder: str) -> bool:
+def came_to(paths: list[Path], folder: str) -> bool:
     """Whether an element's last start says that it came to a stage."""
-    return any(f"{_STAGE}{folder}\n" in _starts(path)[-1] for path in files_at(location))
+    return any(f"{_STAGE}{folder}\n" in _starts(path)[-1] for path in paths)
 
 
 def _of_stage(text: str, folder: str) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from slurm import local
 from slurm.base.files import make_folder, read_json, to_json, write_atomic, write_once
@@ -147,6 +147,11 @@ class Submission:
 
     def logs(self, array: int) -> Path:
         return self.folder / "logs" / str(array)
+
+    @property
+    def executor(self) -> Literal["slurm", "local"]:
+        """What runs its elements."""
+        return "local" if self.intent.get("executor") == "local" else "slurm"
 
     @property
     def is_local(self) -> bool:

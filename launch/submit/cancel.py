@@ -81,7 +81,7 @@ def _waits_in_vain(seen: Observation, key: str) -> bool:
     location = seen.locations.get(key)
     if key in seen.finished:
         return False
-    return location is not None and not location.submission.is_local and seen.entry(location) is not None
+    return location is not None and seen.is_at_work(location)
 
 
 def cancel(

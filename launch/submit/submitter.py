@@ -15,14 +15,13 @@ from launch.draft.elements import Array
 from launch.estimate import cost
 from launch.plan import Plan
 from launch.status import Observation, history
-from launch.store import Store, Submission, provenance, sharing
+from launch.store import Location, Store, Submission, provenance, sharing
 from launch.store import lock as store_lock
 from launch.submit import orphans, sender, throttle
 from slurm import control, limits, local, snapshot
 from slurm.base import UsageError, UserError
 from slurm.base.files import make_folder
 from slurm.limits import Limits
-from slurm.queue import QueueEntry
 
 _NO_SLURM_ARRAY_SIZE = 1001  # shown by `plan` where there is no Slurm to ask
 _QUICK_SECONDS = 10.0  # sbatch itself waits minutes for room in a full slurmctld: then nothing smaller is tried
@@ -110,9 +109,9 @@ def submit(
     check_writable(root)
     with store_lock.lock(root, store_lock.PATIENCE, report) as lock:
         seen, adopted = _settle(plan, report)
-        stuck = seen.never_satisfied()
+        stuck = seen.stuck()
         if stuck:
-            control.cancel([f"{entry.job}_{entry.index}" for entry in stuck])
+            control.cancel([f"{location.job}_{location.index}" for location in stuck])
             adopted.append(f"{len(stuck)} elements whose parents failed were cancelled: they would never have started")
         cost.calibrate(plan, seen.store)
         if found is None:
@@ -214,7 +213,7 @@ class _Sender:
     lock: Path
     report: Report
 
-    def send(self, seen: Observation, adopted: list[str], leaving: Collection[QueueEntry]) -> Submitted:
+    def send(self, seen: Observation, adopted: list[str], leaving: Collection[Location]) -> Submitted:
         """`leaving`: what was in the queue when `seen` was made, and was cancelled since."""
         done = Submitted(self._draft(seen, self._bounds(seen, leaving, None)), adopted)
         most: int | None = None  # elements that sbatch may take at once, where a limit that is not known stopped it
@@ -239,14 +238,14 @@ class _Sender:
     def _draft(self, seen: Observation, bounds: Bounds) -> Draft:
         return decide(self.plan, seen, self.limits.array_size, bounds, self.only, self.force)
 
-    def _bounds(self, seen: Observation, leaving: Collection[QueueEntry], most: int | None) -> Bounds:
+    def _bounds(self, seen: Observation, leaving: Collection[Location], most: int | None) -> Bounds:
         """How many more elements fit: of all limits, the one that leaves the least."""
         # Where nothing of the plan can be in the queue, nobody has asked yet what else is.
         entries = seen.entries or snapshot.look(0).entries
         if entries is None:
             return Bounds(0, "Slurm, which does not answer at the moment", self.limits)
-        gone = set(leaving)
-        queued = [entry for entry in entries if entry not in gone]
+        cancelled = {(location.job, location.index) for location in leaving}
+        queued = [entry for entry in entries if (entry.job, entry.index) not in cancelled]
         counts = [(limit.most, sum(map(limit.counts, queued)), limit.name) for limit in self.limits.submit]
         if self.limits.jobs is not None:
             counts.append((self.limits.jobs, len(queued), "MaxJobCount"))

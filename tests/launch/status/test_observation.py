@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,9 +12,10 @@ from launch.plan import Plan
 from launch.status import Observation
 from launch.store import Store, provenance
 from launch.submit import cancel, follow
-from slurm import local
+from slurm import local, snapshot
 from slurm.base import UserError
 from slurm.base.files import make_folder, seal, write_once
+from slurm.snapshot import Snapshot
 from tests.launch import stub_job
 from tests.launch.workspace import Workspace
 from tests.slurm.scripted import Element, Scheduler
@@ -329,14 +330,14 @@ def test_a_result_that_comes_between_the_looks_counts(
 ) -> None:
     """The store is read, the last element ends, and then the queue is asked."""
     submit.submit(plan)
-    monkeypatch.setattr(Observation, "_look", _after(scheduler, Observation._look))
+    monkeypatch.setattr(snapshot, "look", _after(scheduler, snapshot.look))
     assert states(plan) == {"finished": len(plan.stages)}
 
 
-def _after(scheduler: Scheduler, look_at: object) -> object:
-    def ended_first(self: Observation, max_age: float) -> object:
+def _after(scheduler: Scheduler, look_at: Callable[[float], Snapshot]) -> Callable[[float], Snapshot]:
+    def ended_first(max_age: float) -> Snapshot:
         scheduler.run_all()
-        return look_at(self, max_age)  # type: ignore[operator]
+        return look_at(max_age)
 
     return ended_first
 

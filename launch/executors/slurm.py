@@ -1,0 +1,126 @@
+"""Elements of Slurm's arrays: known from their receipts, then the queue, then accounting, in this order."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from launch.executors.base import Element, Look, Scope, Unanswered, Whereabouts
+from launch.store import Location, logs
+from launch.store.submissions import NOTHING_RUNS
+from launch.text import clock
+from slurm import endings, snapshot
+from slurm.accounting import Ended
+from slurm.endings import ElementId, Endings
+from slurm.queue import QueueEntry
+from slurm.snapshot import Snapshot
+
+_ORDINARY = ("None", "Priority", "Resources", "Dependency", "JobArrayTaskLimit", "BeginTime")  # reasons to wait
+
+
+class _SlurmLook:
+    """One squeue, and one sacct for what vanished from the queue."""
+
+    def __init__(self, scope: Scope, max_age: float) -> None:
+        self._is_ours = scope.is_ours
+        self._snapshot = _snapshot(scope, max_age)
+        self._queued = {(e.job, e.index): e for e in self.entries or [] if e.index is not None}
+        self._endings = self._ask_accounting(scope, max_age)
+
+    @property
+    def entries(self) -> list[QueueEntry] | None:
+        return None if self._snapshot.stale_since is not None else self._snapshot.entries
+
+    def whereabouts(self, location: Location) -> Whereabouts:
+        if location.job is None:
+            since = location.submission.sending(location.array)
+            words = "it is being sent" if since is None else f"open since {clock(since)} whether Slurm has it"
+            return Whereabouts("hidden", f"{words}; the next submit settles it", since)
+        if self.entries is None:
+            since = self._snapshot.stale_since or self._snapshot.taken
+            silent = f"Slurm does not answer since {clock(since)}"
+            words = silent if self._is_ours else "only the owner of the store sees its jobs in the queue"
+            return Whereabouts("hidden", words, since)
+        entry = self._entry(location)
+        if entry is None and self._is_later(location):
+            return Whereabouts("queued")
+        if entry is None:
+            record = self.ended(location)
+            return Whereabouts("over", f"{record.state} {record.exit_code}:{record.signal}" if record else None)
+        if entry.never:
+            return Whereabouts("stuck")
+        waits = f"Slurm says {entry.reason}" if entry.pending and entry.reason not in _ORDINARY else None
+        return Whereabouts("running" if entry.phase == "running" else "queued", waits)
+
+    def ended(self, location: Location) -> Ended | None:
+        return self._endings.records.get(_id(location))
+
+    def unanswered(self, location: Location) -> Unanswered | None:
+        silent, late = self._endings.silent.get(_id(location)), self._endings.late.get(_id(location))
+        if silent is not None:
+            words = f"accounting does not answer since {clock(silent)}, so nobody knows how it ended"
+            return Unanswered(words, silent)
+        return Unanswered(f"ended; accounting is late since {clock(late)}", late) if late is not None else None
+
+    def _entry(self, location: Location) -> QueueEntry | None:
+        """The element at a location, where the queue has it. Ids are used again; names are not."""
+        entry = self._queued.get((location.job or "", location.index))
+        return entry if entry is not None and entry.name == location.name else None
+
+    def _is_later(self, location: Location) -> bool:
+        """Whether it was sent after the look at the queue."""
+        return self._snapshot.taken < (location.sent or 0.0)
+
+    def _ask_accounting(self, scope: Scope, max_age: float) -> Endings:
+        """How those elements ended that left the queue without a result."""
+        attempts: Counter[ElementId] = Counter()  # of elements that vanished
+        for key, location in _on_slurm(scope.locations).items() if self.entries is not None else ():
+            if (
+                location.job
+                and not location.is_cancelled
+                and not self._is_later(location)
+                and not self._entry(location)
+            ):
+                attempts[_id(location)] += scope.attempts(key)
+        return endings.look(attempts, max_age) if attempts else Endings({}, {}, {})
+
+
+class Slurm:
+    """Job arrays in Slurm's queue."""
+
+    def look(self, scope: Scope, max_age: float) -> Look:
+        return _SlurmLook(scope, max_age)
+
+    def job(self, location: Location) -> str | None:
+        return f"{location.job}_{location.index}" if location.job else None
+
+    def element(self, location: Location) -> Element:
+        return Element(f"{location.job}_{location.index}")
+
+    def logs(self, location: Location) -> list[Path]:
+        submission = location.submission
+        return logs.with_content(submission, submission.logs(location.array), f"{location.job}_{location.index}_")
+
+
+def _snapshot(scope: Scope, max_age: float) -> Snapshot:
+    """The queue; empty, without asking, where nothing of these submissions can be in it."""
+    arrays = [(s, n) for s in scope.submissions if s.executor == "slurm" for n in range(len(s.arrays))]
+    receipts = [submission.receipt(number) for submission, number in arrays]
+    # Who is about to send looks for what came late, too.
+    given_up = not max_age and any(word in receipt for receipt in receipts if receipt for word in NOTHING_RUNS)
+    locations = _on_slurm(scope.locations)
+    if not locations and None not in receipts and not (given_up and scope.is_chosen):
+        return Snapshot([], time.time(), None)
+    if not scope.is_ours:
+        return Snapshot([], time.time(), time.time())
+    # An answer from before an array was sent does not know it.
+    newest = max((location.sent or 0.0 for location in locations.values()), default=0.0)
+    return snapshot.look(max(0.0, min(max_age, time.time() - newest)))
+
+
+def _on_slurm(locations: Mapping[str, Location]) -> dict[str, Location]:
+    return {key: location for key, location in locations.items() if location.submission.executor == "slurm"}
+
+
+def _id(location: Location) -> ElementId:
+    return ElementId(location.job or "", location.index, location.name)
