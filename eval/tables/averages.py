@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
+from eval.tables.cells import STAND_INS, Cell, Seed, compare
 from eval.tables.rows import Row
-from eval.tables.table import STAND_INS, Cell, Seed, compare
 from slurm.base import UsageError
 from training.tasks import catalogue
 

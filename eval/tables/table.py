@@ -1,145 +1,13 @@
-"""The results table: recipe x target, the mean over languages, error bars over seeds, the difference to `none`.
+"""The cells drawn as a table, recipe x target: for a terminal, and in Markdown."""
 
-Seeds that diverged are left out of all of these; where a cell has no others, their mean is shown, with a mark.
-"""
-
-from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence, Set
-from dataclasses import dataclass
-from statistics import mean, stdev
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.table import Table
 
-from eval.tables.rows import Row
+from eval.tables.cells import Cell
 
-BASELINE = "none"
-DIVERGED = "†"
-# What a metric is called where it is not quite itself: tuned and scored on the same set; never tuned.
-STAND_INS = ("_dev", "_untuned")
 _RECIPE_WIDTH = 36  # longer ones are folded
-Seed = int | None  # None: chance played no part
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One recipe on one target, in percent.
-
-    `deviation` is the sample standard deviation over seeds, None for fewer than two; `difference` the mean over seeds
-    of the score minus the baseline's with the same seed (where chance plays no part in one of the two, its only score),
-    with its own deviation. `missing`: (language, seed) pairs without a score; such a cell has no mean.
-    `diverged`: seeds that are left out of all of these; where that is `seeds`, all there are, `score` is their mean.
-    """
-
-    score: float | None
-    deviation: float | None
-    seeds: int
-    difference: float | None
-    difference_deviation: float | None
-    missing: int
-    diverged: int = 0
-
-    def show(self) -> str:
-        """`32.0 ±2.8`; `32.0 ±2.8 †1`: without one seed that diverged; `32.0 †`: no seed did not."""
-        if self.score is None:
-            return f"{self.missing} missing" if self.missing else "no gold"
-        left_out = self.diverged if self.diverged < self.seeds else ""
-        return (
-            f"{self.score:.1f}"
-            + (f" ±{self.deviation:.1f}" if self.deviation is not None else "")
-            + (f" {DIVERGED}{left_out}" if self.diverged else "")
-        )
-
-    def show_difference(self) -> str:
-        if self.difference is None:
-            return ""
-        spread = f" ±{self.difference_deviation:.1f}" if self.difference_deviation is not None else ""
-        return f"{self.difference:+.1f}{spread}"
-
-
-def shown_metric(metric: str, present: Collection[str]) -> str:
-    """The metric that a target's column shows: its own if there is any score of it, else what stands in for it."""
-    return next((name for name in (metric, *(metric + suffix for suffix in STAND_INS)) if name in present), metric)
-
-
-def stands_in(scores: Collection[str], shown: str) -> bool:
-    """Whether a language was scored, but could only be under another name than the one that is shown."""
-    return shown not in scores and any(name.endswith(STAND_INS) for name in scores)
-
-
-def in_the_mean(languages: Sequence[str]) -> list[str]:
-    """The languages that a mean is taken over: without pairs such as `de-en` (MLQA), where there are others."""
-    return [code for code in languages if "-" not in code] or list(languages)
-
-
-def cells(
-    rows: Sequence[Row],
-    expected: Mapping[tuple[str, str, Seed], Sequence[str]],
-    shown: Mapping[str, str],
-) -> dict[tuple[str, str], Cell]:
-    """By (recipe, target). `expected`: the languages that each (recipe, target, seed) must have to count; none where
-    the data has no gold answers, and then the cell says so. `shown`: each target's metric."""
-    scores: dict[tuple[str, str, Seed], dict[str, float]] = defaultdict(dict)
-    diverged: dict[tuple[str, str], set[Seed]] = defaultdict(set)
-    for row in rows:
-        if row.metric == shown[row.target]:
-            scores[row.recipe, row.target, row.seed][row.language] = row.score
-        if row.diverged:
-            diverged[row.recipe, row.target].add(row.seed)
-    means: dict[tuple[str, str], dict[Seed, float]] = defaultdict(dict)
-    missing: dict[tuple[str, str], int] = defaultdict(int)
-    for (recipe, target, seed), languages in expected.items():
-        found = scores[recipe, target, seed]
-        missing[recipe, target] += sum(language not in found for language in languages)
-        if languages and all(language in found for language in languages):
-            means[recipe, target][seed] = mean(found[language] for language in languages)
-    return compare(means, missing, diverged)
-
-
-def compare(
-    means: Mapping[tuple[str, str], dict[Seed, float]],
-    missing: Mapping[tuple[str, str], int],
-    diverged: Mapping[tuple[str, str], Set[Seed]],
-) -> dict[tuple[str, str], Cell]:
-    """The cells of `missing`'s (recipe, column) from their scores by seed, and which of these seeds diverged."""
-    sound = {
-        cell: {seed: score for seed, score in seeds.items() if seed not in diverged.get(cell, ())}
-        for cell, seeds in means.items()
-    }
-    return {
-        (recipe, column): _cell(
-            means.get((recipe, column), {}),
-            sound.get((recipe, column), {}),
-            {} if recipe == BASELINE else sound.get((BASELINE, column), {}),
-            count,
-        )
-        for (recipe, column), count in missing.items()
-    }
-
-
-def _cell(seeds: dict[Seed, float], sound: dict[Seed, float], baseline: dict[Seed, float], missing: int) -> Cell:
-    diverged = len(seeds) - len(sound)
-    if not seeds or missing:
-        return Cell(None, None, len(seeds), None, None, missing, diverged)
-    if not sound:
-        return Cell(mean(seeds.values()), None, len(seeds), None, None, 0, diverged)
-    values, pairs = list(sound.values()), _paired(sound, baseline)
-    difference = mean(pairs) if pairs else None
-    return Cell(mean(values), _deviation(values), len(seeds), difference, _deviation(pairs), 0, diverged)
-
-
-def _paired(seeds: dict[Seed, float], baseline: dict[Seed, float]) -> list[float]:
-    """Score minus baseline, seed by seed; a baseline without seeds (or a score) stands for all."""
-    if None in baseline or None in seeds:
-        alone = baseline.get(None)
-        if alone is not None:
-            return [score - alone for score in seeds.values()]
-        return [seeds[None] - score for score in baseline.values()]
-    return [score - baseline[seed] for seed, score in seeds.items() if seed in baseline]
-
-
-def _deviation(values: Sequence[float]) -> float | None:
-    return stdev(values) if len(values) > 1 else None
 
 
 def draw(found: Mapping[tuple[str, str], Cell], recipes: Sequence[str], targets: Mapping[str, str]) -> Table:
@@ -169,24 +37,3 @@ def markdown(found: Mapping[tuple[str, str], Cell], recipes: Sequence[str], targ
         shown = [_lines(found.get((recipe, target))).replace("\n", " (") for target in targets]
         lines.append(f"| {recipe} | " + " | ".join(text + (")" if "(" in text else "") for text in shown) + " |")
     return "\n".join(lines) + "\n"
-
-
-def notes(rows: Sequence[Row], shown: Mapping[str, str]) -> list[str]:
-    """What a reader of the table must know of its means, target by target."""
-    lines = []
-    for target, metric in shown.items():
-        found: dict[str, set[str]] = defaultdict(set)
-        for row in rows:
-            if row.target == target:
-                found[row.language].add(row.metric)
-        others = [f"{code} ({', '.join(sorted(names))})" for code, names in found.items() if stands_in(names, metric)]
-        pairs = [code for code in found if code not in in_the_mean(list(found))]
-        if metric.endswith(STAND_INS[0]):
-            lines.append(f"{target}: {metric}: the threshold was tuned on the examples that are scored")
-        elif metric.endswith(STAND_INS[1]):
-            lines.append(f"{target}: {metric}: no dev data, so there is no threshold")
-        if others:
-            lines.append(f"{target}: not in the mean: {', '.join(others)}")
-        if pairs:
-            lines.append(f"{target}: not in the mean: pairs of languages ({len(pairs)}); results.parquet has them")
-    return lines

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from eval.tables import table
+from eval.tables import cells
 from eval.tables.rows import Row
 from launch.plan import Plan, Stage
 from launch.store import Store
@@ -63,8 +63,8 @@ def score(plan: Plan, store: Store, stage: Stage) -> float | None:
         return None if result is None else float(result["dev_score"])
     results = store.language_results(plan, stage)
     scores = {language: result["scores"] for language, result in results.items()}
-    metric = table.shown_metric(
+    metric = cells.shown_metric(
         plan.by_digest[stage.definition].task.metric, {name for found in scores.values() for name in found}
     )
-    values = [scores[language][metric] for language in table.in_the_mean(list(scores)) if metric in scores[language]]
+    values = [scores[language][metric] for language in cells.in_the_mean(list(scores)) if metric in scores[language]]
     return sum(values) / len(values) if values else None

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 from eval.tables import averages, table
+from eval.tables import cells as score_cells
 from eval.tables import rows as score_rows
 from eval.tables.averages import Average
+from eval.tables.cells import DIVERGED, Cell
 from eval.tables.rows import Row
-from eval.tables.table import Cell
 from launch.experiment import recipes
 from launch.plan import Plan
 from launch.results.scores import at_chance, trainings_under
@@ -42,20 +43,20 @@ def expected(plan: Plan, store: Store, shown: dict[str, str]) -> dict[tuple[str,
         done = store.language_results(plan, plan.stages[key])
         wanted[recipe, target, plan.stages[key].seed] = [
             language
-            for language in table.in_the_mean(list(plan.targets[target].languages))
+            for language in score_cells.in_the_mean(list(plan.targets[target].languages))
             if language not in done or _counts(done[language]["scores"], shown[target])
         ]
     return wanted
 
 
 def _counts(scores: dict[str, float], shown: str) -> bool:
-    return bool(scores) and not table.stands_in(scores, shown)
+    return bool(scores) and not score_cells.stands_in(scores, shown)
 
 
 def cells(plan: Plan, store: Store, found: list[Row], profile: Profile = "xtreme") -> dict[tuple[str, str], Cell]:
     """The table's cells, by (recipe, target)."""
     shown = metrics(plan, found, profile)
-    return table.cells(found, expected(plan, store, shown), shown)
+    return score_cells.of_rows(found, expected(plan, store, shown), shown)
 
 
 def recipe_names(plan: Plan) -> list[str]:
@@ -69,7 +70,7 @@ def metrics(plan: Plan, found: list[Row], profile: Profile = "xtreme") -> dict[s
     for row in found:
         present[row.target].add(row.metric)
     return {
-        name: table.shown_metric(_metric(definition.task, profile), present[name])
+        name: score_cells.shown_metric(_metric(definition.task, profile), present[name])
         for name, definition in plan.targets.items()
     }
 
@@ -90,7 +91,7 @@ def averaged(plan: Plan, found: list[Row], name: str | None = None) -> list[Aver
 
 def notes(plan: Plan, store: Store, found: list[Row], profile: Profile = "xtreme") -> list[str]:
     """What a reader of the numbers must know."""
-    lines = [*_marked(found), *diverged(plan, store), *table.notes(found, metrics(plan, found, profile))]
+    lines = [*_marked(found), *diverged(plan, store), *score_cells.notes(found, metrics(plan, found, profile))]
     if plan.experiment.max_eval and found:
         lines.append(f"max_eval: of the first {plan.experiment.max_eval} examples of each language only")
     versions = len(_codes(plan, store, found))
@@ -110,9 +111,9 @@ def _marked(found: list[Row]) -> list[str]:
     if not any(runs.values()):
         return []
     return [
-        f"{table.DIVERGED} {sum(runs.values())} of {len(runs)} runs (recipe, target, seed) rest on a training that"
-        f" diverged and are left out, of differences too ({table.DIVERGED}1: one seed of a cell);"
-        f" {table.DIVERGED} alone: the cell has no other seed, so the score is of those"
+        f"{DIVERGED} {sum(runs.values())} of {len(runs)} runs (recipe, target, seed) rest on a training that"
+        f" diverged and are left out, of differences too ({DIVERGED}1: one seed of a cell);"
+        f" {DIVERGED} alone: the cell has no other seed, so the score is of those"
     ]
 
 

@@ -6,8 +6,8 @@ from typing import Any
 from rich.console import Console
 
 from eval.tables import table
+from eval.tables.cells import Cell
 from eval.tables.rows import ROW_SCHEMA, Row, as_records
-from eval.tables.table import Cell
 from launch.plan import Plan
 from launch.results import table as result_table
 from launch.store import Store

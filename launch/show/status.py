@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from eval.tables import table
+from eval.tables.cells import DIVERGED
 from launch.draft import budget
 from launch.estimate.cost import Estimates
 from launch.plan import Plan, Stage
@@ -59,7 +59,7 @@ def print_all(plan: Plan, store: Store, seen: Observation, console: Console, *, 
         console.print(f"… {len(listed) - len(shown)} more (--all lists every stage)", highlight=False)
     console.print(f"{plan.experiment.name}: {states_line(seen)}", markup=False, highlight=False)
     for line in result_table.diverged(plan, store):
-        console.print(f"{table.DIVERGED} {line}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{DIVERGED} {line}", markup=False, highlight=False, soft_wrap=True)
     if plan.experiment.cluster.gpus_asked_for:
         console.print(budget.of(plan, seen).line(), markup=False, highlight=False)
     for label, line in estimate.accuracy_lines(Estimates(plan, store)):
@@ -98,7 +98,7 @@ def _drawn(plan: Plan, store: Store, seen: Observation, stages: list[Stage]) -> 
     for stage in stages:
         state, score = seen.state(stage), scores.score(plan, store, stage)
         shown = "" if score is None else f"{score:.1f}"
-        shown += f" {table.DIVERGED}" if scores.at_chance(plan, store, stage) else ""
+        shown += f" {DIVERGED}" if scores.at_chance(plan, store, stage) else ""
         drawn.add_row(state.state, stage.name, str(_tries(store, stage)), state.job or "", shown)
         if state.reason:
             drawn.add_row("", f"  {_why(state.cause, state.reason)}", "", "", "")

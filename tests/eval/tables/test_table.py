@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from eval.tables import cells, table
 from eval.tables import rows as score_rows
-from eval.tables import table
+from eval.tables.cells import Cell
 from eval.tables.rows import Row
-from eval.tables.table import Cell
 from tests.paths import ROOT
 
 Scores = dict[tuple[str, str, int | None], dict[str, float]]
@@ -38,7 +38,7 @@ def _rows(scores: Scores) -> list[Row]:
 
 def _cells(scores: Scores, *languages: str, diverged: Diverged = ()) -> dict[tuple[str, str], Cell]:
     rows = [replace(row, diverged=(row.recipe, row.target, row.seed) in diverged) for row in _rows(scores)]
-    return table.cells(rows, dict.fromkeys(scores, languages), METRICS)
+    return cells.of_rows(rows, dict.fromkeys(scores, languages), METRICS)
 
 
 METRICS = dict.fromkeys(("xnli", "tatoeba", "panx"), "accuracy")
@@ -116,7 +116,7 @@ def test_only_the_shown_metric_and_the_languages_asked_for_count() -> None:
         _row("none", "panx", "sw", 1, 0.0, metric="f1"),
     ]
     for metric, score in (("f1", 80.0), ("recall", 10.0)):
-        assert table.cells(rows, {("none", "panx", 1): ["de"]}, {"panx": metric})["none", "panx"].score == score
+        assert cells.of_rows(rows, {("none", "panx", 1): ["de"]}, {"panx": metric})["none", "panx"].score == score
 
 
 # --- seeds that diverged
@@ -186,19 +186,19 @@ def test_a_seed_that_diverged_counts_as_one_that_never_was(diverged: set[tuple[s
     ],
 )
 def test_a_column_shows_its_metric_or_what_stands_in_for_it(present: set[str], shown: str) -> None:
-    assert table.shown_metric("f1", present) == shown
+    assert cells.shown_metric("f1", present) == shown
 
 
 def test_a_language_that_could_only_be_scored_under_another_name_says_so() -> None:
-    assert table.stands_in({"f1_dev", "precision_dev"}, "f1")
-    assert not table.stands_in({"f1", "f1_dev"}, "f1")
-    assert not table.stands_in({"f1"}, "f1_corrected")  # an older result: missing
-    assert not table.stands_in({}, "f1")
+    assert cells.stands_in({"f1_dev", "precision_dev"}, "f1")
+    assert not cells.stands_in({"f1", "f1_dev"}, "f1")
+    assert not cells.stands_in({"f1"}, "f1_corrected")  # an older result: missing
+    assert not cells.stands_in({}, "f1")
 
 
 def test_pairs_of_languages_are_not_in_the_mean() -> None:
-    assert table.in_the_mean(["de", "de-en", "en"]) == ["de", "en"]
-    assert table.in_the_mean(["de-en", "en-de"]) == ["de-en", "en-de"]
+    assert cells.in_the_mean(["de", "de-en", "en"]) == ["de", "en"]
+    assert cells.in_the_mean(["de-en", "en-de"]) == ["de-en", "en-de"]
 
 
 def test_the_notes_name_what_is_not_in_the_mean() -> None:
@@ -208,14 +208,14 @@ def test_the_notes_name_what_is_not_in_the_mean() -> None:
         _row("none", "mlqa", "de", 1, 60.0, metric="f1"),
         _row("none", "mlqa", "de-en", 1, 60.0, metric="f1"),
     ]
-    assert table.notes(rows, {"bucc": "f1", "mlqa": "f1"}) == [
+    assert cells.notes(rows, {"bucc": "f1", "mlqa": "f1"}) == [
         "bucc: not in the mean: zh (f1_dev)",
         "mlqa: not in the mean: pairs of languages (1); results.parquet has them",
     ]
-    assert table.notes(rows[1:2], {"bucc": "f1_dev"}) == [
+    assert cells.notes(rows[1:2], {"bucc": "f1_dev"}) == [
         "bucc: f1_dev: the threshold was tuned on the examples that are scored"
     ]
-    assert table.notes(rows[:1], {"bucc": "f1"}) == []
+    assert cells.notes(rows[:1], {"bucc": "f1"}) == []
 
 
 def test_without_a_baseline_there_are_no_differences() -> None:
