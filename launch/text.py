@@ -10,10 +10,10 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def some(names: Iterable[str], most: int = 4) -> str:
+def some(names: Iterable[str], limit: int = 4) -> str:
     """The first of many names, for a line."""
-    found = list(names)
-    return ", ".join(found[:most]) + (f", … ({len(found)} in all)" if len(found) > most else "")
+    listed_names = list(names)
+    return ", ".join(listed_names[:limit]) + (f", … ({len(listed_names)} in all)" if len(listed_names) > limit else "")
 
 
 def clock(seconds: float) -> str:

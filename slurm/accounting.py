@@ -47,11 +47,11 @@ def ended(jobs: Iterable[str]) -> dict[tuple[str, int], Ended] | None:
     An element without a record is not in it, so it is empty where there is no accounting. Compare the name: Slurm uses
     its ids again after years or a reset.
     """
-    listed = sorted(set(jobs))
+    elements = sorted(set(jobs))
     lines: list[str] = []
-    for start in range(0, len(listed), ASKED_AT_ONCE):
+    for start in range(0, len(elements), ASKED_AT_ONCE):
         try:
-            output = _asked("--duplicates", "--jobs", ",".join(listed[start : start + ASKED_AT_ONCE]))
+            output = _asked("--duplicates", "--jobs", ",".join(elements[start : start + ASKED_AT_ONCE]))
         except NoAccounting:
             return {}
         if output is None:
@@ -72,10 +72,10 @@ def named(name: str, since: str) -> list[str] | None:
         return []
     if output is None:
         return None
-    found = {
+    ids = {
         row[0].partition("_")[0].partition("+")[0] for row in map(_row, output.splitlines()) if row and row[-1] == name
     }
-    return sorted(filter(str.isdigit, found), key=int)
+    return sorted(filter(str.isdigit, ids), key=int)
 
 
 def available() -> bool | None:
@@ -125,7 +125,7 @@ def _elements(lines: Iterable[str]) -> Iterator[Ended]:
 
 
 def _records(identifier: str, row: Sequence[str]) -> Iterator[Ended]:
-    _, state, exit_code, submitted, nodes, name = row
+    _, state, exit_code, submitted_at, nodes, name = row
     job, _, indices = identifier.partition("_")
     code, _, signal = exit_code.partition(":")
     try:
@@ -133,7 +133,7 @@ def _records(identifier: str, row: Sequence[str]) -> Iterator[Ended]:
     except Unreadable:
         numbers = []  # elements that wait, of a list that was cut off: squeue knows them
     for index in numbers:
-        yield Ended(job, index, base(state), _number(code), _number(signal), name, submitted, _one(nodes))
+        yield Ended(job, index, base(state), _number(code), _number(signal), name, submitted_at, _one(nodes))
 
 
 def _with_step(element: Ended, row: Sequence[str]) -> Ended:

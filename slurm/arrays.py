@@ -163,17 +163,17 @@ def send(request: ArrayRequest) -> str:
 
 def _outcome(answer: Answer, name: str) -> str:
     """The id in sbatch's answer, else what its failure means."""
-    sent = re.findall(r"^\s*(\d+)(?:;\S*)?\s*$", answer.out, re.MULTILINE)  # sites' own lines may stand around it
-    if answer.code == 0 and sent:
-        return str(sent[-1])
-    said = _refusal(answer.err.strip() or answer.out.strip() or f"exit code {answer.code}, without a word")
-    if answer.code == 0 or answer.code < 0 or sent or _matches(UNCLEAR, _reason(answer.err)):
-        raise SendUnclear(f"sbatch failed ({said}): it may have sent {name}")
-    if "Unable to contact slurm controller (connect failure)" in said:
-        raise UserError(f"Slurm does not answer ({said}); nothing was sent, try again later")
-    if _matches(LIMITS, said):
-        raise LimitReached(f"sbatch refused: {said}")
-    raise Refused(f"sbatch refused: {said}")
+    ids = re.findall(r"^\s*(\d+)(?:;\S*)?\s*$", answer.out, re.MULTILINE)  # sites' own lines may stand around it
+    if answer.code == 0 and ids:
+        return str(ids[-1])
+    refusal = _refusal(answer.err.strip() or answer.out.strip() or f"exit code {answer.code}, without a word")
+    if answer.code == 0 or answer.code < 0 or ids or _matches(UNCLEAR, _reason(answer.err)):
+        raise SendUnclear(f"sbatch failed ({refusal}): it may have sent {name}")
+    if "Unable to contact slurm controller (connect failure)" in refusal:
+        raise UserError(f"Slurm does not answer ({refusal}); nothing was sent, try again later")
+    if _matches(LIMITS, refusal):
+        raise LimitReached(f"sbatch refused: {refusal}")
+    raise Refused(f"sbatch refused: {refusal}")
 
 
 def _command(request: ArrayRequest) -> str:
@@ -198,19 +198,19 @@ def _exports(environment: dict[str, str]) -> list[str]:
     return [f"export {name}={shlex.quote(value)}" for name, value in sorted(environment.items())]
 
 
-def _matches(words: Iterable[str], said: str) -> bool:
-    return any(word.lower() in said.lower() for word in words)
+def _matches(words: Iterable[str], text: str) -> bool:
+    return any(word.lower() in text.lower() for word in words)
 
 
 def _reason(output: str) -> str:
     """Why the request itself failed: sites' own messages beside it may say anything."""
-    found = re.findall(r"Batch job submission failed: (.*)", output)
-    return str(found[-1]) if found else output
+    reasons = re.findall(r"Batch job submission failed: (.*)", output)
+    return str(reasons[-1]) if reasons else output
 
 
 def _refusal(output: str) -> str:
     """sbatch's words: the lines that it marks as errors, else its own, else the last one."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if "error:" in line] or [line for line in lines if line.startswith("sbatch: ")]
-    marked = [line.removeprefix("sbatch: ").removeprefix("error: ") for line in errors]
-    return "; ".join(dict.fromkeys(marked)) if marked else lines[-1]
+    messages = [line.removeprefix("sbatch: ").removeprefix("error: ") for line in errors]
+    return "; ".join(dict.fromkeys(messages)) if messages else lines[-1]

@@ -91,25 +91,25 @@ class Verdict:
     evidence: str
 
 
-def classify(ended: EndedLike | None, message: str | None, log_tail: str) -> Verdict:
-    """The cause of a failure. `ended`: how accounting says the job ended; `message`: what the work itself said last;
+def classify(ending: EndedLike | None, message: str | None, log_tail: str) -> Verdict:
+    """The cause of a failure. `ending`: how accounting says the job ended; `message`: what the work itself said last;
     `log_tail`: the end of what this start of it printed."""
     message = message if message and one_line(message) else None
-    by_state = _of_state(ended)
+    by_state = _of_state(ending)
     if by_state and by_state.cause != "cancelled" and (message is None or _STOPPED.search(message)):
         # Slurm knows best who ended what did not end by itself; for people, the log's line says more than the state.
-        found = _first(by_state.cause, log_tail.splitlines())
-        return Verdict(by_state.cause, f"{by_state.evidence}: {found}" if found else by_state.evidence)
+        log_line = _first(by_state.cause, log_tail.splitlines())
+        return Verdict(by_state.cause, f"{by_state.evidence}: {log_line}" if log_line else by_state.evidence)
     if message is not None and not _STOPPED.search(message):
-        itself = Verdict("code" if _RAISED.match(message) else "unknown", one_line(message))
-        return _of_lines([message]) or _of_lost_rank([message]) or itself
+        plain_verdict = Verdict("code" if _RAISED.match(message) else "unknown", one_line(message))
+        return _of_lines([message]) or _of_lost_rank([message]) or plain_verdict
     return (
         (by_state if by_state and by_state.cause == "cancelled" else None)
         or _of_lines(log_tail.splitlines())
         or _of_traceback(log_tail)
         or _of_lost_rank(log_tail.splitlines())
-        or _of_kill(ended, log_tail)
-        or Verdict("unknown", _last_words(ended, message, log_tail))
+        or _of_kill(ending, log_tail)
+        or Verdict("unknown", _last_words(ending, message, log_tail))
     )
 
 
@@ -122,16 +122,16 @@ def alike(evidence: str) -> str:
 
 def nodes_named(evidence: str) -> tuple[str, ...]:
     """The nodes that a line of Slurm's blames."""
-    found = re.search(r"Node failure on (\S+)|(?:JOB|STEP) \S+ ON (\S+) CANCELLED .* DUE TO NODE FAILURE", evidence)
-    return (next(filter(None, found.groups())).rstrip(".,;"),) if found else ()
+    match = re.search(r"Node failure on (\S+)|(?:JOB|STEP) \S+ ON (\S+) CANCELLED .* DUE TO NODE FAILURE", evidence)
+    return (next(filter(None, match.groups())).rstrip(".,;"),) if match else ()
 
 
-def _of_state(ended: EndedLike | None) -> Verdict | None:
-    if ended is None:
+def _of_state(ending: EndedLike | None) -> Verdict | None:
+    if ending is None:
         return None
-    word = ended.state.split()[0].rstrip("+") if ended.state.strip() else ""
+    word = ending.state.split()[0].rstrip("+") if ending.state.strip() else ""
     cause = next((cause for state, cause in _BY_STATE.items() if word and _is_state(word, state)), None)
-    return Verdict(cause, f"Slurm says {one_line(ended.state)}") if cause else None
+    return Verdict(cause, f"Slurm says {one_line(ending.state)}") if cause else None
 
 
 def _is_state(word: str, state: str) -> bool:
@@ -154,11 +154,13 @@ def _first(cause: Cause, lines: Iterable[str]) -> str | None:
 
 def _of_traceback(log_tail: str) -> Verdict | None:
     """What was raised first: the line that ends the first traceback. What is raised while it is handled comes after."""
-    _, begun, rest = log_tail.partition(_TRACEBACK)
-    if not begun:
+    _, heading, traceback = log_tail.partition(_TRACEBACK)
+    if not heading:
         return None
-    raised = next((found[1] for line in rest.splitlines() if (found := _RAISED.match(line))), None)
-    return _of_lost_rank([raised or ""]) or Verdict("code", one_line(raised or "a traceback that was cut off"))
+    exception_line = next((match[1] for line in traceback.splitlines() if (match := _RAISED.match(line))), None)
+    return _of_lost_rank([exception_line or ""]) or Verdict(
+        "code", one_line(exception_line or "a traceback that was cut off")
+    )
 
 
 def _of_lost_rank(lines: Iterable[str]) -> Verdict | None:
@@ -166,22 +168,26 @@ def _of_lost_rank(lines: Iterable[str]) -> Verdict | None:
     return Verdict("nccl", one_line(line)) if line is not None else None
 
 
-def _of_kill(ended: EndedLike | None, log_tail: str) -> Verdict | None:
+def _of_kill(ending: EndedLike | None, log_tail: str) -> Verdict | None:
     """SIGKILL that nobody explains is most often the kernel's, for want of memory."""
     line = next((line for line in log_tail.splitlines() if _KILLED.search(line)), None)
     if line is not None:
         return Verdict("host-oom", one_line(line))
-    if ended is not None and (ended.signal == 9 or ended.exit_code == 137):
+    if ending is not None and (ending.signal == 9 or ending.exit_code == 137):
         return Verdict("host-oom", "ended by signal 9 (killed), as the kernel does where memory runs out")
     return None
 
 
-def _last_words(ended: EndedLike | None, message: str | None, log_tail: str) -> str:
+def _last_words(ending: EndedLike | None, message: str | None, log_tail: str) -> str:
     """For people, where nothing fits: the last line that calls itself an error."""
     lines = [line for line in log_tail.splitlines() if line.strip()]
-    said = next((line for line in reversed(lines) if re.match(r"(srun: |slurmstepd: )?error: ", line)), None) or message
-    state = f"job ended ({one_line(ended.state)} {ended.exit_code}:{ended.signal})" if ended else ""
-    return ": ".join(filter(None, (state, one_line(said) if said else ""))) or "it left no result and no word"
+    error_line = (
+        next((line for line in reversed(lines) if re.match(r"(srun: |slurmstepd: )?error: ", line)), None) or message
+    )
+    state = f"job ended ({one_line(ending.state)} {ending.exit_code}:{ending.signal})" if ending else ""
+    return (
+        ": ".join(filter(None, (state, one_line(error_line) if error_line else ""))) or "it left no result and no word"
+    )
 
 
 def one_line(line: str) -> str:

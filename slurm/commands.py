@@ -69,7 +69,7 @@ def ask(command: Sequence[str], timeout: float = TIMEOUT) -> str | None:
 
 def _run(command: Sequence[str], timeout: float, umask: int) -> Answer:
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             list(command), stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
             timeout=timeout, env=environment(), umask=umask, check=False,
         )  # fmt: skip
@@ -79,13 +79,13 @@ def _run(command: Sequence[str], timeout: float, umask: int) -> Answer:
         if error.errno in _NO_PROGRAM:
             raise Missing(command[0]) from None
         raise NotRun(f"{command[0]} could not be started: {error.strerror}") from None
-    return Answer(done.returncode, done.stdout, done.stderr)
+    return Answer(process.returncode, process.stdout, process.stderr)
 
 
 def environment() -> dict[str, str]:
     """This process's, as Slurm's commands are to see it: sent from inside a job, that job's settings would leak."""
-    kept = {name: value for name, value in os.environ.items() if name in _KEPT or not name.startswith(_LEAKED)}
-    return kept | _SET
+    variables = {name: value for name, value in os.environ.items() if name in _KEPT or not name.startswith(_LEAKED)}
+    return variables | _SET
 
 
 runner: Runner = _run  # tests put a scripted scheduler here

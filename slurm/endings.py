@@ -79,45 +79,45 @@ class _Memory:
 
     def record(self, element: ElementId, starts: int) -> Ended | None:
         """Of the last start that the caller knows of."""
-        found = self.records.get(element)
-        return found.ended if found and (found.starts is None or found.starts >= starts) else None
+        record = self.records.get(element)
+        return record.ended if record and (record.starts is None or record.starts >= starts) else None
 
     def without(self, element: ElementId, starts: int) -> _Missing | None:
-        found = self.missing.get(element)
-        return found if found and (found.starts is None or found.starts >= starts) else None
+        missing = self.missing.get(element)
+        return missing if missing and (missing.starts is None or missing.starts >= starts) else None
 
-    def is_late(self, found: _Missing, now: float) -> bool:
-        catches_up = found.first >= self.back and 0 <= now - self.back < _CATCHES_UP
-        return catches_up or (found.running and 0 <= now - found.first < _LATE)
+    def is_late(self, missing: _Missing, now: float) -> bool:
+        catches_up = missing.first >= self.back and 0 <= now - self.back < _CATCHES_UP
+        return catches_up or (missing.running and 0 <= now - missing.first < _LATE)
 
     def to_ask(self, element: ElementId, starts: int, max_age: float) -> bool:
         if self.record(element, starts):
             return False
-        now, found = time.time(), self.without(element, starts)
-        last = max(found.last if found else 0.0, self.tried if self.silent_since is not None else 0.0)
-        allowed = max_age
-        if found and max_age and not self.is_late(found, now):
-            allowed = max(max_age, (found.last - found.first) / 2)
-        return not 0 <= now - last < allowed
+        now, missing = time.time(), self.without(element, starts)
+        last = max(missing.last if missing else 0.0, self.tried if self.silent_since is not None else 0.0)
+        patience = max_age
+        if missing and max_age and not self.is_late(missing, now):
+            patience = max(max_age, (missing.last - missing.first) / 2)
+        return not 0 <= now - last < patience
 
-    def endings(self, wanted: Mapping[ElementId, int]) -> Endings:
+    def endings(self, elements: Mapping[ElementId, int]) -> Endings:
         now = time.time()
-        found = Endings({}, {}, {})
+        endings = Endings({}, {}, {})
         silent_since = self.silent_since
         if silent_since is not None and now - silent_since > _GIVEN_UP:
             silent_since = None
-        for element, starts in wanted.items():
+        for element, starts in elements.items():
             record, missing = self.record(element, starts), self.without(element, starts)
             if record:
-                found.records[element] = record
+                endings.records[element] = record
             elif silent_since is not None and not (missing and not self.is_late(missing, now)):
-                found.silent[element] = silent_since
+                endings.silent[element] = silent_since
             elif missing and self.is_late(missing, now):
-                found.late[element] = missing.first
-        return found
+                endings.late[element] = missing.first
+        return endings
 
 
-def look(wanted: Mapping[ElementId, int], max_age: float = MAX_AGE) -> Endings:
+def look(elements: Mapping[ElementId, int], max_age: float = MAX_AGE) -> Endings:
     """How elements ended that are not in the queue (any more). With each, how often it was seen to begin: a record from
     before its last start is none.
 
@@ -127,19 +127,19 @@ def look(wanted: Mapping[ElementId, int], max_age: float = MAX_AGE) -> Endings:
     folder = _folder()
     if folder is None:
         memory = _Memory()
-        _learn(memory, wanted, accounting.ended(_ids(wanted)), time.time())
-        return memory.endings(wanted)
+        _learn(memory, elements, accounting.ended(_ids(elements)), time.time())
+        return memory.endings(elements)
     patience = time.monotonic() + _WAIT
-    while _open(memory := _read(folder), wanted, max_age):
+    while _open(memory := _read(folder), elements, max_age):
         with usercache.asking(folder) as ours:
             if ours or max_age <= 0:
-                return _ask(folder, wanted, max_age).endings(wanted)
+                return _ask(folder, elements, max_age).endings(elements)
         if time.monotonic() > patience:
             memory.silent_since = memory.silent_since or time.time()
-            return memory.endings(wanted)
+            return memory.endings(elements)
         time.sleep(_POLL)
-    _own(folder, memory, wanted)
-    return memory.endings(wanted)
+    _own(folder, memory, elements)
+    return memory.endings(elements)
 
 
 def moved(before: Iterable[QueueEntry], after: Iterable[QueueEntry]) -> None:
@@ -150,12 +150,12 @@ def moved(before: Iterable[QueueEntry], after: Iterable[QueueEntry]) -> None:
         return
     then, now = _elements(before), _elements(after)
     memory = _read(folder)
-    known = memory.records.keys() | memory.missing.keys() | memory.vanished.keys()
-    if not then - now and not known & now:
+    remembered_elements = memory.records.keys() | memory.missing.keys() | memory.vanished.keys()
+    if not then - now and not remembered_elements & now:
         return
-    for element in known & now:
-        for kept in (memory.records, memory.missing, memory.vanished):
-            kept.pop(element, None)
+    for element in remembered_elements & now:
+        for notes in (memory.records, memory.missing, memory.vanished):
+            notes.pop(element, None)
     memory.vanished |= dict.fromkeys(then - now, time.time())
     _write(folder, memory)
 
@@ -164,24 +164,24 @@ def _elements(entries: Iterable[QueueEntry]) -> set[ElementId]:
     return {ElementId(entry.job, entry.index, entry.name) for entry in entries if entry.index is not None}
 
 
-def _open(memory: _Memory, wanted: Mapping[ElementId, int], max_age: float) -> dict[ElementId, int | None]:
-    return {element: starts for element, starts in wanted.items() if memory.to_ask(element, starts, max_age)}
+def _open(memory: _Memory, elements: Mapping[ElementId, int], max_age: float) -> dict[ElementId, int | None]:
+    return {element: starts for element, starts in elements.items() if memory.to_ask(element, starts, max_age)}
 
 
-def _ask(folder: Path, wanted: Mapping[ElementId, int], max_age: float) -> _Memory:
+def _ask(folder: Path, elements: Mapping[ElementId, int], max_age: float) -> _Memory:
     """Ask for what is open, and in the same breath for what others may want to know, as far as one command holds it."""
     memory = _read(folder)
-    asked = _open(memory, wanted, max_age)
-    if not asked:
+    questions = _open(memory, elements, max_age)
+    if not questions:
         return memory  # another one had asked
-    now, ids = time.time(), _ids(asked)
+    now, ids = time.time(), _ids(questions)
     for element, when in memory.vanished.items():
-        if element not in asked and 0 <= now - when < _VANISHED and len(ids) < accounting.ASKED_AT_ONCE:
+        if element not in questions and 0 <= now - when < _VANISHED and len(ids) < accounting.ASKED_AT_ONCE:
             ids.add(f"{element.job}_{element.index}")
-            asked[element] = None
+            questions[element] = None
     answer = accounting.ended(ids)
     memory = _read(folder)  # with what was noted meanwhile
-    _learn(memory, asked, answer, now)
+    _learn(memory, questions, answer, now)
     _write(folder, memory)
     return memory
 
@@ -193,7 +193,7 @@ def _ids(elements: Collection[ElementId]) -> set[str]:
 
 
 def _learn(
-    memory: _Memory, asked: Mapping[ElementId, int | None], answer: dict[tuple[str, int], Ended] | None, now: float
+    memory: _Memory, questions: Mapping[ElementId, int | None], answer: dict[tuple[str, int], Ended] | None, now: float
 ) -> None:
     """Keep what accounting said."""
     if answer is None:
@@ -201,28 +201,28 @@ def _learn(
         return
     if memory.silent_since is not None:
         memory.silent_since, memory.back = None, now
-    for element, starts in asked.items():
+    for element, starts in questions.items():
         memory.vanished.pop(element, None)
-        found = answer.get((element.job, element.index))
-        mine = found is not None and found.name == element.name
-        if found is not None and mine and found.phase == "ended":
+        ending = answer.get((element.job, element.index))
+        same_name = ending is not None and ending.name == element.name
+        if ending is not None and same_name and ending.phase == "ended":
             memory.missing.pop(element, None)
             # That one ended well, its own folder says; whoever finds nothing there asks for it.
-            if starts is not None or found.state != "COMPLETED":
-                memory.records[element] = _Record(found, starts, now)
+            if starts is not None or ending.state != "COMPLETED":
+                memory.records[element] = _Record(ending, starts, now)
         else:
             before = memory.without(element, starts or 0)
-            running = found is not None and mine and found.phase == "running"
+            running = ending is not None and same_name and ending.phase == "running"
             memory.missing[element] = _Missing(starts, before.first if before else now, now, running)
 
 
-def _own(folder: Path, memory: _Memory, wanted: Mapping[ElementId, int]) -> None:
+def _own(folder: Path, memory: _Memory, elements: Mapping[ElementId, int]) -> None:
     """Note how often an element had begun, where its record was fetched by a command that did not know."""
-    found = [e for e in wanted if (record := memory.records.get(e)) is not None and record.starts is None]
-    for element in found:
+    without_starts = [e for e in elements if (record := memory.records.get(e)) is not None and record.starts is None]
+    for element in without_starts:
         record = memory.records[element]
-        memory.records[element] = _Record(record.ended, wanted[element], record.taken)
-    if found:
+        memory.records[element] = _Record(record.ended, elements[element], record.taken)
+    if without_starts:
         _write(folder, memory)
 
 
@@ -240,8 +240,8 @@ def _read(folder: Path) -> _Memory:
         if content is None or content["schema"] != 2:
             return _Memory()
         return _Memory(
-            {_element(ended): _Record(ended, starts, taken)
-             for *row, starts, taken in content["records"] if (ended := Ended(*row))},
+            {_element(ending): _Record(ending, starts, taken_at)
+             for *row, starts, taken_at in content["records"] if (ending := Ended(*row))},
             {ElementId(*row[:3]): _Missing(*row[3:]) for row in content["missing"]},
             {ElementId(*row): when for *row, when in content["vanished"]},
             content["silent_since"], content["tried"], content["back"],
@@ -250,20 +250,20 @@ def _read(folder: Path) -> _Memory:
         return _Memory()  # written by another version
 
 
-def _element(ended: Ended) -> ElementId:
-    return ElementId(ended.job, ended.index, ended.name)
+def _element(ending: Ended) -> ElementId:
+    return ElementId(ending.job, ending.index, ending.name)
 
 
 def _write(folder: Path, memory: _Memory) -> None:
     now = time.time()
     records = sorted(memory.records.values(), key=attrgetter("taken"))[-_KEPT:]
     missing = sorted(memory.missing.items(), key=lambda item: item[1].last)[-_KEPT:]
-    vanished = sorted(memory.vanished.items(), key=lambda item: item[1])[-_KEPT:]
+    left_the_queue = sorted(memory.vanished.items(), key=lambda item: item[1])[-_KEPT:]
     content = {
         "schema": 2,
         "records": [[*astuple(r.ended), r.starts, r.taken] for r in records if now - r.taken < _KEPT_SECONDS],
         "missing": [[*astuple(element), *astuple(m)] for element, m in missing if now - m.last < _KEPT_SECONDS],
-        "vanished": [[*astuple(element), when] for element, when in vanished if now - when < _VANISHED],
+        "vanished": [[*astuple(element), when] for element, when in left_the_queue if now - when < _VANISHED],
         "silent_since": memory.silent_since, "tried": memory.tried, "back": memory.back,
     }  # fmt: skip
     with suppress(OSError):

@@ -51,8 +51,8 @@ def base(state: str) -> str:
     words = state.split()
     word = words[0].upper() if words else ""
     if word.endswith("+"):
-        whole = [name for name in STATES if name.startswith(word[:-1])] if len(word) > 1 else []
-        return whole[0] if len(whole) == 1 else word
+        full_names = [name for name in STATES if name.startswith(word[:-1])] if len(word) > 1 else []
+        return full_names[0] if len(full_names) == 1 else word
     return _LONG.get(word, word)
 
 

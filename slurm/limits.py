@@ -53,19 +53,19 @@ class Limits:
     gpu_nodes: dict[str, int] = field(default_factory=dict)  # partition: those of them that have GPUs
     default: str = ""  # the partition of jobs that name none
 
-    def partitions(self, asked: str | None) -> tuple[str, ...]:
+    def partitions(self, partition: str | None) -> tuple[str, ...]:
         """Where jobs with this flag (`a,b`; None: not set) may run."""
-        return tuple(filter(None, (asked or self.default).split(",")))
+        return tuple(filter(None, (partition or self.default).split(",")))
 
 
 def discover(account: str | None, partition: str | None, qos: str | None) -> Limits:
     """The limits that hold for jobs with these flags (None: not set). UserError where no slurmctld answers."""
-    found = config()
+    settings_of_slurm = config()
     partitions = _partitions()
     nodes = _nodes()
     limits = Limits(
-        array_size=_whole(found.get("MaxArraySize", "")) or _DEFAULT_ARRAY_SIZE,
-        jobs=_whole(found.get("MaxJobCount", "")),
+        array_size=_whole(settings_of_slurm.get("MaxArraySize", "")) or _DEFAULT_ARRAY_SIZE,
+        jobs=_whole(settings_of_slurm.get("MaxJobCount", "")),
         times={name: seconds(settings.get("MaxTime", "")) for name, settings in partitions.items()},
         memory={name: max(row.memory for row in rows) or None for name, rows in nodes.items()},
         nodes={name: sum(row.count for row in rows) for name, rows in nodes.items()},
@@ -73,11 +73,17 @@ def discover(account: str | None, partition: str | None, qos: str | None) -> Lim
         default=next((name for name, settings in partitions.items() if settings.get("Default") == "YES"), ""),
     )
     # slurmctld holds users to the limits in slurmdbd only where it is told to.
-    if "limits" not in re.split("[, ]+", found.get("AccountingStorageEnforce", "").lower()):
+    if "limits" not in re.split("[, ]+", settings_of_slurm.get("AccountingStorageEnforce", "").lower()):
         return limits
-    own_qos = {name: own for name, settings in partitions.items() if (own := settings.get("QoS", "N/A")) != "N/A"}
-    chosen = limits.partitions(partition) or ("",)
-    return replace(limits, submit=_submit_limits(account, chosen, qos, own_qos, found.get("ClusterName", "")))
+    own_qos = {
+        name: partition_qos
+        for name, settings in partitions.items()
+        if (partition_qos := settings.get("QoS", "N/A")) != "N/A"
+    }
+    partition_names = limits.partitions(partition) or ("",)
+    return replace(
+        limits, submit=_submit_limits(account, partition_names, qos, own_qos, settings_of_slurm.get("ClusterName", ""))
+    )
 
 
 def max_array_size() -> int:
@@ -113,19 +119,19 @@ def seconds(limit: str) -> int | None:
         return None
     numbers = [int(part) for part in parts]
     if dash:
-        hours, minutes, rest = [*numbers, 0, 0][:3]
+        hours, minutes, secs = [*numbers, 0, 0][:3]
     elif len(numbers) == 3:
-        hours, minutes, rest = numbers
+        hours, minutes, secs = numbers
     else:
-        hours, minutes, rest = 0, *[*numbers, 0][:2]
-    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + rest
+        hours, minutes, secs = 0, *[*numbers, 0][:2]
+    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + secs
 
 
 def _partitions() -> dict[str, dict[str, str]]:
     """Each partition's settings, in Slurm's words; empty where it does not say."""
     output = commands.ask(["scontrol", "show", "partition", "--all", "--oneliner"]) or ""
     settings = [dict(re.findall(r"(\w+)=(\S*)", line)) for line in output.splitlines()]
-    return {found["PartitionName"]: found for found in settings if "PartitionName" in found}
+    return {partition["PartitionName"]: partition for partition in settings if "PartitionName" in partition}
 
 
 @dataclass(frozen=True)
@@ -140,31 +146,31 @@ class _Nodes:
 def _nodes() -> dict[str, list[_Nodes]]:
     """The nodes of each partition; empty where Slurm does not say."""
     output = commands.ask(["sinfo", "--all", "--noheader", "--exact", "--format", "%R|%m|%D|%T|%G"]) or ""
-    found: dict[str, list[_Nodes]] = {}
+    by_partition: dict[str, list[_Nodes]] = {}
     for row in (line.strip().split("|") for line in output.splitlines() if line.count("|") == 4):
         partition, memory, count, state, gres = row
         in_use = 0 if state.startswith(_OUT_OF_USE) else _whole(count) or 0
-        found.setdefault(partition, []).append(_Nodes(in_use, _whole(memory.rstrip("+")) or 0, "gpu" in gres))
-    return found
+        by_partition.setdefault(partition, []).append(_Nodes(in_use, _whole(memory.rstrip("+")) or 0, "gpu" in gres))
+    return by_partition
 
 
 def _submit_limits(
-    account: str | None, chosen: Iterable[str], qos: str | None, own_qos: Mapping[str, str], cluster: str
+    account: str | None, partition_names: Iterable[str], qos: str | None, own_qos: Mapping[str, str], cluster: str
 ) -> tuple[SubmitLimit, ...]:
     """All that hold in any of the chosen partitions. `own_qos`: of the partitions that have one."""
     query = ["show", "user", user(), "withassoc"]  # of this cluster only: slurmdbd may serve several
     associations = _table([*query, f"cluster={cluster}"], _ASSOCIATION)
     table = {row["Name"]: row for row in _table(["show", "qos"], _QOS)}
-    found: list[SubmitLimit] = []
-    for partition in chosen:
+    submit_limits: list[SubmitLimit] = []
+    for partition in partition_names:
         association = _association(associations, account, partition)
-        asked = qos or association.get("DefaultQOS") or "normal"
-        names = [own_qos.get(partition, ""), asked]  # the partition's goes before the job's
-        if "OverPartQOS" in table.get(asked, {}).get("Flags", "").split(","):
+        job_qos = qos or association.get("DefaultQOS") or "normal"
+        names = [own_qos.get(partition, ""), job_qos]  # the partition's goes before the job's
+        if "OverPartQOS" in table.get(job_qos, {}).get("Flags", "").split(","):
             names.reverse()
         rows = [table[name] for name in names if name in table]
-        found += _applying(association, rows, own_qos)
-    return tuple(dict.fromkeys(found))
+        submit_limits += _applying(association, rows, own_qos)
+    return tuple(dict.fromkeys(submit_limits))
 
 
 def _applying(
@@ -179,14 +185,14 @@ def _applying(
         row = next((row for row in rows if _whole(row[kind]) is not None), None)
         if row is not None:
             kinds.add(kind)
-            its_own = tuple(name for name, own in own_qos.items() if own == row["Name"])
+            its_own = tuple(name for name, partition_qos in own_qos.items() if partition_qos == row["Name"])
             yield SubmitLimit(int(row[kind]), f"{kind} of QOS {row['Name']}", qos=row["Name"], partitions=its_own)
     for key, replaced_by in (("MaxSubmitJobs", {_PER_USER, _PER_ACCOUNT}), ("GrpSubmitJobs", {_OF_ALL})):
-        most = _whole(association.get(key, ""))
-        if most is not None and not kinds & replaced_by:
+        count = _whole(association.get(key, ""))
+        if count is not None and not kinds & replaced_by:
             account, partition = association["Account"], association["Partition"]
             name = f"{key} of account {account}"
-            yield SubmitLimit(most, name, account=account, partitions=(partition,) if partition else ())
+            yield SubmitLimit(count, name, account=account, partitions=(partition,) if partition else ())
 
 
 def _association(rows: Sequence[Mapping[str, str]], account: str | None, partition: str) -> Mapping[str, str]:

@@ -56,8 +56,8 @@ def check_gpus(workers: int, gpus: int) -> None:
 
 def _visible() -> list[str] | None:
     """The GPUs that CUDA_VISIBLE_DEVICES names; None where it is not set."""
-    told = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return None if told is None else [device for device in told.split(",") if device]
+    devices = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return None if devices is None else [device for device in devices.split(",") if device]
 
 
 def start(folder: Path, run: LocalRun, workers: int, environment: Mapping[str, str]) -> list[int]:
@@ -137,11 +137,11 @@ def work(folder: Path, worker: int) -> None:
                 return  # what is left waits for elements that are gone
             time.sleep(_POLL_SECONDS)
         else:
-            with _place(run, worker) as held:
-                if held is None:
+            with _place(run, worker) as place:
+                if place is None:
                     time.sleep(_POLL_SECONDS)
                 elif _claim(folder, ready):
-                    code = _run(folder, run, ready, held)
+                    code = _run(folder, run, ready, place)
                     write_atomic(folder / "ends" / f"{ready}.json", to_json({"exit": code}))
 
 
@@ -159,10 +159,10 @@ def _place(run: LocalRun, worker: int) -> Iterator[_Place | None]:
         return
     with ExitStack() as stack:
         for number in sorted(range(run.width), key=lambda number: number != worker):
-            with ExitStack() as tried:
-                files = [tried.enter_context(_log(path)) for path in _locks(run, number)]
+            with ExitStack() as open_locks:
+                files = [open_locks.enter_context(_log(path)) for path in _locks(run, number)]
                 if all([_lock(file) for file in files]):
-                    stack.push(tried.pop_all())
+                    stack.push(open_locks.pop_all())
                     yield _Place(number, tuple(file.fileno() for file in files))
                     return
         yield None
@@ -226,12 +226,12 @@ def _run(folder: Path, run: LocalRun, element: int, place: _Place) -> int:
             )  # fmt: skip
     while True:
         codes = [process.poll() for process in processes]
-        failed = next((code for code in codes if code), None)
-        if failed is not None:
+        first_failure = next((code for code in codes if code), None)
+        if first_failure is not None:
             for process in processes:
                 process.kill()  # the other ranks would wait for it in vain
                 process.wait()
-            return failed
+            return first_failure
         if all(code == 0 for code in codes):
             return 0
         if (folder / "cancels" / f"{element}.json").exists():

@@ -78,22 +78,22 @@ def user() -> str:
 
 def _entries(line: str) -> Iterator[QueueEntry]:
     """The entries of one line: several where Slurm writes the waiting elements of an array as one."""
-    job, index, state, partition, submitted, reason, account, qos, name = line.split("|", _BARS)
+    job, index, state, partition, submitted_at, reason, account, qos, name = line.split("|", _BARS)
     indices = [None] if index in _NO_INDEX else expand(index)
     for number in indices:
-        yield QueueEntry(job.strip(), number, state, reason, name, submitted, partition, account, qos)
+        yield QueueEntry(job.strip(), number, state, reason, name, submitted_at, partition, account, qos)
 
 
 def expand(indices: str) -> list[int]:
     """The indices in Slurm's notation: `7`, `[1-5%1]`, `0-8:2,12`. Unreadable where it was cut off (`1,2,...`)."""
-    found: list[int] = []
+    numbers: list[int] = []
     for part in indices.strip("[]").partition("%")[0].split(","):
         match = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part.strip())
         if match is None:
             raise Unreadable(f"array indices {indices!r}")
         first, last, step = match.groups()
-        found += range(int(first), int(last or first) + 1, int(step or 1))
-    return found
+        numbers += range(int(first), int(last or first) + 1, int(step or 1))
+    return numbers
 
 
 def has_ended(job: str) -> bool | None:
@@ -104,5 +104,5 @@ def has_ended(job: str) -> bool | None:
         return None
     if answer.code:
         return True if "Invalid job id" in answer.err else None
-    found = {phase(line) for line in answer.out.splitlines() if line.strip() and not line.startswith("CLUSTER:")}
-    return None if found == {"unknown"} else not found & {"pending", "running", "unknown"}
+    phases = {phase(line) for line in answer.out.splitlines() if line.strip() and not line.startswith("CLUSTER:")}
+    return None if phases == {"unknown"} else not phases & {"pending", "running", "unknown"}

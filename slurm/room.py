@@ -76,9 +76,9 @@ def mount_of(folder: Path) -> tuple[str, str]:
 def _said(command: tuple[str, ...]) -> str:
     """What a command printed; nothing where it is missing or hangs. Its exit code says whether a quota is exceeded."""
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PATIENCE, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout
+    return process.stdout

@@ -44,9 +44,9 @@ def look(max_age: float = MAX_AGE) -> Snapshot:
     folder = usercache.folder()
     if folder is None:
         return _ask(None)
-    known = _read(folder)
-    if known and _is_fresh(known, folder, max_age):
-        return known
+    snapshot = _read(folder)
+    if snapshot and _is_fresh(snapshot, folder, max_age):
+        return snapshot
     if max_age <= 0:
         return _ask_and_keep(folder)
     return _one_asks(folder, max_age)
@@ -65,33 +65,35 @@ def _one_asks(folder: Path, max_age: float) -> Snapshot:
     patience = time.monotonic() + _WAIT
     while True:
         with usercache.asking(folder) as ours:
-            known = _read(folder)
-            if known and _is_fresh(known, folder, max_age):
-                return known  # another one had asked
+            snapshot = _read(folder)
+            if snapshot and _is_fresh(snapshot, folder, max_age):
+                return snapshot  # another one had asked
             if ours:
                 return _ask_and_keep(folder)
         if time.monotonic() > patience:
-            return _old(known)
+            return _old(snapshot)
         time.sleep(_POLL)
 
 
-def _old(known: Snapshot | None) -> Snapshot:
+def _old(snapshot: Snapshot | None) -> Snapshot:
     """What is left where whoever asks does not come to an end."""
-    if known is None:
+    if snapshot is None:
         return Snapshot(None, time.time(), time.time())
-    return Snapshot(known.entries, known.taken, known.stale_since or known.taken)
+    return Snapshot(snapshot.entries, snapshot.taken, snapshot.stale_since or snapshot.taken)
 
 
-def _is_fresh(known: Snapshot, folder: Path, max_age: float) -> bool:
+def _is_fresh(snapshot: Snapshot, folder: Path, max_age: float) -> bool:
     now = time.time()
-    allowed = max_age if known.stale_since is None else min(max_age, _SILENCE_AGE)
-    if not now - allowed < known.taken <= now:  # later than now: another host's clock is ahead, so nothing is known
+    age_limit = max_age if snapshot.stale_since is None else min(max_age, _SILENCE_AGE)
+    if (
+        not now - age_limit < snapshot.taken <= now
+    ):  # later than now: another host's clock is ahead, so nothing is known
         return False
     try:
         changed_at = read_json(folder / "changed.json")
     except (OSError, ValueError):
         return False
-    return changed_at is None or (isinstance(changed_at, float) and known.taken > changed_at)
+    return changed_at is None or (isinstance(changed_at, float) and snapshot.taken > changed_at)
 
 
 def _ask_and_keep(folder: Path) -> Snapshot:
@@ -107,13 +109,13 @@ def _ask_and_keep(folder: Path) -> Snapshot:
 
 
 def _ask(before: Snapshot | None) -> Snapshot:
-    taken = time.time()
+    asked_at = time.time()
     entries = queue.squeue()
     if entries is not None:
-        return Snapshot(entries, taken)
+        return Snapshot(entries, asked_at)
     if before is None:
-        return Snapshot(None, taken, taken)
-    return Snapshot(None, taken, before.stale_since or before.taken)
+        return Snapshot(None, asked_at, asked_at)
+    return Snapshot(None, asked_at, before.stale_since or before.taken)
 
 
 def _record(snapshot: Snapshot) -> dict[str, object]:

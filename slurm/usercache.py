@@ -35,10 +35,10 @@ def folder() -> Path | None:
 
 def _is_private(path: Path) -> bool:
     """Whether a folder is ours, closing it to others where it stands open."""
-    found = path.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
         return False
-    if found.st_mode & 0o077:
+    if status.st_mode & 0o077:
         path.chmod(0o700)
     return True
 
@@ -48,10 +48,10 @@ def cluster() -> str:
 
     Known from slurm.conf, without asking Slurm; where there is none to read, every host counts as its own cluster.
     """
-    chosen = os.environ.get("SLURM_CLUSTERS", "")
-    found = _configuration()
-    name = chosen or dict((key.lower(), value) for key, value in found).get("clustername") or "unknown"
-    telling = repr((chosen, found or socket.gethostname()))
+    clusters_named = os.environ.get("SLURM_CLUSTERS", "")
+    settings = _configuration()
+    name = clusters_named or dict((key.lower(), value) for key, value in settings).get("clustername") or "unknown"
+    telling = repr((clusters_named, settings or socket.gethostname()))
     return f"{re.sub(r'[^A-Za-z0-9_-]', '-', name)[:40]}-{hashlib.sha256(telling.encode()).hexdigest()[:8]}"
 
 
@@ -60,8 +60,8 @@ def _configuration() -> list[tuple[str, str]]:
         with suppress(OSError):
             if path:
                 # The file's own place tells two clusters on one machine apart, which may share all names and ports.
-                own = [("file", path)] if path == os.environ.get("SLURM_CONF") else []
-                return own + _IDENTIFYING.findall(Path(path).read_text(errors="replace"))
+                file_entry = [("file", path)] if path == os.environ.get("SLURM_CONF") else []
+                return file_entry + _IDENTIFYING.findall(Path(path).read_text(errors="replace"))
     return []
 
 
@@ -88,14 +88,14 @@ def calls(since: float) -> dict[str, int]:
     At least the last 10,000 calls of each host are remembered.
     """
     path = folder()
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for log in sorted(path.glob("calls-*")) if path else []:
         with suppress(OSError):
             for line in log.read_text(errors="replace").splitlines():
                 moment, _, command = line.partition(" ")
                 if re.fullmatch(r"\d+\.\d+", moment) and float(moment) >= since:
-                    found[command] += 1
-    return dict(found)
+                    counts[command] += 1
+    return dict(counts)
 
 
 @contextmanager
@@ -120,9 +120,9 @@ def asking(folder: Path) -> Iterator[bool]:
 
 def _is_left_over(path: Path) -> bool:
     try:
-        other = read_json(path)
-        if other is not None and other["host"] == socket.gethostname():
-            return not processes.is_alive(other["pid"], other["start"])
+        holder = read_json(path)
+        if holder is not None and holder["host"] == socket.gethostname():
+            return not processes.is_alive(holder["pid"], holder["start"])
         return time.time() - path.stat().st_mtime > _ASKER_SECONDS
     except FileNotFoundError:
         return False

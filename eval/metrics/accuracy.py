@@ -28,7 +28,7 @@ def _equal(gold: object, prediction: object) -> bool:
 def score_with_f1(golds: Sequence[str], predictions: Sequence[str], positive: str) -> dict[str, float]:
     """QQP's (Wang et al. 2019, arXiv 1804.07461): `acc_and_f1`, the mean of `accuracy` and the `f1` of one label."""
     right = share(golds, predictions)
-    found, wanted = predictions.count(positive), golds.count(positive)
-    both = sum(gold == prediction == positive for gold, prediction in zip(golds, predictions, strict=True))
-    f1 = 100.0 * 2 * both / (found + wanted) if both else 0.0
+    predicted_positives, gold_positives = predictions.count(positive), golds.count(positive)
+    true_positives = sum(gold == prediction == positive for gold, prediction in zip(golds, predictions, strict=True))
+    f1 = 100.0 * 2 * true_positives / (predicted_positives + gold_positives) if true_positives else 0.0
     return {"acc_and_f1": (right + f1) / 2, "accuracy": right, "f1": f1}

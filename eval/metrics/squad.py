@@ -38,21 +38,21 @@ def score_with(
         assert answers, "a question without a gold answer cannot be scored"
         if prediction is None:
             continue
-        found, right = tokenise(prediction), [tokenise(answer) for answer in answers]
-        f1 += max(compare(found, answer) for answer in right)
-        exact += found in right
+        words, right = tokenise(prediction), [tokenise(answer) for answer in answers]
+        f1 += max(compare(words, answer) for answer in right)
+        exact += words in right
     return {"f1": 100.0 * f1 / len(golds), "exact_match": 100.0 * exact / len(golds)}
 
 
-def overlap(found: Tokens, right: Tokens) -> float:
+def overlap(words: Tokens, right: Tokens) -> float:
     """F1 of two bags of words; 0 where they share none, two empty ones included."""
-    common = (Counter(found) & Counter(right)).total()
+    common = (Counter(words) & Counter(right)).total()
     if not common:
         return 0.0
-    precision, recall = common / len(found), common / len(right)
+    precision, recall = common / len(words), common / len(right)
     return 2 * precision * recall / (precision + recall)
 
 
-def overlap_or_both_empty(found: Tokens, right: Tokens) -> float:
+def overlap_or_both_empty(words: Tokens, right: Tokens) -> float:
     """The same, but two empty ones agree (SQuAD 2.0)."""
-    return overlap(found, right) if found and right else float(found == right)
+    return overlap(words, right) if words and right else float(words == right)

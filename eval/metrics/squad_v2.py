@@ -19,12 +19,14 @@ def score(golds: Sequence[Sequence[str]], predictions: Sequence[Prediction | Non
 
     Without a prediction (None) a question scores 0, also at the best threshold.
     """
-    given = [_values(gold, _text(found, "text")) for gold, found in zip(golds, predictions, strict=True)]
-    spans = [_values(gold, _text(found, "span")) for gold, found in zip(golds, predictions, strict=True)]
+    values_as_answered = [
+        _values(gold, _text(prediction, "text")) for gold, prediction in zip(golds, predictions, strict=True)
+    ]
+    spans = [_values(gold, _text(prediction, "span")) for gold, prediction in zip(golds, predictions, strict=True)]
     best_exact, best_f1 = (_best([pair[i] for pair in spans], golds, predictions) for i in (0, 1))
     return {
-        "f1": _percent(sum(f1 for _, f1 in given), golds),
-        "exact_match": _percent(sum(exact for exact, _ in given), golds),
+        "f1": _percent(sum(f1 for _, f1 in values_as_answered), golds),
+        "exact_match": _percent(sum(exact for exact, _ in values_as_answered), golds),
         "best_f1": _percent(best_f1, golds),
         "best_exact_match": _percent(best_exact, golds),
     }
@@ -37,8 +39,8 @@ def _text(prediction: Prediction | None, name: str) -> str | None:
 def _values(gold: Sequence[str], text: str | None) -> Values:
     if text is None:
         return 0.0, 0.0
-    found, right = tokens(text), _right(gold)
-    return float(found in right), max(overlap_or_both_empty(found, answer) for answer in right)
+    words, right = tokens(text), _right(gold)
+    return float(words in right), max(overlap_or_both_empty(words, answer) for answer in right)
 
 
 def _right(gold: Sequence[str]) -> list[Tokens]:
@@ -51,14 +53,14 @@ def _best(values: Sequence[float], golds: Sequence[Sequence[str]], predictions: 
 
     As published: equal odds keep the order of the examples, and each is a step of its own.
     """
-    answered = [index for index, found in enumerate(predictions) if found is not None]
-    total = best = float(sum(not golds[index] for index in answered))  # no answer to any
-    for index in sorted(answered, key=lambda index: _odds(predictions[index])):
-        found = predictions[index]
-        assert found is not None
+    with_prediction = [index for index, prediction in enumerate(predictions) if prediction is not None]
+    total = best = float(sum(not golds[index] for index in with_prediction))  # no answer to any
+    for index in sorted(with_prediction, key=lambda index: _odds(predictions[index])):
+        prediction = predictions[index]
+        assert prediction is not None
         if golds[index]:
             total += values[index]
-        elif found["span"]:
+        elif prediction["span"]:
             total -= 1
         best = max(best, total)
     return best

@@ -29,16 +29,16 @@ def score_pos(golds: Sentences, predictions: Sentences) -> dict[str, float]:
 
 def entities(sentences: Sentences, type_of: Callable[[str], str]) -> set[Entity]:
     """All entities of the sentences, their words counted through with one `O` after each sentence."""
-    found, begin = set(), 0
+    entities_of_words, begin = set(), 0
     last, last_type = "O", ""
     for place, tag in enumerate(_joined(sentences)):
         prefix, kind = tag[0], type_of(tag)
         if _ends(last, prefix, last_type != kind):
-            found.add((last_type, begin, place - 1))
+            entities_of_words.add((last_type, begin, place - 1))
         if _starts(last, prefix, last_type != kind):
             begin = place
         last, last_type = prefix, kind
-    return found
+    return entities_of_words
 
 
 def _joined(sentences: Sentences) -> list[str]:
@@ -74,9 +74,9 @@ def _starts(last: str, prefix: str, other_type: bool) -> bool:
 def _compare(golds: Sentences, predictions: Sentences, type_of: Callable[[str], str]) -> tuple[float, float, float]:
     """Precision, recall and F1 of the predicted entities, in percent."""
     assert list(map(len, golds)) == list(map(len, predictions)), "not one tag per word"
-    gold, predicted = entities(golds, type_of), entities(predictions, type_of)
-    right = len(gold & predicted)
-    precision = right / len(predicted) if predicted else 0.0
+    gold, predicted_entities = entities(golds, type_of), entities(predictions, type_of)
+    right = len(gold & predicted_entities)
+    precision = right / len(predicted_entities) if predicted_entities else 0.0
     recall = right / len(gold) if gold else 0.0
     f1 = 2 * precision * recall / (precision + recall) if right else 0.0
     return 100.0 * precision, 100.0 * recall, 100.0 * f1

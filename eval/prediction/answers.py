@@ -56,11 +56,11 @@ class Answers:
         predictions = rank(self._embed(questions), self._vectors, ids, partial(neighbours_on, self.model.device))
         form = formats.get(self.task.format)
         golds = [form.gold(e, self.task) if form.labelled(e) else None for e in questions]
-        scored = [(gold, mine) for gold, mine in zip(golds, predictions, strict=True) if gold is not None]
+        pairs = [(gold, prediction) for gold, prediction in zip(golds, predictions, strict=True) if gold is not None]
         scores: dict[str, float] = {}
-        if scored:
-            right, found = zip(*scored, strict=True)
-            scores = metrics.score(self.task.metric_family, right, found, language)
+        if pairs:
+            right, rankings = zip(*pairs, strict=True)
+            scores = metrics.score(self.task.metric_family, right, rankings, language)
         return LanguageResult(scores, records([example.id for example in questions], predictions, golds))
 
     def _embed(self, examples: Sequence[Example]) -> Array:

@@ -40,24 +40,24 @@ def by_length(
     `between` is called before every batch; what it raises ends the work.
     """
     rows = [single for piece in pieces for single in _single_rows(piece)]
-    found: list[Array] = [_NOTHING] * len(rows)
+    arrays: list[Array] = [_NOTHING] * len(rows)
     waiting: tuple[Sequence[int], Packed, Tensor] | None = None
 
-    def keep(batch: Sequence[int], packed: Packed, made: Tensor) -> None:
-        for row, array in zip(batch, read(made, packed.pieces), strict=True):
-            found[row] = array
+    def keep(batch: Sequence[int], packed_batch: Packed, outputs: Tensor) -> None:
+        for row, array in zip(batch, read(outputs, packed_batch.pieces), strict=True):
+            arrays[row] = array
 
     with _evaluating(model), closing(_ahead(rows, form, budget)) as coming:
-        for batch, packed in coming:
+        for batch, packed_batch in coming:
             between()
-            made = forward(packed.to(model.device))
+            outputs = forward(packed_batch.to(model.device))
             # What the batch before made is read only now: a GPU has this one's work in its queue already.
             if waiting is not None:
                 keep(*waiting)
-            waiting = batch, packed, made
+            waiting = batch, packed_batch, outputs
         if waiting is not None:
             keep(*waiting)
-    return _joined(pieces, found)
+    return _joined(pieces, arrays)
 
 
 _NOTHING: Array = np.empty(0, np.float32)
@@ -68,13 +68,13 @@ def _single_rows(piece: Piece) -> list[Piece]:
     return [piece] if len(piece.rows) == 1 else [replace(piece, rows=(row,)) for row in piece.rows]
 
 
-def _joined(pieces: Sequence[Piece], found: Sequence[Array]) -> list[Array]:
-    arrays = iter(found)
-    joined = []
+def _joined(pieces: Sequence[Piece], row_arrays: Sequence[Array]) -> list[Array]:
+    arrays = iter(row_arrays)
+    piece_arrays = []
     for piece in pieces:
-        own = [next(arrays) for _ in piece.rows]
-        joined.append(own[0] if len(own) == 1 else np.concatenate(own))
-    return joined
+        of_piece = [next(arrays) for _ in piece.rows]
+        piece_arrays.append(of_piece[0] if len(of_piece) == 1 else np.concatenate(of_piece))
+    return piece_arrays
 
 
 def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
@@ -95,16 +95,16 @@ def _ahead(rows: Sequence[Piece], form: str, budget: int) -> Generator[tuple[lis
     """The batches, each packed while the one before is computed."""
 
     def packed(batch: Sequence[int]) -> Packed:
-        chosen = [rows[index] for index in batch]
-        return pack(chosen, heads.reads(form, chosen))
+        pieces = [rows[index] for index in batch]
+        return pack(pieces, heads.reads(form, pieces))
 
-    cut = list(batches([len(piece.rows[0]) for piece in rows], budget))
+    index_batches = list(batches([len(piece.rows[0]) for piece in rows], budget))
     with ThreadPoolExecutor(1, thread_name_prefix="pack") as pool:
-        coming = pool.submit(packed, cut[0]) if cut else None
-        for number, batch in enumerate(cut):
+        coming = pool.submit(packed, index_batches[0]) if index_batches else None
+        for number, batch in enumerate(index_batches):
             assert coming is not None
             ready = coming.result()
-            coming = pool.submit(packed, cut[number + 1]) if number + 1 < len(cut) else None
+            coming = pool.submit(packed, index_batches[number + 1]) if number + 1 < len(index_batches) else None
             yield batch, ready
 
 

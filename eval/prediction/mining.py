@@ -45,30 +45,32 @@ def evaluate_language(
     Predictions: the pairs kept, of test if there is one: id (`source|target`), score, gold (whether it is right).
     """
     by_split = {split: [e for e in examples if e.split == split] for split in ("dev", "test")}
-    mined = {
-        split: mine_sentences(model, task, own, tokenizer, settings, runtime) for split, own in by_split.items() if own
+    candidates = {
+        split: mine_sentences(model, task, of_split, tokenizer, settings, runtime)
+        for split, of_split in by_split.items()
+        if of_split
     }
-    gold = {split: gold_pairs(own) for split, own in by_split.items() if own}
-    return result(mined, gold)
+    gold = {split: gold_pairs(of_split) for split, of_split in by_split.items() if of_split}
+    return result(candidates, gold)
 
 
-def result(mined: dict[str, Scored], gold: dict[str, set[tuple[str, str]] | None]) -> LanguageResult:
+def result(candidates: dict[str, Scored], gold: dict[str, set[tuple[str, str]] | None]) -> LanguageResult:
     """Scores and predictions from the candidates and the gold pairs of dev, test or both."""
     dev_gold = gold.get("dev")
-    threshold = best_threshold(mined["dev"], dev_gold) if dev_gold else None
-    kept = {split: _kept(scored, threshold) for split, scored in mined.items()}
-    shown = "test" if "test" in mined else "dev"
+    threshold = best_threshold(candidates["dev"], dev_gold) if dev_gold else None
+    pairs_above = {split: _kept(pairs, threshold) for split, pairs in candidates.items()}
+    reported_split = "test" if "test" in candidates else "dev"
     scores: dict[str, float] = {}
     if (test_gold := gold.get("test")) is not None:
         suffix = "" if dev_gold else "_untuned"
-        scores |= _named(score_pairs(_pairs(kept["test"]), test_gold), suffix)
+        scores |= _named(score_pairs(_pairs(pairs_above["test"]), test_gold), suffix)
     if dev_gold:
-        of_dev = _named(score_pairs(_pairs(kept["dev"]), dev_gold), "_dev")
-        scores |= of_dev if shown == "dev" else {"f1_dev": of_dev["f1_dev"]}
-    right = gold[shown]
+        of_dev = _named(score_pairs(_pairs(pairs_above["dev"]), dev_gold), "_dev")
+        scores |= of_dev if reported_split == "dev" else {"f1_dev": of_dev["f1_dev"]}
+    right = gold[reported_split]
     records = [
         {"id": f"{source}|{target}", "score": score, "gold": None if right is None else (source, target) in right}
-        for score, source, target in kept[shown]
+        for score, source, target in pairs_above[reported_split]
     ]
     return LanguageResult(scores, records)
 
@@ -88,8 +90,8 @@ def mine_sentences(
         )
         for side in (source, target)
     )
-    found = mine(x, y, partial(neighbours_on, model.device))
-    return _looked_up(found, examples, [*source], [*target])
+    row_pairs = mine(x, y, partial(neighbours_on, model.device))
+    return _looked_up(row_pairs, examples, [*source], [*target])
 
 
 def mine(x: Array, y: Array, search: Search = neighbours) -> list[tuple[float, int, int]]:
@@ -130,7 +132,7 @@ def _one_to_one(rows: Places, columns: Places, margins: NDArray[Any]) -> list[tu
     """The pairs from the best down, without those of which a side is taken; none of margin 0 or less."""
     taken_rows: set[int] = set()
     taken_columns: set[int] = set()
-    found = []
+    disjoint_pairs = []
     for place in np.argsort(-margins, kind="stable"):
         row, column, margin = int(rows[place]), int(columns[place]), float(margins[place])
         if row in taken_rows or column in taken_columns:
@@ -138,16 +140,16 @@ def _one_to_one(rows: Places, columns: Places, margins: NDArray[Any]) -> list[tu
         taken_rows.add(row)
         taken_columns.add(column)
         if margin > 0:
-            found.append((margin, row, column))
-    return found
+            disjoint_pairs.append((margin, row, column))
+    return disjoint_pairs
 
 
 def unique(examples: Sequence[Example]) -> dict[str, Example]:
     """The first example of each text."""
-    found: dict[str, Example] = {}
+    examples_by_text: dict[str, Example] = {}
     for example in examples:
-        found.setdefault(example.text, example)
-    return found
+        examples_by_text.setdefault(example.text, example)
+    return examples_by_text
 
 
 def _looked_up(
@@ -155,8 +157,8 @@ def _looked_up(
 ) -> Scored:
     """Pairs of names. A text that has several names in the data has none here, as published."""
     source_names, target_names = (_names([e for e in examples if e.side == side]) for side in SIDES)
-    named = ((score, source_names[sources[row]], target_names[targets[column]]) for score, row, column in pairs)
-    return [(score, source, target) for score, source, target in named if source and target]
+    name_pairs = ((score, source_names[sources[row]], target_names[targets[column]]) for score, row, column in pairs)
+    return [(score, source, target) for score, source, target in name_pairs if source and target]
 
 
 def _names(examples: Sequence[Example]) -> dict[str, str | None]:
@@ -167,12 +169,12 @@ def _names(examples: Sequence[Example]) -> dict[str, str | None]:
     return names
 
 
-def _kept(scored: Scored, threshold: float | None) -> Scored:
-    return [item for item in scored if threshold is None or item[0] >= threshold]
+def _kept(pairs: Scored, threshold: float | None) -> Scored:
+    return [item for item in pairs if threshold is None or item[0] >= threshold]
 
 
-def _pairs(scored: Scored) -> set[tuple[str, str]]:
-    return {(source, target) for _, source, target in scored}
+def _pairs(pairs: Scored) -> set[tuple[str, str]]:
+    return {(source, target) for _, source, target in pairs}
 
 
 def _named(scores: dict[str, float], suffix: str) -> dict[str, float]:

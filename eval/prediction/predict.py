@@ -54,7 +54,7 @@ def encoded(task: Task, language: str, examples: Sequence[Any], tokenizer: Any, 
     """The pieces of a target's or a dev set's examples."""
     form = formats.get(task.format)
     pieces = form.for_dev(encode(form, examples, tokenizer, task, settings), examples, tokenizer, settings)
-    return Encoded(language, examples, pieces, sum(len(some) for some in token_values(pieces)))
+    return Encoded(language, examples, pieces, sum(len(values) for values in token_values(pieces)))
 
 
 def evaluate_language(
@@ -68,8 +68,8 @@ def evaluate_language(
     runtime: Runtime,
 ) -> LanguageResult:
     """Predict and score one language of a target (any format but retrieval: see `eval.prediction.retrieval`)."""
-    one = encoded(task, language, examples, tokenizer, settings)
-    return next(evaluate_languages(model, task, head, [one], settings, runtime))
+    pieces_of_language = encoded(task, language, examples, tokenizer, settings)
+    return next(evaluate_languages(model, task, head, [pieces_of_language], settings, runtime))
 
 
 def evaluate_languages(
@@ -86,26 +86,26 @@ def evaluate_languages(
     A prediction is a JSON value as `task`'s format makes it. Examples without a gold answer are predicted, not scored;
     where none has one, `scores` is empty. `between` is called before every batch.
     """
-    begun = time.monotonic()
-    pieces = [piece for one in group for piece in one.pieces]
+    started_at = time.monotonic()
+    pieces = [piece for language in group for piece in language.pieces]
     outputs = iter(head_outputs(model, task.format, head, pieces, runtime, between))
-    per_token = (time.monotonic() - begun) / max(1, sum(one.tokens for one in group))
-    for one in group:
-        begun = time.monotonic()
-        result = _result(task, one, list(islice(outputs, len(one.pieces))), settings)
-        yield replace(result, seconds=one.seconds + one.tokens * per_token + time.monotonic() - begun)
+    per_token = (time.monotonic() - started_at) / max(1, sum(language.tokens for language in group))
+    for language in group:
+        started_at = time.monotonic()
+        result = _result(task, language, list(islice(outputs, len(language.pieces))), settings)
+        yield replace(result, seconds=language.seconds + language.tokens * per_token + time.monotonic() - started_at)
 
 
-def _result(task: Task, one: Encoded, outputs: Sequence[Array], settings: Settings) -> LanguageResult:
+def _result(task: Task, language: Encoded, outputs: Sequence[Array], settings: Settings) -> LanguageResult:
     form = formats.get(task.format)
-    predictions = form.decode(one.examples, one.pieces, outputs, task, settings)
-    golds = form.golds(one.examples, one.pieces, task)
-    scored = [(gold, mine) for gold, mine in zip(golds, predictions, strict=True) if gold is not None]
+    predictions = form.decode(language.examples, language.pieces, outputs, task, settings)
+    golds = form.golds(language.examples, language.pieces, task)
+    pairs = [(gold, prediction) for gold, prediction in zip(golds, predictions, strict=True) if gold is not None]
     scores: dict[str, float] = {}
-    if scored:
-        right, found = zip(*scored, strict=True)
-        scores = metrics.score(task.metric_family, right, found, one.language)
-    return LanguageResult(scores, records([example.id for example in one.examples], predictions, golds))
+    if pairs:
+        right, predictions_with_gold = zip(*pairs, strict=True)
+        scores = metrics.score(task.metric_family, right, predictions_with_gold, language.language)
+    return LanguageResult(scores, records([example.id for example in language.examples], predictions, golds))
 
 
 def head_outputs(
@@ -125,7 +125,7 @@ def head_outputs(
         form,
         pieces,
         budget,
-        lambda packed: model(packed, head),
+        lambda batch: model(batch, head),
         lambda logits, batch: heads.unbatch(form, logits, batch),
         between,
     )
@@ -157,12 +157,14 @@ def score_dev(model: StageModel, dev: Sequence[Dev], tokenizer: Any, settings: S
     scores: dict[str, list[float]] = {}
     better: set[str] = set()
     for part in [part for part in dev if part.task.format != "mlm"] or dev:
-        found = evaluate_language(model, part.task, part.head, "en", part.examples, tokenizer, settings, runtime)
-        score = found.scores[part.task.metric]
+        result = evaluate_language(model, part.task, part.head, "en", part.examples, tokenizer, settings, runtime)
+        score = result.scores[part.task.metric]
         scores.setdefault(part.head, []).append(score)
-        if not at_chance(part.task, [row["gold"] for row in found.predictions if row["gold"] is not None], score):
+        if not at_chance(part.task, [row["gold"] for row in result.predictions if row["gold"] is not None], score):
             better.add(part.head)
-    return DevScore(mean(mean(own) for own in scores.values()), tuple(head for head in scores if head not in better))
+    return DevScore(
+        mean(mean(head_scores) for head_scores in scores.values()), tuple(head for head in scores if head not in better)
+    )
 
 
 def dev_scorer(spec: TrainSpec, runtime: Runtime, parent: Path) -> Callable[[StageModel], DevScore]:

@@ -41,22 +41,22 @@ def evaluate_language(
     all. A prediction is a pair of ids: what the English sentence found among the others, and what the other sentence
     found among the English ones; the gold is the example's own id."""
     layer = chosen_layer(model, settings)
-    english, other = embed(model, task, examples, tokenizer, settings, runtime)
+    english, foreign = embed(model, task, examples, tokenizer, settings, runtime)
     ids = [example.id for example in examples]
 
     def both_ways(pooling: int, layer: int) -> list[list[str]]:
-        vectors = english[:, pooling, layer], other[:, pooling, layer]
+        vectors = english[:, pooling, layer], foreign[:, pooling, layer]
         forward, backward = nearest(*vectors, model.device), nearest(*vectors[::-1], model.device)
         return [[ids[there], ids[back]] for there, back in zip(forward, backward, strict=True)]
 
-    found = {(p, n): both_ways(p, n) for p in range(english.shape[1]) for n in range(english.shape[2])}
-    scores = {place: metrics.score(task.metric_family, ids, pairs, language) for place, pairs in found.items()}
-    chosen = POOLINGS.index(settings.pooling), layer
+    id_pairs = {(p, n): both_ways(p, n) for p in range(english.shape[1]) for n in range(english.shape[2])}
+    scores = {place: metrics.score(task.metric_family, ids, pairs, language) for place, pairs in id_pairs.items()}
+    selected_place = POOLINGS.index(settings.pooling), layer
     layers: dict[str, list[float]] = {
         pooling: [scores[number, n][task.metric] for n in range(english.shape[2])]
         for number, pooling in enumerate(POOLINGS)
     }
-    return LanguageResult(scores[chosen], records(ids, found[chosen], ids), layers)
+    return LanguageResult(scores[selected_place], records(ids, id_pairs[selected_place], ids), layers)
 
 
 def embed(
@@ -65,9 +65,9 @@ def embed(
     """Unit vectors [examples, poolings, layers, width] of the English and of the other sentences."""
     pieces = encode(formats.get(task.format), examples, tokenizer, task, settings)
 
-    def forward(packed: Packed) -> Tensor:
-        layout = packed.layout
-        poolings = [[pooled(hidden, layout, pooling) for pooling in POOLINGS] for hidden in model.every_layer(packed)]
+    def forward(batch: Packed) -> Tensor:
+        layout = batch.layout
+        poolings = [[pooled(hidden, layout, pooling) for pooling in POOLINGS] for hidden in model.every_layer(batch)]
         return torch.stack([torch.stack(of_layer) for of_layer in poolings]).permute(2, 1, 0, 3)
 
     vectors = np.stack(by_length(model, task.format, pieces, token_budget(model, runtime), forward, _rows))
@@ -79,15 +79,15 @@ def sentence_vectors(model: StageModel, pieces: Sequence[Piece], settings: Setti
     """Unit vectors [pieces, width] of pieces that are one sentence each, by the layer and pooling of `settings`."""
     layer = chosen_layer(model, settings)
 
-    def forward(packed: Packed) -> Tensor:
-        return pooled(model(packed, layer=layer), packed.layout, settings.pooling)
+    def forward(batch: Packed) -> Tensor:
+        return pooled(model(batch, layer=layer), batch.layout, settings.pooling)
 
     return np.stack(by_length(model, "retrieval", pieces, token_budget(model, runtime), forward, _rows))
 
 
 def _rows(vectors: Tensor, pieces: Sequence[Piece]) -> list[Array]:
-    found: NDArray[np.float32] = vectors.cpu().numpy()
-    return list(found)
+    arrays: NDArray[np.float32] = vectors.cpu().numpy()
+    return list(arrays)
 
 
 def chosen_layer(model: StageModel, settings: Settings) -> int:
@@ -106,10 +106,10 @@ def pooled(hidden: Tensor, layout: Layout, pooling: Pooling) -> Tensor:
     hidden = hidden.float()
     if pooling == "cls":
         return torch.nn.functional.normalize(hidden.index_select(0, layout.starts), dim=1)
-    cut = 1 if pooling == "mean_without_specials" else 0
+    border = 1 if pooling == "mean_without_specials" else 0
     # Rows of one length lie side by side, so these are few.
     sums = [
-        hidden[start : start + rows * length].view(rows, length, -1)[:, cut : length - cut].sum(1)
+        hidden[start : start + rows * length].view(rows, length, -1)[:, border : length - border].sum(1)
         for start, rows, length in layout.runs
     ]
     return torch.nn.functional.normalize(torch.cat(sums), dim=1)  # of a sum as of a mean

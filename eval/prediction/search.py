@@ -39,8 +39,8 @@ def _of_tile(queries: Tensor, index: Floats, k: int, tile: int) -> tuple[Tensor,
         scores = queries @ _moved(index[start : start + tile], queries.device).T
         columns = torch.arange(start, start + scores.shape[1], device=queries.device).expand(scores.shape)
         # What was found before comes first, so that the first of equals stays the first.
-        joined, joined_at = torch.cat((best, scores), 1), torch.cat((where, columns), 1)
-        best, where = _best(joined, joined_at, min(k, joined.shape[1]))
+        candidate_scores, candidate_places = torch.cat((best, scores), 1), torch.cat((where, columns), 1)
+        best, where = _best(candidate_scores, candidate_places, min(k, candidate_scores.shape[1]))
     return best, where
 
 

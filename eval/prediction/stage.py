@@ -31,8 +31,8 @@ class EvaluateStage:
         self.runtime = runtime
         self.task = catalogue.find(spec.target)
         self.tokenizer = load_tokenizer(encoder)
-        wanted = (spec.head,) if spec.head else ()
-        self.model = load_trained(encoder, heads if spec.head else None, wanted, spec.settings, device)
+        head_names = (spec.head,) if spec.head else ()
+        self.model = load_trained(encoder, heads if spec.head else None, head_names, spec.settings, device)
         check_fit(self.model.encoder, self.tokenizer, spec.settings, encoder)
         if self.task.format in ("retrieval", "mining"):
             retrieval.chosen_layer(self.model, spec.settings)
@@ -51,12 +51,12 @@ class EvaluateStage:
         `between` is called now and then, never while results wait to be taken; what it raises ends the work. UserError
         where a language's data is not usable, after all others.
         """
-        failed: list[UserError] = []
-        found = self._one_by_one if self._alone else self._together
-        yield from found(codes, between, failed)
-        if failed:
-            more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-            raise UserError(f"{failed[0]}{more}")
+        errors: list[UserError] = []
+        evaluate = self._one_by_one if self._alone else self._together
+        yield from evaluate(codes, between, errors)
+        if errors:
+            more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+            raise UserError(f"{errors[0]}{more}")
 
     @property
     def _alone(self) -> bool:
@@ -64,17 +64,17 @@ class EvaluateStage:
         return self.task.format in ("retrieval", "mining", "dual_encoder")
 
     def _one_by_one(
-        self, codes: Sequence[str], between: Callable[[], None], failed: list[UserError]
+        self, codes: Sequence[str], between: Callable[[], None], errors: list[UserError]
     ) -> Iterator[tuple[str, LanguageResult]]:
         for code in codes:
             between()
-            begun = time.monotonic()
+            started_at = time.monotonic()
             try:
                 result = self._language(code)
             except UserError as error:
-                failed.append(_named(code, error))
+                errors.append(_named(code, error))
                 continue
-            yield code, replace(result, seconds=time.monotonic() - begun)
+            yield code, replace(result, seconds=time.monotonic() - started_at)
 
     def _language(self, code: str) -> LanguageResult:
         examples = self._examples(code)
@@ -84,16 +84,16 @@ class EvaluateStage:
         return evaluate(self.model, self.task, code, examples, self.tokenizer, self.spec.settings, self.runtime)
 
     def _together(
-        self, codes: Sequence[str], between: Callable[[], None], failed: list[UserError]
+        self, codes: Sequence[str], between: Callable[[], None], errors: list[UserError]
     ) -> Iterator[tuple[str, LanguageResult]]:
         assert self.spec.head is not None, self.spec.target
         head, settings = self.spec.head, self.spec.settings
-        for group in self._groups(codes, between, failed):
+        for group in self._groups(codes, between, errors):
             results = predict.evaluate_languages(self.model, self.task, head, group, settings, self.runtime, between)
-            yield from zip((one.language for one in group), results, strict=True)
+            yield from zip((language.language for language in group), results, strict=True)
 
     def _groups(
-        self, codes: Sequence[str], between: Callable[[], None], failed: list[UserError]
+        self, codes: Sequence[str], between: Callable[[], None], errors: list[UserError]
     ) -> Iterator[list[Encoded]]:
         """The languages that are usable, as many at a time as make some dozen full batches."""
         enough = _BATCHES * token_budget(self.model, self.runtime)
@@ -103,17 +103,17 @@ class EvaluateStage:
             try:
                 group.append(self._encoded(code))
             except UserError as error:
-                failed.append(_named(code, error))
-            if sum(one.tokens for one in group) >= enough:
+                errors.append(_named(code, error))
+            if sum(language.tokens for language in group) >= enough:
                 yield group
                 group = []
         if group:
             yield group
 
     def _encoded(self, code: str) -> Encoded:
-        begun = time.monotonic()
-        made = predict.encoded(self.task, code, self._examples(code), self.tokenizer, self.spec.settings)
-        return replace(made, seconds=time.monotonic() - begun)
+        started_at = time.monotonic()
+        pieces_of_language = predict.encoded(self.task, code, self._examples(code), self.tokenizer, self.spec.settings)
+        return replace(pieces_of_language, seconds=time.monotonic() - started_at)
 
     def _examples(self, code: str) -> Sequence[Any]:
         spec, split = self.spec, self.spec.languages[code]

@@ -109,37 +109,37 @@ def average(benchmark: Benchmark, rows: Sequence[Row], recipes: Sequence[str], s
             gaps[text].append(recipe)
         else:
             complete.append(recipe)
-    means, diverged = {}, {}
+    means, diverged_seeds = {}, {}
     for recipe in complete:
         for column, targets in ({benchmark.name: benchmark.targets} | dict(benchmark.groups)).items():
             means[recipe, column] = _by_seed(benchmark, {t: scores[recipe, t] for t in targets}, seeds)
-            diverged[recipe, column] = set().union(*(bad_seeds[recipe, target] for target in targets))
-    found = compare(means, dict.fromkeys(means, 0), diverged)
+            diverged_seeds[recipe, column] = set().union(*(bad_seeds[recipe, target] for target in targets))
+    cells = compare(means, dict.fromkeys(means, 0), diverged_seeds)
     lines = tuple(_line(benchmark, text, without, len(recipes)) for text, without in gaps.items())
-    return Average(benchmark, tuple(complete), found, lines)
+    return Average(benchmark, tuple(complete), cells, lines)
 
 
 def _gap(benchmark: Benchmark, target: str, scores: Scores, seeds: Sequence[int]) -> str:
     """What a recipe lacks of a target; "" where it has all."""
     if target not in catalogue.TASKS or not scores:
         return target
-    wanted = benchmark.languages(target)
+    codes = benchmark.languages(target)
     lacking = [
         code
-        for code in wanted
+        for code in codes
         if not all(set(benchmark.metrics(target)) <= set(_of_seed(scores, s).get(code, {})) for s in seeds)
     ]
     if not lacking:
         return ""
     names = ", ".join(_why(code, scores) for code in lacking[:_LISTED])
     more = f", … ({len(lacking)} in all)" if len(lacking) > _LISTED else ""
-    return f"{target}: {len(wanted) - len(lacking)} of {len(wanted)} languages (without {names}{more})"
+    return f"{target}: {len(codes) - len(lacking)} of {len(codes)} languages (without {names}{more})"
 
 
 def _why(language: str, scores: Scores) -> str:
     """The language, and what it was scored as instead: `zh: only f1_dev`."""
-    found = {name for by_language in scores.values() for name in by_language.get(language, {})}
-    instead = sorted(name for name in found if name.endswith(STAND_INS))
+    metrics = {name for by_language in scores.values() for name in by_language.get(language, {})}
+    instead = sorted(name for name in metrics if name.endswith(STAND_INS))
     return f"{language}: only {' and '.join(instead)}" if instead else language
 
 
@@ -157,9 +157,9 @@ def _by_seed(benchmark: Benchmark, scores: Mapping[str, Scores], seeds: Sequence
     }
 
 
-def _target_mean(benchmark: Benchmark, target: str, found: Mapping[str, Mapping[str, float]]) -> float:
+def _target_mean(benchmark: Benchmark, target: str, scores: Mapping[str, Mapping[str, float]]) -> float:
     names = benchmark.metrics(target)
-    return mean(mean(found[code][name] for name in names) for code in benchmark.languages(target))
+    return mean(mean(scores[code][name] for name in names) for code in benchmark.languages(target))
 
 
 def _line(benchmark: Benchmark, missing: str, recipes: Sequence[str], of: int) -> str:

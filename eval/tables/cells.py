@@ -49,8 +49,8 @@ class Cell:
     def show_difference(self) -> str:
         if self.difference is None:
             return ""
-        spread = f" ±{self.difference_deviation:.1f}" if self.difference_deviation is not None else ""
-        return f"{self.difference:+.1f}{spread}"
+        deviation_text = f" ±{self.difference_deviation:.1f}" if self.difference_deviation is not None else ""
+        return f"{self.difference:+.1f}{deviation_text}"
 
 
 def shown_metric(metric: str, present: Collection[str]) -> str:
@@ -58,9 +58,9 @@ def shown_metric(metric: str, present: Collection[str]) -> str:
     return next((name for name in (metric, *(metric + suffix for suffix in STAND_INS)) if name in present), metric)
 
 
-def stands_in(scores: Collection[str], shown: str) -> bool:
+def stands_in(scores: Collection[str], metric: str) -> bool:
     """Whether a language was scored, but could only be under another name than the one that is shown."""
-    return shown not in scores and any(name.endswith(STAND_INS) for name in scores)
+    return metric not in scores and any(name.endswith(STAND_INS) for name in scores)
 
 
 def in_the_mean(languages: Sequence[str]) -> list[str]:
@@ -70,36 +70,36 @@ def in_the_mean(languages: Sequence[str]) -> list[str]:
 
 def of_rows(
     rows: Sequence[Row],
-    expected: Mapping[tuple[str, str, Seed], Sequence[str]],
+    required_languages: Mapping[tuple[str, str, Seed], Sequence[str]],
     metrics: Mapping[str, str],
 ) -> dict[tuple[str, str], Cell]:
-    """By (recipe, target). `expected`: the languages that each (recipe, target, seed) must have to count; none where
+    """By (recipe, target). `required_languages`: those that each (recipe, target, seed) must have to count; none where
     the data has no gold answers, and then the cell says so. `metrics`: each target's metric."""
     scores: dict[tuple[str, str, Seed], dict[str, float]] = defaultdict(dict)
-    diverged: dict[tuple[str, str], set[Seed]] = defaultdict(set)
+    diverged_seeds: dict[tuple[str, str], set[Seed]] = defaultdict(set)
     for row in rows:
         if row.metric == metrics[row.target]:
             scores[row.recipe, row.target, row.seed][row.language] = row.score
         if row.diverged:
-            diverged[row.recipe, row.target].add(row.seed)
+            diverged_seeds[row.recipe, row.target].add(row.seed)
     means: dict[tuple[str, str], dict[Seed, float]] = defaultdict(dict)
     missing: dict[tuple[str, str], int] = defaultdict(int)
-    for (recipe, target, seed), languages in expected.items():
-        found = scores[recipe, target, seed]
-        missing[recipe, target] += sum(language not in found for language in languages)
-        if languages and all(language in found for language in languages):
-            means[recipe, target][seed] = mean(found[language] for language in languages)
-    return compare(means, missing, diverged)
+    for (recipe, target, seed), languages in required_languages.items():
+        by_language = scores[recipe, target, seed]
+        missing[recipe, target] += sum(language not in by_language for language in languages)
+        if languages and all(language in by_language for language in languages):
+            means[recipe, target][seed] = mean(by_language[language] for language in languages)
+    return compare(means, missing, diverged_seeds)
 
 
 def compare(
     means: Mapping[tuple[str, str], dict[Seed, float]],
     missing: Mapping[tuple[str, str], int],
-    diverged: Mapping[tuple[str, str], Set[Seed]],
+    diverged_seeds: Mapping[tuple[str, str], Set[Seed]],
 ) -> dict[tuple[str, str], Cell]:
     """The cells of `missing`'s (recipe, column) from their scores by seed, and which of these seeds diverged."""
     sound = {
-        cell: {seed: score for seed, score in seeds.items() if seed not in diverged.get(cell, ())}
+        cell: {seed: score for seed, score in seeds.items() if seed not in diverged_seeds.get(cell, ())}
         for cell, seeds in means.items()
     }
     return {
@@ -114,14 +114,14 @@ def compare(
 
 
 def _cell(seeds: dict[Seed, float], sound: dict[Seed, float], baseline: dict[Seed, float], missing: int) -> Cell:
-    diverged = len(seeds) - len(sound)
+    diverged_count = len(seeds) - len(sound)
     if not seeds or missing:
-        return Cell(None, None, len(seeds), None, None, missing, diverged)
+        return Cell(None, None, len(seeds), None, None, missing, diverged_count)
     if not sound:
-        return Cell(mean(seeds.values()), None, len(seeds), None, None, 0, diverged)
+        return Cell(mean(seeds.values()), None, len(seeds), None, None, 0, diverged_count)
     values, pairs = list(sound.values()), _paired(sound, baseline)
     difference = mean(pairs) if pairs else None
-    return Cell(mean(values), _deviation(values), len(seeds), difference, _deviation(pairs), 0, diverged)
+    return Cell(mean(values), _deviation(values), len(seeds), difference, _deviation(pairs), 0, diverged_count)
 
 
 def _paired(seeds: dict[Seed, float], baseline: dict[Seed, float]) -> list[float]:
@@ -138,22 +138,26 @@ def _deviation(values: Sequence[float]) -> float | None:
     return stdev(values) if len(values) > 1 else None
 
 
-def notes(rows: Sequence[Row], shown: Mapping[str, str]) -> list[str]:
+def notes(rows: Sequence[Row], metrics: Mapping[str, str]) -> list[str]:
     """What a reader of the table must know of its means, target by target."""
     lines = []
-    for target, metric in shown.items():
-        found: dict[str, set[str]] = defaultdict(set)
+    for target, metric in metrics.items():
+        metrics_by_language: dict[str, set[str]] = defaultdict(set)
         for row in rows:
             if row.target == target:
-                found[row.language].add(row.metric)
-        others = [f"{code} ({', '.join(sorted(names))})" for code, names in found.items() if stands_in(names, metric)]
-        pairs = [code for code in found if code not in in_the_mean(list(found))]
+                metrics_by_language[row.language].add(row.metric)
+        other_metrics = [
+            f"{code} ({', '.join(sorted(names))})"
+            for code, names in metrics_by_language.items()
+            if stands_in(names, metric)
+        ]
+        pairs = [code for code in metrics_by_language if code not in in_the_mean(list(metrics_by_language))]
         if metric.endswith(STAND_INS[0]):
             lines.append(f"{target}: {metric}: the threshold was tuned on the examples that are scored")
         elif metric.endswith(STAND_INS[1]):
             lines.append(f"{target}: {metric}: no dev data, so there is no threshold")
-        if others:
-            lines.append(f"{target}: not in the mean: {', '.join(others)}")
+        if other_metrics:
+            lines.append(f"{target}: not in the mean: {', '.join(other_metrics)}")
         if pairs:
             lines.append(f"{target}: not in the mean: pairs of languages ({len(pairs)}); results.parquet has them")
     return lines

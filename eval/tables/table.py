@@ -10,14 +10,14 @@ from eval.tables.cells import Cell
 _RECIPE_WIDTH = 36  # longer ones are folded
 
 
-def draw(found: Mapping[tuple[str, str], Cell], recipes: Sequence[str], targets: Mapping[str, str]) -> Table:
+def draw(cells: Mapping[tuple[str, str], Cell], recipes: Sequence[str], targets: Mapping[str, str]) -> Table:
     """The table for a terminal. `targets`: the name of each target's metric. Differences stand below the scores."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("recipe", overflow="fold", max_width=_RECIPE_WIDTH)
     for target, metric in targets.items():
         table.add_column(f"{target}\n{metric}", justify="right", no_wrap=True)
     for recipe in recipes:
-        row = [found.get((recipe, target)) for target in targets]
+        row = [cells.get((recipe, target)) for target in targets]
         table.add_row(recipe, *(_lines(cell) for cell in row))
     return table
 
@@ -29,11 +29,11 @@ def _lines(cell: Cell | None) -> str:
     return cell.show() + (f"\n{difference}" if difference else "")
 
 
-def markdown(found: Mapping[tuple[str, str], Cell], recipes: Sequence[str], targets: Mapping[str, str]) -> str:
+def markdown(cells: Mapping[tuple[str, str], Cell], recipes: Sequence[str], targets: Mapping[str, str]) -> str:
     """The same table in Markdown."""
     lines = ["| recipe | " + " | ".join(f"{target} ({metric})" for target, metric in targets.items()) + " |"]
     lines.append("| --- |" + " ---: |" * len(targets))
     for recipe in recipes:
-        shown = [_lines(found.get((recipe, target))).replace("\n", " (") for target in targets]
-        lines.append(f"| {recipe} | " + " | ".join(text + (")" if "(" in text else "") for text in shown) + " |")
+        texts = [_lines(cells.get((recipe, target))).replace("\n", " (") for target in targets]
+        lines.append(f"| {recipe} | " + " | ".join(text + (")" if "(" in text else "") for text in texts) + " |")
     return "\n".join(lines) + "\n"

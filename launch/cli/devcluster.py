@@ -66,12 +66,12 @@ def status(folder: Folder = None) -> None:
     """Say what runs; exit code 3 where something is down."""
     from slurm import devcluster
 
-    found = devcluster.status(_folder(folder))
-    for name, pid in found.daemons.items():
+    cluster = devcluster.status(_folder(folder))
+    for name, pid in cluster.daemons.items():
         typer.echo(f"{name:<14} " + (f"up, pid {pid}" if pid else "down"))
-    for name, state in found.nodes.items():
+    for name, state in cluster.nodes.items():
         typer.echo(f"{name:<14} {state or 'unknown: slurmctld does not answer'}")
-    if not found.healthy:
+    if not cluster.healthy:
         raise typer.Exit(3)
 
 

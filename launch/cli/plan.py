@@ -13,25 +13,24 @@ def plan(
     script: Annotated[bool, typer.Option("--script", help="Print the sbatch text of every array.")] = False,
 ) -> None:
     """Show what an experiment would run, train once and send. Writes and sends nothing."""
-    from launch import draft
-    from launch.draft import request
+    from launch.draft import decide, request
     from launch.preflight import checks
     from launch.show import plan as plan_shown
     from launch.status import Observation
     from launch.store import Store
     from launch.submit.submitter import shown_array_size
 
-    planned = load_plan(file)
-    checks.check(planned)
-    seen = Observation(planned, Store(planned.experiment.store))
-    drafted = draft.decide(planned, seen, shown_array_size(planned))
+    plan = load_plan(file)
+    checks.check(plan)
+    observation = Observation(plan, Store(plan.experiment.store))
+    draft = decide(plan, observation, shown_array_size(plan))
     if as_json:
-        print_json(plan_shown.plan_json(drafted, seen))
+        print_json(plan_shown.plan_json(draft, observation))
     elif script:
-        for number, text in enumerate(request.scripts(drafted)):
+        for number, text in enumerate(request.scripts(draft)):
             print(f"# array {number}\n{text}")
     else:
-        plan_shown.plan_text(drafted, seen, console())
+        plan_shown.plan_text(draft, observation, console())
 
 
 def prepare(
@@ -49,8 +48,8 @@ def prepare(
 
     from launch.preflight import prepare as preparing
 
-    planned = load_plan(file)
+    plan = load_plan(file)
     gc.enable()
     track = preparing.tracker(console(stderr=True))
-    for line in preparing.prepare(planned, skip_bad_rows=skip_bad_rows, track=track).lines():
+    for line in preparing.prepare(plan, skip_bad_rows=skip_bad_rows, track=track).lines():
         print(line)

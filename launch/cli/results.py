@@ -26,8 +26,8 @@ def collect(
     from launch.store import Store, sharing
 
     plan = load_plan(file)
-    chosen = table.profile(profile)
-    if average and chosen != "xtreme":
+    metric_profile = table.profile(profile)
+    if average and metric_profile != "xtreme":
         raise UsageError(f"--average {average}: it is of the published metrics; leave out --profile {profile}")
     if average:
         averages.find(average)
@@ -38,9 +38,9 @@ def collect(
     if as_json:
         print_json(results_shown.results_json(rows))
         return
-    results_shown.results_text(plan, store, rows, console(), chosen, average)
+    results_shown.results_text(plan, store, rows, console(), metric_profile, average)
     if rows:
-        path = table.write(plan, store, rows, chosen, average)
+        path = table.write(plan, store, rows, metric_profile, average)
         sharing.let_in(plan.experiment.cluster.share_group, store.root, [path.parent])
         say(f"written: {path.parent}/results.parquet, {path.name}")
 

@@ -13,7 +13,7 @@ from slurm.base import UserError
 def status(
     file: File,
     as_json: Json = False,
-    everything: Annotated[bool, typer.Option("--all", help="List finished and new stages too.")] = False,
+    every_stage: Annotated[bool, typer.Option("--all", help="List finished and new stages too.")] = False,
     verify: Annotated[bool, typer.Option("--verify", help="Read every finished result again.")] = False,
     stages: Annotated[
         list[str] | None,
@@ -27,13 +27,13 @@ def status(
 
     plan = load_plan(file)
     store = Store(plan.experiment.store)
-    seen = Observation(plan, store, verify=verify)
+    observation = Observation(plan, store, verify=verify)
     if as_json:
-        print_json(status_shown.record(plan, store, seen))
+        print_json(status_shown.record(plan, store, observation))
     elif stages:
-        status_shown.print_history(plan, store, seen, [plan.find(name) for name in stages], console())
+        status_shown.print_history(plan, store, observation, [plan.find(name) for name in stages], console())
     else:
-        status_shown.print_all(plan, store, seen, console(), everything=everything)
+        status_shown.print_all(plan, store, observation, console(), everything=every_stage)
 
 
 def logs(

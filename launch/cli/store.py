@@ -50,8 +50,8 @@ def gc(
     root = plan.experiment.store
     waste = collecting.find(plan, Store(root))
     if as_json:
-        removed = collecting.remove(plan, Store(root)) if yes else waste
-        print_json(collecting.to_record(removed, removed=yes))
+        removed_waste = collecting.remove(plan, Store(root)) if yes else waste
+        print_json(collecting.to_record(removed_waste, removed=yes))
         return
     if not waste:
         say("nothing to remove: every file is needed, or may be")
@@ -64,8 +64,8 @@ def gc(
     if not yes and not sys.stdin.isatty():
         raise UsageError(f"to remove them type: stepstone gc {file} --yes")
     if yes or typer.confirm("remove?"):
-        removed = collecting.remove(plan, Store(root))
-        say(f"removed {_size(sum(item.bytes for item in removed))}; what and why: {root}/gc")
+        removed_waste = collecting.remove(plan, Store(root))
+        say(f"removed {_size(sum(item.bytes for item in removed_waste))}; what and why: {root}/gc")
 
 
 def _size(count: int) -> str:

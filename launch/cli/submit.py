@@ -42,11 +42,11 @@ def _follow(plan: "Plan") -> None:
     gc.enable()
     if follow.follow(plan, say):
         return
-    seen = Observation(plan, Store(plan.experiment.store))
+    observation = Observation(plan, Store(plan.experiment.store))
     for stage in plan.stages.values():
-        if seen.state(stage).state == "failed":
-            say(f"failed: {stage.name}: {seen.state(stage).reason}")
-    raise UserError("; ".join(["not every stage is finished", *status_shown.next_steps(seen)]))
+        if observation.state(stage).state == "failed":
+            say(f"failed: {stage.name}: {observation.state(stage).reason}")
+    raise UserError("; ".join(["not every stage is finished", *status_shown.next_steps(observation)]))
 
 
 def retry(
@@ -70,12 +70,12 @@ def retry(
     plan = load_plan(file)
     checks.check(plan)
     checks.check_fetched(plan)
-    seen = Observation(plan, Store(plan.experiment.store), max_age=0)
-    chosen = retrying.select(plan, seen, classes or [], stages or [])
-    if not chosen:
+    observation = Observation(plan, Store(plan.experiment.store), max_age=0)
+    failed_stages = retrying.select(plan, observation, classes or [], stages or [])
+    if not failed_stages:
         say("nothing to retry: no failed stage fits; `stepstone status FILE` says where each stands")
         return
-    for line in submitter.submit(plan, say, only=chosen, force=chosen).lines():
+    for line in submitter.submit(plan, say, only=failed_stages, force=failed_stages).lines():
         say(line)
 
 
@@ -93,27 +93,27 @@ def cancel(
     if not yes and not sys.stdin.isatty():
         raise UsageError("cancel asks first, and this is no terminal; add --yes to cancel without a question")
     plan = load_plan(file)
-    cancelled = cancelling.cancel(plan, stage or [], lambda proposed: _agree(plan, proposed, yes=yes), say)
-    if cancelled is None:
+    cancellation = cancelling.cancel(plan, stage or [], lambda proposal: _agree(plan, proposal, yes=yes), say)
+    if cancellation is None:
         say("nothing was cancelled")
-    elif not cancelled.locations:
+    elif not cancellation.locations:
         say("nothing to cancel: none of these stages is queued or running")
     else:
-        count = len(cancelled.stages) + len(cancelled.beside) + len(cancelled.outside)
+        count = len(cancellation.stages) + len(cancellation.beside) + len(cancellation.outside)
         say(f"cancelled {count} stages; to send them again: stepstone submit {file}")
 
 
-def _agree(plan: "Plan", proposed: "Cancellation", *, yes: bool) -> bool:
+def _agree(plan: "Plan", proposal: "Cancellation", *, yes: bool) -> bool:
     from launch.draft.drafting import names
 
-    waiting = len(proposed.stages) - proposed.running
-    if proposed.stages:
-        say(f"to cancel: {proposed.running} running and {waiting} waiting stages: {names(plan, proposed.stages)}")
-    if proposed.beside:
-        say(f"with them, in the same elements: {names(plan, proposed.beside)}")
-    if proposed.outside:
-        what = "with them, of other files or of" if proposed.stages else "to cancel, of"
-        say(f"{what} this one before an edit: {some(folder.rpartition('-')[0] for folder in proposed.outside)}")
+    waiting = len(proposal.stages) - proposal.running
+    if proposal.stages:
+        say(f"to cancel: {proposal.running} running and {waiting} waiting stages: {names(plan, proposal.stages)}")
+    if proposal.beside:
+        say(f"with them, in the same elements: {names(plan, proposal.beside)}")
+    if proposal.outside:
+        heading = "with them, of other files or of" if proposal.stages else "to cancel, of"
+        say(f"{heading} this one before an edit: {some(folder.rpartition('-')[0] for folder in proposal.outside)}")
     return yes or typer.confirm("cancel them?", err=True)
 
 
@@ -137,8 +137,8 @@ def throttle(
         for line in throttling.change(Observation(plan, Store(root), max_age=0), count or None):
             say(line)
     if cluster.throttle != (count or None):
-        said = cluster.throttle or "none"
-        say(f"the file still says throttle: {said}; the next submit goes by the file, so change it there too")
+        limit = cluster.throttle or "none"
+        say(f"the file still says throttle: {limit}; the next submit goes by the file, so change it there too")
 
 
 def rehearse(
@@ -158,6 +158,8 @@ def rehearse(
     if rehearsal.went_well:
         say(f"all went well: stepstone submit {file}")
         return
-    failed = sum(outcome.failure is not None for outcome in rehearsal.outcomes)
-    what = f"{failed} of {len(rehearsal.outcomes)} failed" if failed else f"collect: {rehearsal.collected}"
-    raise UserError(f"{what}; mend it and type the command again. Its store: {rehearsal.plan.experiment.store}")
+    failed_count = sum(outcome.failure is not None for outcome in rehearsal.outcomes)
+    complaint = (
+        f"{failed_count} of {len(rehearsal.outcomes)} failed" if failed_count else f"collect: {rehearsal.collected}"
+    )
+    raise UserError(f"{complaint}; mend it and type the command again. Its store: {rehearsal.plan.experiment.store}")

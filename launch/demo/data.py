@@ -174,17 +174,17 @@ def _mnli(pairs: Sequence[Pair], prefix: str) -> list[str]:
 
 
 def _tatoeba(rng: Random) -> Files:
-    whole = [_Scene(*parts) for parts in product(_SUBJECTS, _ACTIONS, _PLACES)]
+    full_scenes = [_Scene(*parts) for parts in product(_SUBJECTS, _ACTIONS, _PLACES)]
     doing = [_Scene(*parts) for parts in product(_SUBJECTS, _ACTIONS)]
     being = [_Scene(subject, place=place) for subject, place in product(_SUBJECTS, _PLACES)]
     remarks = [_Scene(subject, remark=remark) for subject, remark in product(_SUBJECTS, _REMARKS)]
-    chosen = [scene for pool in (whole, doing, being, remarks) for scene in rng.sample(pool, _N_TEST // 4)]
-    rng.shuffle(chosen)
+    scenes = [scene for pool in (full_scenes, doing, being, remarks) for scene in rng.sample(pool, _N_TEST // 4)]
+    rng.shuffle(scenes)
     files = {}
     for language, iso3 in texts.LANGUAGES.items():
         if language != "en":
-            files[f"tatoeba/tatoeba.{iso3}-eng.{iso3}"] = _lines([scene.say(language) for scene in chosen])
-            files[f"tatoeba/tatoeba.{iso3}-eng.eng"] = _lines([scene.say("en") for scene in chosen])
+            files[f"tatoeba/tatoeba.{iso3}-eng.{iso3}"] = _lines([scene.say(language) for scene in scenes])
+            files[f"tatoeba/tatoeba.{iso3}-eng.eng"] = _lines([scene.say("en") for scene in scenes])
     return files
 
 
@@ -231,12 +231,12 @@ def _iob(reports: Sequence[_Report], language: str) -> str:
 def _tagged(report: _Report, language: str) -> list[tuple[str, str]]:
     names = _names(report, language)
     pattern = _agree(texts.ENTITY_SENTENCES[language][report.sentence], report.person < texts.WOMEN)
-    tagged: list[tuple[str, str]] = []
+    tagged_words: list[tuple[str, str]] = []
     for item in pattern.split():
         kind, text = names.get(item, ("", item))
         words = list(text) if language == "zh" else text.split()
-        tagged += [(word, _tag(kind, place)) for place, word in enumerate(words)]
-    return tagged
+        tagged_words += [(word, _tag(kind, place)) for place, word in enumerate(words)]
+    return tagged_words
 
 
 def _tag(kind: str, place: int) -> str:
@@ -302,13 +302,13 @@ def _tydiqa(rng: Random) -> Files:
 def _case(rng: Random, questions: int) -> _Case:
     """Two people, four facts; one kind is told of both, so that a question about it needs the name."""
     first, second = rng.sample(range(len(texts.PEOPLE["en"])), 2)
-    shared, alone, other = rng.sample(range(4), 3)
-    values = rng.sample(range(len(_values("en", shared))), 2)
+    shared_kind, alone, asked_kind = rng.sample(range(4), 3)
+    values = rng.sample(range(len(_values("en", shared_kind))), 2)
     facts = [
-        _Fact(first, shared, values[0]),
-        _Fact(second, shared, values[1]),
+        _Fact(first, shared_kind, values[0]),
+        _Fact(second, shared_kind, values[1]),
         _Fact(first, alone, rng.randrange(len(_values("en", alone)))),
-        _Fact(second, other, rng.randrange(len(_values("en", other)))),
+        _Fact(second, asked_kind, rng.randrange(len(_values("en", asked_kind)))),
     ]
     rng.shuffle(facts)
     return _Case(tuple(facts), tuple(rng.sample(range(4), questions)))
@@ -328,10 +328,10 @@ def _articles(
         questions = [
             {
                 "id": f"{name}-{number}-{place}",
-                "question": _put(patterns[case.facts[asked].kind][1], case.facts[asked].person, language),
-                "answers": [answers[asked]],
+                "question": _put(patterns[case.facts[fact].kind][1], case.facts[fact].person, language),
+                "answers": [answers[fact]],
             }
-            for place, asked in enumerate(case.asked)
+            for place, fact in enumerate(case.asked)
         ]
         articles.append({"title": f"{name}-{number}", "paragraphs": [{"context": context, "qas": questions}]})
     return articles
@@ -351,8 +351,8 @@ def _told(case: _Case, language: str, patterns: Sequence[tuple[str, str]]) -> tu
 
 def _put(pattern: str, person: int, language: str) -> str:
     names = {"PERSON": texts.PEOPLE[language][person], "OF": texts.OF_PEOPLE[language][person]}
-    named = re.sub(r"\b(PERSON|OF)\b", lambda found: names[found[1]], pattern)
-    return _agree(named, person < texts.WOMEN)
+    with_names = re.sub(r"\b(PERSON|OF)\b", lambda match: names[match[1]], pattern)
+    return _agree(with_names, person < texts.WOMEN)
 
 
 # --- what happens next (hellaswag) ---
@@ -368,17 +368,17 @@ def _hellaswag(rng: Random) -> Files:
 
 def _next(rng: Random, number: int, activity: int, person: int, day: str) -> dict[str, Any]:
     label, beginning, right = texts.ACTIVITIES[activity]
-    wrong = [ending for other, _, ending in texts.ACTIVITIES if other != label]
+    wrong = [ending for other_label, _, ending in texts.ACTIVITIES if other_label != label]
     endings = [right, *rng.sample(wrong, 3)]
     rng.shuffle(endings)
-    begun = f"{day} {texts.PEOPLE['en'][person]} {beginning}"
+    opening = f"{day} {texts.PEOPLE['en'][person]} {beginning}"
     pronoun = "She" if person < texts.WOMEN else "He"
     return {
         "ind": number,
         "activity_label": label,
-        "ctx_a": begun,
+        "ctx_a": opening,
         "ctx_b": pronoun,
-        "ctx": f"{begun} {pronoun}",
+        "ctx": f"{opening} {pronoun}",
         "endings": endings,
         "label": endings.index(right),
         "split": "train" if number < 96 else "val",

@@ -13,7 +13,7 @@ def start_time(pid: int) -> int | None:
     return None if fields[0] in "ZX" else int(fields[19])
 
 
-def is_alive(pid: int, started: int | None) -> bool:
-    """Whether that very process still runs. `started` as `start_time` gave it."""
+def is_alive(pid: int, start: int | None) -> bool:
+    """Whether that very process still runs. `start` as `start_time` gave it."""
     now = start_time(pid)
-    return now is not None and (started is None or now == started)
+    return now is not None and (start is None or now == start)

@@ -87,11 +87,11 @@ def status(folder: Path) -> Status:
     check_root()
     layout = _existing(folder)
     names = [f"node{index + 1}" for index in range(daemons.state_of(layout)["nodes"])]
-    expected = [*DAEMONS, *(part for name in names for part in (name, f"slurmd.{name}"))]
-    found = {name: layout.daemons.find(name) for name in expected}
-    states = daemons.node_states(layout) if found["slurmctld"] else {}
+    part_names = [*DAEMONS, *(part for name in names for part in (name, f"slurmd.{name}"))]
+    processes = {name: layout.daemons.find(name) for name in part_names}
+    states = daemons.node_states(layout) if processes["slurmctld"] else {}
     return Status(
-        {name: process.pid if process else None for name, process in found.items()},
+        {name: process.pid if process else None for name, process in processes.items()},
         {name: states.get(name, "") for name in names},
     )
 

@@ -149,9 +149,9 @@ def check_numbers(options: Options) -> None:
     _within("--port-base", options.port_base, 1024, 65535 - _PORT_STEP)
 
 
-def _within(option: str, value: int | None, least: int, most: int) -> None:
-    if value is not None and not least <= value <= most:
-        raise UsageError(f"{option} {value}: must be between {least} and {most}.")
+def _within(option: str, value: int | None, lowest: int, highest: int) -> None:
+    if value is not None and not lowest <= value <= highest:
+        raise UsageError(f"{option} {value}: must be between {lowest} and {highest}.")
 
 
 @dataclass(frozen=True)
@@ -170,8 +170,8 @@ def nodes_of(options: Options, port_base: int) -> list[Node]:
     for index in range(options.nodes):
         share = cores // options.nodes + (index < cores % options.nodes)
         cpus = options.cpus_per_node or max(1, share)
-        each = options.memory_per_node or memory // options.nodes
-        nodes.append(Node(f"node{index + 1}", port_base + 2 + index, cpus, each, options.gpus_per_node))
+        node_memory = options.memory_per_node or memory // options.nodes
+        nodes.append(Node(f"node{index + 1}", port_base + 2 + index, cpus, node_memory, options.gpus_per_node))
     return nodes
 
 

@@ -97,20 +97,20 @@ def start_slurmdbd(layout: Layout) -> None:
 
 def add_users(layout: Layout, users: tuple[str, ...]) -> None:
     """Give each user an account: jobs of others are refused, as on a real cluster."""
-    known: list[str] = state_of(layout)["users"]
-    if not known:
+    account_users: list[str] = state_of(layout)["users"]
+    if not account_users:
         _sacctmgr(layout, "cluster", "stepstone")  # brings the account and the user `root` with it
-        known = ["root"]
-    for user in [user for user in users if user not in known]:
+        account_users = ["root"]
+    for user in [user for user in users if user not in account_users]:
         _sacctmgr(layout, "user", user, "account=root", "defaultaccount=root")
-        known = [*known, user]
-    remember(layout, users=known)
+        account_users = [*account_users, user]
+    remember(layout, users=account_users)
 
 
 def _sacctmgr(layout: Layout, kind: str, name: str, *more: str) -> None:
     """Add an entity, unless a killed `up` has added it already."""
-    shown = _run(["sacctmgr", "-nP", "show", kind, name, f"format={kind}"], _environment(layout))
-    if name not in shown.split():
+    entities = _run(["sacctmgr", "-nP", "show", kind, name, f"format={kind}"], _environment(layout))
+    if name not in entities.split():
         _run(["sacctmgr", "-iQ", "add", kind, name, *more], _environment(layout))
 
 
@@ -153,8 +153,8 @@ def _start_machine(layout: Layout, name: str) -> int:
 
 
 def node_states(layout: Layout) -> dict[str, str]:
-    shown = try_command(["sinfo", "-h", "-N", "-p", "gpu", "-o", "%N %T"], layout)
-    return {name: state for name, _, state in (line.partition(" ") for line in shown.splitlines())}
+    output = try_command(["sinfo", "-h", "-N", "-p", "gpu", "-o", "%N %T"], layout)
+    return {name: state for name, _, state in (line.partition(" ") for line in output.splitlines())}
 
 
 def _environment(layout: Layout) -> dict[str, str]:
@@ -176,17 +176,17 @@ def _succeeds(command: list[str], layout: Layout) -> bool:
 
 def try_command(command: list[str], layout: Layout) -> str:
     """What a command prints; nothing where it fails."""
-    done = _call(command, _environment(layout))
-    return done.stdout if done.returncode == 0 else ""
+    process = _call(command, _environment(layout))
+    return process.stdout if process.returncode == 0 else ""
 
 
 def _run(command: list[str], environment: dict[str, str]) -> str:
     """What a command prints; a UserError with its last words where it fails."""
-    done = _call(command, environment)
-    if done.returncode != 0:
-        words = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-1]
-        raise UserError(f"`{' '.join(command)}` failed ({done.returncode}): {words}")
-    return done.stdout
+    process = _call(command, environment)
+    if process.returncode != 0:
+        words = (process.stderr.strip() or process.stdout.strip() or "it said nothing").splitlines()[-1]
+        raise UserError(f"`{' '.join(command)}` failed ({process.returncode}): {words}")
+    return process.stdout
 
 
 def _call(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:

@@ -39,24 +39,24 @@ def check_machine() -> None:
     if not Path("/etc/debian_version").exists():
         raise UserError("devcluster knows Debian and Ubuntu, and this machine is neither: use `executor: local`.")
     namespaces = ["unshare", "--uts", "--mount", "--pid", "--ipc", "--fork", "--mount-proc", "true"]
-    done = subprocess.run(namespaces, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if done.returncode != 0:
+    trial = subprocess.run(namespaces, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if trial.returncode != 0:
         raise UserError(
-            f"devcluster: this root may not make namespaces ({done.stderr.strip()}): "
+            f"devcluster: this root may not make namespaces ({trial.stderr.strip()}): "
             "start the container with --privileged, or use `executor: local`."
         )
 
 
 def missing_packages() -> list[str]:
     """Those of PACKAGES that are not installed."""
-    shown = subprocess.run(
+    output = subprocess.run(
         ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *PACKAGES],
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
     ).stdout
-    installed = {line.split()[0] for line in shown.splitlines() if line.endswith(" installed")}
-    return [name for name in PACKAGES if name not in installed]
+    installed_names = {line.split()[0] for line in output.splitlines() if line.endswith(" installed")}
+    return [name for name in PACKAGES if name not in installed_names]
 
 
 def ensure_packages(*, install: bool, log: Path) -> None:
@@ -107,14 +107,14 @@ def _install(packages: list[str], log: Path) -> None:
 
 def _apt_get(arguments: list[str], log: Path) -> bool:
     with log.open("ab") as file:
-        done = subprocess.run(
+        process = subprocess.run(
             ["apt-get", "-o", "DPkg::Lock::Timeout=300", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
             env=os.environ | {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"},
         )
-    return done.returncode == 0
+    return process.returncode == 0
 
 
 def _complaint(log: Path) -> str:

@@ -27,10 +27,10 @@ class Process:
 
 def observe(pid: int) -> Process | None:
     """The process `pid` as it is now; None where it is gone or only a zombie is left of it."""
-    started = start_time(pid)
-    if started is None:
+    start = start_time(pid)
+    if start is None:
         return None
-    return Process(pid, started, Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+    return Process(pid, start, Path("/proc/sys/kernel/random/boot_id").read_text().strip())
 
 
 def first_child(pid: int) -> int | None:
@@ -50,12 +50,12 @@ def program(pid: int) -> str:
         return ""
 
 
-def wait_until(what: str, seconds: float, ready: Callable[[], bool], log: Path | None = None) -> None:
+def wait_until(awaited_thing: str, seconds: float, ready: Callable[[], bool], log: Path | None = None) -> None:
     """Look until `ready`; where that takes too long, raise with the last line of `log`."""
     end = time.monotonic() + seconds
     while not ready():
         if time.monotonic() > end:
-            raise UserError(f"{what}: not ready after {seconds:.0f} s{_last_words(log)}")
+            raise UserError(f"{awaited_thing}: not ready after {seconds:.0f} s{_last_words(log)}")
         time.sleep(_TURN)
 
 
@@ -159,8 +159,8 @@ def _reap_children() -> None:
     """Take the exit status of those ended daemons that this very process started, so that no zombie stays."""
     for pid in tuple(_children):
         try:
-            ended, _ = os.waitpid(pid, os.WNOHANG)
+            ended_pid, _ = os.waitpid(pid, os.WNOHANG)
         except ChildProcessError:  # somebody else has done it
-            ended = pid
-        if ended:
+            ended_pid = pid
+        if ended_pid:
             _children.discard(pid)
