@@ -129,9 +129,9 @@ def _of_stages(plan: Plan, store: Store, seen: Observation, queued: Queued) -> I
 def _of_others(plan: Plan, store: Store, seen: Observation, queued: Queued) -> set[str]:
     """Stages that another experiment in this store sent too, and those that its stages start from: whether it is done
     with them, only its own file says. Also what stages under way start from, which this file sent before an edit."""
-    others = [s for s in seen.submissions if s.intent.get("experiment") != plan.experiment.name]
+    others = [s for s in seen.submissions if s.intent.experiment != plan.experiment.name]
     sent = {key for s in others for key in s.keys}
-    own = (s for s in seen.submissions if s.intent.get("experiment") == plan.experiment.name)
+    own = (s for s in seen.submissions if s.intent.experiment == plan.experiment.name)
     children = sent | {key for location in under_way.under_way(own, queued) for key in location.keys}
     known = {parent for key in children & plan.stages.keys() if (parent := plan.stages[key].parent)}
     return sent | known | store.parents_of(children - plan.stages.keys())
@@ -201,9 +201,9 @@ def _code(root: Path, seen: Observation) -> Iterator[tuple[Path, str]]:
     ours = {location.submission.folder for location in seen.locations.values()}
     used = set()
     for submission in seen.submissions:
-        of_others = submission.intent.get("experiment") != seen.plan.experiment.name
+        of_others = submission.intent.experiment != seen.plan.experiment.name
         if of_others or submission.folder in ours or submission == seen.submissions[-1]:
-            used.add(submission.intent.get("code"))
+            used.add(submission.intent.code)
     for folder in _folders(root / "code"):
         if folder.name not in used and not folder.name.startswith(".") and _is_old(folder, _OLD_SECONDS):
             yield folder, "code that no stage was last sent with"

@@ -44,7 +44,7 @@ class LocalWorkers:
         return "local"
 
     def element(self, location: Location) -> Element:
-        return Element(None, location.submission.sending(location.array) or 0.0)
+        return Element(None, location.sending or 0.0)
 
     def logs(self, location: Location) -> list[Path]:
         submission = location.submission

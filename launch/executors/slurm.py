@@ -7,7 +7,6 @@ from pathlib import Path
 
 from launch.executors.base import Element, Look, Scope, Unanswered, Whereabouts
 from launch.store import Location, logs
-from launch.store.submissions import NOTHING_RUNS
 from launch.text import clock
 from slurm import endings, snapshot
 from slurm.accounting import Ended
@@ -33,7 +32,7 @@ class _SlurmLook:
 
     def whereabouts(self, location: Location) -> Whereabouts:
         if location.job is None:
-            since = location.submission.sending(location.array)
+            since = location.sending
             words = "it is being sent" if since is None else f"open since {clock(since)} whether Slurm has it"
             return Whereabouts("hidden", f"{words}; the next submit settles it", since)
         if self.entries is None:
@@ -107,7 +106,7 @@ def _snapshot(scope: Scope, max_age: float) -> Snapshot:
     arrays = [(s, n) for s in scope.submissions if s.executor == "slurm" for n in range(len(s.arrays))]
     receipts = [submission.receipt(number) for submission, number in arrays]
     # Who is about to send looks for what came late, too.
-    given_up = not max_age and any(word in receipt for receipt in receipts if receipt for word in NOTHING_RUNS)
+    given_up = not max_age and any(receipt is not None and not receipt.was_sent for receipt in receipts)
     locations = _on_slurm(scope.locations)
     if not locations and None not in receipts and not (given_up and scope.is_chosen):
         return Snapshot([], time.time(), None)

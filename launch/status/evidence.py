@@ -56,9 +56,8 @@ class Sources:
         if element.job is not None:
             return math.inf
         later = self.submissions[self.submissions.index(location.submission) + 1 :]
-        times = (s.sending(n) for s in later for n, array in enumerate(s.arrays)
-                 if any(key in keys for keys in array["elements"].values()))  # fmt: skip
-        return min((when for when in times if when is not None), default=math.inf)
+        notes = (s.sending(n) for s in later for n, array in enumerate(s.arrays) if key in array.keys)
+        return min((note.time for note in notes if note is not None), default=math.inf)
 
     @cached_property
     def store_now(self) -> Store:

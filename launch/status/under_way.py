@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Set
 
 from launch.store import Location, Submission
-from launch.store.submissions import NOTHING_RUNS
 from slurm import snapshot
 
 Queued = Set[tuple[str, int | None]]  # names of arrays and indices
@@ -28,11 +27,11 @@ def under_way(sent: Iterable[Submission], queued: Queued) -> Iterator[Location]:
         for number, array in enumerate(submission.arrays):
             # Without a receipt an array may come to the queue yet: the next submit settles it.
             open_ = not submission.is_local and submission.receipt(number) is None
-            for index in map(int, array["elements"]):
+            for index in array.elements:
                 if submission.is_local:
                     lives = submission.local_state(number, index) in ("queued", "running")
                 else:
-                    lives = open_ or (array["name"], index) in queued
+                    lives = open_ or (array.name, index) in queued
                 if lives:
                     yield Location(submission, number, index)
 
@@ -48,4 +47,4 @@ def _went_to_slurm(submission: Submission) -> bool:
 
 def _may_be_there(submission: Submission, array: int) -> bool:
     receipt = submission.receipt(array)
-    return receipt is None or not any(word in receipt for word in NOTHING_RUNS)
+    return receipt is None or receipt.was_sent

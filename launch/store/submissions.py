@@ -9,19 +9,99 @@ import re
 import socket
 import time
 import uuid
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from pydantic import TypeAdapter
+
+from launch.store import records
 from slurm import local
-from slurm.base.files import make_folder, read_json, to_json, write_atomic, write_once
+from slurm.base.files import make_folder, to_json, write_atomic, write_once
 
 _STAMP = "%Y%m%d-%H%M%S.%f"  # of UTC, so that clocks may go back an hour
 _LOG = re.compile(r"\d+_log\..*")  # of one task: `12_3_0_log.err`
-NOTHING_RUNS = ("refused", "held", "lost")  # receipts of arrays that Slurm does not have
+
+
+@dataclass(frozen=True)
+class IntendedArray:
+    """An array that was to be sent."""
+
+    name: str  # of its job, by which it is found again
+    elements: dict[int, list[str]]  # by array index: the keys of the stages that it runs, in order
+    dependency: Mapping[str, object] | None = None  # as drafted; it stays for people who look
+    throttle: int | None = None  # elements that may run at the same time; None: all
+    changes: Mapping[str, object] | None = None  # from the file's resources, as drafted; the same
+
+    @property
+    def keys(self) -> set[str]:
+        """Of its stages."""
+        return {key for keys in self.elements.values() for key in keys}
+
+
+@dataclass(frozen=True)
+class Intent:
+    """What was to be sent."""
+
+    id: str = ""  # eight hex digits, part of its arrays' names
+    experiment: str = ""
+    executor: str = ""  # "slurm" or "local"
+    since: str = ""  # from when accounting is asked for its arrays, in Slurm's notation
+    code: str = ""  # hash of the code that its jobs run
+    arrays: tuple[IntendedArray, ...] = ()
+    schema: Literal[1] = 1
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of an array: one of the first five."""
+
+    job: str | None = None  # Slurm has it under this id
+    local: bool = False  # local workers have it
+    refused: str | None = None  # sbatch's words, or why it was not tried
+    held: str | None = None  # a limit's words: there was no room
+    lost: bool = False  # its submitter died before it was sent
+    adopted: bool = False  # found by its name, after its submitter had died
+    throttle: int | None = None  # elements that may run at the same time; None: all
+    time: float | None = None  # when this was known (Unix time)
+
+    @property
+    def was_sent(self) -> bool:
+        """Whether Slurm, or local workers, got it. Else nothing of it ever runs."""
+        return self.refused is None and self.held is None and not self.lost
+
+
+@dataclass(frozen=True)
+class SendingNote:
+    """That sbatch is at work for an array, or was."""
+
+    time: float
+    host: str | None = None
+    left: bool = False  # sbatch was given up: it left open whether Slurm has the array
+
+
+@dataclass(frozen=True)
+class ThrottleNote:
+    """That an array's throttle was changed after it was sent."""
+
+    throttle: int | None
+    time: float | None = None
+
+
+@dataclass(frozen=True)
+class CancelledNote:
+    """Which elements a person has cancelled: (array, index)."""
+
+    elements: tuple[tuple[int, int], ...] = ()
+    time: float | None = None
+
+
+_INTENT, _RECEIPT, _SENDING = TypeAdapter(Intent), TypeAdapter(Receipt), TypeAdapter(SendingNote)
+_THROTTLE, _CANCELLED = TypeAdapter(ThrottleNote), TypeAdapter(CancelledNote)
+_NOTHING_INTENDED = Intent()
 
 
 @dataclass(frozen=True)
@@ -40,25 +120,30 @@ class Location:
     @property
     def keys(self) -> list[str]:
         """Of all stages that the element was sent with."""
-        found: list[str] = self.submission.arrays[self.array]["elements"][str(self.index)]
-        return found
+        return self.submission.arrays[self.array].elements[self.index]
 
     @property
     def job(self) -> str | None:
         """The array's job id; None before its receipt and for local workers."""
         receipt = self.submission.receipt(self.array)
-        return receipt.get("job") if receipt else None
+        return receipt.job if receipt else None
 
     @property
     def sent(self) -> float | None:
         """When the receipt was written (Unix time); None before."""
         receipt = self.submission.receipt(self.array)
-        return receipt.get("time") if receipt else None
+        return receipt.time if receipt else None
+
+    @property
+    def sending(self) -> float | None:
+        """When sbatch, or the workers, were last called for it (Unix time); None: never."""
+        note = self.submission.sending(self.array)
+        return note.time if note else None
 
     @property
     def name(self) -> str:
         """The array's job name."""
-        return str(self.submission.arrays[self.array]["name"])
+        return self.submission.arrays[self.array].name
 
     @property
     def is_cancelled(self) -> bool:
@@ -71,60 +156,56 @@ class Submission:
     """One act of sending. What was read stays as read: make a new one per look."""
 
     folder: Path
-    _receipts: dict[int, dict[str, Any]] = field(default_factory=dict, compare=False, repr=False)
+    _receipts: dict[int, Receipt] = field(default_factory=dict, compare=False, repr=False)
     _listings: dict[Path, dict[str, list[str]]] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
-    def intent(self) -> dict[str, Any]:
+    def intent(self) -> Intent:
         """What was to be sent; empty where the submitter died before it said so: then nothing was."""
-        found: dict[str, Any] = read_json(self.folder / "intent.json") or {}
-        return found
+        return records.read(self.folder / "intent.json", _INTENT) or _NOTHING_INTENDED
 
     @property
-    def arrays(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.intent.get("arrays", [])
-        return found
+    def arrays(self) -> tuple[IntendedArray, ...]:
+        return self.intent.arrays
 
     @property
     def keys(self) -> set[str]:
         """Of all stages that were to be sent."""
-        return {key for array in self.arrays for keys in array["elements"].values() for key in keys}
+        return {key for array in self.arrays for keys in array.elements.values() for key in keys}
 
-    def receipt(self, array: int) -> dict[str, Any] | None:
-        """What became of an array: {"job": id}, {"refused": words}, {"held": words} or {"lost": true}.
-
-        None: it is not known.
-        """
+    def receipt(self, array: int) -> Receipt | None:
+        """What became of an array; None: it is not known."""
         if array not in self._receipts:
-            found: dict[str, Any] | None = read_json(self.folder / f"receipt-{array}.json")
-            if found is None:
+            receipt = records.read(self.folder / f"receipt-{array}.json", _RECEIPT)
+            if receipt is None:
                 return None
-            self._receipts[array] = found
+            self._receipts[array] = receipt
         return self._receipts[array]
 
-    def write_receipt(self, array: int, receipt: dict[str, Any]) -> None:
+    def write_receipt(self, array: int, receipt: Receipt) -> None:
         """The first receipt of an array stays."""
-        write_once(self.folder / f"receipt-{array}.json", to_json(receipt | {"time": time.time()}))
+        record = records.without_defaults(replace(receipt, time=time.time()))
+        if receipt.job is not None:
+            record["throttle"] = receipt.throttle  # said of what Slurm has, also where it is none
+        write_once(self.folder / f"receipt-{array}.json", to_json(record))
 
     def write_sending(self, array: int, *, left: bool = False) -> None:
         """Say that sbatch is called now, or was just left: from then on Slurm may have the array."""
-        note = {"time": time.time(), "host": socket.gethostname(), "left": left}
-        write_atomic(self.folder / f"sending-{array}.json", to_json(note))
+        note = SendingNote(time.time(), socket.gethostname(), left)
+        write_atomic(self.folder / f"sending-{array}.json", to_json(asdict(note)))
 
-    def sending(self, array: int) -> float | None:
-        """When sbatch was last at work for an array (Unix time); None: it was never called."""
-        found = read_json(self.folder / f"sending-{array}.json")
-        return None if found is None else float(found["time"])
+    def sending(self, array: int) -> SendingNote | None:
+        """When and where sbatch was last at work for an array; None: it was never called."""
+        return records.read(self.folder / f"sending-{array}.json", _SENDING)
 
     def throttle(self, array: int) -> int | None:
         """How many elements of an array may run at the same time; None: all."""
-        changed = read_json(self.folder / f"throttle-{array}.json") or self.receipt(array) or {}
-        found: int | None = changed.get("throttle")
-        return found
+        last = records.read(self.folder / f"throttle-{array}.json", _THROTTLE) or self.receipt(array)
+        return last.throttle if last else None
 
     def write_throttle(self, array: int, count: int | None) -> None:
         """Note that an array's throttle was changed after it was sent."""
-        write_atomic(self.folder / f"throttle-{array}.json", to_json({"throttle": count, "time": time.time()}))
+        write_atomic(self.folder / f"throttle-{array}.json", to_json(asdict(ThrottleNote(count, time.time()))))
 
     @cached_property
     def cancelled(self) -> set[tuple[int, int]]:
@@ -133,13 +214,13 @@ class Submission:
             names = [name for name in os.listdir(self.folder) if name.startswith("cancelled-")]
         except FileNotFoundError:
             return set()
-        records = [read_json(self.folder / name) or {"elements": []} for name in names]
-        return {(array, index) for record in records for array, index in record["elements"]}
+        notes = [records.read(self.folder / name, _CANCELLED) for name in names]
+        return {element for note in notes if note is not None for element in note.elements}
 
     def record_cancelled(self, elements: Iterable[tuple[int, int]]) -> None:
         """Note, before anything is ended, which elements a person has cancelled."""
-        content = {"elements": sorted(elements), "time": time.time()}
-        write_atomic(self.folder / f"cancelled-{uuid.uuid4().hex}.json", to_json(content))
+        note = CancelledNote(tuple(sorted(elements)), time.time())
+        write_atomic(self.folder / f"cancelled-{uuid.uuid4().hex}.json", to_json(asdict(note)))
         self.__dict__.pop("cancelled", None)
 
     def manifest(self, array: int) -> Path:
@@ -151,19 +232,19 @@ class Submission:
     @property
     def executor(self) -> Literal["slurm", "local"]:
         """What runs its elements."""
-        return "local" if self.intent.get("executor") == "local" else "slurm"
+        return "local" if self.intent.executor == "local" else "slurm"
 
     @property
     def is_local(self) -> bool:
-        return self.intent.get("executor") == "local"
+        return self.intent.executor == "local"
 
     def listing(self, folder: Path) -> dict[str, list[str]]:
         """Names of the logs in a folder, by the beginning that an element's have in common (`12_3_`). Listed once."""
         if folder not in self._listings:
-            found: dict[str, list[str]] = {}
+            names: dict[str, list[str]] = {}
             for name in sorted(os.listdir(folder) if folder.exists() else []):
-                found.setdefault(_LOG.sub("", name), []).append(name)
-            self._listings[folder] = found
+                names.setdefault(_LOG.sub("", name), []).append(name)
+            self._listings[folder] = names
         return self._listings[folder]
 
     def local_element(self, array: int, index: int) -> int:
@@ -172,7 +253,7 @@ class Submission:
 
     @cached_property
     def _local_numbers(self) -> dict[tuple[int, int], int]:
-        places = [(n, index) for n, array in enumerate(self.arrays) for index in sorted(map(int, array["elements"]))]
+        places = [(n, index) for n, array in enumerate(self.arrays) for index in sorted(array.elements)]
         return {place: number for number, place in enumerate(places)}
 
     def local_state(self, array: int, index: int) -> str:
@@ -189,17 +270,16 @@ def read_all(root: Path) -> list[Submission]:
 
 
 def locate(submissions: list[Submission]) -> dict[str, Location]:
-    """By stage key: where it was last sent. Arrays that Slurm never had do not count."""
-    found: dict[str, Location] = {}
+    """By stage key: where it was last sent. Arrays that were not sent in the end do not count."""
+    locations: dict[str, Location] = {}
     for submission in submissions:
         for number, array in enumerate(submission.arrays):
             receipt = submission.receipt(number)
-            if receipt is not None and any(word in receipt for word in NOTHING_RUNS):
+            if receipt is not None and not receipt.was_sent:
                 continue
-            for index, keys in array["elements"].items():
-                location = Location(submission, number, int(index))
-                found.update(dict.fromkeys(keys, location))
-    return found
+            for index, keys in array.elements.items():
+                locations.update(dict.fromkeys(keys, Location(submission, number, index)))
+    return locations
 
 
 def new_folder(root: Path) -> tuple[Submission, str]:
@@ -208,7 +288,7 @@ def new_folder(root: Path) -> tuple[Submission, str]:
     For who holds the lock: its name sorts after all that are there, though another login node's clock was ahead.
     """
     identifier = os.urandom(4).hex()
-    newest = max((_stamp_of(one.folder.name) for one in read_all(root)), default=datetime.min)
+    newest = max((_stamp_of(submission.folder.name) for submission in read_all(root)), default=datetime.min)
     stamp = max(datetime.now(UTC).replace(tzinfo=None), newest + timedelta(microseconds=1))
     folder = make_folder(root / "submissions" / f"{stamp.strftime(_STAMP)}-{identifier}")
     return Submission(folder), identifier
@@ -221,7 +301,10 @@ def _stamp_of(name: str) -> datetime:
         return datetime.min
 
 
-def write_intent(submission: Submission, intent: dict[str, Any]) -> None:
+def write_intent(submission: Submission, intent: Intent) -> None:
     """Say durably what is about to be sent."""
-    write_atomic(submission.folder / "intent.json", to_json(intent))
+    arrays = [
+        vars(array) | {"elements": {str(i): keys for i, keys in array.elements.items()}} for array in intent.arrays
+    ]
+    write_atomic(submission.folder / "intent.json", to_json(vars(intent) | {"arrays": arrays}))
     submission.__dict__.pop("intent", None)

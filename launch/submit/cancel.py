@@ -59,7 +59,7 @@ def _of_elements(
 
 def _sent_before_an_edit(plan: Plan, seen: Observation) -> list[Location]:
     """What this experiment has in the queue that its file does not ask for any more."""
-    own = (one for one in seen.submissions if one.intent.get("experiment") == plan.experiment.name)
+    own = (one for one in seen.submissions if one.intent.experiment == plan.experiment.name)
     edited = [one for one in own if not plan.stages.keys() >= one.keys]  # mostly none: then Slurm is not asked again
     queued = under_way.in_queue(edited)
     if queued is None:
@@ -161,4 +161,5 @@ def _ids(submission: Submission, locations: Sequence[Location]) -> list[str]:
     indices: dict[int, list[int]] = defaultdict(list)
     for location in locations:
         indices[location.array].append(location.index)
-    return [f"{submission.receipt(array)['job']}_[{index_list(those)}]" for array, those in sorted(indices.items())]  # type: ignore[index]  # settled
+    receipts = {array: submission.receipt(array) for array in sorted(indices)}  # all are there: it is settled
+    return [f"{receipt.job}_[{index_list(indices[array])}]" for array, receipt in receipts.items() if receipt]

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launch.store import Submission, attempts
-from launch.store.submissions import NOTHING_RUNS
+from launch.store.submissions import Receipt
 from slurm import accounting, control
 from slurm.arrays import SBATCH_TIMEOUT
 from slurm.base import UserError
-from slurm.base.files import read_json
 from slurm.queue import QueueEntry
 
 SETTLE_SECONDS = 60.0  # after sbatch was left: a message that was under way has arrived
@@ -35,7 +34,7 @@ class _Unsettled:
 
     @property
     def name(self) -> str:
-        return str(self.submission.arrays[self.array]["name"])
+        return self.submission.arrays[self.array].name
 
 
 def adopt(
@@ -75,7 +74,7 @@ def adopt(
 
 def _settle_local(one: _Unsettled) -> None:
     started = (one.submission.folder / "local" / "workers.json").exists()
-    one.submission.write_receipt(one.array, {"local": True} if started else {"lost": True})
+    one.submission.write_receipt(one.array, Receipt(local=True) if started else Receipt(lost=True))
 
 
 def _settle(one: _Unsettled, entries: list[QueueEntry], lines: list[str], *, wait: bool) -> float:
@@ -85,7 +84,7 @@ def _settle(one: _Unsettled, entries: list[QueueEntry], lines: list[str], *, wai
         return 0.0
     seconds = _seconds_left(one) if wait else 0.0
     if not seconds and not (one.looked > 1 and _found(one, entries, lines, ask_accounting=True)):
-        one.submission.write_receipt(one.array, {"lost": True})
+        one.submission.write_receipt(one.array, Receipt(lost=True))
         lines.append(f"array {one.name} was never sent")
     return seconds
 
@@ -98,7 +97,7 @@ def _found(one: _Unsettled, entries: Iterable[QueueEntry], lines: list[str], *, 
     if one.submission.sending(one.array) is not None:  # else sbatch was never called, and nobody else need be asked
         known |= _started(one)
         if ask_accounting:
-            known |= set(accounting.named(one.name, one.submission.intent["since"]) or [])
+            known |= set(accounting.named(one.name, one.submission.intent.since) or [])
     jobs = sorted(known, key=int)
     if not jobs:
         return False
@@ -106,19 +105,16 @@ def _found(one: _Unsettled, entries: Iterable[QueueEntry], lines: list[str], *, 
     if twice:
         control.cancel(twice)
         lines.append(f"array {one.name} was sent {len(jobs)} times: job {', '.join(twice)} cancelled")
-    one.submission.write_receipt(one.array, {"job": jobs[0], "adopted": True} | _throttle(one))
+    throttle = one.submission.arrays[one.array].throttle
+    one.submission.write_receipt(one.array, Receipt(job=jobs[0], adopted=True, throttle=throttle))
     lines.append(f"array {one.name} was sent as job {jobs[0]}: adopted")
     return True
-
-
-def _throttle(one: _Unsettled) -> dict[str, int | None]:
-    return {"throttle": one.submission.arrays[one.array].get("throttle")}
 
 
 def _started(one: _Unsettled) -> set[str]:
     """Job ids of attempts that elements of the array have begun: what they wrote lasts longer than Slurm's memory."""
     stages = one.submission.folder.parents[1] / "stages"
-    keys = {key for keys in one.submission.arrays[one.array]["elements"].values() for key in keys}
+    keys = one.submission.arrays[one.array].keys
     try:
         folders = [stages / name for name in os.listdir(stages) if name.rpartition("-")[2] in keys]
     except FileNotFoundError:
@@ -133,12 +129,12 @@ def _seconds_left(one: _Unsettled) -> float:
 
     One look may be answered while it is being taken in, so there are two.
     """
-    note = read_json(one.submission.folder / f"sending-{one.array}.json")
+    note = one.submission.sending(one.array)
     if note is None:
         return 0.0  # sbatch was never called
-    longest = SETTLE_SECONDS if note.get("left") else SBATCH_TIMEOUT + SETTLE_SECONDS
-    now, due = time.time(), float(note["time"]) + longest
-    if not note.get("left") and note.get("host", socket.gethostname()) == socket.gethostname():
+    longest = SETTLE_SECONDS if note.left else SBATCH_TIMEOUT + SETTLE_SECONDS
+    now, due = time.time(), note.time + longest
+    if not note.left and note.host in (None, socket.gethostname()):
         process = _sbatch(one.submission.logs(one.array) / "script.sh")
         if process is None:
             one.left = one.left or now
@@ -163,10 +159,10 @@ def _sbatch(script: Path) -> int | None:
 def cancel_late(submissions: list[Submission], entries: Iterable[QueueEntry] | None) -> list[str]:
     """Cancel arrays that came to the queue after all, when they had been given up and may have been sent again."""
     given_up = {
-        array["name"]
-        for s in submissions
-        for n, array in enumerate(s.arrays)
-        if any(word in (s.receipt(n) or {}) for word in NOTHING_RUNS)
+        array.name
+        for submission in submissions
+        for number, array in enumerate(submission.arrays)
+        if (receipt := submission.receipt(number)) is not None and not receipt.was_sent
     }
     late = {entry.job: entry.name for entry in entries or [] if entry.name in given_up}
     if late:

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from launch.draft import Draft, request
 from launch.draft import shares as throttle_shares
@@ -18,6 +17,7 @@ from launch.draft.request import ENVIRONMENT
 from launch.plan import Plan
 from launch.store import Store, Submission, provenance, sharing, submissions
 from launch.store import lock as store_lock
+from launch.store.submissions import IntendedArray, Intent, Receipt
 from slurm import arrays, local
 from slurm.arrays import ArrayRequest, LimitReached, Refused, SendUnclear
 from slurm.base import UserError
@@ -66,32 +66,31 @@ def prepare(made: Draft, store: Store, shares: list[int | None], code: Path) -> 
         write_atomic(submission.manifest(number), to_json(manifest(plan, store, array) | told))
         make_folder(submission.logs(number))
     names = [request.array_name(plan, identifier, number) for number in range(len(made.arrays))]
-    intent = {
-        "schema": 1,
-        "id": identifier,
-        "experiment": plan.experiment.name,
-        "executor": plan.experiment.cluster.chosen_executor,
-        "since": time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() - 60)),
-        "code": code.name,
-        "arrays": [
+    intent = Intent(
+        id=identifier,
+        experiment=plan.experiment.name,
+        executor=plan.experiment.cluster.chosen_executor,
+        since=time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() - 60)),
+        code=code.name,
+        arrays=tuple(
             _intended(array, name, share) for array, name, share in zip(made.arrays, names, shares, strict=True)
-        ],
-    }
+        ),
+    )
     submissions.write_intent(submission, intent)
     folders = [store.stage_folder(plan.stages[key].folder) for key in made.needed] if group else []
     sharing.let_in(group, store.root, [code, submission.folder, *folders])
     return submission
 
 
-def _intended(array: Array, name: str, share: int | None) -> dict[str, Any]:
+def _intended(array: Array, name: str, share: int | None) -> IntendedArray:
     changes = request.changes_of(array)
-    return {
-        "name": name,
-        "elements": {str(index): list(element.stages) for index, element in array.elements.items()},
-        "dependency": asdict(array.dependency) if array.dependency else None,
-        "throttle": share,
-        "changes": asdict(changes) if changes else None,
-    }
+    return IntendedArray(
+        name=name,
+        elements={index: list(element.stages) for index, element in array.elements.items()},
+        dependency=asdict(array.dependency) if array.dependency else None,
+        throttle=share,
+        changes=asdict(changes) if changes else None,
+    )
 
 
 def to_slurm(
@@ -121,21 +120,21 @@ def _to_slurm(
     report: Callable[[str], None],
     open_jobs: Sequence[str],
 ) -> SendResult:
-    code = made.plan.experiment.store / "code" / submission.intent["code"]
+    code = made.plan.experiment.store / "code" / submission.intent.code
     jobs: dict[int, str] = {}
     refused: dict[int, str] = {}  # what a person is told; empty where another array's refusal says it
     flags: Counter[str] = Counter()  # of refused arrays
     held = SendResult(())
     for number, array in enumerate(made.arrays):
         store_lock.keep(lock)
-        name = submission.arrays[number]["name"]
+        name = submission.arrays[number].name
         earlier = [*open_jobs, *(jobs.get(other) for other in range(number))]
         turn = throttle_shares.turn(len(earlier), earlier, made.plan.experiment.cluster.throttle)
         wanted = request.dependency_text(array, lambda parent: jobs.get(parent, ""), turn)
         asked = request.request(made, number, submission.folder, name, code, wanted, shares[number])
         if why := _in_vain(array, refused, flags[repr(asked.flags)]):
             refused[number] = ""
-            submission.write_receipt(number, {"refused": why})
+            submission.write_receipt(number, Receipt(refused=why))
             continue
         submission.write_sending(number)
         began = time.monotonic()
@@ -145,18 +144,18 @@ def _to_slurm(
             submission.write_sending(number, left=True)
             raise SendUnclear(f"{error}; type the command again: it finds what Slurm has, sends the rest") from None
         except LimitReached as error:
-            _give_up(submission, number, {"held": str(error)})
+            _give_up(submission, number, Receipt(held=str(error)))
             held = SendResult((), len(array.elements), str(error), time.monotonic() - began)
             break
         except Refused as error:
-            submission.write_receipt(number, {"refused": str(error)})
+            submission.write_receipt(number, Receipt(refused=str(error)))
             flags[repr(asked.flags)] += 1
             refused[number] = f"{error}{_changed(asked, made.plan)}{_setting(str(error), made.plan)}"
             continue
         except UserError as error:  # nothing can be sent at the moment
-            _give_up(submission, number, {"refused": str(error)})
+            _give_up(submission, number, Receipt(refused=str(error)))
             raise UserError(f"{error}{_so_far(jobs, made)}") from None
-        submission.write_receipt(number, {"job": jobs[number], "throttle": shares[number]})
+        submission.write_receipt(number, Receipt(job=jobs[number], throttle=shares[number]))
         report(f"array {number}: job {jobs[number]}, {len(array.elements)} elements, {name}")
     if refused:
         told = list(dict.fromkeys(filter(None, refused.values())))
@@ -164,7 +163,7 @@ def _to_slurm(
     return replace(held, sent=tuple(jobs))
 
 
-def _give_up(submission: Submission, number: int, receipt: dict[str, Any]) -> None:
+def _give_up(submission: Submission, number: int, receipt: Receipt) -> None:
     """Note of an array and those after it that they were not sent."""
     for rest in range(number, len(submission.arrays)):
         submission.write_receipt(rest, receipt)
@@ -206,7 +205,7 @@ def _setting(words: str, plan: Plan) -> str:
 def to_workers(submission: Submission, made: Draft, report: Callable[[str], None]) -> None:
     """One run of local workers for all arrays: an element waits for elements instead of arrays."""
     cluster = made.plan.experiment.cluster
-    code = made.plan.experiment.store / "code" / submission.intent["code"]
+    code = made.plan.experiment.store / "code" / submission.intent.code
     flat = [
         (n, index, element) for n, array in enumerate(made.arrays) for index, element in sorted(array.elements.items())
     ]
@@ -228,7 +227,7 @@ def to_workers(submission: Submission, made: Draft, report: Callable[[str], None
         submission.write_sending(number)
     local.start(make_folder(submission.folder / "local"), run, workers, environment)
     for number in range(len(made.arrays)):
-        submission.write_receipt(number, {"local": True})
+        submission.write_receipt(number, Receipt(local=True))
     sharing.let_in_again(submission.folder)
     report(f"{len(flat)} elements on {workers} local workers")
 

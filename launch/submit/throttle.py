@@ -32,13 +32,13 @@ def open_arrays(seen: Observation) -> list[OpenArray]:
         counts[entry.name] = counts.get(entry.name, 0) + 1
     found = []
     for submission in seen.submissions:
-        if submission.intent.get("experiment") != seen.plan.experiment.name or submission.is_local:
+        if submission.intent.experiment != seen.plan.experiment.name or submission.is_local:
             continue
         for number, array in enumerate(submission.arrays):
-            job = (submission.receipt(number) or {}).get("job")
-            if job and counts.get(array["name"]):
+            receipt = submission.receipt(number)
+            if receipt and receipt.job and counts.get(array.name):
                 now = submission.throttle(number)
-                found.append(OpenArray(submission, number, job, counts[array["name"]], now))
+                found.append(OpenArray(submission, number, receipt.job, counts[array.name], now))
     return found
 
 

@@ -17,6 +17,7 @@ from launch.plan import Plan
 from launch.preflight import rehearse
 from launch.store import Store, provenance, submissions
 from launch.store.store import rehearsal_folder
+from launch.store.submissions import IntendedArray, Intent, Receipt
 from slurm import local
 from slurm.base import UsageError, UserError
 from slurm.base.files import make_folder, read_sealed
@@ -115,7 +116,7 @@ def test_code_tokens_and_what_was_interrupted(plan: Plan) -> None:
     make_folder(root / "code" / ".gone-1")
     make_folder(root / "stages" / "x" / "attempts" / "0001" / ".dropped-1")
     sent, identifier = submissions.new_folder(root)
-    intent = {"id": identifier, "experiment": "another", "executor": "slurm", "code": "bbbb", "arrays": []}
+    intent = Intent(id=identifier, experiment="another", executor="slurm", code="bbbb")
     submissions.write_intent(sent, intent)
     left = {"stages/x/attempts/.tmp-1", "stages/x/attempts/0001/.dropped-1", "code/.gone-1"}
     assert set(_found(plan)) == {"code/aaaa", "cache/tokens/k1", *left}
@@ -148,10 +149,10 @@ def test_nothing_is_removed_while_slurm_does_not_say_what_runs(workspace: Worksp
     plan = workspace.plan(cluster={"executor": "slurm"})
     stage = next(stage for stage in plan.stages.values() if stage.kind == "train")
     sent, identifier = submissions.new_folder(plan.experiment.store)
-    array = {"name": f"small-{identifier}.0", "elements": {"0": [stage.key]}, "dependency": None}
-    intent = {"id": identifier, "experiment": "small", "executor": "slurm", "since": "2020-01-01T00:00:00"}
-    submissions.write_intent(sent, intent | {"code": "c", "arrays": [array]})
-    sent.write_receipt(0, {"job": "1"})
+    array = IntendedArray(f"small-{identifier}.0", {0: [stage.key]})
+    intent = Intent(identifier, "small", "slurm", since="2020-01-01T00:00:00", code="c", arrays=(array,))
+    submissions.write_intent(sent, intent)
+    sent.write_receipt(0, Receipt(job="1"))
     with Scheduler().installed() as scheduler:
         scheduler.ctld = "down"
         with pytest.raises(UserError, match="nothing was removed"):
@@ -190,8 +191,8 @@ def test_a_rehearsal_goes_when_it_is_over(workspace: Workspace) -> None:
 
 def test_a_rehearsal_by_local_workers(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     sent, identifier = submissions.new_folder(rehearsal_folder(plan.experiment.store, plan.experiment.name))
-    array = {"name": f"small-{identifier}.0", "elements": {"0": ["a"], "1": ["b"]}, "dependency": None}
-    submissions.write_intent(sent, {"id": identifier, "experiment": "small", "executor": "local", "arrays": [array]})
+    array = IntendedArray(f"small-{identifier}.0", {0: ["a"], 1: ["b"]})
+    submissions.write_intent(sent, Intent(identifier, "small", "local", arrays=(array,)))
     for states, goes in ((["ended 0", "running"], False), (["queued", "gone"], False), (["ended 1", "gone"], True)):
         monkeypatch.setattr(local, "element_state", lambda folder, number, now=states: now[number])
         assert bool(_found(plan)) == goes, states

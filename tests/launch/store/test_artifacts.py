@@ -66,7 +66,8 @@ def test_a_target_added_while_the_leaf_waits_keeps_its_encoder(plan: Plan, more:
         first = _sent(plan)
         scheduler.advance(3)
         second = _sent(more)
-        assert second.arrays[0]["dependency"]["type"] == "afterok"
+        dependency = second.arrays[0].dependency
+        assert dependency is not None and dependency["type"] == "afterok"
         for key in plan.stages:
             finish(plan, plan.stages[key])
         assert not _drop(plan, first)

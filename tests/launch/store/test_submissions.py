@@ -8,13 +8,12 @@ import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from launch.store import Submission
 from launch.store.lock import keep, lock
-from launch.store.submissions import locate, new_folder, read_all, write_intent
+from launch.store.submissions import IntendedArray, Intent, Receipt, locate, new_folder, read_all, write_intent
 from launch.submit.orphans import adopt
 from slurm.base import UserError
 from slurm.base.files import make_folder, write_file
@@ -30,11 +29,10 @@ def no_accounting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-def _submission(root: Path, *arrays: dict[str, list[str]], executor: str = "slurm") -> Submission:
+def _submission(root: Path, *arrays: dict[int, list[str]], executor: str = "slurm") -> Submission:
     submission, identifier = new_folder(root)
-    intended = [{"name": f"e-{identifier}.{n}", "elements": elements} for n, elements in enumerate(arrays)]
-    since = "2020-01-01T00:00:00"
-    write_intent(submission, {"id": identifier, "executor": executor, "since": since, "arrays": intended})
+    intended = tuple(IntendedArray(f"e-{identifier}.{n}", elements) for n, elements in enumerate(arrays))
+    write_intent(submission, Intent(identifier, "e", executor, since="2020-01-01T00:00:00", arrays=intended))
     return submission
 
 
@@ -167,10 +165,10 @@ def test_several_at_once(tmp_path: Path, left_over: bool, trial: int) -> None:
 
 
 def test_the_latest_submission_of_a_stage_counts(tmp_path: Path) -> None:
-    first = _submission(tmp_path, {"0": ["a"], "3": ["b", "c"]})
-    second = _submission(tmp_path, {"0": ["d"]}, {"5": ["b"]})
-    first.write_receipt(0, {"job": "11"})
-    second.write_receipt(1, {"job": "12"})
+    first = _submission(tmp_path, {0: ["a"], 3: ["b", "c"]})
+    second = _submission(tmp_path, {0: ["d"]}, {5: ["b"]})
+    first.write_receipt(0, Receipt(job="11"))
+    second.write_receipt(1, Receipt(job="12"))
     assert [submission.folder for submission in read_all(tmp_path)] == [first.folder, second.folder]
     found = locate(read_all(tmp_path))
     assert {key: (place.array, place.index, place.job) for key, place in found.items()} == {
@@ -187,20 +185,61 @@ def test_a_later_submission_counts_though_the_others_clock_was_ahead(tmp_path: P
     assert [one.folder.name for one in read_all(tmp_path)][1:4] == later == sorted(later)
 
 
-@pytest.mark.parametrize("receipt", [{"refused": "no such partition"}, {"lost": True}])
-def test_what_was_refused_or_lost_does_not_count(tmp_path: Path, receipt: dict[str, Any]) -> None:
-    first = _submission(tmp_path, {"0": ["a"]}, {"0": ["b"]})
-    first.write_receipt(0, {"job": "11"})
+@pytest.mark.parametrize("receipt", [Receipt(refused="no such partition"), Receipt(held=""), Receipt(lost=True)])
+def test_what_was_refused_or_lost_does_not_count(tmp_path: Path, receipt: Receipt) -> None:
+    first = _submission(tmp_path, {0: ["a"]}, {0: ["b"]})
+    first.write_receipt(0, Receipt(job="11"))
     first.write_receipt(1, receipt)
     assert set(locate(read_all(tmp_path))) == {"a"}
 
 
 def test_a_receipt_stays(tmp_path: Path) -> None:
-    submission = _submission(tmp_path, {"0": ["a"]})
-    submission.write_receipt(0, {"job": "11"})
-    submission.write_receipt(0, {"lost": True})
+    submission = _submission(tmp_path, {0: ["a"]})
+    submission.write_receipt(0, Receipt(job="11"))
+    submission.write_receipt(0, Receipt(lost=True))
     receipt = submission.receipt(0)
-    assert receipt is not None and receipt["job"] == "11" and "lost" not in receipt
+    assert receipt is not None and receipt.job == "11" and not receipt.lost
+
+
+def test_what_is_written_stays_as_it_was(tmp_path: Path) -> None:
+    """Other versions read it: no field comes or goes unnoticed."""
+    submission = _submission(tmp_path, {0: ["a"], 10: ["b"], 2: ["c"]})
+    intent = json.loads((submission.folder / "intent.json").read_bytes())
+    array = {
+        "name": submission.arrays[0].name, "elements": {"0": ["a"], "2": ["c"], "10": ["b"]}, "dependency": None,
+        "throttle": None, "changes": None,
+    }  # fmt: skip
+    assert intent.pop("id") and intent == {
+        "schema": 1, "experiment": "e", "executor": "slurm", "since": "2020-01-01T00:00:00", "code": "",
+        "arrays": [array],
+    }  # fmt: skip
+    for number, (receipt, expected) in enumerate([
+        (Receipt(job="7"), {"job": "7", "throttle": None}),
+        (Receipt(job="7", adopted=True, throttle=3), {"job": "7", "throttle": 3, "adopted": True}),
+        (Receipt(local=True), {"local": True}), (Receipt(lost=True), {"lost": True}),
+        (Receipt(refused="why"), {"refused": "why"}), (Receipt(held="why"), {"held": "why"}),
+    ]):  # fmt: skip
+        submission.write_receipt(number, receipt)
+        record = json.loads((submission.folder / f"receipt-{number}.json").read_bytes())
+        assert record.pop("time") and record == expected
+    assert Submission(submission.folder).intent == submission.intent
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('{"schema": 2, "arrays": 5}', "written by another version of stepstone (schema 2, not 1); update this one"),
+        ('{"schema": 1, "arrays": [{}]}', "cannot be read: arrays.0.name: Field required"),
+        ('{"schema": 1, "arr', "cannot be read: Invalid JSON"),
+    ],
+)
+def test_an_intent_that_cannot_be_read_is_an_error_of_one_line(tmp_path: Path, content: str, words: str) -> None:
+    submission, _ = new_folder(tmp_path)
+    write_file(submission.folder / "intent.json", content)
+    with pytest.raises(UserError) as caught:
+        locate(read_all(tmp_path))
+    message = str(caught.value)
+    assert message.startswith(f"{submission.folder / 'intent.json'}: {words}") and "\n" not in message
 
 
 def test_a_submitter_that_died_before_its_intent_sent_nothing(tmp_path: Path) -> None:
@@ -214,12 +253,12 @@ def test_a_submitter_that_died_before_its_intent_sent_nothing(tmp_path: Path) ->
 
 @pytest.mark.usefixtures("no_accounting")
 def test_an_array_is_adopted_by_its_name(tmp_path: Path) -> None:
-    submission = _submission(tmp_path, {"0": ["a"]}, {"0": ["b"]}, {"0": ["c"]})
-    submission.write_receipt(0, {"job": "11"})
-    name = submission.arrays[1]["name"]
+    submission = _submission(tmp_path, {0: ["a"]}, {0: ["b"]}, {0: ["c"]})
+    submission.write_receipt(0, Receipt(job="11"))
+    name = submission.arrays[1].name
     entries = [_entry(name, "9"), _entry(name, "9", 1), _entry("e-00000000.1", "8"), _entry(name + "0", "7")]
     lines = adopt(read_all(tmp_path), entries)
-    assert lines == [f"array {name} was sent as job 9: adopted", f"array {submission.arrays[2]['name']} was never sent"]
+    assert lines == [f"array {name} was sent as job 9: adopted", f"array {submission.arrays[2].name} was never sent"]
     found = locate(read_all(tmp_path))
     assert {key: place.job for key, place in found.items()} == {"a": "11", "b": "9"}
     assert adopt(read_all(tmp_path), entries) == []  # settled once and for all
@@ -227,7 +266,7 @@ def test_an_array_is_adopted_by_its_name(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("no_accounting")
 def test_nothing_is_settled_while_slurm_does_not_answer(tmp_path: Path) -> None:
-    submission = _submission(tmp_path, {"0": ["a"]})
+    submission = _submission(tmp_path, {0: ["a"]})
     with pytest.raises(UserError, match="Slurm does not answer, and an earlier submission is unsettled"):
         adopt(read_all(tmp_path), None)
     assert submission.receipt(0) is None
@@ -236,7 +275,7 @@ def test_nothing_is_settled_while_slurm_does_not_answer(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("started", [False, True])
 def test_local_workers_that_never_started_are_lost(tmp_path: Path, started: bool) -> None:
-    submission = _submission(tmp_path, {"0": ["a"]}, executor="local")
+    submission = _submission(tmp_path, {0: ["a"]}, executor="local")
     if started:
         (submission.folder / "local").mkdir()
         (submission.folder / "local" / "workers.json").write_text("{}")
@@ -245,7 +284,7 @@ def test_local_workers_that_never_started_are_lost(tmp_path: Path, started: bool
 
 
 def test_an_elements_number_in_a_local_run(tmp_path: Path) -> None:
-    submission = _submission(tmp_path, {"0": ["a"], "1": ["b"]}, {"2": ["c"], "10": ["d"]}, executor="local")
+    submission = _submission(tmp_path, {0: ["a"], 1: ["b"]}, {2: ["c"], 10: ["d"]}, executor="local")
     places = locate([submission])
     assert {key: submission.local_element(p.array, p.index) for key, p in places.items()} == {
         "a": 0, "b": 1, "c": 2, "d": 3,

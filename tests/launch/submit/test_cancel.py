@@ -15,6 +15,7 @@ from launch import submit
 from launch.plan import Plan
 from launch.status import Observation, breaker
 from launch.store import Store, provenance, submissions
+from launch.store.submissions import IntendedArray, Intent, Receipt
 from launch.submit import cancel as cancelling
 from launch.submit import retry
 from launch.submit.cancel import Cancellation
@@ -232,11 +233,11 @@ def test_a_cancelled_local_experiment(workspace: Workspace) -> None:
     plan = workspace.plan(seeds=["1"], recipes=["none"], targets=["tatoeba"])
     submission, identifier = submissions.new_folder(plan.experiment.store)
     (key,) = plan.stages
-    array = {"name": f"small-{identifier}.0", "elements": {"0": [key]}, "dependency": None}
-    intent = {"id": identifier, "executor": "local", "experiment": "small", "arrays": [array]}
+    array = IntendedArray(f"small-{identifier}.0", {0: [key]})
+    intent = Intent(id=identifier, executor="local", experiment="small", arrays=(array,))
     submissions.write_intent(submission, intent)
     submission.write_sending(0)
-    submission.write_receipt(0, {"local": True})
+    submission.write_receipt(0, Receipt(local=True))
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
         folder = submission.folder / "local"

@@ -56,11 +56,9 @@ def states(plan: Plan) -> Counter[str]:
 
 def live_twice(plan: Plan, scheduler: Scheduler) -> list[str]:
     """Stages that more than one element in the queue is about."""
-    arrays = {
-        array["name"]: array for s in submissions.read_all(plan.experiment.store) for array in s.arrays
-    }  # fmt: skip
+    arrays = {array.name: array for s in submissions.read_all(plan.experiment.store) for array in s.arrays}
     counts = Counter(
-        key for e in scheduler.live if e.array.name in arrays for key in arrays[e.array.name]["elements"][str(e.index)]
+        key for e in scheduler.live if e.array.name in arrays for key in arrays[e.array.name].elements[e.index]
     )
     return [key for key, count in counts.items() if count > 1]
 
