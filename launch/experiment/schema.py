@@ -1,15 +1,16 @@
 """TODO."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, create_model
 
 from launch.experiment.added_tasks import ColumnsSection, Definition, FilesSection
 from launch.experiment.cluster import Cluster
 from launch.experiment.failures import Failures, Rule
 from launch.experiment.fields import Matching, Name, Number, Section, Text, Whole, YesNo
 from launch.experiment.yaml_text import Location
-from training.spec import Device, Matmul, Pooling, Precision, Sampling, Zero
+from training.spec import RUNTIME, SETTINGS, Setting
 from training.tasks.task import Preset
 
 Keep = Literal["intermediate", "all"]
@@ -38,51 +39,35 @@ _Language = Annotated[
     str, Matching(rf"{_CODE}(-{_CODE})?", "a language code such as de, or a pair such as mlqa's de-en")
 ]
 _Commit = Annotated[str, Matching(r"[0-9a-f]{40}", "a commit (40 hex digits); branches and tags can move")]
-_Zero = Annotated[Zero, BeforeValidator(lambda value: int(value) if value in list("0123") else value)]
 
 
-class Overrides(Section):
+def _value_type(setting: Setting) -> Any:
+    """The type that reads a setting's text: the text of the file, converted and within its limits."""
+    if setting.type is bool:
+        return Annotated[bool, YesNo()]
+    if setting.limits is None:
+        return Annotated[setting.type, BeforeValidator(_digits_as_numbers(setting.type))]
+    if setting.type is int:
+        return Annotated[int, Whole(int(setting.limits.least), int(setting.limits.most))]
+    return Annotated[float, Number(setting.limits.least, setting.limits.most)]
+
+
+def _digits_as_numbers(choice: Any) -> Callable[[Any], Any]:
+    """Of a choice that has numbers among its words (`zero`): their text as the number."""
+    numbers = {str(option): option for option in get_args(choice) if isinstance(option, int)}
+    return lambda value: numbers.get(value, value) if isinstance(value, str) else value
+
+
+_FIELDS: dict[str, Any] = {setting.name: (_value_type(setting) | None, None) for setting in (*SETTINGS, *RUNTIME)}
+
+
+class Overrides(create_model("_Settings", __base__=Section, **_FIELDS)):  # type: ignore[misc]
     """Settings of `training:` and of one entry of `tasks:`; unset ones stay with the catalogue."""
-
-    learning_rate: Annotated[float, Number(0, 1)] | None = None
-    epochs: Annotated[int, Whole(1, 10_000)] | None = None
-    global_batch_size: Annotated[int, Whole(1, 1_000_000)] | None = None
-    max_length: Annotated[int, Whole(8, 512)] | None = None
-    doc_stride: Annotated[int, Whole(1, 500)] | None = None
-    max_query_length: Annotated[int, Whole(1, 500)] | None = None
-    n_best: Annotated[int, Whole(1, 1000)] | None = None
-    max_answer_length: Annotated[int, Whole(1, 500)] | None = None
-    weight_decay: Annotated[float, Number(0, 1)] | None = None
-    warmup_ratio: Annotated[float, Number(0, 1)] | None = None
-    warmup_steps: Annotated[int, Whole(0, 10**9)] | None = None
-    adam_epsilon: Annotated[float, Number(1e-12, 1)] | None = None
-    max_grad_norm: Annotated[float, Number(0, 1e6)] | None = None
-    dropout: Annotated[float, Number(0, 0.99)] | None = None
-    attention_dropout: Annotated[float, Number(0, 0.99)] | None = None
-    decay_unseen: Annotated[bool, YesNo()] | None = None
-    precision: Precision | None = None
-    sampling: Sampling | None = None
-    temperature: Annotated[float, Number(1, 1000)] | None = None
-    examples_cap: Annotated[int, Whole(1, 10**9)] | None = None
-    mask_probability: Annotated[float, Number(0.01, 0.99)] | None = None
-    language_exponent: Annotated[float, Number(0, 1)] | None = None
-    null_threshold: Annotated[float, Number(-1000, 1000)] | None = None
-    contrast_size: Annotated[int, Whole(2, 10_000)] | None = None
-    layer: Annotated[int, Whole(0, 100)] | None = None
-    pooling: Pooling | None = None
-    zero: _Zero | None = None
-    device: Device | None = None
-    token_budget: Annotated[int, Whole(8, 10**7)] | None = None
-    eval_token_budget: Annotated[int, Whole(8, 10**7)] | None = None
-    offload: Annotated[bool, YesNo()] | None = None
-    compact_vocabulary: Annotated[bool, YesNo()] | None = None
-    matmul: Matmul | None = None
-    compile: Annotated[bool, YesNo()] | None = None
-    checkpoint_minutes: Annotated[float, Number(0, 100_000)] | None = None
 
     def given(self) -> dict[str, Any]:
         """What the file sets."""
-        return self.model_dump(exclude_unset=True)
+        values: dict[str, Any] = self.model_dump(exclude_unset=True)
+        return values
 
 
 class Data(Section):

@@ -10,17 +10,12 @@ from typing import Any
 
 from slurm.base.files import to_json
 from training import formats
-from training.spec import DataFile, Settings, Split, TaskData
+from training.spec import SETTINGS, DataFile, Settings, Split, StageKind, TaskData
 from training.tasks import Task, find
 
 VERSION = 2  # of the key itself: raised when the same stage must be made again
 _LENGTH = 16  # hex digits: 64 bits
-_TRAIN = (
-    "learning_rate", "epochs", "global_batch_size", "max_length", "weight_decay", "warmup_ratio",
-    "adam_epsilon", "max_grad_norm", "dropout", "precision",
-)  # fmt: skip
 _OF_DEFINITION = ("format", "labels", "label_map", "unlabelled", "open_labels", "metric_family", "metric", "sources")
-_OF_SAMPLING = {"temperature": ("temperature",), "capped": ("examples_cap",)}
 
 
 def _digest(value: Any) -> str:
@@ -46,14 +41,10 @@ def language_identity(split: Split) -> str:
 def step_digest(parts: tuple[TaskData, ...], settings: Settings) -> str:
     """What training on one step means, but for seed and parent."""
     tasks = [find(part.task) for part in parts]
-    names = {*_TRAIN, *(name for task in tasks for name in formats.get(task.format).key_settings)}
-    names |= _changed(("attention_dropout", "decay_unseen"), settings)
-    if settings.warmup_steps is not None:
-        names = names - {"warmup_ratio"} | {"warmup_steps"}
-    if len({part.head_name for part in parts}) > 1:
-        names |= {"sampling", *_OF_SAMPLING.get(settings.sampling, ())}
     data = [_part_content(part, task) for part, task in zip(parts, tasks, strict=True)]
-    return _digest({"key": VERSION, "kind": "train", "parts": data, "settings": _chosen(settings, names)})
+    mixture = len({part.head_name for part in parts}) > 1
+    content = _settings_content("train", settings, tasks, mixture=mixture)
+    return _digest({"key": VERSION, "kind": "train", "parts": data, "settings": content})
 
 
 def _part_content(part: TaskData, task: Task) -> dict[str, Any]:
@@ -79,23 +70,34 @@ def _task_content(task: Task) -> dict[str, Any]:
 def target_digest(target: Task, settings: Settings, max_eval: int | None) -> str:
     """What evaluating a target means, but for the encoder and the languages. Skipping malformed rows is no part of it,
     nor of a train's: where there are any, a stage has no result without it."""
-    form = formats.get(target.format)
-    names = {"max_length", "precision", *form.key_settings} - {*form.training_settings}
-    names |= _changed(form.changed_settings, settings)
     content = {"task": target.name, **_task_content(target), "max_eval": max_eval}
-    return _digest({"key": VERSION, "kind": "evaluate", **content, "settings": _chosen(settings, names)})
+    return _digest(
+        {"key": VERSION, "kind": "evaluate", **content, "settings": _settings_content("evaluate", settings, [target])}
+    )
 
 
-def _changed(names: tuple[str, ...], settings: Settings) -> set[str]:
-    """Settings that are part of a key only where they are not what they are for everybody."""
-    plain = Settings()
-    return {name for name in names if getattr(settings, name) != getattr(plain, name)}
+def _settings_content(
+    kind: StageKind, settings: Settings, tasks: list[Task], *, mixture: bool = False
+) -> dict[str, Any]:
+    """The settings that are part of a stage's key, as training.spec declares it of each."""
+    of_formats = {name for task in tasks for name in formats.get(task.format).key_settings}
+    content: dict[str, Any] = {}
+    replaced: set[str] = set()
+    for setting in SETTINGS:
+        value, in_key = getattr(settings, setting.name), setting.in_key
+        if (
+            in_key is not None
+            and kind in in_key.kinds
+            and (not in_key.by_format or setting.name in of_formats)
+            and (not in_key.mixture or mixture)
+            and (in_key.where is None or getattr(settings, in_key.where[0]) == in_key.where[1])
+            and (not in_key.changed or value != setting.default)
+        ):
+            content[setting.name] = value
+            replaced.add(in_key.instead_of)
+    return {name: value for name, value in content.items() if name not in replaced}
 
 
 def stage_key(definition: str, seed: int | None, parent: str) -> str:
     """The key of a stage: its definition's digest, its seed, and its parent's key or the start model's identity."""
     return hashlib.sha256(f"{definition}|{seed}|{parent}".encode()).hexdigest()[:_LENGTH]
-
-
-def _chosen(settings: Settings, names: set[str]) -> dict[str, Any]:
-    return {name: getattr(settings, name) for name in sorted(names)}

@@ -51,10 +51,8 @@ class Format(ABC, Generic[E]):
 
     name: ClassVar[str]
     # Settings that examples and predictions depend on, besides those that matter to all formats: a part of stage keys.
-    # A train stage's too, for dev scores select the epoch.
+    # A train stage's too, for dev scores select the epoch. `training.spec` says of each which stages take it, and when.
     key_settings: ClassVar[tuple[str, ...]] = ()
-    training_settings: ClassVar[tuple[str, ...]] = ()  # of these: that only training looks at
-    changed_settings: ClassVar[tuple[str, ...]] = ()  # of an evaluation's key where they are not what they are at first
 
     @abstractmethod
     def read(self, path: Path, task: "Task", language: str) -> list[E]:

@@ -36,7 +36,6 @@ class DualEncoder(Format[Example]):
 
     name = "dual_encoder"
     key_settings = ("max_query_length", "contrast_size")
-    training_settings = ("contrast_size",)
 
     def read(self, path: Path, task: Task, language: str) -> list[Example]:
         if path.name.removesuffix(".gz").endswith(".jsonl"):

@@ -39,8 +39,7 @@ class Mining(Format[Example]):
     """One piece per sentence."""
 
     name = "mining"
-    key_settings = ("layer",)
-    changed_settings = ("pooling",)
+    key_settings = ("layer", "pooling")
 
     def read(self, path: Path, task: Task, language: str) -> list[Example]:
         raise AssertionError("a mining split is several files: use read_split")

@@ -24,8 +24,7 @@ class Retrieval(Format[Example]):
     """Two pieces per example, the English sentence and then the other one; `way_back` says which."""
 
     name = "retrieval"
-    key_settings = ("layer",)
-    changed_settings = ("pooling",)
+    key_settings = ("layer", "pooling")
 
     def read(self, path: Path, task: Task, language: str) -> list[Example]:
         raise AssertionError("a retrieval split is two files: use read_split")

@@ -1,12 +1,12 @@
 """Stage keys as they are: whoever changes one of these digests makes every stored result another one's."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from launch.plan.keys import language_identity, stage_key, step_digest, target_digest
-from training.spec import DataFile, HubPart, Settings, Split, TaskData
+from training.spec import SETTINGS, DataFile, HubPart, Setting, Settings, Split, TaskData
 from training.tasks import find
 
 TRAIN: Split = (DataFile("a", "11" * 32), DataFile("b", "22" * 32, role="other"))
@@ -81,3 +81,43 @@ def test_keys_and_the_names_of_data_are_what_they_were() -> None:
     assert stage_key("ab" * 32, 1, "model") == "7f24e7be12ec937f"
     assert stage_key("ab" * 32, None, "model") == "c498eb7f29a7470f"
     assert (language_identity(TRAIN), language_identity(DEV)) == ("d4844603", "e8d36fd5")
+
+
+IN_NO_KEY: set[str] = set()  # settings that change no numbers: none so far
+OF_EVERY_FORMAT = ["mnli", "squad_v2", "panx", "hellaswag", "mlm", "squad_retrieval", "xquad", "tatoeba", "bucc"]
+
+
+def _another_value(setting: Setting) -> Any:
+    if setting.type is bool:
+        return not setting.default
+    if setting.limits is None:
+        return next(value for value in get_args(setting.type) if value != setting.default)
+    least, most = setting.type(setting.limits.least), setting.type(setting.limits.most)
+    return least if setting.default != least else most
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_every_setting_is_part_of_the_keys_that_it_says(setting: Setting) -> None:
+    """With the condition that it names, if any; and of no key where that does not hold."""
+    in_key = setting.in_key
+    assert (in_key is None) == (setting.name in IN_NO_KEY)
+    if in_key is None:
+        return
+    condition = dict([in_key.where]) if in_key.where else {}
+    change = {setting.name: _another_value(setting)}
+    mixture = ("hellaswag", "squad")
+    kinds = set()
+    if any(_step(*step, **condition) != _step(*step, **condition | change) for step in (("mnli",), ("mlm",), mixture)):
+        kinds.add("train")
+    if any(_step(task) != _step(task, **change) for task in OF_EVERY_FORMAT):
+        kinds.add("train")
+        assert not in_key.mixture and not in_key.where
+    if any(_target(task) != _target(task, **change) for task in OF_EVERY_FORMAT):
+        kinds.add("evaluate")
+    assert kinds == set(in_key.kinds)
+    if in_key.where:
+        assert _step(*mixture) == _step(*mixture, **change)
+
+
+def test_warmup_steps_stand_instead_of_the_ratio() -> None:
+    assert _step("mnli", warmup_steps=5, warmup_ratio=0.2) == _step("mnli", warmup_steps=5)
