@@ -1,8 +1,10 @@
-"""Words for the person at the terminal."""
+"""Words for the person at the terminal: progress, some of many names, sizes, times. Their one place."""
 
 import sys
 import time
 from collections.abc import Iterable
+
+from rich import filesize
 
 
 def say(line: str) -> None:
@@ -19,3 +21,22 @@ def some(names: Iterable[str], limit: int = 4) -> str:
 def clock(seconds: float) -> str:
     """The hour and minute of a Unix time, where the person is."""
     return time.strftime("%H:%M", time.localtime(seconds))
+
+
+def moment(seconds: float | None) -> str:
+    """The day too, and the second; `?` where nobody noted it."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)) if seconds else "?"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: 40 s, 12 min, 3.5 h, 2.1 days."""
+    if seconds < 90:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"
+
+
+def size(count: int) -> str:
+    """Bytes for people, in powers of ten as estimates have them: 17 bytes, 1.5 MB."""
+    return filesize.decimal(count)

@@ -33,7 +33,7 @@ def status(
     elif stages:
         status_shown.print_history(plan, store, observation, [plan.find(name) for name in stages], console())
     else:
-        status_shown.print_all(plan, store, observation, console(), everything=every_stage)
+        status_shown.print_all(plan, store, observation, console(), every_stage=every_stage)
 
 
 def logs(

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from launch.cli.options import File, console, load_plan, print_json
-from launch.text import say
+from launch.text import say, size
 from slurm.base import UsageError
 
 _LISTED = 20
@@ -57,20 +57,12 @@ def gc(
         say("nothing to remove: every file is needed, or may be")
         return
     for item in waste[:_LISTED]:
-        print(f"{_size(item.bytes):>10}  {item.path.relative_to(root)}  {item.why}")
+        print(f"{size(item.bytes):>10}  {item.path.relative_to(root)}  {item.why}")
     if len(waste) > _LISTED:
         print(f"{'':>10}  … ({len(waste)} in all; --json lists them)")
-    print(f"{_size(sum(item.bytes for item in waste)):>10}  in {sum(item.files for item in waste)} files")
+    print(f"{size(sum(item.bytes for item in waste)):>10}  in {sum(item.files for item in waste)} files")
     if not yes and not sys.stdin.isatty():
         raise UsageError(f"to remove them type: stepstone gc {file} --yes")
     if yes or typer.confirm("remove?"):
         removed_waste = collecting.remove(plan, Store(root))
-        say(f"removed {_size(sum(item.bytes for item in removed_waste))}; what and why: {root}/gc")
-
-
-def _size(count: int) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}"
-        count //= 1024
-    return f"{count:,} TiB"
+        say(f"removed {size(sum(item.bytes for item in removed_waste))}; what and why: {root}/gc")

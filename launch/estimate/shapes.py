@@ -9,6 +9,7 @@ from typing import Any
 
 from launch.experiment import Cluster
 from launch.plan import Plan, StepDefinition
+from launch.text import some
 from slurm.base import UserError
 from training.flops import Sizes, read_sizes
 from training.pretrained import start as start_model
@@ -95,8 +96,7 @@ _VOCABULARY = {"compact": "compact (rows that train and dev use; the states abov
 
 
 def _names(tasks: list[str]) -> str:
-    names = list(dict.fromkeys(tasks))
-    return ", ".join(names[:6]) + (f", … ({len(names)} in all)" if len(names) > 6 else "")
+    return some(dict.fromkeys(tasks), 6)
 
 
 def _of_step(step: StepDefinition, sizes: Sizes, cluster: Cluster) -> StepShape:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from launch.experiment import Experiment
 from launch.store import provenance
+from launch.text import some
 from slurm import accounting, commands, limits, usercache
 from slurm.base import UserError
 from slurm.base.files import make_folder, remove_folder, write_atomic, write_once
@@ -260,8 +261,7 @@ def package_line(constraints: Path | None = None, version_of: Callable[[str], st
     if missing:
         return Line("error", "packages", f"not installed: {', '.join(missing)}", fix)
     if others:
-        more = f", … ({len(others)} in all)" if len(others) > 4 else ""
-        return Line("warning", "packages", f"not as tested: {', '.join(others[:4])}{more}", fix)
+        return Line("warning", "packages", f"not as tested: {some(others)}", fix)
     return Line("ok", "packages", f"as in constraints.txt; Python {sys.version.split()[0]}")
 
 

@@ -12,6 +12,7 @@ from eval.tables import export
 from launch.experiment import recipes
 from launch.plan import Plan, Stage, TargetDefinition
 from launch.store import Store
+from launch.text import some
 from slurm.base import UsageError, UserError
 from slurm.base.files import make_folder
 from training.data.load import load_language
@@ -27,17 +28,19 @@ def write(plan: Plan, out: Path, recipe: str | None, seed: int | None) -> Iterat
     UserError where such a folder is there already, or where nothing is finished; then nothing is written.
     """
     store = Store(plan.experiment.store)
-    chosen = _chosen(plan, recipe, seed)
-    done = {
-        name: entries for name, entries in chosen.items() if any(_results(plan, store, s) for s in entries.values())
+    entries_by_folder = _chosen(plan, recipe, seed)
+    finished_entries = {
+        name: entries
+        for name, entries in entries_by_folder.items()
+        if any(_results(plan, store, s) for s in entries.values())
     }
-    if not done:
+    if not finished_entries:
         raise UserError(f"nothing to export is finished; `stepstone status {plan.experiment.path.name}` says why")
-    for name in done:
+    for name in finished_entries:
         if (out / name).exists():
             raise UserError(f"{out / name}: exists already; remove it, or export into another folder")
     make_folder(out)
-    for name, entries in done.items():
+    for name, entries in finished_entries.items():
         yield _write_folder(plan, store, out / name, entries)
 
 
@@ -48,14 +51,16 @@ def folder_name(recipe: str, seed: int) -> str:
 
 def _chosen(plan: Plan, recipe: str | None, seed: int | None) -> dict[str, Entries]:
     """The evaluate stages by folder name and target; UsageError where the experiment has no such recipe or seed."""
-    wanted = [recipes.show(found) for found in recipes.expand(recipe)] if recipe else None
+    recipe_names = [recipes.show(expansion) for expansion in recipes.expand(recipe)] if recipe else None
     entries: dict[str, Entries] = {}
     for (name, target, number), key in plan.paths.items():
-        if (wanted is None or name in wanted) and (seed is None or number == seed):
+        if (recipe_names is None or name in recipe_names) and (seed is None or number == seed):
             entries.setdefault(folder_name(name, number), {})[target] = plan.stages[key]
     if not entries:
-        asked = " with ".join([f"recipe '{recipe}'"] * bool(recipe) + [f"seed {seed}"] * (seed is not None))
-        raise UsageError(f"{plan.experiment.path}: there is no {asked} in this experiment; `stepstone plan` shows all")
+        selection = " with ".join([f"recipe '{recipe}'"] * bool(recipe) + [f"seed {seed}"] * (seed is not None))
+        raise UsageError(
+            f"{plan.experiment.path}: there is no {selection} in this experiment; `stepstone plan` shows all"
+        )
     return entries
 
 
@@ -71,7 +76,8 @@ def _write_folder(plan: Plan, store: Store, folder: Path, entries: Entries) -> t
                 path = temporary / export.file_name(target, definition.task.metric_family, language)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(_content(plan, store, stage, language, result), encoding="utf-8")
-            missing += _missing(target, [code for code in definition.languages if code not in results])
+            without = [code for code in definition.languages if code not in results]
+            missing += [f"{target} {some(without, _LISTED)}"] if without else []
         os.rename(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -88,13 +94,6 @@ def _results(plan: Plan, store: Store, stage: Stage) -> dict[str, dict[str, Any]
 def _dev_only(definition: TargetDefinition, split: Split) -> bool:
     roles = [part.role for part in split if isinstance(part, DataFile)]
     return definition.task.format == "mining" and not any(role.startswith("test") for role in roles)
-
-
-def _missing(target: str, languages: list[str]) -> list[str]:
-    if not languages:
-        return []
-    more = f", … ({len(languages)} in all)" if len(languages) > _LISTED else ""
-    return [f"{target} {', '.join(languages[:_LISTED])}{more}"]
 
 
 def _content(plan: Plan, store: Store, stage: Stage, language: str, result: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Scores out of the store: as rows, and each stage's own."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,23 +11,23 @@ from launch.store import Store
 
 def rows(plan: Plan, store: Store) -> list[Row]:
     """Every published score that the experiment asks for, in the plan's order."""
-    found: list[Row] = []
-    done: set[tuple[str, str, int | None]] = set()
+    score_rows: list[Row] = []
+    combinations: set[tuple[str, str, int | None]] = set()
     for (recipe, target, _), key in plan.paths.items():
         stage = plan.stages[key]
-        if (recipe, target, stage.seed) not in done:
-            done.add((recipe, target, stage.seed))
-            found += _stage_rows(plan, store, stage, recipe, target)
-    return found
+        if (recipe, target, stage.seed) not in combinations:
+            combinations.add((recipe, target, stage.seed))
+            score_rows += _stage_rows(plan, store, stage, recipe, target)
+    return score_rows
 
 
 def _stage_rows(plan: Plan, store: Store, stage: Stage, recipe: str, target: str) -> list[Row]:
     primary = plan.targets[target].task.metric
-    diverged = any(at_chance(plan, store, training) for training in trainings_under(plan, stage))
+    rests_on_chance = any(at_chance(plan, store, training) for training in trainings_under(plan, stage))
     return [
         Row(
             recipe, target, language, stage.seed, metric, metric == primary, score,
-            result["examples"], stage.key, result["generation"], result["code"], diverged,
+            result["examples"], stage.key, result["generation"], result["code"], rests_on_chance,
         )
         for language, result in store.language_results(plan, stage).items()
         for metric, score in result["scores"].items()
@@ -46,25 +46,25 @@ def at_chance(plan: Plan, store: Store, stage: Stage) -> tuple[str, ...]:
 
     Empty where one of a mixture's heads does: then the encoder has learned something.
     """
-    if known := store.known(stage):
-        return tuple(known.at_chance)
+    if summary := store.known(stage):
+        return tuple(summary.at_chance)
     result = store.train_result(stage) if stage.kind == "train" else None
-    found = tuple(result.get("at_chance", ())) if result else ()
-    every = {part.head_name for part in plan.steps[stage.definition].parts} if found else set()
-    return found if every <= set(found) else ()
+    heads = tuple(result.get("at_chance", ())) if result else ()
+    every = {part.head_name for part in plan.steps[stage.definition].parts} if heads else set()
+    return heads if every <= set(heads) else ()
 
 
 def score(plan: Plan, store: Store, stage: Stage) -> float | None:
     """A stage's own score: a train's selected English dev score, an evaluate's mean over its languages."""
-    if known := store.known(stage):
-        return known.score
+    if summary := store.known(stage):
+        return summary.score
     if stage.kind == "train":
         result: dict[str, Any] | None = store.train_result(stage)
         return None if result is None else float(result["dev_score"])
     results = store.language_results(plan, stage)
     scores = {language: result["scores"] for language, result in results.items()}
     metric = cells.shown_metric(
-        plan.by_digest[stage.definition].task.metric, {name for found in scores.values() for name in found}
+        plan.by_digest[stage.definition].task.metric, {name for by_metric in scores.values() for name in by_metric}
     )
     values = [scores[language][metric] for language in cells.in_the_mean(list(scores)) if metric in scores[language]]
     return sum(values) / len(values) if values else None

@@ -17,12 +17,12 @@ from launch.plan import Plan
 from launch.results.scores import at_chance, trainings_under
 from launch.store import Store
 from launch.store.store import Known
+from launch.text import some
 from slurm.base import UsageError
 from slurm.base.files import make_folder, write_atomic
 from training.tasks import Task
 
 Profile = Literal["xtreme", "corrected"]  # metrics as published; with their flaws mended
-_NAMED = 4  # trainings that diverged; what is more is counted
 _AT_CHANCE = Known._fields.index("at_chance")
 
 
@@ -33,30 +33,30 @@ def profile(text: str) -> Profile:
     raise UsageError(f"profile {text}: it is xtreme (as published) or corrected")
 
 
-def expected(plan: Plan, store: Store, shown: dict[str, str]) -> dict[tuple[str, str, int | None], list[str]]:
+def expected(plan: Plan, store: Store, metric_names: dict[str, str]) -> dict[tuple[str, str, int | None], list[str]]:
     """The languages that every (recipe, target, seed) must have before it counts: all that could have the shown metric.
 
     That is, but those without gold, those scored under a name that stands in for it, and pairs of languages.
     """
-    wanted: dict[tuple[str, str, int | None], list[str]] = {}
+    languages: dict[tuple[str, str, int | None], list[str]] = {}
     for (recipe, target, _), key in plan.paths.items():
-        done = store.language_results(plan, plan.stages[key])
-        wanted[recipe, target, plan.stages[key].seed] = [
+        results = store.language_results(plan, plan.stages[key])
+        languages[recipe, target, plan.stages[key].seed] = [
             language
             for language in score_cells.in_the_mean(list(plan.targets[target].languages))
-            if language not in done or _counts(done[language]["scores"], shown[target])
+            if language not in results or _counts(results[language]["scores"], metric_names[target])
         ]
-    return wanted
+    return languages
 
 
-def _counts(scores: dict[str, float], shown: str) -> bool:
-    return bool(scores) and not score_cells.stands_in(scores, shown)
+def _counts(scores: dict[str, float], metric: str) -> bool:
+    return bool(scores) and not score_cells.stands_in(scores, metric)
 
 
-def cells(plan: Plan, store: Store, found: list[Row], profile: Profile = "xtreme") -> dict[tuple[str, str], Cell]:
+def cells(plan: Plan, store: Store, rows: list[Row], profile: Profile = "xtreme") -> dict[tuple[str, str], Cell]:
     """The table's cells, by (recipe, target)."""
-    shown = metrics(plan, found, profile)
-    return score_cells.of_rows(found, expected(plan, store, shown), shown)
+    metric_names = metrics(plan, rows, profile)
+    return score_cells.of_rows(rows, expected(plan, store, metric_names), metric_names)
 
 
 def recipe_names(plan: Plan) -> list[str]:
@@ -64,10 +64,10 @@ def recipe_names(plan: Plan) -> list[str]:
     return [recipes.show(recipe) for recipe in plan.experiment.recipes]
 
 
-def metrics(plan: Plan, found: list[Row], profile: Profile = "xtreme") -> dict[str, str]:
+def metrics(plan: Plan, rows: list[Row], profile: Profile = "xtreme") -> dict[str, str]:
     """By target: the metric that the table shows."""
     present: dict[str, set[str]] = {name: set() for name in plan.targets}
-    for row in found:
+    for row in rows:
         present[row.target].add(row.metric)
     return {
         name: score_cells.shown_metric(_metric(definition.task, profile), present[name])
@@ -79,35 +79,35 @@ def _metric(task: Task, profile: Profile) -> str:
     return (task.corrected if profile == "corrected" else "") or task.metric
 
 
-def averaged(plan: Plan, found: list[Row], name: str | None = None) -> list[Average]:
+def averaged(plan: Plan, rows: list[Row], name: str | None = None) -> list[Average]:
     """The average of this name, or of every benchmark all of whose targets the experiment has."""
-    wanted = [averages.find(name)] if name else list(averages.BENCHMARKS.values())
+    benchmarks = [averages.find(name)] if name else list(averages.BENCHMARKS.values())
     return [
-        averages.average(benchmark, found, recipe_names(plan), plan.experiment.seeds)
-        for benchmark in wanted
+        averages.average(benchmark, rows, recipe_names(plan), plan.experiment.seeds)
+        for benchmark in benchmarks
         if name or set(benchmark.targets) <= set(plan.targets)
     ]
 
 
-def notes(plan: Plan, store: Store, found: list[Row], profile: Profile = "xtreme") -> list[str]:
+def notes(plan: Plan, store: Store, rows: list[Row], profile: Profile = "xtreme") -> list[str]:
     """What a reader of the numbers must know."""
-    lines = [*_marked(found), *diverged(plan, store), *score_cells.notes(found, metrics(plan, found, profile))]
-    if plan.experiment.max_eval and found:
+    lines = [*_marked(rows), *diverged(plan, store), *score_cells.notes(rows, metrics(plan, rows, profile))]
+    if plan.experiment.max_eval and rows:
         lines.append(f"max_eval: of the first {plan.experiment.max_eval} examples of each language only")
-    versions = len(_codes(plan, store, found))
+    versions = len(_codes(plan, store, rows))
     return [*lines, f"these results were made by {versions} versions of the code"] if versions > 1 else lines
 
 
-def _codes(plan: Plan, store: Store, found: list[Row]) -> set[str]:
+def _codes(plan: Plan, store: Store, rows: list[Row]) -> set[str]:
     """Hashes of the code that made some rows, and the trainings that they rest on."""
-    trainings = {t.key: t for key in {row.stage for row in found} for t in trainings_under(plan, plan.stages[key])}
-    made = [store.train_result(training) or {} for training in trainings.values()]
-    return {row.code for row in found} | {result["code"] for result in made if "code" in result}
+    trainings = {t.key: t for key in {row.stage for row in rows} for t in trainings_under(plan, plan.stages[key])}
+    results = [store.train_result(training) or {} for training in trainings.values()]
+    return {row.code for row in rows} | {result["code"] for result in results if "code" in result}
 
 
-def _marked(found: list[Row]) -> list[str]:
+def _marked(rows: list[Row]) -> list[str]:
     """What the marks in the table mean, where it has any."""
-    runs = {(row.recipe, row.target, row.seed): row.diverged for row in found}
+    runs = {(row.recipe, row.target, row.seed): row.diverged for row in rows}
     if not any(runs.values()):
         return []
     return [
@@ -119,37 +119,41 @@ def _marked(found: list[Row]) -> list[str]:
 
 def diverged(plan: Plan, store: Store) -> list[str]:
     """Which trainings diverged and what to type next: one line, or none."""
-    learned = {key for key, known in store.index.items() if not known[_AT_CHANCE]}  # most, in a large experiment
-    open_ = (stage for key, stage in plan.stages.items() if key not in learned and stage.kind == "train")
-    found = [stage for stage in open_ if at_chance(plan, store, stage)]
-    if not found:
+    sound_keys = {key for key, facts in store.index.items() if not facts[_AT_CHANCE]}  # most, in a large experiment
+    open_ = (stage for key, stage in plan.stages.items() if key not in sound_keys and stage.kind == "train")
+    at_chance_stages = [stage for stage in open_ if at_chance(plan, store, stage)]
+    if not at_chance_stages:
         return []
-    names = ", ".join(stage.name for stage in found[:_NAMED])
-    more = f", … ({len(found)} in all)" if len(found) > _NAMED else ""
+    names = some(stage.name for stage in at_chance_stages)
     return [
-        f"diverged (on English dev no better than a constant answer): {names}{more}; look: stepstone logs"
-        f" {plan.experiment.path.name} {found[0].key}; then set a lower learning_rate, more epochs or other seeds"
+        f"diverged (on English dev no better than a constant answer): {names}; look: stepstone logs"
+        f" {plan.experiment.path.name} {at_chance_stages[0].key}; then set a lower learning_rate, more epochs"
+        " or other seeds"
     ]
 
 
-def write(plan: Plan, store: Store, found: list[Row], profile: Profile = "xtreme", average: str | None = None) -> Path:
+def write(plan: Plan, store: Store, rows: list[Row], profile: Profile = "xtreme", average: str | None = None) -> Path:
     """Write `results.parquet` and the table (`table.md`; `table-corrected.md`) to the experiment's results folder.
 
     The table's path.
     """
     folder = make_folder(plan.experiment.store / "results" / plan.experiment.name)
-    score_rows.write_parquet(found, folder)
+    score_rows.write_parquet(rows, folder)
     parts = [
-        table.markdown(cells(plan, store, found, profile), recipe_names(plan), metrics(plan, found, profile)),
-        "".join(f"- {note}\n" for note in notes(plan, store, found, profile)),
+        table.markdown(cells(plan, store, rows, profile), recipe_names(plan), metrics(plan, rows, profile)),
+        "".join(f"- {note}\n" for note in notes(plan, store, rows, profile)),
     ]
     if profile == "xtreme":
-        parts += [_markdown(made) for made in averaged(plan, found, average)]
+        parts += [_markdown(benchmark_average) for benchmark_average in averaged(plan, rows, average)]
     path = folder / ("table.md" if profile == "xtreme" else f"table-{profile}.md")
     write_atomic(path, "\n".join(part for part in parts if part))
     return path
 
 
-def _markdown(made: Average) -> str:
-    drawn = table.markdown(made.cells, made.recipes, made.benchmark.columns) if made.recipes else ""
-    return drawn + "".join(f"\n{line}\n" for line in made.missing)
+def _markdown(benchmark_average: Average) -> str:
+    text = (
+        table.markdown(benchmark_average.cells, benchmark_average.recipes, benchmark_average.benchmark.columns)
+        if benchmark_average.recipes
+        else ""
+    )
+    return text + "".join(f"\n{line}\n" for line in benchmark_average.missing)

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What `collect` prints: the results table and the averages on stdout; `--json` for programs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,8 +11,6 @@ from eval.tables.rows import ROW_SCHEMA, Row, as_records
 from launch.plan import Plan
 from launch.results import table as result_table
 from launch.store import Store
-
-# --- the results
 
 
 def results_json(rows: list[Row]) -> dict[str, Any]:
@@ -30,18 +28,23 @@ def results_text(
 ) -> None:
     """The table, recipe x target, with the difference to `none`; then the benchmarks' averages."""
     seeds = len(plan.experiment.seeds)
-    spread = f"± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
-    console.print(f"{plan.experiment.name}: mean over languages, in percent; {spread};")
+    deviation_text = f"± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
+    console.print(f"{plan.experiment.name}: mean over languages, in percent; {deviation_text};")
     console.print("below a score its difference to the recipe none, seed by seed")
     recipe_names = result_table.recipe_names(plan)
     _draw(
         result_table.cells(plan, store, rows, profile), recipe_names, result_table.metrics(plan, rows, profile), console
     )
-    for made in result_table.averaged(plan, rows, average) if profile == "xtreme" else ():
-        if made.recipes:
-            console.print(f"average {made.benchmark.name}: mean over tasks", highlight=False)
-            _draw(made.cells, made.recipes, made.benchmark.columns, console)
-        for line in made.missing:
+    for average_of_benchmark in result_table.averaged(plan, rows, average) if profile == "xtreme" else ():
+        if average_of_benchmark.recipes:
+            console.print(f"average {average_of_benchmark.benchmark.name}: mean over tasks", highlight=False)
+            _draw(
+                average_of_benchmark.cells,
+                average_of_benchmark.recipes,
+                average_of_benchmark.benchmark.columns,
+                console,
+            )
+        for line in average_of_benchmark.missing:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
     for note in result_table.notes(plan, store, rows, profile):
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
@@ -51,14 +54,14 @@ def _draw(
     cells: Mapping[tuple[str, str], Cell], recipe_names: Sequence[str], columns: Mapping[str, str], console: Console
 ) -> None:
     """The table; as several, one below the other, where the console is too narrow for all columns."""
-    unlimited = console.options.update(max_width=10_000)
+    wide_options = console.options.update(max_width=10_000)
     names = list(columns)
     while names:
-        shown = list(names)
+        fitting = list(names)
         while True:
-            drawn = table.draw(cells, recipe_names, {name: columns[name] for name in shown})
-            if len(shown) == 1 or console.measure(drawn, options=unlimited).maximum <= console.width:
+            part = table.draw(cells, recipe_names, {name: columns[name] for name in fitting})
+            if len(fitting) == 1 or console.measure(part, options=wide_options).maximum <= console.width:
                 break
-            shown.pop()
-        console.print(drawn)
-        names = names[len(shown) :]
+            fitting.pop()
+        console.print(part)
+        names = names[len(fitting) :]

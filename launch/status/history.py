@@ -11,6 +11,7 @@ from launch.executors import Element
 from launch.plan import Stage
 from launch.store import Store, attempts
 from launch.store.attempts import Attempt
+from launch.text import moment
 from slurm import causes
 from slurm.base.files import make_folder, read_json, read_sealed, seal, write_once
 from slurm.causes import CAUSES, Cause, EndedLike, Verdict
@@ -321,12 +322,8 @@ def _tried(notes: AttemptNotes, failure: Failure | None) -> TriedOnce:
 def _line(one_try: TriedOnce) -> str:
     if one_try.attempt:
         where = f"job {one_try.job} on {one_try.node}" if one_try.job else f"local on {one_try.node}"
-        sentence = f"attempt {one_try.attempt}: {where}, {_clock(one_try.began)} to {_clock(one_try.ended)}"
+        sentence = f"attempt {one_try.attempt}: {where}, {moment(one_try.began)} to {moment(one_try.ended)}"
     else:
-        sentence = f"no attempt: job {one_try.job or 'local'} ended {_clock(one_try.ended)} before it began one"
+        sentence = f"no attempt: job {one_try.job or 'local'} ended {moment(one_try.ended)} before it began one"
     how = f"{one_try.cause}: {one_try.evidence}" if one_try.cause else "ended well" if one_try.ended else None
     return f"{sentence}, {how or 'no end noted'}"
-
-
-def _clock(seconds: float | None) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)) if seconds else "?"

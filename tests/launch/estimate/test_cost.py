@@ -21,6 +21,7 @@ from launch.plan import Plan, Stage
 from launch.preflight import prepare
 from launch.show import estimate as estimate_shown
 from launch.store import Store
+from launch.text import duration
 from slurm.base.files import make_folder, seal
 from slurm.room import Room
 from tests.launch.workspace import Workspace
@@ -297,7 +298,7 @@ def test_too_little_room_is_said() -> None:
 
 @pytest.mark.parametrize(("seconds", "text"), [(40, "40 s"), (600, "10 min"), (9000, "2.5 h"), (200_000, "2.3 days")])
 def test_durations_for_people(seconds: float, text: str) -> None:
-    assert estimate_shown.duration(seconds) == text
+    assert duration(seconds) == text
 
 
 def test_many_stages_cost_no_more_than_their_definitions(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
