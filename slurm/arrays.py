@@ -17,7 +17,7 @@ from submitit.slurm.slurm import SlurmExecutor
 from slurm import commands, snapshot
 from slurm.base import UserError
 from slurm.base.files import make_folder, write_atomic
-from slurm.commands import Answer, Missing, NotRun, Silent
+from slurm.commands import Missing, NotRun, Output, Silent
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # What a job may see of the submitting shell: tokens and other secrets stay behind.
@@ -161,7 +161,7 @@ def send(request: ArrayRequest) -> str:
     return _outcome(answer, request.name)
 
 
-def _outcome(answer: Answer, name: str) -> str:
+def _outcome(answer: Output, name: str) -> str:
     """The id in sbatch's answer, else what its failure means."""
     ids = re.findall(r"^\s*(\d+)(?:;\S*)?\s*$", answer.out, re.MULTILINE)  # sites' own lines may stand around it
     if answer.code == 0 and ids:

@@ -20,7 +20,7 @@ _LEAKED = ("SLURM_", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_", "SINFO_", "SCON
 
 
 @dataclass(frozen=True)
-class Answer:
+class Output:
     """What a command said. `code`: its exit code."""
 
     code: int
@@ -46,10 +46,10 @@ class NotRun(Silent):
     """No answer, since it could not be started (too many processes, too long a line): nothing was asked for."""
 
 
-Runner = Callable[[Sequence[str], float, int], Answer]
+Runner = Callable[[Sequence[str], float, int], Output]
 
 
-def run(command: Sequence[str], timeout: float = TIMEOUT, umask: int = -1) -> Answer:
+def run(command: Sequence[str], timeout: float = TIMEOUT, umask: int = -1) -> Output:
     """Run one of Slurm's commands, with a umask of its own (-1: ours).
 
     Missing where it does not exist, Silent where it does not answer in time, NotRun where it cannot be started.
@@ -67,7 +67,7 @@ def ask(command: Sequence[str], timeout: float = TIMEOUT) -> str | None:
     return answer.out if answer.code == 0 else None
 
 
-def _run(command: Sequence[str], timeout: float, umask: int) -> Answer:
+def _run(command: Sequence[str], timeout: float, umask: int) -> Output:
     try:
         process = subprocess.run(
             list(command), stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
@@ -79,7 +79,7 @@ def _run(command: Sequence[str], timeout: float, umask: int) -> Answer:
         if error.errno in _NO_PROGRAM:
             raise Missing(command[0]) from None
         raise NotRun(f"{command[0]} could not be started: {error.strerror}") from None
-    return Answer(process.returncode, process.stdout, process.stderr)
+    return Output(process.returncode, process.stdout, process.stderr)
 
 
 def environment() -> dict[str, str]:

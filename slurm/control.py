@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from slurm import commands, snapshot
 from slurm.base import UserError
-from slurm.commands import Answer, Missing, Silent
+from slurm.commands import Missing, Output, Silent
 
 _LINE_CHARACTERS = 30_000  # of ids on one command line
 # How lines end that speak of elements which are over, or well (22.05): there is nothing left to change.
@@ -63,7 +63,7 @@ def _batches(ids: Sequence[str]) -> Iterator[list[str]]:
         yield batch
 
 
-def _asked(command: list[str]) -> Answer:
+def _asked(command: list[str]) -> Output:
     try:
         return commands.run(command)
     except Missing:
@@ -72,7 +72,7 @@ def _asked(command: list[str]) -> Answer:
         raise UserError(f"Slurm does not answer ({error}); it may have been done: type the command again") from None
 
 
-def _complaints(answer: Answer) -> list[str]:
+def _complaints(answer: Output) -> list[str]:
     """What was said beyond: it is over."""
     lines = [line.strip() for line in (answer.err + "\n" + answer.out).splitlines() if line.strip()]
     serious = [line.removeprefix("scancel: ").removeprefix("error: ") for line in lines if not line.endswith(_OVER)]

@@ -59,13 +59,13 @@ def init(device: Device, rendezvous: Path | None = None) -> World:
     # DeepSpeed keeps the first group it sees for good: a second one in the same process would fail inside it.
     assert not dist.is_initialized() and _world is None, "this process has joined already"
     rank, size, local_rank = ranks_of(os.environ)
-    chosen = _device(device, local_rank)
-    _prepare_environment(chosen)
+    torch_device = _device(device, local_rank)
+    _prepare_environment(torch_device)
     store = _store(rank, size, rendezvous)
-    backend = "nccl" if chosen.type == "cuda" else "gloo"
+    backend = "nccl" if torch_device.type == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_SILENCE)
     atexit.register(finish)
-    _world = World(rank, size, local_rank, chosen)
+    _world = World(rank, size, local_rank, torch_device)
     if rendezvous is not None and size > 1:
         _clear(rendezvous, _world)
     return _world
@@ -86,8 +86,8 @@ def ranks_of(environment: Mapping[str, str]) -> tuple[int, int, int]:
     return rank, count, local_rank
 
 
-def _device(wanted: Device, local_rank: int) -> torch.device:
-    if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
+def _device(device: Device, local_rank: int) -> torch.device:
+    if device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     visible = torch.cuda.device_count()
     if visible == 0:

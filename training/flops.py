@@ -42,10 +42,10 @@ class Sizes:
 
 def sizes_of(config: Mapping[str, Any]) -> Sizes:
     """The sizes that a model's config.json gives; what it leaves out is as in transformers."""
-    named = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads")
-    embedded = ("vocab_size", "max_position_embeddings", "type_vocab_size")
+    required_names = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads")
+    embedding_names = ("vocab_size", "max_position_embeddings", "type_vocab_size")
     usual = {"intermediate_size": 3072, "type_vocab_size": 2}
-    return Sizes(*(int(config.get(name, usual.get(name, 0))) for name in (*named, *embedded)))
+    return Sizes(*(int(config.get(name, usual.get(name, 0))) for name in (*required_names, *embedding_names)))
 
 
 def read_sizes(folder: Path) -> Sizes:
@@ -53,20 +53,20 @@ def read_sizes(folder: Path) -> Sizes:
     return sizes_of(json.loads((folder / "config.json").read_bytes()))
 
 
-def forward_flops(sizes: Sizes, tokens: int, squares: int, *, predicted: int = 0) -> int:
+def forward_flops(sizes: Sizes, tokens: int, squares: int, *, predicted_tokens: int = 0) -> int:
     """Operations of one forward pass over packed sequences of `tokens` tokens together.
 
     squares: the sum of the sequences' lengths squared (attention: every token looks at its own sequence).
-    predicted: the tokens that a language model's head predicts, each against the whole vocabulary.
+    predicted_tokens: those that a language model's head predicts, each against the whole vocabulary.
     """
     attention = 4 * sizes.layers * sizes.width * squares
-    head = 2 * predicted * (sizes.width**2 + sizes.width * sizes.vocabulary)
+    head = 2 * predicted_tokens * (sizes.width**2 + sizes.width * sizes.vocabulary)
     return 2 * sizes.matmul_parameters * tokens + attention + head
 
 
-def training_flops(sizes: Sizes, tokens: int, squares: int, *, predicted: int = 0) -> int:
+def training_flops(sizes: Sizes, tokens: int, squares: int, *, predicted_tokens: int = 0) -> int:
     """Operations of a forward and a backward pass; arguments as of `forward_flops`."""
-    return 3 * forward_flops(sizes, tokens, squares, predicted=predicted)
+    return 3 * forward_flops(sizes, tokens, squares, predicted_tokens=predicted_tokens)
 
 
 def mfu(flops: float, seconds: float, peak: float | None, devices: int = 1) -> float | None:
@@ -123,6 +123,6 @@ def device_peak(name: str, *, bf16: bool) -> float | None:
         return None
     for model, peak in _PEAKS:
         if words >= set(model.lower().split()):
-            found = peak.bf16 if bf16 else peak.fp32
-            return None if found is None else found * _TERA
+            teraflops = peak.bf16 if bf16 else peak.fp32
+            return None if teraflops is None else teraflops * _TERA
     return None

@@ -34,13 +34,15 @@ class Shape:
     token_bytes: int  # what the backward pass needs of one token
     why: str  # a sentence: how the ZeRO stage came about
 
-    def most(self, global_batch_size: int, max_length: int, sequences: int = 1, whole: int = 1) -> tuple[int, int]:
+    def most(
+        self, global_batch_size: int, max_length: int, sequences: int = 1, unit_examples: int = 1
+    ) -> tuple[int, int]:
         """(micro-batches per rank and step, tokens of the largest), where every sequence is as long as can be.
 
-        `sequences`: of one example; `whole`: how many examples no micro-batch parts.
+        `sequences`: of one example; `unit_examples`: how many examples no micro-batch parts.
         """
-        unit = min(whole, global_batch_size) * sequences * max_length
-        units = math.ceil(global_batch_size / whole)
+        unit = min(unit_examples, global_batch_size) * sequences * max_length
+        units = math.ceil(global_batch_size / unit_examples)
         per_pass = max(1, self.token_budget // unit)
         passes = math.ceil(math.ceil(units / self.world) / per_pass)
         return passes, min(per_pass, math.ceil(units / self.world)) * unit
@@ -56,23 +58,25 @@ def choose(
     gpu: bool = True,
     max_length: int = 512,
     parameters: int | None = None,
-    predicted: float = 0.0,
+    predicted_share: float = 0.0,
 ) -> Shape:
     """The shape of a train stage on `world` ranks.
 
     sizes: with a compact vocabulary, those with the kept rows (`dataclasses.replace(sizes, vocabulary=rows)`).
     memory: bytes that one rank has on its device, None: unknown, which counts as enough. parameters: trained ones,
-    heads included; None: the encoder's. predicted: the share of tokens that a language model's head predicts.
+    heads included; None: the encoder's. predicted_share: the share of tokens that a language model's head predicts.
     UserError where `zero: auto` finds no stage whose states and one sequence of `max_length` tokens fit.
     """
     count = sizes.parameters if parameters is None else parameters
-    token_bytes = training_token_bytes(sizes, max_length, bf16=bf16, gpu=gpu, predicted=predicted)
+    token_bytes = training_token_bytes(sizes, max_length, bf16=bf16, gpu=gpu, predicted_share=predicted_share)
     room = None if memory is None else int(memory * _USED)
 
     def shape(zero: ZeroStage, offload: bool, why: str) -> Shape:
         states = states_bytes(sizes, count, world, zero, offload=offload, bf16=bf16)
-        left = None if room is None else room - states
-        budget = runtime.token_budget or _budget(_GPU_TOKENS if gpu else _CPU_TOKENS, left, token_bytes, max_length)
+        free_bytes = None if room is None else room - states
+        budget = runtime.token_budget or _budget(
+            _GPU_TOKENS if gpu else _CPU_TOKENS, free_bytes, token_bytes, max_length
+        )
         return Shape(zero, offload, world, budget, bucket_size(count), states, token_bytes, why)
 
     if runtime.offload and runtime.zero in ("none", 0):
@@ -81,16 +85,16 @@ def choose(
         )
     if runtime.zero != "auto":
         return shape(runtime.zero, runtime.offload, f"zero: {runtime.zero} is what the experiment says")
-    tried = [shape(*one) for one in _candidates(world, offload=runtime.offload, gpu=gpu)]
+    shapes = [shape(*candidate) for candidate in _candidates(world, offload=runtime.offload, gpu=gpu)]
     least = max_length * token_bytes
-    for one in tried:
-        if room is None or one.states_bytes + least <= room:
-            return one
+    for candidate in shapes:
+        if room is None or candidate.states_bytes + least <= room:
+            return candidate
     assert memory is not None, "without a known memory the first shape fits"
-    smallest = min(tried, key=lambda one: one.states_bytes)
-    wanted = (smallest.states_bytes + least) / _USED
+    smallest = min(shapes, key=lambda candidate: candidate.states_bytes)
+    needed_bytes = (smallest.states_bytes + least) / _USED
     raise UserError(
-        f"this model needs about {gigabytes(wanted)} a rank even with {_name(smallest)}, but a rank has"
+        f"this model needs about {gigabytes(needed_bytes)} a rank even with {_name(smallest)}, but a rank has"
         f" {gigabytes(memory)}: ask for {_more(world, gpu=gpu)}, or set a smaller max_length."
     )
 
@@ -109,9 +113,9 @@ def _candidates(world: int, *, offload: bool, gpu: bool) -> list[tuple[ZeroStage
     small = "else the memory is too small"
     beside: list[tuple[ZeroStage, bool, str]] = [(2, True, f"the optimizer lies in the host's memory, {small}")]
     if world == 1:
-        tried: list[tuple[ZeroStage, bool, str]] = [(0, False, alone)]
+        stages: list[tuple[ZeroStage, bool, str]] = [(0, False, alone)]
     else:
-        tried = [
+        stages = [
             (1, False, several),
             (2, False, f"ranks share optimizer and gradients, {small}"),
             (3, False, f"ranks share everything, {small}"),
@@ -120,7 +124,7 @@ def _candidates(world: int, *, offload: bool, gpu: bool) -> list[tuple[ZeroStage
     if offload:
         return [(stage, True, f"the experiment says offload: {why}") for stage, _, why in beside]
     # On a CPU the host's memory is the device's.
-    return [*tried, *beside] if gpu else tried
+    return [*stages, *beside] if gpu else stages
 
 
 def _name(shape: Shape) -> str:
@@ -133,9 +137,9 @@ def _more(world: int, *, gpu: bool) -> str:
     return "more memory (mem)"
 
 
-def _budget(most: int, left: int | None, token_bytes: int, max_length: int) -> int:
-    """The largest power of two up to `most` whose tokens fit into `left` bytes; never less than one sequence."""
-    fitting = most if left is None else min(most, max(1, left // token_bytes))
+def _budget(largest: int, free_bytes: int | None, token_bytes: int, max_length: int) -> int:
+    """The largest power of two up to `largest` whose tokens fit into `free_bytes`; never less than one sequence."""
+    fitting = largest if free_bytes is None else min(largest, max(1, free_bytes // token_bytes))
     return max(max_length, 1 << (fitting.bit_length() - 1))
 
 
@@ -152,24 +156,24 @@ def states_bytes(
     Measured with deepspeed 0.19.8 on a CPU (67 M parameters, 1 and 2 ranks, gradients of two passes added up): within
     6 % of this; stage 3 on one rank, which nothing chooses, takes a fifth less.
     """
-    own = math.ceil(parameters / world)
-    optimizer = 0 if offload else 3 * own  # under ZeRO: Adam's moments and a copy of the weights that it updates
+    share = math.ceil(parameters / world)
+    optimizer = 0 if offload else 3 * share  # under ZeRO: Adam's moments and a copy of the weights that it updates
     buffers = 2 * bucket_size(parameters)  # one is filled while the other is sent
     largest = min(parameters, sizes.vocabulary * sizes.width)  # the word embeddings' gradient comes in one piece
     elements = {
         # DDP's all-reduces have buffers of their own, DeepSpeed's work on a copy of the gradients, on one rank too.
         "none": 4 * parameters + largest,
         0: 4 * parameters + (largest if world == 1 else max(largest, min(parameters, _PLAIN_BUFFER))),
-        1: 2 * parameters + own + optimizer + buffers,  # `own`: the gradients of its share, flat for Adam
-        2: parameters + 2 * own + optimizer + buffers + largest,
+        1: 2 * parameters + share + optimizer + buffers,  # `share`: the gradients of its share, flat for Adam
+        2: parameters + 2 * share + optimizer + buffers + largest,
         # Word embeddings are gathered whole; their gradient is made, added up and sent whole.
-        3: 3 * own + optimizer + buffers + 4 * largest,
+        3: 3 * share + optimizer + buffers + 4 * largest,
     }[zero]
     # Autocast keeps the matrices' bf16 copies from the forward pass for the backward pass.
     return _FP32 * elements + (_BF16 * sizes.matmul_parameters if bf16 else 0)
 
 
-def training_token_bytes(sizes: Sizes, max_length: int, *, bf16: bool, gpu: bool, predicted: float = 0.0) -> int:
+def training_token_bytes(sizes: Sizes, max_length: int, *, bf16: bool, gpu: bool, predicted_share: float = 0.0) -> int:
     """Bytes that a training forward pass keeps of one token for the backward pass.
 
     A layer keeps: the inputs of its six matrices (in bf16 autocast every matrix has a cast of its own), query, key,
@@ -186,7 +190,7 @@ def training_token_bytes(sizes: Sizes, max_length: int, *, bf16: bool, gpu: bool
     layer = inputs + attention + weights + inner + 2 * (_FP32 * d + mask)
     embeddings = 3 * _FP32 * d
     # Logits after softmax, their gradient and its input's.
-    language_model = predicted * sizes.vocabulary * 3 * _FP32
+    language_model = predicted_share * sizes.vocabulary * 3 * _FP32
     return sizes.layers * layer + embeddings + math.ceil(language_model)
 
 

@@ -181,7 +181,7 @@ class Estimates:
         step = self.plan.steps[stage.definition]
         language_model = any(catalogue.find(part.task).format == "mlm" for part in step.parts)
         predicted = int(read.tokens * step.settings.mask_probability) if language_model else 0
-        return training_flops(self.sizes, int(read.tokens), int(read.squares), predicted=predicted)
+        return training_flops(self.sizes, int(read.tokens), int(read.squares), predicted_tokens=predicted)
 
     def _forward(self, read: Amount) -> float:
         return forward_flops(self.sizes, int(read.tokens), int(read.squares))

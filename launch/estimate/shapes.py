@@ -107,7 +107,14 @@ def _of_step(step: StepDefinition, sizes: Sizes, cluster: Cluster) -> StepShape:
     language_model = any(task.format == "mlm" for task in tasks)
     predicted = settings.mask_probability if language_model else 0.0
     shape = choose(
-        sizes, cluster.ranks, None, runtime, bf16=bf16, gpu=gpu, max_length=settings.max_length, predicted=predicted
+        sizes,
+        cluster.ranks,
+        None,
+        runtime,
+        bf16=bf16,
+        gpu=gpu,
+        max_length=settings.max_length,
+        predicted_share=predicted,
     )
     loads = [shape.most(settings.global_batch_size, settings.max_length, *_together(task, settings)) for task in tasks]
     windows = any(task.format == "span" for task in tasks)

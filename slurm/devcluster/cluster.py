@@ -17,7 +17,7 @@ from pathlib import Path
 from slurm.base import UsageError, UserError
 from slurm.base.files import write_atomic
 from slurm.devcluster import config, daemons
-from slurm.devcluster.config import Layout, Options, check_folder, check_numbers
+from slurm.devcluster.config import ClusterLayout, Options, check_folder, check_numbers
 from slurm.devcluster.packages import alone_on_this_machine, check_machine, check_root, ensure_packages
 
 DAEMONS = ("munged", "mariadbd", "slurmdbd", "slurmctld")  # in the order in which they need each other
@@ -49,7 +49,7 @@ def up(options: Options) -> Path:
     check_machine()
     check_numbers(options)
     _check_users(options.users)
-    layout = Layout(check_folder(options.folder))
+    layout = ClusterLayout(check_folder(options.folder))
     if not options.install:
         ensure_packages(install=False, log=layout.log)  # says what is missing before anything is written
     _begin(layout)
@@ -72,7 +72,7 @@ def down(folder: Path, wipe: bool = False) -> None:
             shutil.rmtree(layout.folder)
 
 
-def _stop_nodes(layout: Layout, *, requeue: bool) -> None:
+def _stop_nodes(layout: ClusterLayout, *, requeue: bool) -> None:
     """Stop slurmctld, then the nodes. Unless told, Slurm would long take the jobs that go with them for running."""
     if requeue and layout.daemons.alive("slurmctld"):
         daemons.try_command(["scontrol", "update", "NodeName=ALL", "State=DOWN", "Reason=devcluster"], layout)
@@ -130,8 +130,8 @@ def start_daemon(folder: Path, name: str) -> None:
     starters[name](layout)
 
 
-def _existing(folder: Path, otherwise: str = "type `stepstone devcluster up` first") -> Layout:
-    layout = Layout(folder.expanduser().resolve())
+def _existing(folder: Path, otherwise: str = "type `stepstone devcluster up` first") -> ClusterLayout:
+    layout = ClusterLayout(folder.expanduser().resolve())
     if not layout.state.exists():
         raise UserError(f"{layout.folder}: no cluster here; {otherwise}.")
     return layout
@@ -145,7 +145,7 @@ def _check_users(users: tuple[str, ...]) -> None:
             raise UsageError(f"--user {user!r}: this machine knows no such user.") from None
 
 
-def _begin(layout: Layout) -> None:
+def _begin(layout: ClusterLayout) -> None:
     """Make the folder, marked as ours first of all: whatever happens next, `up` and `down --wipe` know it again."""
     try:
         layout.folder.mkdir(parents=True, exist_ok=True)
@@ -156,14 +156,14 @@ def _begin(layout: Layout) -> None:
 
 
 @contextmanager
-def _locked(layout: Layout) -> Iterator[None]:
+def _locked(layout: ClusterLayout) -> Iterator[None]:
     """One `up` or `down` at a time; a killed one's lock is gone with it."""
     with (layout.folder / "lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def _bring_up(layout: Layout, options: Options) -> None:
+def _bring_up(layout: ClusterLayout, options: Options) -> None:
     port_base = _choose_ports(layout, options)
     daemons.remember(layout, port_base=port_base, nodes=options.nodes)
     _configure(layout, options, port_base)
@@ -180,11 +180,11 @@ def _bring_up(layout: Layout, options: Options) -> None:
         _wait_for_node(layout, name)
 
 
-def _wait_for_node(layout: Layout, name: str) -> None:
+def _wait_for_node(layout: ClusterLayout, name: str) -> None:
     layout.daemons.wait_for(f"slurmd.{name}", 30, lambda: _serves(daemons.node_states(layout).get(name, "")))
 
 
-def _choose_ports(layout: Layout, options: Options) -> int:
+def _choose_ports(layout: ClusterLayout, options: Options) -> int:
     """The ports asked for; else those of last time while they are ours or free; else free ones."""
     if options.port_base is not None:
         return options.port_base
@@ -195,7 +195,7 @@ def _choose_ports(layout: Layout, options: Options) -> int:
     return config.free_port_base(options.nodes)
 
 
-def _configure(layout: Layout, options: Options, port_base: int) -> None:
+def _configure(layout: ClusterLayout, options: Options, port_base: int) -> None:
     """Write the configuration; stop the daemons that read another one, so that they start anew."""
     version = daemons.slurm_version()
     etc = layout.folder / "etc"

@@ -65,7 +65,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Layout:
+class ClusterLayout:
     """Where a cluster keeps what."""
 
     folder: Path
@@ -134,7 +134,7 @@ def check_folder(folder: Path) -> Path:
         )
     if path.exists() and not path.is_dir():
         raise UsageError(f"--folder {path}: is not a folder.")
-    if path.is_dir() and any(path.iterdir()) and not Layout(path).state.exists():
+    if path.is_dir() and any(path.iterdir()) and not ClusterLayout(path).state.exists():
         raise UsageError(f"--folder {path}: holds other files; name a new or empty folder.")
     return path
 
@@ -203,7 +203,7 @@ def _is_free(port: int) -> bool:
         return True
 
 
-def slurm_conf(layout: Layout, options: Options, port_base: int, version: tuple[int, int]) -> str:
+def slurm_conf(layout: ClusterLayout, options: Options, port_base: int, version: tuple[int, int]) -> str:
     """The text of slurm.conf. Waits are short (a requeue 5 s, a lost node about 10 s), for trying failures out."""
     folder, host = layout.folder, socket.gethostname().split(".")[0]
     nodes = "\n".join(_node_line(node) for node in nodes_of(options, port_base))
@@ -261,7 +261,7 @@ def _user_signal(version: tuple[int, int]) -> str:
     return "PreemptParameters=send_user_signal"
 
 
-def gres_conf(layout: Layout, options: Options) -> str:
+def gres_conf(layout: ClusterLayout, options: Options) -> str:
     """The text of gres.conf: without device files CUDA_VISIBLE_DEVICES would stay empty."""
     if not options.gpus_per_node:
         return "# no GPUs\n"
@@ -275,7 +275,7 @@ def cgroup_conf(version: tuple[int, int]) -> str:
     return "CgroupPlugin=disabled\n" if version >= (23, 11) else "CgroupPlugin=cgroup/v1\nCgroupAutomount=no\n"
 
 
-def slurmdbd_conf(layout: Layout, port_base: int) -> str:
+def slurmdbd_conf(layout: ClusterLayout, port_base: int) -> str:
     """The text of slurmdbd.conf: root logs in at the database by its unix user, so there is no password."""
     return f"""\
 AuthType=auth/munge

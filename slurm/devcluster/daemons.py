@@ -11,7 +11,7 @@ from typing import Any
 
 from slurm.base import UserError
 from slurm.base.files import read_json, write_atomic
-from slurm.devcluster.config import Layout
+from slurm.devcluster.config import ClusterLayout
 from slurm.devcluster.processes import first_child, program
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -22,12 +22,12 @@ _FIRST_PROCESS = (
 )
 
 
-def state_of(layout: Layout) -> dict[str, Any]:
+def state_of(layout: ClusterLayout) -> dict[str, Any]:
     """What the cluster remembers: its ports, its number of nodes, the users it takes jobs from."""
     return {"port_base": None, "nodes": 0, "users": []} | (read_json(layout.state) or {})
 
 
-def remember(layout: Layout, **changes: Any) -> None:
+def remember(layout: ClusterLayout, **changes: Any) -> None:
     """Change what the cluster remembers."""
     write_atomic(layout.state, json.dumps(state_of(layout) | changes))
 
@@ -38,7 +38,7 @@ def slurm_version() -> tuple[int, int]:
     return int(year), int(month)
 
 
-def make_gpus(layout: Layout, count: int) -> None:
+def make_gpus(layout: ClusterLayout, count: int) -> None:
     """Fake GPUs: Slurm insists on character devices, so these are further names of the null device."""
     for index in range(count):
         path = layout.folder / "dev" / f"nvidia{index}"
@@ -49,7 +49,7 @@ def make_gpus(layout: Layout, count: int) -> None:
                 raise UserError(f"{path}: cannot make a fake GPU: {error.strerror}. Type --gpus-per-node 0.") from error
 
 
-def start_munged(layout: Layout) -> None:
+def start_munged(layout: ClusterLayout) -> None:
     if layout.daemons.alive("munged"):
         return
     folder = layout.folder / "munge"
@@ -61,7 +61,7 @@ def start_munged(layout: Layout) -> None:
     layout.daemons.wait_for("munged", 10, lambda: _accepts(layout.munge_socket))
 
 
-def start_mariadbd(layout: Layout) -> None:
+def start_mariadbd(layout: ClusterLayout) -> None:
     if layout.daemons.alive("mariadbd"):
         return
     data = layout.folder / "mysql" / "data"
@@ -76,7 +76,7 @@ def start_mariadbd(layout: Layout) -> None:
     layout.daemons.wait_for("mariadbd", 30, lambda: _accepts(layout.mysql_socket))
 
 
-def _create_database(layout: Layout, data: Path) -> None:
+def _create_database(layout: ClusterLayout, data: Path) -> None:
     """Beside its place and then moved there, so that a killed `up` leaves no half of one."""
     new = data.with_name("data.new")
     shutil.rmtree(new, ignore_errors=True)
@@ -85,7 +85,7 @@ def _create_database(layout: Layout, data: Path) -> None:
     new.rename(data)
 
 
-def start_slurmdbd(layout: Layout) -> None:
+def start_slurmdbd(layout: ClusterLayout) -> None:
     if layout.daemons.alive("slurmdbd"):
         return
     # it looks for slurmdbd.conf beside SLURM_CONF; libmariadb looks for the server at MYSQL_UNIX_PORT
@@ -95,7 +95,7 @@ def start_slurmdbd(layout: Layout) -> None:
     layout.daemons.wait_for("slurmdbd", 60, lambda: _accepts(("127.0.0.1", port)))
 
 
-def add_users(layout: Layout, users: tuple[str, ...]) -> None:
+def add_users(layout: ClusterLayout, users: tuple[str, ...]) -> None:
     """Give each user an account: jobs of others are refused, as on a real cluster."""
     account_users: list[str] = state_of(layout)["users"]
     if not account_users:
@@ -107,21 +107,21 @@ def add_users(layout: Layout, users: tuple[str, ...]) -> None:
     remember(layout, users=account_users)
 
 
-def _sacctmgr(layout: Layout, kind: str, name: str, *more: str) -> None:
+def _sacctmgr(layout: ClusterLayout, kind: str, name: str, *more: str) -> None:
     """Add an entity, unless a killed `up` has added it already."""
     entities = _run(["sacctmgr", "-nP", "show", kind, name, f"format={kind}"], _environment(layout))
     if name not in entities.split():
         _run(["sacctmgr", "-iQ", "add", kind, name, *more], _environment(layout))
 
 
-def start_slurmctld(layout: Layout) -> None:
+def start_slurmctld(layout: ClusterLayout) -> None:
     if layout.daemons.alive("slurmctld"):
         return
     layout.daemons.spawn("slurmctld", ["slurmctld", "-D", "-f", str(layout.slurm_conf)], _environment(layout))
     layout.daemons.wait_for("slurmctld", 30, lambda: _succeeds(["scontrol", "ping"], layout))
 
 
-def start_node(layout: Layout, name: str) -> None:
+def start_node(layout: ClusterLayout, name: str) -> None:
     first = _start_machine(layout, name)
     if layout.daemons.alive(f"slurmd.{name}"):
         return
@@ -134,7 +134,7 @@ def start_node(layout: Layout, name: str) -> None:
     layout.daemons.record(f"slurmd.{name}", slurmd)
 
 
-def _start_machine(layout: Layout, name: str) -> int:
+def _start_machine(layout: ClusterLayout, name: str) -> int:
     """The node's namespaces, without a slurmd yet; the pid of the node's first process."""
     if (running := layout.daemons.find(name)) is None:
         (layout.folder / "spool" / name).mkdir(exist_ok=True)
@@ -152,12 +152,12 @@ def _start_machine(layout: Layout, name: str) -> int:
     return first
 
 
-def node_states(layout: Layout) -> dict[str, str]:
+def node_states(layout: ClusterLayout) -> dict[str, str]:
     output = try_command(["sinfo", "-h", "-N", "-p", "gpu", "-o", "%N %T"], layout)
     return {name: state for name, _, state in (line.partition(" ") for line in output.splitlines())}
 
 
-def _environment(layout: Layout) -> dict[str, str]:
+def _environment(layout: ClusterLayout) -> dict[str, str]:
     """What daemons and commands get: nothing of the caller's environment may leak into the cluster."""
     return {"PATH": _PATH, "LC_ALL": "C", "SLURM_CONF": str(layout.slurm_conf)}
 
@@ -170,11 +170,11 @@ def _accepts(address: Path | tuple[str, int]) -> bool:
         return probe.connect_ex(str(address) if isinstance(address, Path) else address) == 0
 
 
-def _succeeds(command: list[str], layout: Layout) -> bool:
+def _succeeds(command: list[str], layout: ClusterLayout) -> bool:
     return _call(command, _environment(layout)).returncode == 0
 
 
-def try_command(command: list[str], layout: Layout) -> str:
+def try_command(command: list[str], layout: ClusterLayout) -> str:
     """What a command prints; nothing where it fails."""
     process = _call(command, _environment(layout))
     return process.stdout if process.returncode == 0 else ""

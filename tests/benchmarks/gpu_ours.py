@@ -18,7 +18,7 @@ from training.data.parts import Part
 from training.data.sampling import mix_of
 from training.distributed import World
 from training.engine import setup
-from training.engine.batches import Feed, Maker, Order, Prepared
+from training.engine.batches import Feed, Maker, Order, PreparedStep
 from training.engine.ddp import PlainEngine
 from training.engine.zero import ZeroEngine
 from training.flops import sizes_of
@@ -97,15 +97,15 @@ class Ours:
         finally:
             feed.close()
 
-    def _step(self, prepared: Prepared, form: str) -> None:
-        for place, (_, packed) in enumerate(prepared.own):
+    def _step(self, prepared: PreparedStep, form: str) -> None:
+        for place, (_, packed) in enumerate(prepared.batches):
             batch = packed.to(self._world.device)
             self._engine.backward(
                 batch,
                 prepared.part.head.name,
                 lambda logits, batch=batch: heads.loss(form, logits, batch.pieces, 4),  # type: ignore[misc]
                 prepared.terms,
-                last=place == len(prepared.own) - 1,
+                last=place == len(prepared.batches) - 1,
             )
         self._engine.update(1e-5)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from slurm import commands, usercache
-from slurm.commands import Answer, Missing, Silent
+from slurm.commands import Missing, Output, Silent
 
-Say = str | Answer | Exception | Callable[[Sequence[str]], Answer]
+Say = str | Output | Exception | Callable[[Sequence[str]], Output]
 
 
 class Answers:
@@ -20,7 +20,7 @@ class Answers:
         self.timeouts: list[float] = []
         self.umasks: list[int] = []
 
-    def __call__(self, command: Sequence[str], timeout: float, umask: int) -> Answer:
+    def __call__(self, command: Sequence[str], timeout: float, umask: int) -> Output:
         self.asked.append(list(command))
         self.timeouts.append(timeout)
         self.umasks.append(umask)
@@ -31,7 +31,7 @@ class Answers:
             raise said
         if callable(said):
             return said(command)
-        return Answer(0, said, "") if isinstance(said, str) else said
+        return Output(0, said, "") if isinstance(said, str) else said
 
 
 def install(patch: pytest.MonkeyPatch, cache: Path | None = None, **by_name: Say) -> Answers:
@@ -49,4 +49,4 @@ def no_answers(command: str) -> Iterator[Say]:
     """The ways in which a command can stay without one."""
     yield Missing(command)
     yield Silent(f"{command} did not answer in 60 s")
-    yield Answer(1, "", f"{command}: error: Unable to contact slurm controller (connect failure)\n")
+    yield Output(1, "", f"{command}: error: Unable to contact slurm controller (connect failure)\n")

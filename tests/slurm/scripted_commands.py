@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Callable, Sequence
 
 from slurm.arrays import index_list
-from slurm.commands import Answer, Missing
+from slurm.commands import Missing, Output
 from tests.slurm.scripted import Array, Element, Scheduler
 from tests.slurm.scripted_queries import sacct, sacctmgr, squeue
 from tests.slurm.scripted_words import (
@@ -28,7 +28,7 @@ from tests.slurm.scripted_words import (
 _FAILED = "Batch job submission failed"
 
 
-def answer(scheduler: Scheduler, command: Sequence[str], timeout: float, umask: int) -> Answer:
+def answer(scheduler: Scheduler, command: Sequence[str], timeout: float, umask: int) -> Output:
     """One command's answer. AssertionError for what is not imitated; Missing and Silent as slurm.commands.run."""
     words = list(command)
     if words[0] == "env":
@@ -43,13 +43,13 @@ def answer(scheduler: Scheduler, command: Sequence[str], timeout: float, umask: 
     try:
         return _COMMANDS[name](scheduler, arguments, timeout)
     except Refused as refused:
-        return Answer(1, "", f"{refused}\n")
+        return Output(1, "", f"{refused}\n")
 
 
 # --- sbatch
 
 
-def _sbatch(scheduler: Scheduler, words: Sequence[str], timeout: float) -> Answer:
+def _sbatch(scheduler: Scheduler, words: Sequence[str], timeout: float) -> Output:
     options, paths = options_of(words, {"--parsable": False})
     assert len(paths) == 1, f"sbatch takes one script: {words}"
     with open(paths[0], encoding="utf-8") as file:
@@ -69,13 +69,13 @@ def _sbatch(scheduler: Scheduler, words: Sequence[str], timeout: float) -> Answe
     array = scheduler.accept(script)
     if fault:
         return _unclear(scheduler, fault, timeout)
-    return Answer(0, f"{array.id}\n" if "--parsable" in options else f"Submitted batch job {array.id}\n", "")
+    return Output(0, f"{array.id}\n" if "--parsable" in options else f"Submitted batch job {array.id}\n", "")
 
 
-def _unclear(scheduler: Scheduler, fault: str, timeout: float) -> Answer:
+def _unclear(scheduler: Scheduler, fault: str, timeout: float) -> Output:
     if fault.startswith("silent"):
         time_out(scheduler, "sbatch", timeout)
-    return Answer(1, "", f"sbatch: error: {_FAILED}: Socket timed out on send/recv operation\n")
+    return Output(1, "", f"sbatch: error: {_FAILED}: Socket timed out on send/recv operation\n")
 
 
 def _check_policy(scheduler: Scheduler, flags: dict[str, str]) -> None:
@@ -132,16 +132,16 @@ def _chosen(scheduler: Scheduler, target: str) -> list[Element]:
     ]
 
 
-def _scontrol(scheduler: Scheduler, words: Sequence[str], timeout: float) -> Answer:
+def _scontrol(scheduler: Scheduler, words: Sequence[str], timeout: float) -> Output:
     options, others = options_of(words, dict.fromkeys(("--all", "--oneliner", "-o", "--version", "-V"), False))
     if {"--version", "-V"} & options.keys():
-        return Answer(0, "slurm 22.05.8\n", "")
+        return Output(0, "slurm 22.05.8\n", "")
     need_control(scheduler, "scontrol", timeout, f"slurm_load_ctl_conf error: {UNREACHABLE}")
     match others:
         case ["ping"]:
-            return Answer(0, "Slurmctld(primary) at scripted is UP\n", "")
+            return Output(0, "Slurmctld(primary) at scripted is UP\n", "")
         case ["show", "config"]:
-            return Answer(0, _config(scheduler), "")
+            return Output(0, _config(scheduler), "")
         case ["show", "partition" | "partitions", *names]:
             return _partitions(scheduler, names)
         case ["update", *settings]:
@@ -164,7 +164,7 @@ def _config(scheduler: Scheduler) -> str:
     return f"Configuration data as of {moment(scheduler.now)}\n{''.join(lines)}\n"
 
 
-def _partitions(scheduler: Scheduler, names: list[str]) -> Answer:
+def _partitions(scheduler: Scheduler, names: list[str]) -> Output:
     lines = []
     for number, (name, most) in enumerate(scheduler.limits.partitions.items()):
         if not names or name in names:
@@ -173,7 +173,7 @@ def _partitions(scheduler: Scheduler, names: list[str]) -> Answer:
                          f"MaxTime={_limit(most)} State=UP\n")  # fmt: skip
     if not lines:
         raise Refused(f"Partition {names[0]} not found")
-    return Answer(0, "".join(lines), "")
+    return Output(0, "".join(lines), "")
 
 
 def _limit(seconds: float | None) -> str:
@@ -185,7 +185,7 @@ def _limit(seconds: float | None) -> str:
     return (f"{days}-" if days else "") + f"{hours:02}:{minutes:02}:{rest:02}"
 
 
-def _update(scheduler: Scheduler, settings: dict[str, str]) -> Answer:
+def _update(scheduler: Scheduler, settings: dict[str, str]) -> Output:
     wanted = {name.lower(): value for name, value in settings.items()}
     assert wanted.keys() == {"jobid", "arraytaskthrottle"}, f"the scripted scheduler does not know update {settings}"
     arrays: list[Array] = [array for array in scheduler.arrays if str(array.id) == wanted["jobid"]]
@@ -194,14 +194,14 @@ def _update(scheduler: Scheduler, settings: dict[str, str]) -> Answer:
     arrays[0].throttle = int(wanted["arraytaskthrottle"]) or None
     over = [element for element in arrays[0].elements if not element.live]
     if not over:
-        return Answer(0, "", "")
+        return Output(0, "", "")
     # It was set, and yet: as 22.05.8 says it.
     live = index_list(e.index for e in arrays[0].elements if e.live and e.index is not None)
     said = [f"{element.id}: Job has already finished" for element in over] + [f"{arrays[0].id}_{live}: No error"]
-    return Answer(1, "", "\n".join(said) + "\n")
+    return Output(1, "", "\n".join(said) + "\n")
 
 
-def _each(scheduler: Scheduler, verb: str, targets: str) -> Answer:
+def _each(scheduler: Scheduler, verb: str, targets: str) -> Output:
     for target in re.split(r",(?![^\[]*\])", targets):
         again = verb == "requeue"  # which starts elements that have ended again, too
         chosen = [e for e in _chosen(scheduler, target) if e.live or (again and e.started is not None)]
@@ -214,10 +214,10 @@ def _each(scheduler: Scheduler, verb: str, targets: str) -> Answer:
                 raise Refused(f"Requested operation is presently disabled for job {target}")
             elif element.started is not None:
                 scheduler.requeue(element)
-    return Answer(0, "", "")
+    return Output(0, "", "")
 
 
-def _scancel(scheduler: Scheduler, words: Sequence[str], timeout: float) -> Answer:
+def _scancel(scheduler: Scheduler, words: Sequence[str], timeout: float) -> Output:
     known = {"--quiet": False, "-Q": False, "--name": True, "--user": True, "-u": True, "--me": False, "--state": True}
     options, targets = options_of(words, known)
     need_control(scheduler, "scancel", timeout, f"scancel: error: slurm_kill_jobs: {UNREACHABLE}")
@@ -231,15 +231,15 @@ def _scancel(scheduler: Scheduler, words: Sequence[str], timeout: float) -> Answ
         for element in chosen:
             if element.live:
                 scheduler.cancel(element, by=scheduler.uid)
-    return Answer(0, "", "".join(said))
+    return Output(0, "", "".join(said))
 
 
-def _sinfo(scheduler: Scheduler, words: Sequence[str], timeout: float) -> Answer:
+def _sinfo(scheduler: Scheduler, words: Sequence[str], timeout: float) -> Output:
     known = {"--all": False, "--exact": False, "--noheader": False, "-h": False, "--format": True, "-o": True,
              "--version": False, "-V": False}  # fmt: skip
     options, others = options_of(words, known)
     if {"--version", "-V"} & options.keys():
-        return Answer(0, "slurm 22.05.8\n", "")
+        return Output(0, "slurm 22.05.8\n", "")
     need_control(scheduler, "sinfo", timeout, f"slurm_load_partitions: {UNREACHABLE}")
     form = first(options, "--format", "-o")
     assert form and not others, f"sinfo: {words}"
@@ -256,16 +256,16 @@ def _sinfo(scheduler: Scheduler, words: Sequence[str], timeout: float) -> Answer
         }
         values |= {"D": str(scheduler.limits.nodes), "N": f"node[1-{scheduler.limits.nodes}]", "G": "(null)"}
         lines.append(re.sub(r"%([A-Za-z])", r"{\1}", form).format(**values) + "\n")
-    return Answer(0, "".join(lines), "")
+    return Output(0, "".join(lines), "")
 
 
-def _sdiag(scheduler: Scheduler, words: Sequence[str], timeout: float) -> Answer:
+def _sdiag(scheduler: Scheduler, words: Sequence[str], timeout: float) -> Output:
     assert not words, f"the scripted scheduler does not know sdiag {words}"
     need_control(scheduler, "sdiag", timeout, f"slurm_get_statistics: {UNREACHABLE}")
-    return Answer(0, f"Jobs submitted: {len(scheduler.arrays)}\n", "")
+    return Output(0, f"Jobs submitted: {len(scheduler.arrays)}\n", "")
 
 
-_COMMANDS: dict[str, Callable[[Scheduler, Sequence[str], float], Answer]] = {
+_COMMANDS: dict[str, Callable[[Scheduler, Sequence[str], float], Output]] = {
     "sbatch": _sbatch, "squeue": squeue, "sacct": sacct, "sacctmgr": sacctmgr, "scontrol": _scontrol,
     "scancel": _scancel, "sinfo": _sinfo, "sdiag": _sdiag,
 }  # fmt: skip

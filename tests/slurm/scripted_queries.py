@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from slurm.commands import Answer
+from slurm.commands import Output
 from tests.slurm.scripted import NEVER, Element, Scheduler
 from tests.slurm.scripted_words import UNREACHABLE, Refused, first, moment, need_control, options_of
 
@@ -45,7 +45,7 @@ _QUEUE: dict[str, Callable[[Element, str], str]] = {
 }  # fmt: skip
 
 
-def squeue(scheduler: Scheduler, words: Sequence[str], timeout: float) -> Answer:
+def squeue(scheduler: Scheduler, words: Sequence[str], timeout: float) -> Output:
     bare = ("--noheader", "-h", "--array", "-r", "--all", "--me")
     valued = ("--user", "-u", "--jobs", "-j", "--name", "--format", "-o")
     known = dict.fromkeys(bare, False) | dict.fromkeys(valued, True)
@@ -68,7 +68,7 @@ def squeue(scheduler: Scheduler, words: Sequence[str], timeout: float) -> Answer
             raise Refused("slurm_load_jobs error: Invalid job id specified")
         chosen = [e for e in chosen if {e.id, str(e.array.id), str(e.own_id)} & set(jobs.split(","))]
     each = "--array" in options or "-r" in options
-    return Answer(0, "".join(f"{_line(form, group, scheduler)}\n" for group in _groups(chosen, each)), "")
+    return Output(0, "".join(f"{_line(form, group, scheduler)}\n" for group in _groups(chosen, each)), "")
 
 
 def _groups(elements: list[Element], each: bool) -> Iterable[list[Element]]:
@@ -131,7 +131,7 @@ _RECORD: dict[str, Callable[[Element], str]] = {
 }
 
 
-def sacct(scheduler: Scheduler, words: Sequence[str], timeout: float) -> Answer:
+def sacct(scheduler: Scheduler, words: Sequence[str], timeout: float) -> Output:
     known = {"--noheader": False, "-n": False, "--parsable2": False, "-P": False, "--allocations": False, "-X": False,
              "--duplicates": False, "-D": False, "--array": False, "--jobs": True, "-j": True, "--name": True,
              "--user": True, "-u": True, "--starttime": True, "-S": True, "--endtime": True, "-E": True,
@@ -153,7 +153,7 @@ def sacct(scheduler: Scheduler, words: Sequence[str], timeout: float) -> Answer:
     if not {"--duplicates", "-D"} & options.keys():
         rows = list({e.id: e for e in rows}.values())  # the last record of an id
     steps = not {"--allocations", "-X"} & options.keys()
-    return Answer(0, "".join(f"{line}\n" for group in _waiting(rows) for line in _rows(group, fields, steps)), "")
+    return Output(0, "".join(f"{line}\n" for group in _waiting(rows) for line in _rows(group, fields, steps)), "")
 
 
 def _claimed(scheduler: Scheduler) -> list[Element]:
@@ -193,7 +193,7 @@ _QOS = ("maxsubmitpu", "maxsubmitjobsperuser", "maxsubmitpa", "maxsubmitjobspera
         "maxjobspu", "maxwall", "flags", "grpjobs")  # fmt: skip
 
 
-def sacctmgr(scheduler: Scheduler, words: Sequence[str], timeout: float) -> Answer:
+def sacctmgr(scheduler: Scheduler, words: Sequence[str], timeout: float) -> Output:
     known = dict.fromkeys(("--noheader", "-n", "--parsable2", "-P", "--readonly", "--immediate", "-i"), False)
     options, others = options_of(words, known)
     assert {"--noheader", "-n"} & options.keys() and {"--parsable2", "-P"} & options.keys(), words
@@ -212,10 +212,10 @@ def sacctmgr(scheduler: Scheduler, words: Sequence[str], timeout: float) -> Answ
     rows = [
         {"name": n, "maxsubmitjobsperuser": str(scheduler.limits.qos_submit.get(n, "")), "flags": ""} for n in names
     ]
-    return Answer(0, "".join("|".join(row.get(f, "") for f in fields) + "\n" for row in rows), "")
+    return Output(0, "".join("|".join(row.get(f, "") for f in fields) + "\n" for row in rows), "")
 
 
-def _associations(scheduler: Scheduler, fields: list[str], cluster: str | None) -> Answer:
+def _associations(scheduler: Scheduler, fields: list[str], cluster: str | None) -> Output:
     """The user's; slurmdbd serves another cluster too, whose rows come first where no cluster is named."""
     limits = scheduler.limits
     own = {"user": scheduler.user, "partition": "", "qos": ",".join(limits.qos),
@@ -229,4 +229,4 @@ def _associations(scheduler: Scheduler, fields: list[str], cluster: str | None) 
                 row[field] = str(most)
         assert all(field in row for field in fields), f"the scripted scheduler does not know sacctmgr's {fields}"
         lines.append("|".join(row[field] for field in fields) + "\n")
-    return Answer(0, "".join(lines), "")
+    return Output(0, "".join(lines), "")

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from slurm import accounting
 from slurm.accounting import Ended, available, ended, named
-from slurm.commands import Answer, Missing, Silent
+from slurm.commands import Missing, Output, Silent
 from tests.slurm.answers import install, no_answers
 
 MORNING, NOON = "2026-11-21T09:00:00", "2026-11-21T12:00:00"
@@ -150,9 +150,9 @@ def test_no_answer_is_not_an_empty_one(monkeypatch: pytest.MonkeyPatch) -> None:
         assert named("x", MORNING) is None
 
 
-@pytest.mark.parametrize("answer", [Missing("sacct"), Answer(1, "", "Slurm accounting storage is disabled\n")])
+@pytest.mark.parametrize("answer", [Missing("sacct"), Output(1, "", "Slurm accounting storage is disabled\n")])
 def test_where_there_is_no_accounting_nothing_is_known(
-    monkeypatch: pytest.MonkeyPatch, answer: Answer | Exception
+    monkeypatch: pytest.MonkeyPatch, answer: Output | Exception
 ) -> None:
     install(monkeypatch, sacct=answer)
     assert ended(["12"]) == {} and named("x", MORNING) == []
@@ -173,13 +173,13 @@ def test_arrays_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("", True),
         (Missing("sacct"), False),
-        (Answer(1, "", "Slurm accounting storage is disabled\n"), False),
-        (Answer(1, "", "sacct: error: Problem talking to the database: Connection refused\n"), None),
+        (Output(1, "", "Slurm accounting storage is disabled\n"), False),
+        (Output(1, "", "sacct: error: Problem talking to the database: Connection refused\n"), None),
         (Silent("sacct"), None),
     ],
 )
 def test_whether_there_is_accounting(
-    monkeypatch: pytest.MonkeyPatch, answer: str | Answer | Exception, expected: bool | None
+    monkeypatch: pytest.MonkeyPatch, answer: str | Output | Exception, expected: bool | None
 ) -> None:
     install(monkeypatch, sacct=answer)
     assert available() is expected

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from slurm import arrays, commands, usercache
 from slurm.arrays import ArrayRequest, LimitReached, Refused, SendUnclear, index_list, script, send
 from slurm.base import UserError
-from slurm.commands import Answer, Silent
+from slurm.commands import Output, Silent
 from tests.slurm.answers import install
 
 POLICY = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
@@ -205,17 +205,17 @@ def test_the_id_is_found_in_what_sbatch_prints(tmp_path: Path, monkeypatch: pyte
     "answer",
     [
         Silent("sbatch did not answer in 180 s"),
-        Answer(0, "", ""),
-        Answer(0, "", " \n"),
-        Answer(0, "Submitted batch job\n", ""),
-        Answer(-9, "", ""),
-        Answer(1, "77\n", "sbatch: error: the site's wrapper failed\n"),
-        *(Answer(1, "", f"{FAILED}{words}\n") for words in arrays.UNCLEAR),
+        Output(0, "", ""),
+        Output(0, "", " \n"),
+        Output(0, "Submitted batch job\n", ""),
+        Output(-9, "", ""),
+        Output(1, "77\n", "sbatch: error: the site's wrapper failed\n"),
+        *(Output(1, "", f"{FAILED}{words}\n") for words in arrays.UNCLEAR),
     ],
     ids=str,
 )
 def test_what_may_have_been_sent_is_no_refusal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Answer | Exception
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Output | Exception
 ) -> None:
     install(monkeypatch, sbatch=answer)
     with pytest.raises(SendUnclear, match=r"it may have sent crossing-0123abcd\.2"):
@@ -233,7 +233,7 @@ def test_what_may_have_been_sent_is_no_refusal(
     ],
 )
 def test_a_full_queue_is_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
-    install(monkeypatch, sbatch=Answer(1, "", said + "\n"))
+    install(monkeypatch, sbatch=Output(1, "", said + "\n"))
     with pytest.raises(LimitReached, match=r"sbatch refused: .*; Batch job submission failed: "):
         send(_request(tmp_path))
 
@@ -251,7 +251,7 @@ def test_a_full_queue_is_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ],
 )
 def test_a_refusal_for_certain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
-    install(monkeypatch, sbatch=Answer(1, "", said + "\n"))
+    install(monkeypatch, sbatch=Output(1, "", said + "\n"))
     with pytest.raises(UserError, match="sbatch refused: ") as refused:
         send(_request(tmp_path))
     assert type(refused.value) is Refused
@@ -259,11 +259,11 @@ def test_a_refusal_for_certain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_a_refusal_without_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for said in (Answer(1, "", "\n"), Answer(1, " \n", "")):
+    for said in (Output(1, "", "\n"), Output(1, " \n", "")):
         install(monkeypatch, sbatch=said)
         with pytest.raises(Refused, match=r"^sbatch refused: exit code 1, without a word$"):
             send(_request(tmp_path))
-    install(monkeypatch, sbatch=Answer(1, "it is closed\n", "\n"))
+    install(monkeypatch, sbatch=Output(1, "it is closed\n", "\n"))
     with pytest.raises(Refused, match=r"^sbatch refused: it is closed$"):
         send(_request(tmp_path))
 
@@ -309,7 +309,7 @@ def test_what_could_not_be_started_was_not_sent(tmp_path: Path, monkeypatch: pyt
 
 def test_nobody_there_means_nothing_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = FAILED + "Unable to contact slurm controller (connect failure)\n"
-    install(monkeypatch, sbatch=Answer(1, "", said))
+    install(monkeypatch, sbatch=Output(1, "", said))
     with pytest.raises(UserError, match=r"Slurm does not answer .*; nothing was sent, try again later") as refused:
         send(_request(tmp_path))
     assert type(refused.value) is UserError

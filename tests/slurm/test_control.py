@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from slurm import control, signals
 from slurm.base import UserError
-from slurm.commands import Answer, Missing, Silent
+from slurm.commands import Missing, Output, Silent
 from tests.slurm.answers import install, no_answers
 
 OVER = (
@@ -34,20 +34,20 @@ def test_every_id_is_cancelled_once_and_lines_stay_short(ids: list[str]) -> None
 
 
 def test_what_is_over_already_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    install(monkeypatch, scancel=Answer(1, "", OVER))
+    install(monkeypatch, scancel=Output(1, "", OVER))
     control.cancel(["7_1", "9"])
 
 
 def test_scancels_words(monkeypatch: pytest.MonkeyPatch) -> None:
     denied = "scancel: error: Kill job error on job id 8: Access/permission denied\n"
-    install(monkeypatch, scancel=Answer(1, "", OVER + denied + denied))
+    install(monkeypatch, scancel=Output(1, "", OVER + denied + denied))
     with pytest.raises(UserError, match=r"job id 8: Access/permission denied \(and 1 more\); some jobs may go on"):
         control.cancel(["8"])
 
 
 def test_a_failed_batch_does_not_keep_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control, "_LINE_CHARACTERS", 3)
-    answers = install(monkeypatch, scancel=Answer(1, "", "scancel: error: no\n"))
+    answers = install(monkeypatch, scancel=Output(1, "", "scancel: error: no\n"))
     with pytest.raises(UserError):
         control.cancel(["111", "222", "333"])
     assert answers.asked == [["scancel", "111"], ["scancel", "222"], ["scancel", "333"]]
@@ -64,7 +64,7 @@ def test_throttle(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = install(monkeypatch, scontrol="")
     control.set_throttle("12", 4)
     assert answers.asked == [["scontrol", "update", "JobId=12", "ArrayTaskThrottle=4"]]
-    install(monkeypatch, scontrol=Answer(1, "", "slurm_update error: Invalid user id\n"))
+    install(monkeypatch, scontrol=Output(1, "", "slurm_update error: Invalid user id\n"))
     with pytest.raises(UserError, match="job 12: slurm_update error: Invalid user id"):
         control.set_throttle("12", 4)
 
@@ -75,7 +75,7 @@ def test_throttle(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_throttle_that_was_set_is_no_error_where_elements_are_over(
     monkeypatch: pytest.MonkeyPatch, words: str
 ) -> None:
-    for answer in (Answer(1, words, ""), Answer(1, "", words)):  # 22.05.8's words
+    for answer in (Output(1, words, ""), Output(1, "", words)):  # 22.05.8's words
         install(monkeypatch, scontrol=answer)
         control.set_throttle("17", 2)
 

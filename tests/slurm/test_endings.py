@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from slurm import commands, endings, snapshot, usercache
-from slurm.commands import Answer, Missing, Silent
+from slurm.commands import Missing, Output, Silent
 from slurm.endings import ElementId, look
 from tests.at_once import at_once
 from tests.slurm.answers import Answers, install
 
-DOWN = Answer(1, "", "sacct: error: Problem talking to the database: Connection refused\n")
+DOWN = Output(1, "", "sacct: error: Problem talking to the database: Connection refused\n")
 ONE, TWO = ElementId("12", 0, "job"), ElementId("12", 1, "job")
 OTHER = ElementId("13", 4, "another")
 
@@ -211,8 +211,8 @@ def test_a_day_of_silence_is_no_accounting(answers: Answers, clock: Clock) -> No
     assert look({ONE: 1}).silent == {}
 
 
-@pytest.mark.parametrize("answer", [Missing("sacct"), Answer(1, "", "Slurm accounting storage is disabled\n")])
-def test_where_there_is_none_nobody_is_waited_for(answers: Answers, answer: Answer | Exception) -> None:
+@pytest.mark.parametrize("answer", [Missing("sacct"), Output(1, "", "Slurm accounting storage is disabled\n")])
+def test_where_there_is_none_nobody_is_waited_for(answers: Answers, answer: Output | Exception) -> None:
     answers.by_start["sacct"] = answer
     assert look({ONE: 1}) == endings.Endings({}, {}, {})
 
@@ -253,10 +253,10 @@ def _file() -> Path:
 
 
 def test_sixteen_commands_at_once_ask_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def answer(command: Sequence[str], timeout: float, umask: int) -> Answer:
+    def answer(command: Sequence[str], timeout: float, umask: int) -> Output:
         (tmp_path / f"asked-{time.monotonic_ns()}").touch()
         time.sleep(0.3)
-        return Answer(0, _said(ONE, "FAILED"), "")
+        return Output(0, _said(ONE, "FAILED"), "")
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(commands, "runner", answer)

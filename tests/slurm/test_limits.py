@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from slurm import limits
 from slurm.base import UserError
-from slurm.commands import Answer, Missing, Silent
+from slurm.commands import Missing, Output, Silent
 from slurm.limits import Limits, SubmitLimit, discover, seconds
 from slurm.queue import QueueEntry
 from tests.slurm.answers import Answers, Say, install
@@ -147,8 +147,8 @@ def test_a_slurmdbd_that_serves_several_clusters(monkeypatch: pytest.MonkeyPatch
     start = "sacctmgr --noheader --parsable2 --readonly show user"
     others = "zlab|zlab||7||\n"
 
-    def say(command: Sequence[str]) -> Answer:
-        return Answer(0, USER if "cluster=stepstone" in command else others + USER, "")
+    def say(command: Sequence[str]) -> Output:
+        return Output(0, USER if "cluster=stepstone" in command else others + USER, "")
 
     answers.by_start[start] = say
     assert _named(discover(None, None, "long")) == {"GrpSubmitJobs of account lab": 40}
@@ -176,7 +176,7 @@ def test_limits_that_are_not_enforced_are_none(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize(
     "silence",
-    [Missing("sacctmgr"), Silent("sacctmgr"), Answer(1, "", "sacctmgr: error: Connection refused"), Answer(0, "x", "")],
+    [Missing("sacctmgr"), Silent("sacctmgr"), Output(1, "", "sacctmgr: error: Connection refused"), Output(0, "x", "")],
 )
 def test_without_slurmdbd_limits_of_submission_are_unknown(monkeypatch: pytest.MonkeyPatch, silence: Say) -> None:
     start = "sacctmgr --noheader --parsable2 --readonly show"
@@ -191,7 +191,7 @@ def test_without_slurmdbd_limits_of_submission_are_unknown(monkeypatch: pytest.M
         (Missing("scontrol"), r"there is no Slurm here .* set `cluster: \{executor: local\}`"),
         (Silent("scontrol did not answer in 60 s"), r"Slurm does not answer \(scontrol did not answer in 60 s\)"),
         (
-            Answer(1, "", "slurm_load_ctl_conf error: Unable to contact slurm controller (connect failure)\n"),
+            Output(1, "", "slurm_load_ctl_conf error: Unable to contact slurm controller (connect failure)\n"),
             r"Slurm does not answer \(slurm_load_ctl_conf error: .*\); try again later, nothing was sent",
         ),
     ],

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from slurm import queue
 from slurm.arrays import index_list
-from slurm.commands import Answer
+from slurm.commands import Output
 from slurm.queue import QueueEntry, Unreadable, expand, has_ended, squeue
 from tests.slurm.answers import install, no_answers
 
@@ -111,16 +111,16 @@ def test_anything_else_is_not_guessed_at(text: str) -> None:
 @pytest.mark.parametrize(
     ("answer", "ended"),
     [
-        (Answer(0, "RUNNING\n", ""), False),
-        (Answer(0, "CLUSTER: north\nCOMPLETING\n", ""), False),
-        (Answer(0, "", ""), True),
-        (Answer(0, "COMPLETED\n", ""), True),
-        (Answer(0, "COMPLETED\nPENDING\n", ""), False),
-        (Answer(0, "REVOKED\n", ""), None),
-        (Answer(1, "", "slurm_load_jobs error: Invalid job id specified\n"), True),
-        (Answer(1, "", "slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n"), None),
+        (Output(0, "RUNNING\n", ""), False),
+        (Output(0, "CLUSTER: north\nCOMPLETING\n", ""), False),
+        (Output(0, "", ""), True),
+        (Output(0, "COMPLETED\n", ""), True),
+        (Output(0, "COMPLETED\nPENDING\n", ""), False),
+        (Output(0, "REVOKED\n", ""), None),
+        (Output(1, "", "slurm_load_jobs error: Invalid job id specified\n"), True),
+        (Output(1, "", "slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n"), None),
     ],
 )
-def test_whether_a_job_has_ended(monkeypatch: pytest.MonkeyPatch, answer: Answer, ended: bool | None) -> None:
+def test_whether_a_job_has_ended(monkeypatch: pytest.MonkeyPatch, answer: Output, ended: bool | None) -> None:
     install(monkeypatch, squeue=answer)
     assert has_ended("12_3") is ended

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm.commands import Answer, Missing, Silent, run
+from slurm.commands import Missing, Output, Silent, run
 from tests.slurm.scripted import Limits, Run, Scheduler
 from tests.slurm.scripted_words import seconds_of
 
@@ -22,7 +22,7 @@ def _script(folder: Path, array: str = "0-2", **flags: str) -> str:
     return str(path)
 
 
-def _send(folder: Path, array: str = "0-2", **flags: str) -> Answer:
+def _send(folder: Path, array: str = "0-2", **flags: str) -> Output:
     return run(["sbatch", _script(folder, array, **flags)])
 
 
@@ -43,7 +43,7 @@ def test_elements_run_and_end(tmp_path: Path) -> None:
         return run.index % 2
 
     with Scheduler(work).installed() as scheduler:
-        assert _send(tmp_path) == Answer(0, "Submitted batch job 1\n", "")
+        assert _send(tmp_path) == Output(0, "Submitted batch job 1\n", "")
         assert run(QUEUE).out.splitlines() == ["1|0|PENDING|None|e", "1|1|PENDING|None|e", "1|2|PENDING|None|e"]
         scheduler.run_all()
         assert run(QUEUE).out == ""
@@ -73,7 +73,7 @@ def test_the_throttle_holds_and_can_be_changed(tmp_path: Path) -> None:
         scheduler.advance(35)  # the first is over
         job = scheduler.arrays[-1]
         said = run(["scontrol", "update", f"JobId={job.id}", "ArrayTaskThrottle=4"])
-        assert said == Answer(1, "", f"{job.id}_0: Job has already finished\n{job.id}_1: No error\n")
+        assert said == Output(1, "", f"{job.id}_0: Job has already finished\n{job.id}_1: No error\n")
         assert job.throttle == 4
 
 
@@ -152,7 +152,7 @@ def test_cancelling(tmp_path: Path) -> None:
         scheduler.run_all()
         assert run(ENDED).out.splitlines() == [f"1_0|CANCELLED by {os.getuid()}|0:15", "1_1|COMPLETED|0:0"]
         assert "already completing or completed" in run(["scancel", "1_0"]).err
-        assert run(["scancel", "77"]) == Answer(0, "", "")
+        assert run(["scancel", "77"]) == Output(0, "", "")
 
 
 def test_a_stopped_slurmctld_carries_out_later_what_it_was_sent(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_forgetting_and_reused_ids(tmp_path: Path) -> None:
     with Scheduler().installed() as scheduler:
         _send(tmp_path, "0")
         scheduler.run_all()
-        assert run(["squeue", "--noheader", "--jobs", "1", "--format", "%T"]) == Answer(0, "", "")
+        assert run(["squeue", "--noheader", "--jobs", "1", "--format", "%T"]) == Output(0, "", "")
         scheduler.advance(400)
         scheduler.purge()
         assert "Invalid job id" in run(["squeue", "--noheader", "--jobs", "1", "--format", "%T"]).err

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from slurm import commands, queue, snapshot, usercache
-from slurm.commands import Answer, Silent
+from slurm.commands import Output, Silent
 from slurm.snapshot import Snapshot, look
 from tests.slurm.answers import install
 
@@ -177,10 +177,10 @@ def test_the_count_stays_small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 
 def _slow_slurm(folder: Path) -> commands.Runner:
-    def answer(command: Sequence[str], timeout: float, umask: int) -> Answer:
+    def answer(command: Sequence[str], timeout: float, umask: int) -> Output:
         (folder / f"asked-{os.getpid()}-{time.monotonic_ns()}").touch()
         time.sleep(0.3)
-        return Answer(0, TWO, "")
+        return Output(0, TWO, "")
 
     return answer
 

@@ -12,8 +12,9 @@ from torch.nn import functional
 
 from training import distributed
 from training.checkpoints import files
-from training.checkpoints.optimizer_state import Stage, ZeroState
+from training.checkpoints.optimizer_state import ZeroState
 from training.distributed import World
+from training.shape import ZeroStage
 
 IDENTITY = "0" * 64
 
@@ -27,7 +28,7 @@ def model() -> nn.Module:
 class Loop:
     """`model` under `stage`; `steps` trains it, on data that depend on the step alone."""
 
-    def __init__(self, stage: Stage, world: World, offload: bool = False, source: Path | None = None) -> None:
+    def __init__(self, stage: ZeroStage, world: World, offload: bool = False, source: Path | None = None) -> None:
         self.stage, self.world, self.model, self.step = stage, world, model(), 0
         reader = files.opened(source).reader() if source else None
         if reader:

@@ -28,7 +28,7 @@ def test_operations_per_token_by_length(length: int, forward: float, training: f
 
 
 def test_a_predicted_token_costs_most_of_a_read_one() -> None:
-    assert flops.forward_flops(LARGE, 0, 0, predicted=1) == pytest.approx(0.514e9, rel=1e-3)
+    assert flops.forward_flops(LARGE, 0, 0, predicted_tokens=1) == pytest.approx(0.514e9, rel=1e-3)
 
 
 @pytest.mark.slow

@@ -57,7 +57,7 @@ def test_sixteen_bytes_a_parameter_and_deepspeeds_copies() -> None:
 def test_a_token_of_the_large_model_needs_about_a_megabyte_in_bf16() -> None:
     in_bf16, in_fp32 = (shape.training_token_bytes(LARGE, 256, bf16=bf16, gpu=True) for bf16 in (True, False))
     assert in_bf16 == pytest.approx(1.14e6, rel=0.01) and 1.4 < in_fp32 / in_bf16 < 1.7
-    of_language_model = shape.training_token_bytes(LARGE, 256, bf16=True, gpu=True, predicted=0.15)
+    of_language_model = shape.training_token_bytes(LARGE, 256, bf16=True, gpu=True, predicted_share=0.15)
     assert of_language_model - in_bf16 == pytest.approx(0.15 * 250_002 * 12, rel=0.01)
 
 
@@ -145,7 +145,10 @@ def test_micro_batches_hold_whole_sequences() -> None:
     assert made.most(32, 256, sequences=4) == (16, 1024)  # an example is not parted
     assert made.most(1, 2000) == (1, 2000)
     assert made.most(33, 100) == (2, 1000)
-    assert made.most(32, 100, sequences=2, whole=4) == (4, 800)  # dual encoders: 4 contrasts a rank, 1 in a pass
+    assert made.most(32, 100, sequences=2, unit_examples=4) == (
+        4,
+        800,
+    )  # dual encoders: 4 contrasts a rank, 1 in a pass
 
 
 @given(st.integers(1, 20), st.integers(1, 5), st.integers(1, 4), st.integers(1, 3))

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from slurm.base.files import link_file, read_sealed, remove_folder, seal, sha256_file, sync_folder, write_atomic
-from training.checkpoints.fragments import Fragment, Reader, file_name
+from training.checkpoints.fragments import Fragment, FragmentReader, file_name
 from training.distributed import World, from_first
 from training.tensors import read_tensors, write_tensors
 
@@ -66,9 +66,9 @@ class Checkpoint:
         best = self.state.get("best")
         return self.folder.parent / best_name(best["epoch"]) if best else None
 
-    def reader(self) -> Reader:
+    def reader(self) -> FragmentReader:
         """The fragments of all ranks."""
-        return Reader(self.folder, [name for name in self.files if name.startswith("rank-")])
+        return FragmentReader(self.folder, [name for name in self.files if name.startswith("rank-")])
 
     def extra(self) -> dict[str, Tensor]:
         """What `Writer.start` was given as `extra`; empty where it was nothing."""
@@ -90,22 +90,22 @@ def verified(folder: Path, identity: str) -> Checkpoint | None:
         return None
     if record is None or record["identity"] != identity:
         return None
-    if not all(_is_unchanged(folder / name, expected) for name, expected in record["files"].items()):
+    if not all(_is_unchanged(folder / name, file_record) for name, file_record in record["files"].items()):
         return None
     return Checkpoint(folder, record["state"], tuple(record["files"]))
 
 
-def _is_unchanged(path: Path, expected: dict[str, Any]) -> bool:
+def _is_unchanged(path: Path, file_record: dict[str, Any]) -> bool:
     try:
-        return (path.stat().st_size, sha256_file(path)) == (expected["size"], expected["sha256"])
+        return (path.stat().st_size, sha256_file(path)) == (file_record["size"], file_record["sha256"])
     except OSError:
         return False
 
 
 def newest(folders: Sequence[Path], identity: str) -> Checkpoint | None:
     """The furthest checkpoint of this stage that verifies, with its best epoch, in the attempts' folders `folders`."""
-    found = [path for folder in folders for path in (folder / FOLDER).glob("step-*")]
-    for path in sorted(found, key=lambda path: _number(path.name), reverse=True):
+    paths = [path for folder in folders for path in (folder / FOLDER).glob("step-*")]
+    for path in sorted(paths, key=lambda path: _number(path.name), reverse=True):
         checkpoint = verified(path, identity)
         if checkpoint is not None and (checkpoint.best is None or verified(checkpoint.best, identity) is not None):
             return checkpoint
@@ -199,7 +199,7 @@ class Writer:
         `state`: JSON; `extra`: rank 0's goes into the checkpoint, small, not copied. Not while `busy`.
         """
         assert not self.busy, name
-        begun = time.perf_counter()
+        started_at = time.perf_counter()
         self._writes, self._failed = self._writes + 1, None
         tensors = {fragment.key: self._staged(fragment) for fragment in fragments}
         if any(tensor.is_pinned() for tensor in tensors.values()):
@@ -208,19 +208,19 @@ class Writer:
         job = _Job(self._folder / name, f"{self._run}-{self._writes}", tensors, own_extra, identity, state)
         self._thread = threading.Thread(target=self._write, args=(job,), name=f"write {name}", daemon=True)
         self._thread.start()
-        return time.perf_counter() - begun
+        return time.perf_counter() - started_at
 
     def _staged(self, fragment: Fragment) -> Tensor:
         return self._buffer(fragment).copy_(fragment.values, non_blocking=True)
 
     def _buffer(self, fragment: Fragment) -> Tensor:
         """Kept for the next checkpoint: what a rank owns does not change. Zeros, so that the memory is really there."""
-        found = self._staging.get(fragment.key)
-        if found is None or found.shape != fragment.values.shape:
+        buffer = self._staging.get(fragment.key)
+        if buffer is None or buffer.shape != fragment.values.shape:
             values = fragment.values
-            found = torch.zeros(values.shape, dtype=torch.float32, pin_memory=values.is_cuda)
-            self._staging[fragment.key] = found
-        return found
+            buffer = torch.zeros(values.shape, dtype=torch.float32, pin_memory=values.is_cuda)
+            self._staging[fragment.key] = buffer
+        return buffer
 
     def wait(self) -> None:
         """Until this rank's part is written; on rank 0 until the checkpoint counts, or has `failed`."""
@@ -305,20 +305,20 @@ class Writer:
                 self._report(job, {"failed": self._failed})
 
 
-def prune(folder: Path, written: str) -> None:
-    """Keep the newest two steps that are whole, and the best epochs that steps name; `written` has just been written.
+def prune(folder: Path, latest: str) -> None:
+    """Keep the newest two steps that are whole, and the best epochs that steps name; `latest` has just been written.
 
     After a step: those beyond it are of an earlier start and did not verify, else that would have been gone on from.
     """
     records = {path.name: read_sealed(path / _MANIFEST) for path in folder.glob("step-*")}
-    kept = set(records)
-    if written in records:
-        done = [name for name, record in records.items() if record and _number(name) <= _number(written)]
-        kept = set(sorted(done, key=_number)[-_KEPT:])
-    states = [record["state"] for name in kept if (record := records[name]) is not None]
-    bests = {best_name(state["best"]["epoch"]) for state in states if state.get("best")} | {written}
+    steps_to_keep = set(records)
+    if latest in records:
+        whole_steps = [name for name, record in records.items() if record and _number(name) <= _number(latest)]
+        steps_to_keep = set(sorted(whole_steps, key=_number)[-_KEPT:])
+    states = [record["state"] for name in steps_to_keep if (record := records[name]) is not None]
+    bests = {best_name(state["best"]["epoch"]) for state in states if state.get("best")} | {latest}
     for path in [*folder.glob("step-*"), *folder.glob("best-*")]:
-        if path.name not in kept | bests:
+        if path.name not in steps_to_keep | bests:
             _remove(path)
 
 

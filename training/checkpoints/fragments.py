@@ -38,19 +38,19 @@ def file_name(rank: int) -> str:
 
 
 @dataclass(frozen=True)
-class _Piece:
+class _StoredFragment:
     start: int
     length: int
     file: Any  # a safetensors file opened by safe_open
     key: str
 
 
-class Reader:
+class FragmentReader:
     """The fragments in a checkpoint's files, by name and place, whoever wrote them. Reads no more than is asked for."""
 
     def __init__(self, folder: Path, names: Iterable[str]) -> None:
         """`names`: the files' names in `folder`."""
-        self._pieces: dict[tuple[str, str], list[_Piece]] = {}
+        self._pieces: dict[tuple[str, str], list[_StoredFragment]] = {}
         for name in names:
             self._add(safe_open(folder / name, framework="pt"))
         for pieces in self._pieces.values():
@@ -60,7 +60,7 @@ class Reader:
         for key in file.keys():  # noqa: SIM118 - it is no dict
             kind, start, name = key.split("/", 2)
             (length,) = file.get_slice(key).get_shape()
-            self._pieces.setdefault((kind, name), []).append(_Piece(int(start), length, file, key))
+            self._pieces.setdefault((kind, name), []).append(_StoredFragment(int(start), length, file, key))
 
     def tensor(self, kind: Kind, name: str, shape: Sequence[int]) -> Tensor:
         """The whole tensor, in fp32, on the CPU."""
@@ -69,12 +69,12 @@ class Reader:
     def read(self, kind: Kind, name: str, start: int, length: int) -> Tensor:
         """Elements start … start + length, flat, in fp32, on the CPU. They must all be there."""
         values = torch.empty(length, dtype=torch.float32)
-        done = start
+        position = start
         for piece in self._pieces.get((kind, name), []):
             until = min(piece.start + piece.length, start + length)
-            if piece.start <= done < until:
-                part = piece.file.get_slice(piece.key)[done - piece.start : until - piece.start]
-                values[done - start : until - start] = part
-                done = until
-        assert done == start + length, f"no {kind} of {name} from element {done} to {start + length}"
+            if piece.start <= position < until:
+                part = piece.file.get_slice(piece.key)[position - piece.start : until - piece.start]
+                values[position - start : until - start] = part
+                position = until
+        assert position == start + length, f"no {kind} of {name} from element {position} to {start + length}"
         return values

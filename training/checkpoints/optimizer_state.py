@@ -5,21 +5,20 @@ masters, which cuts through parameters anywhere. 3: a rank owns a part of each p
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from training.checkpoints.fragments import KINDS, MOMENTS, Fragment, Kind, Reader
+from training.checkpoints.fragments import KINDS, MOMENTS, Fragment, FragmentReader, Kind
 from training.distributed import World
-
-Stage = Literal["none", 0, 1, 2, 3]
+from training.shape import ZeroStage
 
 
 class ZeroState:
     """State of `model` (not wrapped) under `engine`: DeepSpeed's, or the plain Adam for stage "none"."""
 
-    def __init__(self, engine: Any, model: nn.Module, stage: Stage, world: World) -> None:
+    def __init__(self, engine: Any, model: nn.Module, stage: ZeroStage, world: World) -> None:
         """Makes Adam's state as after no update, so that all of it can be read and set by name from the start."""
         self._stage, self._world = stage, world
         # A parameter has one name, the first, however many modules share it.
@@ -104,7 +103,7 @@ class ZeroState:
 
     # --- setting it
 
-    def load(self, reader: Reader) -> None:
+    def load(self, reader: FragmentReader) -> None:
         """Set the moments, and the fp32 masters where DeepSpeed has its own, from a checkpoint of any world size.
 
         The model's own parameters are not touched: load them from the same reader before DeepSpeed takes the model.
@@ -128,9 +127,9 @@ class ZeroState:
         elif self._stage == 3:
             for name, parameter in self._named:
                 start, length = self._partition(parameter)
-                padded = torch.zeros(parameter.ds_tensor.ds_numel)
-                padded[:length] = read(name, start, length)
-                _set_local(kind, parameter, padded)
+                padded_values = torch.zeros(parameter.ds_tensor.ds_numel)
+                padded_values[:length] = read(name, start, length)
+                _set_local(kind, parameter, padded_values)
         else:
             for name, start, values in self._own_masters(kind):
                 values.copy_(read(name, start, values.numel()))

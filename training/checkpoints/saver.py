@@ -54,10 +54,10 @@ class Saver:
 
     def save(self, progress: Progress) -> float:
         """A checkpoint of this moment, written in the background. Returns the seconds that training stood still."""
-        begun = time.monotonic()
+        started_at = time.monotonic()
         self._write(step_name(progress.step), KINDS, progress)
         self._saved_at = time.monotonic()
-        return self._saved_at - begun
+        return self._saved_at - started_at
 
     def save_now(self, progress: Progress) -> Path:
         """The same, whole when this returns. UserError where it cannot be written."""
@@ -95,8 +95,8 @@ class Saver:
     def _finish(self) -> None:
         """Until the write is whole on all ranks."""
         self._writer.wait()
-        failed: Any = distributed.from_first(self._writer.failed, self._world)
-        if failed:
+        failure: Any = distributed.from_first(self._writer.failed, self._world)
+        if failure:
             raise UserError(
-                f"{self._out}: a checkpoint could not be written ({failed}); free some space, then submit again."
+                f"{self._out}: a checkpoint could not be written ({failure}); free some space, then submit again."
             )

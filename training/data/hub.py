@@ -17,25 +17,25 @@ from training.tasks import Task
 
 def examples(part: HubPart, form: Format[Any], task: Task, language: str) -> list[Example]:
     """The examples of one split. One-line UserError where it cannot be had or is not what the catalogue says."""
-    found = []
+    examples_or_none = []
     dataset = _dataset(part)
     check_size(part, len(dataset), task)
     for position, row in enumerate(named_rows(dataset)):
         try:
-            found.append(form.from_row(row, task, language, position))
+            examples_or_none.append(form.from_row(row, task, language, position))
         except RowError as error:
             where = f"{_name(part)}: row {position}: {error}"
             if not skips(where):
                 raise UserError(f"{where}. The catalogue's entry of {task.name} does not fit.") from error
-    return [example for example in found if example is not None]
+    return [example for example in examples_or_none if example is not None]
 
 
 def named_rows(dataset: Any) -> Iterator[Mapping[str, Any]]:
     """The rows of a `datasets.Dataset`, class numbers replaced by the names that the data set itself gives them."""
     names = {column: _class_names(feature) for column, feature in dataset.features.items()}
-    named = {column: values for column, values in names.items() if values}
+    named_columns = {column: values for column, values in names.items() if values}
     for row in dataset:
-        yield {**row, **{column: _name_of(row[column], values) for column, values in named.items()}}
+        yield {**row, **{column: _name_of(row[column], values) for column, values in named_columns.items()}}
 
 
 def _class_names(feature: Any) -> list[str]:
@@ -111,10 +111,10 @@ def _plain(repo: str) -> str:
 
 def _files_of_split(folder: Path, split: str) -> list[Path] | None:
     info = read_json(folder / "dataset_info.json") or {}
-    described = (info.get("splits") or {}).get(split)
-    if described is None:
+    description = (info.get("splits") or {}).get(split)
+    if description is None:
         return None
-    count = len(described.get("shard_lengths") or [None])
+    count = len(description.get("shard_lengths") or [None])
     ending = f"-{split}.arrow" if count == 1 else f"-{split}-*-of-{count:05d}.arrow"
     files = sorted(folder.glob(f"*{ending}"))
     return files if len(files) == count else None
@@ -122,11 +122,11 @@ def _files_of_split(folder: Path, split: str) -> list[Path] | None:
 
 def check_size(part: HubPart, rows: int, task: Task) -> None:
     """UserError unless the split has as many rows as were published, where the catalogue knows how many."""
-    known = task.sizes.get(f"{part.config}/{part.split}", task.sizes.get(part.split))
-    if known is not None and rows != known:
+    published_rows = task.sizes.get(f"{part.config}/{part.split}", task.sizes.get(part.split))
+    if published_rows is not None and rows != published_rows:
         raise UserError(
-            f"{_name(part)}: {rows} rows, but the published data has {known}: it is another data set, or not whole."
-            " Delete it from the cache and run `stepstone prepare FILE` again, or give data.root."
+            f"{_name(part)}: {rows} rows, but the published data has {published_rows}: it is another data set, or not"
+            " whole. Delete it from the cache and run `stepstone prepare FILE` again, or give data.root."
         )
 
 

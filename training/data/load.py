@@ -1,4 +1,4 @@
-"""TODO."""
+"""Examples of a train stage or of a target's language, read where `locate` found them; dev held out where asked."""
 
 import hashlib
 from collections.abc import Sequence
@@ -49,9 +49,9 @@ def _held(data: TaskData) -> str:
 
 def split_by_group(examples: Sequence[Example], share: float) -> tuple[list[Example], list[Example]]:
     """(train, dev): dev takes whole groups: those whose text's SHA-256 begins with 8 bytes below `share` of 2**64."""
-    held = [held_out(example.group, share) for example in examples]
-    train = [example for example, out in zip(examples, held, strict=True) if not out]
-    return train, [example for example, out in zip(examples, held, strict=True) if out]
+    is_dev = [held_out(example.group, share) for example in examples]
+    train = [example for example, out in zip(examples, is_dev, strict=True) if not out]
+    return train, [example for example, out in zip(examples, is_dev, strict=True) if out]
 
 
 def held_out(group: str, share: float) -> bool:

@@ -47,20 +47,20 @@ def find_training(task: Task, root: Path | None, max_train: int | None, max_eval
     return TaskData(task.name, train, dev, source.hold_out, max_train, max_eval)
 
 
-def find_languages(task: Task, root: Path | None, wanted: Sequence[str] | None) -> Languages:
+def find_languages(task: Task, root: Path | None, languages: Sequence[str] | None) -> Languages:
     """A target's test data in the languages wanted (None: the benchmark's). UsageError for an unknown language."""
-    for code in wanted or ():
+    for code in languages or ():
         if code not in (*task.languages, *task.extra_languages):
             raise UsageError(
                 f"target {task.name}: language {code}: {nearest(code, (*task.languages, *task.extra_languages))}"
             )
-    codes = tuple(dict.fromkeys(task.languages if wanted is None else wanted))
+    codes = tuple(dict.fromkeys(task.languages if languages is None else languages))
     local = _local(task, root)
     if not ((local or task.hub).test or (local and task.format == "mining" and local.dev)):
         raise UserError(f"target {task.name}: no test data{_entry(task, root)}")
     splits = {code: _language(task, local, code, root) for code in codes}
-    found = {code: split for code, split in splits.items() if split is not None}
-    return Languages(found, tuple(code for code in codes if code not in found))
+    present = {code: split for code, split in splits.items() if split is not None}
+    return Languages(present, tuple(code for code in codes if code not in present))
 
 
 def sha256_of_content(path: Path) -> str:
@@ -112,19 +112,19 @@ def _matching(root: Path, file: File, task: Task) -> dict[str, str]:
     if task.format == "mlm":
         pattern = template.replace("{lang}", "*")
         language = re.compile(fnmatch.translate(template).replace(_ANY, f"(?P<language>{_LANGUAGE})", 1))
-    found = {}
+    roles = {}
     for form in (pattern + ".gz", pattern):
         for path in root.glob(form):
             name = path.relative_to(root).as_posix().removesuffix(".gz")
             match = language.fullmatch(name) if language else None
             if language is None or match:
-                found[name] = match["language"] if match else file.role
-    return dict(sorted(found.items()))
+                roles[name] = match["language"] if match else file.role
+    return dict(sorted(roles.items()))
 
 
 def _whole(files: Sequence[File], task: Task, root: Path) -> Split:
     """All files of a training split; UserError for the first one that is not there."""
-    return tuple(found for file in files for found in _data_files(root, file, task))
+    return tuple(data_file for file in files for data_file in _data_files(root, file, task))
 
 
 def _data_files(root: Path, file: File, task: Task) -> list[DataFile]:
@@ -136,17 +136,17 @@ def _data_files(root: Path, file: File, task: Task) -> list[DataFile]:
         )
     if not _is_pattern(file, task):
         return [_data_file(root, file, task, ENGLISH)]
-    found = _matching(root, file, task)
-    if not found:
+    roles = _matching(root, file, task)
+    if not roles:
         raise UserError(f"task {task.name}: {root / file.path}: no such file. Put one there, or mend {root / SPLITS}.")
-    return [_data_file(root, File(name, role), task, ENGLISH) for name, role in found.items()]
+    return [_data_file(root, File(name, role), task, ENGLISH) for name, role in roles.items()]
 
 
 def _language(task: Task, local: Files | None, code: str, root: Path | None) -> Split | None:
     """A language's test data; None where there is no file of it."""
     if local is None:
-        known = task.hub.languages or task.languages
-        return _parts(task, task.hub.test, code, root) if code in known else None
+        codes = task.hub.languages or task.languages
+        return _parts(task, task.hub.test, code, root) if code in codes else None
     assert root is not None
     if task.format == "mining":
         return _mined(task, local, code, root)
@@ -159,7 +159,7 @@ def _language(task: Task, local: Files | None, code: str, root: Path | None) -> 
 
 def _mined(task: Task, local: Files, code: str, root: Path) -> Split | None:
     """The files of dev and of test with roles such as "dev-source"; either may be missing, and its gold."""
-    found: list[DataFile] = []
+    data_files: list[DataFile] = []
     for split, files in (("dev", local.dev), ("test", local.test)):
         if {file.role for file in files} not in ({"source", "target"}, {"source", "target", "gold"}, set()):
             raise UserError(
@@ -170,16 +170,16 @@ def _mined(task: Task, local: Files, code: str, root: Path) -> Split | None:
         if not any(_find(root, file, task, code) for file in texts):
             continue
         there = [file for file in files if file.role != "gold" or _find(root, file, task, code)]
-        found += [replace(_data_file(root, file, task, code), role=f"{split}-{file.role}") for file in there]
-    return tuple(found) or None
+        data_files += [replace(_data_file(root, file, task, code), role=f"{split}-{file.role}") for file in there]
+    return tuple(data_files) or None
 
 
 def _with_pool(task: Task, file: File, code: str, root: Path) -> Split:
     """A language's own file for its questions, and those of all languages for the candidates (LAReQA)."""
-    pool = [other for other in task.languages if _find(root, file, task, other)]
+    pool = [pool_code for pool_code in task.languages if _find(root, file, task, pool_code)]
     return (
         replace(_data_file(root, file, task, code), role="questions"),
-        *(replace(_data_file(root, file, task, other), role=f"pool:{other}") for other in pool),
+        *(replace(_data_file(root, file, task, pool_code), role=f"pool:{pool_code}") for pool_code in pool),
     )
 
 

@@ -52,7 +52,7 @@ class Part:
 
     def terms(self, pieces: Sequence[Sequence[Piece]]) -> int:
         """The number of loss terms of some examples' pieces."""
-        return sum(self.form.count(piece) for own in pieces for piece in own)
+        return sum(self.form.count(piece) for of_example in pieces for piece in of_example)
 
 
 def load_part(data: TaskData, tokenizer: Any, settings: Settings) -> Part:
@@ -66,7 +66,7 @@ def load_part(data: TaskData, tokenizer: Any, settings: Settings) -> Part:
     if form.name == "mlm":
         return _text_part(task, head, examples, pieces, dev, settings)
     by_example = pieces_of(pieces, len(examples))
-    useful = [number for number, own in enumerate(by_example) if any(form.count(pieces[i]) for i in own)]
+    useful = [number for number, indices in enumerate(by_example) if any(form.count(pieces[i]) for i in indices)]
     if not useful:
         raise UserError(f"task {task.name}: no labelled training example; look at its files and at max_train.")
     ids = tuple(examples[index].id for index in useful)
@@ -86,8 +86,8 @@ def _text_part(
         raise UserError(f"task {task.name}: no text to train on; look at its files and at max_train.")
     of = [examples[piece.example] for piece in pieces]
     ids = tuple(f"{example.id}:{number}" for number, example in enumerate(of))
-    own = tuple((number,) for number in range(len(pieces)))
-    return Part(task, head, formats.get("mlm"), ids, pieces, own, dev, _languages(of, settings))
+    by_example = tuple((number,) for number in range(len(pieces)))
+    return Part(task, head, formats.get("mlm"), ids, pieces, by_example, dev, _languages(of, settings))
 
 
 def with_labels(task: Task, examples: Sequence[Example]) -> Task:

@@ -48,9 +48,9 @@ def draw_parts(sizes: Sequence[int], heads: Sequence[str], mix: Mix, seed: int, 
         by_head.setdefault(head, []).append(part)
     groups = list(by_head.values())
     weights = [mix.weight(sum(sizes[part] for part in group)) for group in groups]
-    drawn = _draw(weights, sub_seed(seed, "mixture"), count)
+    drawn_groups = _draw(weights, sub_seed(seed, "mixture"), count)
     tickets = random_words(sub_seed(seed, "source"), count) if len(groups) < len(sizes) else np.zeros(count, np.uint64)
-    return [_source(groups[group], sizes, int(ticket)) for group, ticket in zip(drawn, tickets, strict=True)]
+    return [_source(groups[group], sizes, int(ticket)) for group, ticket in zip(drawn_groups, tickets, strict=True)]
 
 
 def _source(parts: Sequence[int], sizes: Sequence[int], word: int) -> int:
@@ -93,19 +93,21 @@ def by_language(seed: int, part: int, pass_: int, languages: Languages) -> tuple
     Lample 2019, arXiv 1901.07291, with the exponent 0.3 of XLM-R, arXiv 1911.02116).
     """
     members = languages.members
-    weights = [max(1, round(_UNITS * len(own) ** languages.exponent)) for own in members]
+    weights = [max(1, round(_UNITS * len(of_language) ** languages.exponent)) for of_language in members]
     size = sum(map(len, members))
     tickets = random_words(sub_seed(seed, "language", part, pass_), size) % np.uint64(sum(weights))
-    drawn = np.searchsorted(np.cumsum(weights), tickets, side="right")
+    drawn_languages = np.searchsorted(np.cumsum(weights), tickets, side="right")
     order = np.empty(size, dtype=np.int64)
-    for language, own in enumerate(members):
-        places = np.flatnonzero(drawn == language)
-        order[places] = _rounds(own, len(places), sub_seed(seed, "order", part, pass_, language))
+    for language, of_language in enumerate(members):
+        places = np.flatnonzero(drawn_languages == language)
+        order[places] = _rounds(of_language, len(places), sub_seed(seed, "order", part, pass_, language))
     return tuple(order.tolist())
 
 
-def _rounds(own: Sequence[int], count: int, seed: int) -> NDArray[np.int64]:
+def _rounds(members: Sequence[int], count: int, seed: int) -> NDArray[np.int64]:
     """`count` of them: all in a new order, then all in another, as long as it takes."""
-    turns = -(-count // len(own))
-    indices = [own[place] for turn in range(turns) for place in permutation(sub_seed(seed, "turn", turn), len(own))]
+    turns = -(-count // len(members))
+    indices = [
+        members[place] for turn in range(turns) for place in permutation(sub_seed(seed, "turn", turn), len(members))
+    ]
     return np.array(indices[:count], dtype=np.int64)

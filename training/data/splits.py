@@ -94,17 +94,17 @@ def _share(node: yaml.Node, path: Path, task: str) -> float:
     return share
 
 
-def _items(node: yaml.Node, path: Path, what: str) -> list[tuple[str, yaml.Node, yaml.Node]]:
+def _items(node: yaml.Node, path: Path, expectation: str) -> list[tuple[str, yaml.Node, yaml.Node]]:
     """(key, its node, the value's node) of a map without duplicate keys."""
     if not isinstance(node, yaml.MappingNode):
-        _refuse(path, _line(node), f"{what} was expected here")
-    seen: set[str] = set()
+        _refuse(path, _line(node), f"{expectation} was expected here")
+    names: set[str] = set()
     items = []
     for key, value in node.value:
         name = str(key.value)
-        if name in seen:
+        if name in names:
             _refuse(path, _line(key), f"{name} is given twice")
-        seen.add(name)
+        names.add(name)
         items.append((name, key, value))
     return items
 
@@ -113,5 +113,5 @@ def _line(node: yaml.Node) -> int:
     return int(node.start_mark.line) + 1
 
 
-def _refuse(path: Path, line: int, what: str) -> NoReturn:
-    raise UserError(f"{path}:{line}: {what}")
+def _refuse(path: Path, line: int, reason: str) -> NoReturn:
+    raise UserError(f"{path}:{line}: {reason}")

@@ -70,8 +70,10 @@ class TokenCache:
         if key is None:
             return form.encode(examples, tokenizer, task, settings)
         if key not in self._opened:
-            found = self._found(key)
-            self._opened[key] = self._made(key, form, examples, tokenizer, task, settings) if found is None else found
+            cached_pieces = self._found(key)
+            self._opened[key] = (
+                self._made(key, form, examples, tokenizer, task, settings) if cached_pieces is None else cached_pieces
+            )
         return self._opened[key]
 
     def prepare(
@@ -80,13 +82,13 @@ class TokenCache:
         """See that the entry is there, whole. OSError where it cannot be written."""
         key = self.key(form, examples, tokenizer, task, settings)
         assert key is not None and self.folder is not None, "a cache without a folder, or a tokenizer without files"
-        made = read(self.folder / key) is None
-        if made:
+        is_new = read(self.folder / key) is None
+        if is_new:
             self._put(key, form.encode(examples, tokenizer, task, settings), len(examples))
         manifest = read_sealed(self.folder / key / _MANIFEST)
         assert manifest is not None, key
         size = sum(file["size"] for file in manifest["files"].values())
-        return Entry(self.folder / key, manifest["pieces"], manifest["examples"], manifest["tokens"], size, made)
+        return Entry(self.folder / key, manifest["pieces"], manifest["examples"], manifest["tokens"], size, is_new)
 
     def key(
         self, form: Format[Any], examples: Sequence[Example], tokenizer: Any, task: Task, settings: Settings
@@ -120,21 +122,21 @@ class TokenCache:
         task: Task,
         settings: Settings,
     ) -> Sequence[Piece]:
-        encoded = form.encode(examples, tokenizer, task, settings)
+        pieces = form.encode(examples, tokenizer, task, settings)
         try:
-            return self._put(key, encoded, len(examples))
+            return self._put(key, pieces, len(examples))
         except OSError as error:
             print(f"{self.folder}: the token cache cannot be written ({error.strerror}): going on", file=sys.stderr)
-            return encoded
+            return pieces
 
-    def _put(self, key: str, encoded: Sequence[Piece], n_examples: int) -> Sequence[Piece]:
+    def _put(self, key: str, pieces: Sequence[Piece], n_examples: int) -> Sequence[Piece]:
         """Write the entry and move it into its place; the first one that is whole stays."""
         assert self.folder is not None
         make_folder(self.folder)
         target = self.folder / key
         temporary = make_folder(self.folder / f"{key}.{uuid.uuid4().hex}.tmp")
         try:
-            _write(temporary, encoded, n_examples)
+            _write(temporary, pieces, n_examples)
             if target.exists() and read(target) is None:
                 _put_aside(target)
             try:
@@ -145,8 +147,8 @@ class TokenCache:
             sync_folder(self.folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-        kept = read(target)
-        return encoded if kept is None else kept
+        cached_pieces = read(target)
+        return pieces if cached_pieces is None else cached_pieces
 
     def remove_abandoned(self) -> None:
         """Remove what killed processes left behind more than a day ago."""
@@ -291,10 +293,10 @@ def read(folder: Path) -> Sequence[Piece] | None:
 
 def _open(path: Path) -> NDArray[Any]:
     try:
-        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError:  # nothing in it: an empty array cannot be mapped
-        mapped = np.load(path, allow_pickle=False)
-    return np.asarray(mapped)  # the same memory; slices of a numpy.memmap cost ten times those of an array
+        array = np.load(path, allow_pickle=False)
+    return np.asarray(array)  # the same memory; slices of a numpy.memmap cost ten times those of an array
 
 
 def _verifies(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> bool:

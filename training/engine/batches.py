@@ -1,6 +1,7 @@
-"""Which examples a step trains on, and how they are cut: functions of (seed, step), the same on any number of ranks.
+"""Which examples a step trains on, how they are cut into micro-batches, and the next step made ready ahead of its time.
 
-Makes the next step ready in a thread while this one is computed.
+All are functions of (seed, step): the same on any number of ranks, after any resume, whichever thread computes them.
+Begin with `Order`; `Maker` makes one of its steps ready, `Feed` does so in a thread while the step before is computed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -81,11 +82,11 @@ def _batches(size: int, batch: int) -> int:
 
 def _turns(parts: Sequence[int], count: int) -> list[int]:
     """For each step: how many earlier steps were of its part."""
-    seen = [0] * count
+    steps_of_part = [0] * count
     turns = []
     for part in parts:
-        turns.append(seen[part])
-        seen[part] += 1
+        turns.append(steps_of_part[part])
+        steps_of_part[part] += 1
     return turns
 
 
@@ -100,24 +101,24 @@ class Micro:
 
 def share(micros: Sequence[range], rank: int, world: int) -> list[Micro]:
     """Rank's micro-batches: every world-th; where these do not go round, the step's last one at weight 0 besides."""
-    own = [Micro(index, micros[index], 1.0) for index in range(rank, len(micros), world)]
+    micros_of_rank = [Micro(index, micros[index], 1.0) for index in range(rank, len(micros), world)]
     filler = Micro(len(micros) - 1, micros[-1], 0.0)
-    return own + [filler] * (_batches(len(micros), world) - len(own))
+    return micros_of_rank + [filler] * (_batches(len(micros), world) - len(micros_of_rank))
 
 
-def units(sizes: Sequence[int], whole: int) -> list[int]:
-    """The tokens of consecutive units of `whole` pieces (the last may be smaller), from those of the pieces."""
-    return [sum(sizes[start : start + whole]) for start in range(0, len(sizes), whole)]
+def units(sizes: Sequence[int], unit: int) -> list[int]:
+    """The tokens of consecutive units of `unit` pieces (the last may be smaller), from those of the pieces."""
+    return [sum(sizes[start : start + unit]) for start in range(0, len(sizes), unit)]
 
 
-def cut_pieces(pieces: Sequence[Piece], whole: int, budget: int, world: int) -> list[range]:
-    """A step's pieces in micro-batches of at most `budget` tokens; `whole`: how many must stay together."""
-    parts = cut(units([tokens([piece]) for piece in pieces], whole), budget, world)
-    return [range(part.start * whole, min(part.stop * whole, len(pieces))) for part in parts]
+def cut_pieces(pieces: Sequence[Piece], unit: int, budget: int, world: int) -> list[range]:
+    """A step's pieces in micro-batches of at most `budget` tokens; `unit`: how many must stay together."""
+    parts = cut(units([tokens([piece]) for piece in pieces], unit), budget, world)
+    return [range(part.start * unit, min(part.stop * unit, len(pieces))) for part in parts]
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedStep:
     """A step made ready for one rank, on the CPU."""
 
     step: Step
@@ -125,9 +126,9 @@ class Prepared:
     pieces: tuple[Piece, ...]  # of the whole step
     owners: tuple[int, ...]  # for each piece the index of its example, in the part
     terms: int  # loss terms of the whole step
-    whole: int  # pieces that no micro-batch parts
+    unit: int  # pieces that no micro-batch parts
     micros: tuple[range, ...]  # of the whole step
-    own: tuple[tuple[Micro, Packed], ...]
+    batches: tuple[tuple[Micro, Packed], ...]  # of this rank
     tokens: int  # of the whole step, without filler
     filler: int  # tokens of this rank's forward passes that are padding
 
@@ -148,44 +149,57 @@ class Maker:
     world: int
     multiple: int = 1  # of which the number of tokens of a forward pass is made one
 
-    def prepare(self, step: Step, budget: int) -> Prepared:
+    def prepare(self, step: Step, budget: int) -> PreparedStep:
         part = self.parts[step.part]
-        seen = part.of(step.examples, sub_seed(self.seed, "pieces", step.number), self.tokenizer, self.settings)
-        owners = tuple(example for example, own in zip(step.examples, seen, strict=True) for _ in own)
-        pieces = tuple(piece for own in seen for piece in own)
+        pieces_by_example = part.of(
+            step.examples, sub_seed(self.seed, "pieces", step.number), self.tokenizer, self.settings
+        )
+        owners = tuple(
+            example for example, of_example in zip(step.examples, pieces_by_example, strict=True) for _ in of_example
+        )
+        pieces = tuple(piece for of_example in pieces_by_example for piece in of_example)
         form = part.task.format
-        whole = self.settings.contrast_size if form == "dual_encoder" else 1
-        micros = cut_pieces(pieces, whole, budget, self.world)
-        own = []
+        unit = self.settings.contrast_size if form == "dual_encoder" else 1
+        micros = cut_pieces(pieces, unit, budget, self.world)
+        batches = []
         for micro in share(micros, self.rank, self.world):
-            chosen = pieces[micro.pieces.start : micro.pieces.stop]
-            own.append((micro, pack(chosen, reads(form, chosen), self.multiple)))
-        filler = sum(packed.filler for _, packed in own)
-        return Prepared(
-            step, part, pieces, owners, part.terms(seen), whole, tuple(micros), tuple(own), tokens(pieces), filler
+            micro_pieces = pieces[micro.pieces.start : micro.pieces.stop]
+            batches.append((micro, pack(micro_pieces, reads(form, micro_pieces), self.multiple)))
+        filler = sum(packed_batch.filler for _, packed_batch in batches)
+        return PreparedStep(
+            step,
+            part,
+            pieces,
+            owners,
+            part.terms(pieces_by_example),
+            unit,
+            tuple(micros),
+            tuple(batches),
+            tokens(pieces),
+            filler,
         )
 
 
 class Feed:
     """Steps in their order. `prepare(number, budget)` is a function of its arguments, whenever it is called."""
 
-    def __init__(self, prepare: Callable[[int, int], Prepared], total: int, budget: int) -> None:
+    def __init__(self, prepare: Callable[[int, int], PreparedStep], total: int, budget: int) -> None:
         self._prepare, self._total = prepare, total
         self.budget = budget  # tokens per forward pass
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="feed")
-        self._next: tuple[int, int, Future[Prepared]] | None = None
+        self._next: tuple[int, int, Future[PreparedStep]] | None = None
 
-    def take(self, number: int) -> Prepared:
+    def take(self, number: int) -> PreparedStep:
         """The step of this number; the one behind it is begun."""
-        wanted = number, self.budget
-        if self._next is not None and self._next[:2] == wanted:
-            prepared = self._next[2].result()
+        request = number, self.budget
+        if self._next is not None and self._next[:2] == request:
+            prepared_step = self._next[2].result()
         else:
-            prepared = self._prepare(*wanted)
+            prepared_step = self._prepare(*request)
         following = number + 1, self.budget
         if following[0] < self._total:
             self._next = *following, self._pool.submit(self._prepare, *following)
-        return prepared
+        return prepared_step
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)

@@ -1,6 +1,7 @@
-"""What follows from where a run runs: the same on all ranks, and kept by a resume where it can be.
+"""How a run computes, as follows from where it runs: its shape, its token budget, its library for matrix products.
 
-Out of memory: how it is recognised, and what an attempt that could not go on leaves for the next one.
+Each is the same on all ranks, and a resume keeps to it where it can. Memory that did not suffice counts too: how it is
+recognised, and what an attempt that could not go on leaves for the next one.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,6 +23,9 @@ from training.shape import Shape
 from training.spec import Runtime
 
 _GIGA = 1e9
+_FILE = "out_of_memory.json"
+# torch has a type for it on a GPU; a CPU's allocator and CUDA's libraries say it in words.
+_WORDS = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
 
 
 def run_shape(start: StageModelParts, model: StageModel, words: int | None, runtime: Runtime, world: World) -> Shape:
@@ -38,16 +42,16 @@ def run_shape(start: StageModelParts, model: StageModel, words: int | None, runt
         gpu=on_gpu,
         max_length=settings.max_length,
         parameters=parameter_count(model),
-        predicted=settings.mask_probability if start.needs_all_words else 0.0,
+        predicted_share=settings.mask_probability if start.needs_all_words else 0.0,
     )
 
 
-def token_budget(runtime: Runtime, progress: Progress, found: Shape, folders: Sequence[Path], world: World) -> int:
+def token_budget(runtime: Runtime, progress: Progress, run_shape: Shape, folders: Sequence[Path], world: World) -> int:
     """Tokens of a forward pass: as told, else as the run began, else by memory; less where that did not fit before."""
-    budget = runtime.token_budget or progress.token_budget or found.token_budget
+    budget = runtime.token_budget or progress.token_budget or run_shape.token_budget
     limits = [event["token_budget"] for event in progress.out_of_memory]
-    left: list[int] = distributed.from_first(remembered_limits(folders) if world.first else None, world)
-    return min([budget, *limits, *left])
+    earlier_limits: list[int] = distributed.from_first(remembered_limits(folders) if world.first else None, world)
+    return min([budget, *limits, *earlier_limits])
 
 
 def matmul(runtime: Runtime, begun_with: str, world: World) -> MatmulChoice | None:
@@ -55,8 +59,8 @@ def matmul(runtime: Runtime, begun_with: str, world: World) -> MatmulChoice | No
     the better one. None: not on a CPU."""
     if world.device.type != "cpu":
         return None
-    said = distributed.from_first(asdict(_matmul(runtime, begun_with)) if world.first else None, world)
-    return MatmulChoice(**said)
+    choice = distributed.from_first(asdict(_matmul(runtime, begun_with)) if world.first else None, world)
+    return MatmulChoice(**choice)
 
 
 def _matmul(runtime: Runtime, begun_with: str) -> MatmulChoice:
@@ -67,16 +71,11 @@ def _matmul(runtime: Runtime, begun_with: str) -> MatmulChoice:
     return matmul_library.choose_matmul(runtime.matmul)
 
 
-def peak(world: World, found: MatmulChoice | None, *, bf16: bool) -> float | None:
+def peak(world: World, choice: MatmulChoice | None, *, bf16: bool) -> float | None:
     """FLOP/s of this rank's device, if known: of a CPU what its products were measured at."""
-    if found is not None:
-        return found.gflops * _GIGA
+    if choice is not None:
+        return choice.gflops * _GIGA
     return device_peak(torch.cuda.get_device_name(world.device), bf16=bf16)
-
-
-_FILE = "out_of_memory.json"
-# torch has a type for it on a GPU; a CPU's allocator and CUDA's libraries say it in words.
-_WORDS = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
@@ -90,5 +89,5 @@ def note(out: Path, step: int, token_budget: int) -> None:
 
 def remembered_limits(folders: Iterable[Path]) -> list[int]:
     """The token budgets that attempts in these folders left."""
-    found = (read_sealed(folder / _FILE) for folder in folders)
-    return [int(record["token_budget"]) for record in found if record is not None]
+    records = (read_sealed(folder / _FILE) for folder in folders)
+    return [int(record["token_budget"]) for record in records if record is not None]

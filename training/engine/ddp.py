@@ -29,14 +29,14 @@ class PlainEngine:
         self.state = ZeroState(self._adam, model, "none", world)
 
     def backward(
-        self, packed: Packed, head: str, loss: Callable[[Tensor], Tensor], terms: float, *, last: bool
+        self, batch: Packed, head: str, loss: Callable[[Tensor], Tensor], terms: float, *, last: bool
     ) -> Tensor:
         if self._parallel is None:
-            value = loss(self.model(packed, head))
+            value = loss(self.model(batch, head))
             (value / terms).backward()  # type: ignore[no-untyped-call]
             return value.detach()
         self._parallel.require_backward_grad_sync = last
-        value = loss(self._parallel(packed, head))
+        value = loss(self._parallel(batch, head))
         (value * (self._world.size / terms)).backward()  # type: ignore[no-untyped-call]
         return value.detach()
 

@@ -34,7 +34,7 @@ class Times:
     stall: float = 0.0
 
 
-class Record:
+class TrainingLog:
     """What happens in a stage, to log.jsonl. `peak`: FLOP/s of one rank's device, if known."""
 
     def __init__(self, out: Path, *, first: bool, world: int, peak: float | None = None) -> None:
@@ -77,7 +77,7 @@ class Record:
         self._since = time.monotonic()
 
 
-def timed(what: Callable[[], T]) -> tuple[T, float]:
+def timed(call: Callable[[], T]) -> tuple[T, float]:
     """What a call gives, and its seconds."""
-    begun = time.monotonic()
-    return what(), time.monotonic() - begun
+    started_at = time.monotonic()
+    return call(), time.monotonic() - started_at

@@ -71,12 +71,12 @@ def _switch() -> Any:
 
 
 @contextmanager
-def using(wanted: Matmul, device: torch.device) -> Iterator[MatmulChoice | None]:
+def using(library: Matmul, device: torch.device) -> Iterator[MatmulChoice | None]:
     """Inside, a CPU's products are made by the chosen library; None, and nothing changes, on another device."""
     if device.type != "cpu":
         yield None
         return
-    choice = choose_matmul(wanted)
+    choice = choose_matmul(library)
     before = apply(choice.name)
     try:
         yield choice
@@ -85,7 +85,7 @@ def using(wanted: Matmul, device: torch.device) -> Iterator[MatmulChoice | None]
 
 
 @cache  # a process asks for each of its stages
-def choose_matmul(wanted: Matmul) -> MatmulChoice:
+def choose_matmul(library: Matmul) -> MatmulChoice:
     """Measure both libraries (0.3 s; half a second on one busy core), and choose. Nothing stays changed: see `apply`.
 
     auto: oneDNN where it is as exact as MKL (at most twice its error, and 1e-5) and at least 1.25 times as fast. A name
@@ -98,16 +98,16 @@ def choose_matmul(wanted: Matmul) -> MatmulChoice:
         gflops = _speeds(*operands[0])
     finally:
         restore(before)
-    return decide(wanted, errors, gflops)
+    return decide(library, errors, gflops)
 
 
-def decide(wanted: Matmul, errors: dict[Library, float], gflops: dict[Library, float]) -> MatmulChoice:
+def decide(library: Matmul, errors: dict[Library, float], gflops: dict[Library, float]) -> MatmulChoice:
     """The rule of `choose_matmul` on what was measured."""
     exact = errors["onednn"] <= min(2 * errors["mkl"], _MOST_ERROR)
     rates = f"oneDNN {gflops['onednn']:.0f}, MKL {gflops['mkl']:.0f} GFLOP/s"
-    if wanted != "auto":
-        inexact = "" if exact or wanted == "mkl" else f"; it rounds: relative error {errors['onednn']:.1e}"
-        return _of(wanted, errors, gflops, f"as set; {rates}{inexact}")
+    if library != "auto":
+        inexact = "" if exact or library == "mkl" else f"; it rounds: relative error {errors['onednn']:.1e}"
+        return _of(library, errors, gflops, f"as set; {rates}{inexact}")
     if not exact:
         return _of("mkl", errors, gflops, f"oneDNN is not exact here: relative error {errors['onednn']:.1e}")
     if gflops["onednn"] < _FASTER * gflops["mkl"]:
@@ -127,26 +127,28 @@ def _operands(shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
 
 def _errors(operands: list[tuple[Tensor, Tensor]]) -> dict[Library, float]:
     """The largest relative error (of norms) of each library against float64."""
-    found: dict[Library, float] = {"mkl": 0.0, "onednn": 0.0}
-    for left, right in operands:
-        exact = left[:_CHECKED_ROWS].double() @ right.double().T
-        for name in found:
+    errors: dict[Library, float] = {"mkl": 0.0, "onednn": 0.0}
+    for left_operand, right in operands:
+        exact = left_operand[:_CHECKED_ROWS].double() @ right.double().T
+        for name in errors:
             apply(name)
             # The whole product, as libraries choose their way by size.
-            product = functional.linear(left, right)[:_CHECKED_ROWS].double()
-            found[name] = max(found[name], float((product - exact).norm() / exact.norm()))
-    return found
+            product = functional.linear(left_operand, right)[:_CHECKED_ROWS].double()
+            errors[name] = max(errors[name], float((product - exact).norm() / exact.norm()))
+    return errors
 
 
-def _speeds(left: Tensor, right: Tensor) -> dict[Library, float]:
+def _speeds(left_operand: Tensor, right: Tensor) -> dict[Library, float]:
     """GFLOP/s of both by the median of interleaved repetitions, so that a busy moment hits both."""
     seconds: dict[Library, list[float]] = {"mkl": [], "onednn": []}
-    begun = time.perf_counter()
-    while len(seconds["mkl"]) < _REPETITIONS and (len(seconds["mkl"]) < 3 or time.perf_counter() - begun < _SECONDS):
-        for name, measured in seconds.items():
+    first_start = time.perf_counter()
+    while len(seconds["mkl"]) < _REPETITIONS and (
+        len(seconds["mkl"]) < 3 or time.perf_counter() - first_start < _SECONDS
+    ):
+        for name, times in seconds.items():
             apply(name)
-            started = time.perf_counter()
-            functional.linear(left, right)
-            measured.append(time.perf_counter() - started)
-    operations = 2 * left.numel() * right.shape[0]
-    return {name: operations / statistics.median(measured) / 1e9 for name, measured in seconds.items()}
+            start = time.perf_counter()
+            functional.linear(left_operand, right)
+            times.append(time.perf_counter() - start)
+    operations = 2 * left_operand.numel() * right.shape[0]
+    return {name: operations / statistics.median(times) / 1e9 for name, times in seconds.items()}

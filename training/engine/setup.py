@@ -69,7 +69,7 @@ class StageModelParts:
 
     def used_ids(self) -> NDArray[np.int64]:
         """The tokens that occur in train or English dev, and the special ones, sorted."""
-        values = (some for part in self.parts for some in part.token_values())
+        values = (values_of_piece for part in self.parts for values_of_piece in part.token_values())
         return used_ids(values, self.tokenizer.all_special_ids, int(self.encoder.config.vocab_size))
 
     def model(self, ids: NDArray[np.int64] | None, *, bf16: bool) -> tuple[StageModel, Tensor]:
@@ -83,14 +83,14 @@ class StageModelParts:
     def _fresh_heads(self) -> dict[str, nn.Module]:
         dropout = head_dropout(self.encoder, self.spec.settings.dropout)
         seed = self.spec.seed
-        made = {
+        fresh_heads = {
             kind.task: heads.fresh(kind.format, kind.outputs, kind.width, dropout, seed, kind.task)
             for kind in self.kinds
         }
-        for head in made.values():
+        for head in fresh_heads.values():
             if isinstance(head, heads.LanguageModelHead):
                 self._go_on_with(head)
-        return made
+        return fresh_heads
 
     def _go_on_with(self, head: nn.Module) -> None:
         """Give a language model's head the parent's values, where it has any."""

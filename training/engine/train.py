@@ -17,15 +17,15 @@ from slurm.base import UserError
 from training import distributed
 from training.checkpoints import files, hand_over
 from training.checkpoints.files import Checkpoint
-from training.checkpoints.fragments import Reader
+from training.checkpoints.fragments import FragmentReader
 from training.checkpoints.progress import DevScore, Progress
 from training.checkpoints.saver import Saver
 from training.distributed import World
 from training.engine import choices, setup
 from training.engine import matmul as matmul_library
-from training.engine.batches import Feed, Maker, Micro, Prepared
+from training.engine.batches import Feed, Maker, Micro, PreparedStep
 from training.engine.ddp import PlainEngine
-from training.engine.log import Record, timed
+from training.engine.log import TrainingLog, timed
 from training.engine.optimizer import learning_rate
 from training.engine.zero import ZeroEngine
 from training.flops import sizes_of, training_flops
@@ -70,7 +70,7 @@ def train(
     or the loss diverges.
     """
     world = distributed.current() or distributed.init(runtime.device)
-    stage = _Stage(spec, runtime, parent, out, world)
+    stage = _Training(spec, runtime, parent, out, world)
     try:
         stage.begin([*resume_from, out])
         stage.run(dev_score, should_stop, on_step)
@@ -79,8 +79,8 @@ def train(
         stage.close()
 
 
-class _Stage:
-    """A stage in training."""
+class _Training:
+    """One train stage under way: what it has been made from, how far it is, who computes."""
 
     def __init__(self, spec: TrainSpec, runtime: Runtime, parent: Path, out: Path, world: World) -> None:
         self.spec, self.runtime, self.parent, self.out, self.world = spec, runtime, parent, out, world
@@ -98,22 +98,22 @@ class _Stage:
 
     def begin(self, folders: Sequence[Path]) -> None:
         """Build the engine, on a checkpoint's weights and moments where there is one."""
-        found = self._agree_on_checkpoint(folders)
-        if found is not None:
-            self.progress = Progress(**found.state)
-        self.ids = self._vocabulary(resumed=found is not None)
+        checkpoint = self._agree_on_checkpoint(folders)
+        if checkpoint is not None:
+            self.progress = Progress(**checkpoint.state)
+        self.ids = self._vocabulary(resuming=checkpoint is not None)
         self.progress.vocabulary = None if self.ids is None else ids_hash(self.ids)
         self.model, self.table = self.start.model(self.ids, bf16=use_bf16(self.spec.settings, self.world.device))
         self.model.to(self.world.device)
-        self.record = Record(self.out, first=self.world.first, world=self.world.size)
+        self.record = TrainingLog(self.out, first=self.world.first, world=self.world.size)
         self._choose(folders)
         if len(self.progress.scores) == self.spec.settings.epochs:
             return  # only the hand-over is still to be done
-        if found is not None:
-            self._load_parameters(found)
+        if checkpoint is not None:
+            self._load_parameters(checkpoint)
         self._start_engine()
-        if found is not None:
-            self._engine.state.load(found.reader())
+        if checkpoint is not None:
+            self._engine.state.load(checkpoint.reader())
             self._engine.state.set_updates(self.progress.step)
         self.saver.begin(self._engine.state, self.ids)
         maker = self._maker()
@@ -125,18 +125,18 @@ class _Stage:
 
     def _agree_on_checkpoint(self, folders: Sequence[Path]) -> Checkpoint | None:
         """Rank 0 looks, for the others may see a shared file system a little later."""
-        found = files.newest(folders, self.start.identity) if self.world.first else None
-        if found is not None:
-            files.link_best(found, self.out)
-        said = distributed.from_first(found and str(found.folder), self.world)
-        return files.opened(Path(said)) if said else None
+        checkpoint = files.newest(folders, self.start.identity) if self.world.first else None
+        if checkpoint is not None:
+            files.link_best(checkpoint, self.out)
+        folder = distributed.from_first(checkpoint and str(checkpoint.folder), self.world)
+        return files.opened(Path(folder)) if folder else None
 
-    def _vocabulary(self, *, resumed: bool) -> Any:
+    def _vocabulary(self, *, resuming: bool) -> Any:
         """The ids of the compact vocabulary; None: all words are trained. A resume keeps to what the run began with."""
-        wanted = self.runtime.compact_vocabulary and not self.start.needs_all_words
-        if resumed:
-            wanted = self.progress.vocabulary is not None
-        if not wanted:
+        compact = self.runtime.compact_vocabulary and not self.start.needs_all_words
+        if resuming:
+            compact = self.progress.vocabulary is not None
+        if not compact:
             return None
         ids = self.start.used_ids()
         assert self.progress.vocabulary in (None, ids_hash(ids)), "equal data has equal ids"
@@ -144,26 +144,26 @@ class _Stage:
 
     def _choose(self, folders: Sequence[Path]) -> None:
         """How this run computes: its shape, and what rounds its numbers."""
-        done = self.progress
+        progress = self.progress
         words = None if self.ids is None else len(self.ids)
         self.shape = choices.run_shape(self.start, self.model, words, self.runtime, self.world)
-        matmul = choices.matmul(self.runtime, done.matmul, self.world)
+        matmul = choices.matmul(self.runtime, progress.matmul, self.world)
         if matmul is not None:
             self._matmul_before = matmul_library.apply(matmul.name)
             self.record.line(matmul=matmul.name, why=matmul.why, relative_error=matmul.exact_error)
         self.record.peak = choices.peak(self.world, matmul, bf16=self.model.bf16)
-        budget = choices.token_budget(self.runtime, done, self.shape, folders, self.world)
-        changed = (
-            done.matmul and matmul is not None and done.matmul != matmul.name,
-            done.token_budget not in (0, budget),
+        budget = choices.token_budget(self.runtime, progress, self.shape, folders, self.world)
+        changes = (
+            progress.matmul and matmul is not None and progress.matmul != matmul.name,
+            progress.token_budget not in (0, budget),
         )
-        if any(changed):
-            self.record.line(not_bit_equal_from=done.step, token_budget=budget, matmul=matmul and matmul.name)
-        done.token_budget, done.matmul = budget, matmul.name if matmul else ""
+        if any(changes):
+            self.record.line(not_bit_equal_from=progress.step, token_budget=budget, matmul=matmul and matmul.name)
+        progress.token_budget, progress.matmul = budget, matmul.name if matmul else ""
 
-    def _load_parameters(self, found: Checkpoint) -> None:
+    def _load_parameters(self, checkpoint: Checkpoint) -> None:
         """Before DeepSpeed makes its own copies of the weights."""
-        reader = found.reader()
+        reader = checkpoint.reader()
         with torch.no_grad():
             for name, parameter in self.model.named_parameters():
                 parameter.copy_(reader.tensor("parameters", name, tuple(parameter.shape)))
@@ -228,110 +228,112 @@ class _Stage:
 
     def _one_step(self, number: int, should_stop: Callable[[], bool]) -> tuple[float, bool, bool]:
         """One update. Returns the loss, whether to stop, and whether to save: the same on every rank."""
-        begun = time.monotonic()
-        prepared, losses = self._gradients(number)
+        started_at = time.monotonic()
+        prepared_step, losses = self._gradients(number)
         rate = learning_rate(number, self.order.total, self.spec.settings)
         norm, updating = timed(lambda: self._engine.update(rate))
         # A place for each micro-batch and three flags: one sum over the ranks serves all, the losses' order is fixed.
         flags = [float(should_stop()), float(self.saver.is_due()), float(self.saver.failed)]
         news = torch.cat([losses, losses.new_tensor(flags)])
-        *found, stop, save, failed = distributed.summed(news, self.world).tolist()
-        if not all(map(math.isfinite, [*found, norm])):
-            self._refuse_divergence(prepared, found)
-        loss = sum(found) / prepared.terms
-        self._note(prepared, loss, rate, norm, time.monotonic() - begun, updating)
-        if failed:
+        *summed_losses, stop, save, write_failed = distributed.summed(news, self.world).tolist()
+        if not all(map(math.isfinite, [*summed_losses, norm])):
+            self._refuse_divergence(prepared_step, summed_losses)
+        loss = sum(summed_losses) / prepared_step.terms
+        self._note(prepared_step, loss, rate, norm, time.monotonic() - started_at, updating)
+        if write_failed:
             self._note_failed_write(number)
         return loss, stop > 0, save > 0
 
-    def _gradients(self, number: int) -> tuple[Prepared, torch.Tensor]:
+    def _gradients(self, number: int) -> tuple[PreparedStep, torch.Tensor]:
         """The gradients of a step, and the undivided losses of its micro-batches, this rank's in their places."""
         assert self.feed is not None
         while True:
-            prepared, waited = timed(lambda: self.feed.take(number))  # type: ignore[union-attr]
-            self.record.times.data_wait += waited
+            prepared_step, wait_seconds = timed(lambda: self.feed.take(number))  # type: ignore[union-attr]
+            self.record.times.data_wait += wait_seconds
             try:
-                return prepared, self._accumulate(prepared)
+                return prepared_step, self._accumulate(prepared_step)
             except RuntimeError as error:
                 if not choices.is_out_of_memory(error):
                     raise
-            self._shrink(prepared)
+            self._shrink(prepared_step)
 
-    def _accumulate(self, prepared: Prepared) -> torch.Tensor:
-        losses = torch.zeros(len(prepared.micros), dtype=torch.float64, device=self.world.device)
-        for place, (micro, packed) in enumerate(prepared.own):
-            last = place == len(prepared.own) - 1
-            losses[micro.index] += self._backward(prepared, micro, packed, last=last).double()
+    def _accumulate(self, prepared_step: PreparedStep) -> torch.Tensor:
+        losses = torch.zeros(len(prepared_step.micros), dtype=torch.float64, device=self.world.device)
+        for place, (micro, batch) in enumerate(prepared_step.batches):
+            last = place == len(prepared_step.batches) - 1
+            losses[micro.index] += self._backward(prepared_step, micro, batch, last=last).double()
         return losses
 
-    def _backward(self, prepared: Prepared, micro: Micro, packed: Packed, *, last: bool) -> torch.Tensor:
-        form, contrast = prepared.part.task.format, self.spec.settings.contrast_size
-        batch = packed.to(self.world.device)
+    def _backward(self, prepared_step: PreparedStep, micro: Micro, micro_batch: Packed, *, last: bool) -> torch.Tensor:
+        form, contrast = prepared_step.part.task.format, self.spec.settings.contrast_size
+        batch = micro_batch.to(self.world.device)
         # Dropout by place in the data, not by rank: a resume, or a rank more, needs no state of a generator.
-        torch.manual_seed(setup.dropout_seed(self.spec.seed, prepared.step.number, micro.index))
+        torch.manual_seed(setup.dropout_seed(self.spec.seed, prepared_step.step.number, micro.index))
         return self._engine.backward(
             batch,
-            prepared.part.head.name,
+            prepared_step.part.head.name,
             lambda logits: heads.loss(form, logits, batch.pieces, contrast) * micro.weight,
-            prepared.terms,
+            prepared_step.terms,
             last=last,
         )
 
-    def _shrink(self, prepared: Prepared) -> None:
+    def _shrink(self, prepared_step: PreparedStep) -> None:
         """Out of memory: half as many tokens at a time. UserError where it cannot be done in this process."""
         assert self.feed is not None
         budget = self.progress.token_budget // 2
-        hint = f"step {prepared.step.number}: out of memory with token_budget {self.progress.token_budget}"
-        if max(len(micro) for micro in prepared.micros) <= prepared.whole:
+        hint = f"step {prepared_step.step.number}: out of memory with token_budget {self.progress.token_budget}"
+        if max(len(micro) for micro in prepared_step.micros) <= prepared_step.unit:
             raise UserError(f"{hint}, with one sequence at a time; ask for more memory or set a smaller max_length.")
         if self.world.size > 1 or self.shape.zero not in ("none", 0):
             # Other ranks, or DeepSpeed itself, are in the middle of something: the next attempt has smaller ones.
-            choices.note(self.out, prepared.step.number, budget)
+            choices.note(self.out, prepared_step.step.number, budget)
             raise UserError(f"{hint}; submit again: it goes on with {budget}, the same examples a step.")
         self._engine.discard()
         if self.world.device.type == "cuda":
             torch.cuda.empty_cache()
-        self.progress.out_of_memory.append({"step": prepared.step.number, "token_budget": budget})
+        self.progress.out_of_memory.append({"step": prepared_step.step.number, "token_budget": budget})
         self.progress.token_budget = self.feed.budget = budget
-        self.record.line(out_of_memory=prepared.step.number, token_budget=budget)
+        self.record.line(out_of_memory=prepared_step.step.number, token_budget=budget)
         print(f"{hint}: going on with {budget}, the same examples a step", file=sys.stderr, flush=True)
 
-    def _refuse_divergence(self, prepared: Prepared, losses: list[float]) -> NoReturn:
-        bad = [micro for micro, loss in zip(prepared.micros, losses, strict=True) if not math.isfinite(loss)]
-        what = "loss" if bad else "gradient"
-        ids = list(dict.fromkeys(id_ for micro in bad or prepared.micros for id_ in prepared.ids(micro)))
-        number, task = prepared.step.number, prepared.part.task.name
-        self.record.line(not_finite=what, step=number, task=task, ids=ids)
+    def _refuse_divergence(self, prepared_step: PreparedStep, losses: list[float]) -> NoReturn:
+        bad = [micro for micro, loss in zip(prepared_step.micros, losses, strict=True) if not math.isfinite(loss)]
+        quantity = "loss" if bad else "gradient"
+        ids = list(dict.fromkeys(id_ for micro in bad or prepared_step.micros for id_ in prepared_step.ids(micro)))
+        number, task = prepared_step.step.number, prepared_step.part.task.name
+        self.record.line(not_finite=quantity, step=number, task=task, ids=ids)
         more = f" and {len(ids) - 8} more (log.jsonl has all)" if len(ids) > 8 else ""
         raise UserError(
-            f"step {number} of task {task}: the {what} is not finite at examples {', '.join(ids[:8])}"
+            f"step {number} of task {task}: the {quantity} is not finite at examples {', '.join(ids[:8])}"
             f"{more}; look at them, lower learning_rate or set precision: fp32."
         )
 
     # --- what is noted
 
-    def _note(self, prepared: Prepared, loss: float, rate: float, norm: float, seconds: float, updating: float) -> None:
-        step, done, times = prepared.step, self.progress, self.record.times
-        done.step, done.examples = done.step + 1, done.examples + len(step.examples)
-        done.tokens, done.seconds = done.tokens + prepared.tokens, done.seconds + seconds
+    def _note(
+        self, prepared_step: PreparedStep, loss: float, rate: float, norm: float, seconds: float, updating: float
+    ) -> None:
+        step, progress, times = prepared_step.step, self.progress, self.record.times
+        progress.step, progress.examples = progress.step + 1, progress.examples + len(step.examples)
+        progress.tokens, progress.seconds = progress.tokens + prepared_step.tokens, progress.seconds + seconds
         self.record.line(
             step=step.number,
             epoch=step.epoch,
-            task=prepared.part.task.name,
+            task=prepared_step.part.task.name,
             loss=loss,
             learning_rate=rate,
             grad_norm=norm,
             examples=len(step.examples),
-            tokens=prepared.tokens,
+            tokens=prepared_step.tokens,
             seconds=round(seconds, 4),
         )
-        lengths = [len(row) for piece in prepared.pieces for row in piece.rows]
+        lengths = [len(row) for piece in prepared_step.pieces for row in piece.rows]
         times.steps, times.examples = times.steps + 1, times.examples + len(step.examples)
-        times.tokens, times.filler = times.tokens + prepared.tokens, times.filler + prepared.filler
-        times.computed += sum(packed.layout.tokens for _, packed in prepared.own)
-        predicted = prepared.terms if prepared.part.task.format == "mlm" else 0
+        times.tokens, times.filler = times.tokens + prepared_step.tokens, times.filler + prepared_step.filler
+        times.computed += sum(batch.layout.tokens for _, batch in prepared_step.batches)
+        predicted_tokens = prepared_step.terms if prepared_step.part.task.format == "mlm" else 0
         squares = sum(length**2 for length in lengths)
-        times.flops += training_flops(self.sizes, prepared.tokens, squares, predicted=predicted)
+        times.flops += training_flops(self.sizes, prepared_step.tokens, squares, predicted_tokens=predicted_tokens)
         times.update += updating
         self.record.step_done(step.number)
 
@@ -346,11 +348,11 @@ class _Stage:
     def _end_epoch(self, number: int, dev_score: Callable[[StageModel], DevScore]) -> None:
         self.record.interval(number)
         epoch = self.order.step(number).epoch
-        found = distributed.from_first(asdict(dev_score(self._engine.model)), self.world)
+        dev_result = distributed.from_first(asdict(dev_score(self._engine.model)), self.world)
         self.model.train()
-        score = float(found["score"])
+        score = float(dev_result["score"])
         self.progress.scores.append(score)
-        self.progress.at_chance.append(list(found["at_chance"]))
+        self.progress.at_chance.append(list(dev_result["at_chance"]))
         self.record.line(epoch=epoch, dev_score=score)
         if self.progress.best is None or score > self.progress.best["score"]:
             self.saver.save_best(self.progress, epoch)
@@ -371,10 +373,10 @@ class _Stage:
         """Returns the encoder's hash."""
         reader = files.opened(files.best_folder(self.out, epoch)).reader()
         table = self._whole_table(reader, epoch)
-        made = hand_over.write(self.out, reader, self.model, table, self.start.kinds, self.parent)
-        return encoder_hash(made)
+        encoder_tensors = hand_over.write(self.out, reader, self.model, table, self.start.kinds, self.parent)
+        return encoder_hash(encoder_tensors)
 
-    def _whole_table(self, reader: Reader, epoch: int) -> torch.Tensor | None:
+    def _whole_table(self, reader: FragmentReader, epoch: int) -> torch.Tensor | None:
         """All word embeddings after an epoch; None: as the fragments have them."""
         steps = range(self.order.steps_per_epoch * (epoch + 1))
         rates = (learning_rate(step, self.order.total, self.spec.settings) for step in steps)
@@ -383,35 +385,35 @@ class _Stage:
             return full_table(self.table, self.ids, rows, rates, self.spec.settings)
         if self.spec.settings.decay_unseen or self.start.needs_all_words:
             return None
-        seen = self.start.used_ids()
-        trained = reader.tensor("parameters", hand_over.WORDS, tuple(self.table.shape))
-        return full_table(self.table, seen, trained[torch.from_numpy(seen)], rates, self.spec.settings)
+        used = self.start.used_ids()
+        rows = reader.tensor("parameters", hand_over.WORDS, tuple(self.table.shape))
+        return full_table(self.table, used, rows[torch.from_numpy(used)], rates, self.spec.settings)
 
-    def _facts(self, selected: int, encoder: str) -> dict[str, Any]:
-        done, device = self.progress, self.world.device
+    def _facts(self, best_epoch: int, encoder: str) -> dict[str, Any]:
+        progress, device = self.progress, self.world.device
         dropout = setup.attention_dropout(self.start.encoder)
         width = self.sizes.width // self.sizes.heads
         return {
-            "steps": done.step,
+            "steps": progress.step,
             "epochs": self.spec.settings.epochs,
-            "dev_scores": done.scores,
-            "selected_epoch": selected,
-            "dev_score": done.scores[selected],
-            "at_chance": done.at_chance[selected],
+            "dev_scores": progress.scores,
+            "selected_epoch": best_epoch,
+            "dev_score": progress.scores[best_epoch],
+            "at_chance": progress.at_chance[best_epoch],
             "parent_hash": self.start.parent_hash,
             "encoder_hash": encoder,
             "precision": "bf16" if self.model.bf16 else "fp32",
             "device": device.type,
             "world_size": self.world.size,
             "zero": self.shape.zero,
-            "token_budget": done.token_budget,
-            "out_of_memory": done.out_of_memory,
+            "token_budget": progress.token_budget,
+            "out_of_memory": progress.out_of_memory,
             "vocabulary_rows": None if self.ids is None else len(self.ids),
-            "matmul": done.matmul or None,
+            "matmul": progress.matmul or None,
             "attention": attention.kernel_name(device, width, dropout, half=self.model.bf16),
-            "seconds": round(done.seconds, 3),
-            "examples": done.examples,
-            "tokens": done.tokens,
+            "seconds": round(progress.seconds, 3),
+            "examples": progress.examples,
+            "tokens": progress.tokens,
         }
 
     def close(self) -> None:

@@ -44,12 +44,12 @@ class ZeroEngine:
         return self._engine.module  # type: ignore[no-any-return]
 
     def backward(
-        self, packed: Packed, head: str, loss: Callable[[Tensor], Tensor], terms: float, *, last: bool
+        self, batch: Packed, head: str, loss: Callable[[Tensor], Tensor], terms: float, *, last: bool
     ) -> Tensor:
         """Add the gradients of `loss(logits)` / terms; returns the undivided loss. `terms`: those of all ranks. `last`:
         whether an update comes next."""
         self._engine.set_gradient_accumulation_boundary(last)
-        value = loss(self._engine(packed, head))
+        value = loss(self._engine(batch, head))
         # DeepSpeed averages the gradients over the ranks (and, were it not told otherwise, over the micro-batches).
         self._engine.backward(value * (self._world.size / terms), scale_wrt_gas=False)
         if not last:

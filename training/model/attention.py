@@ -98,17 +98,17 @@ def _by_runs(q: Tensor, k: Tensor, v: Tensor, packing: Layout, scaling: float | 
     for start, rows, length in packing.runs:
         inside = slice(start, start + rows * length)
         shape = rows, length
-        found = scaled_dot_product_attention(
+        attended_values = scaled_dot_product_attention(
             _batch(q[inside], shape), _batch(k[inside], shape), _batch(v[inside], shape), scale=scaling
         )
-        out[inside] = found.transpose(1, 2).flatten(0, 1)
+        out[inside] = attended_values.transpose(1, 2).flatten(0, 1)
     return out
 
 
 def _by_buckets(q: Tensor, k: Tensor, v: Tensor, packing: Layout, dropout: float, scaling: float | None) -> Tensor:
     buckets, back = packing.buckets
-    padded = [_of_bucket(q, k, v, bucket, dropout, scaling) for bucket in buckets]
-    return torch.cat(padded).index_select(0, back)
+    bucket_outputs = [_of_bucket(q, k, v, bucket, dropout, scaling) for bucket in buckets]
+    return torch.cat(bucket_outputs).index_select(0, back)
 
 
 def _of_bucket(q: Tensor, k: Tensor, v: Tensor, bucket: Bucket, dropout: float, scaling: float | None) -> Tensor:
@@ -116,12 +116,12 @@ def _of_bucket(q: Tensor, k: Tensor, v: Tensor, bucket: Bucket, dropout: float, 
     places, (rows, length) = bucket.places.flatten(), bucket.places.shape
     queries, keys, values = (_batch(states.index_select(0, places), (rows, length)) for states in (q, k, v))
     if dropout > 0.0 and not q.is_cuda:
-        found = _with_dropout(queries, keys, values, bucket.mask, dropout, scaling)
+        attended_values = _with_dropout(queries, keys, values, bucket.mask, dropout, scaling)
     else:
-        found = scaled_dot_product_attention(
+        attended_values = scaled_dot_product_attention(
             queries, keys, values, attn_mask=bucket.mask, dropout_p=dropout, scale=scaling
         )
-    return found.transpose(1, 2).flatten(0, 1)
+    return attended_values.transpose(1, 2).flatten(0, 1)
 
 
 def _with_dropout(

@@ -23,12 +23,12 @@ class CpuDropout(nn.Dropout):
 
 def dropout(values: Tensor, p: float) -> Tensor:
     """`values` with each element zeroed with probability `p`, else divided by 1 - p. On the CPU."""
-    dropped = round(p * _UNITS)
-    if dropped == 0:
+    dropped_units = round(p * _UNITS)
+    if dropped_units == 0:
         return values
-    kept = (_words(values.numel()) >= dropped - _UNITS // 2).view(values.shape)
-    scale = _UNITS / (_UNITS - dropped) if dropped < _UNITS else 0.0
-    return values * kept.to(values.dtype).mul_(scale)
+    mask = (_words(values.numel()) >= dropped_units - _UNITS // 2).view(values.shape)
+    scale = _UNITS / (_UNITS - dropped_units) if dropped_units < _UNITS else 0.0
+    return values * mask.to(values.dtype).mul_(scale)
 
 
 def _words(count: int) -> Tensor:

@@ -51,30 +51,30 @@ class StageModel(nn.Module):
         self.heads = nn.ModuleDict({head_module(task): head for task, head in heads.items()})
         self.bf16 = bf16
 
-    def forward(self, packed: Packed, head: str | None = None, layer: int | None = None) -> Tensor:
+    def forward(self, batch: Packed, head: str | None = None, layer: int | None = None) -> Tensor:
         """Logits of `head` for the tokens that it reads; else hidden states [tokens, width] of `layer` (None: the last;
         0: embeddings)."""
         # DeepSpeed switches autocast off around its engine's forward, so it is switched on in here.
-        with torch.autocast(packed.ids.device.type, torch.bfloat16, enabled=self.bf16):
-            hidden = self._hidden(packed, layer)
+        with torch.autocast(batch.ids.device.type, torch.bfloat16, enabled=self.bf16):
+            hidden = self._hidden(batch, layer)
             if head is None:
                 return hidden
-            logits = self._logits(head, hidden if packed.reads is None else hidden.index_select(0, packed.reads))
+            logits = self._logits(head, hidden if batch.reads is None else hidden.index_select(0, batch.reads))
             return logits + self._nothing(head, hidden) if self.training else logits
 
-    def every_layer(self, packed: Packed) -> tuple[Tensor, ...]:
+    def every_layer(self, batch: Packed) -> tuple[Tensor, ...]:
         """The hidden states [tokens, width] of all layers, embeddings first."""
-        with torch.autocast(packed.ids.device.type, torch.bfloat16, enabled=self.bf16):
-            output = self._encode(packed, output_hidden_states=True)
-        return tuple(states[0, : len(states[0]) - packed.filler] for states in output.hidden_states)
+        with torch.autocast(batch.ids.device.type, torch.bfloat16, enabled=self.bf16):
+            output = self._encode(batch, output_hidden_states=True)
+        return tuple(states[0, : len(states[0]) - batch.filler] for states in output.hidden_states)
 
-    def _hidden(self, packed: Packed, layer: int | None) -> Tensor:
-        output = self._encode(packed, output_hidden_states=layer is not None)
+    def _hidden(self, batch: Packed, layer: int | None) -> Tensor:
+        output = self._encode(batch, output_hidden_states=layer is not None)
         hidden: Tensor = output.last_hidden_state if layer is None else output.hidden_states[layer]
-        return hidden[0, : hidden.shape[1] - packed.filler]
+        return hidden[0, : hidden.shape[1] - batch.filler]
 
-    def _encode(self, packed: Packed, **more: Any) -> Any:
-        return self.encoder(input_ids=packed.ids, position_ids=packed.positions, packing=packed.layout, **more)
+    def _encode(self, batch: Packed, **more: Any) -> Any:
+        return self.encoder(input_ids=batch.ids, position_ids=batch.positions, packing=batch.layout, **more)
 
     def _logits(self, head: str, hidden: Tensor) -> Tensor:
         module = self.heads[head_module(head)]
@@ -147,9 +147,9 @@ def load_encoder(
 def _set_dropout(encoder: nn.Module, dropout: float | None, attention_dropout: float | None) -> None:
     of_attention = dropout if attention_dropout is None else attention_dropout
     for name, part in encoder.named_modules():
-        chosen = of_attention if name.endswith("attention.self.dropout") else dropout
-        if isinstance(part, nn.Dropout) and chosen is not None:
-            part.p = chosen
+        probability = of_attention if name.endswith("attention.self.dropout") else dropout
+        if isinstance(part, nn.Dropout) and probability is not None:
+            part.p = probability
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -181,8 +181,8 @@ def head_dropout(encoder: nn.Module, dropout: float | None) -> float:
     """The dropout of the heads: the setting, else the config's classifier_dropout, else its hidden_dropout_prob."""
     config: Any = encoder.config
     of_classifier = getattr(config, "classifier_dropout", None)
-    chosen = (dropout, of_classifier, config.hidden_dropout_prob)
-    return float(next(value for value in chosen if value is not None))
+    candidates = (dropout, of_classifier, config.hidden_dropout_prob)
+    return float(next(value for value in candidates if value is not None))
 
 
 def encoder_state(encoder: nn.Module) -> dict[str, Tensor]:
@@ -218,12 +218,12 @@ def lm_head_of(folder: Path) -> dict[str, Tensor]:
     it among its weights. Empty where there is none."""
     if (folder / _LM_HEAD_FILE).is_file():
         return read_tensors(folder / _LM_HEAD_FILE)
-    found: dict[str, Tensor] = {}
+    parts: dict[str, Tensor] = {}
     for path in weight_files(folder):
         with safe_open(path, framework="pt") as tensors:
             names = [name for name in tensors.keys() if name.startswith(_LM_HEAD)]  # noqa: SIM118 - not a mapping
-            found |= {name.removeprefix(_LM_HEAD): tensors.get_tensor(name).float() for name in names}
-    return {name: found[name].contiguous() for name in _LM_HEAD_PARTS} if found.keys() >= set(_LM_HEAD_PARTS) else {}
+            parts |= {name.removeprefix(_LM_HEAD): tensors.get_tensor(name).float() for name in names}
+    return {name: parts[name].contiguous() for name in _LM_HEAD_PARTS} if parts.keys() >= set(_LM_HEAD_PARTS) else {}
 
 
 def save_lm_head(state: Mapping[str, Tensor], folder: Path) -> None:
@@ -266,6 +266,6 @@ def load_trained(
 ) -> StageModel:
     """A model to evaluate: an encoder folder and the heads of `tasks` from a heads folder (retrieval: none)."""
     assert heads is not None or not tasks, tasks
-    loaded = {task: load_head(heads, task)[1] for task in tasks} if heads else {}
-    model = StageModel(load_encoder(encoder), loaded, bf16=use_bf16(settings, device))
+    heads_by_task = {task: load_head(heads, task)[1] for task in tasks} if heads else {}
+    model = StageModel(load_encoder(encoder), heads_by_task, bf16=use_bf16(settings, device))
     return model.to(device).eval()

@@ -1,9 +1,8 @@
 """What stands on the encoder, one small head per format: its start, its logits, its loss.
 
 A head gets the hidden states of the tokens that it reads, [n, width]: of sequence, choice and dual_encoder the first of
-every row, of tagging the words' first subwords, of mlm the masked ones, of span all.
-
-The head of a dual encoder: a vector of every row, and the loss that draws questions to their own answers.
+every row, of tagging the words' first subwords, of mlm the masked ones, of span all. Its outputs are logits, but for
+the dual encoder's: a vector of every row, and a loss that draws questions to their own answers.
 """
 
 from collections.abc import Sequence
@@ -72,6 +71,25 @@ class LanguageModelHead(nn.Module):
         return functional.linear(inner, embeddings, self.bias)
 
 
+class DualEncoderHead(nn.Module):
+    """From each `<s>`: dense, tanh, length 1, times the root of `scale`: the dot product of two rows' vectors is
+    scale · cosine. Vectors [rows, width] in fp32, whatever the encoder computes in.
+
+    `scale` is learned and starts at 100 (XTREME-R's LAReQA); it and the layer have no values before they are given.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.dense = _linear(width, width)
+        self.scale = nn.Parameter(torch.empty(1))
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        with torch.autocast(hidden.device.type, enabled=False):
+            inner = torch.tanh(self.dense(hidden.float()))
+            # A scale below 0 would have no root; one near 0 compares nothing.
+            return functional.normalize(inner, dim=1) * self.scale.float().clamp(min=1e-3).sqrt()
+
+
 def build(form: str, outputs: int, width: int, dropout: float) -> nn.Module:
     """An uninitialised head for a format; `outputs`: see `outputs_of`."""
     match form:
@@ -108,17 +126,17 @@ def reads(form: str, pieces: Sequence[Piece]) -> list[int] | None:
     """The places, in the packed rows, of the tokens that a format's head reads; None: it reads them all."""
     if form == "span":
         return None
-    found, place = [], 0
+    places, place = [], 0
     for piece in pieces:
         if form == "tagging":
-            found += [place + word for word in piece.way_back]
+            places += [place + word for word in piece.way_back]
         elif form == "mlm":
-            found += [place + token for token, target in enumerate(piece.target) if target != IGNORED]
+            places += [place + token for token, target in enumerate(piece.target) if target != IGNORED]
         for row in piece.rows:
             if form not in ("tagging", "mlm"):
-                found.append(place)
+                places.append(place)
             place += len(row)
-    return found
+    return places
 
 
 def loss(form: str, logits: Tensor, pieces: Sequence[Piece], contrast_size: int = 1) -> Tensor:
@@ -131,8 +149,8 @@ def loss(form: str, logits: Tensor, pieces: Sequence[Piece], contrast_size: int 
         return contrastive_loss(logits, pieces, contrast_size)
     targets = torch.tensor(_targets(form, pieces), device=logits.device)
     if form == "span":
-        padded = _padded(logits, pieces)  # [pieces, length, 2]
-        return _sum_loss(padded[..., 0], targets[:, 0]) + _sum_loss(padded[..., 1], targets[:, 1])
+        scores = _padded(logits, pieces)  # [pieces, length, 2]
+        return _sum_loss(scores[..., 0], targets[:, 0]) + _sum_loss(scores[..., 1], targets[:, 1])
     return _sum_loss(_by_choice(form, logits, pieces), targets)
 
 
@@ -145,6 +163,23 @@ def _targets(form: str, pieces: Sequence[Piece]) -> list[Any]:
     if form == "mlm":
         return [label for piece in pieces for label in piece.target if label != IGNORED]
     return [piece.target[0] for piece in pieces]
+
+
+def contrastive_loss(vectors: Tensor, pieces: Sequence[Piece], contrast_size: int) -> Tensor:
+    """The SUM over pieces of the cross entropy of the own candidate among those of the piece's group.
+
+    vectors [2 · pieces, width]: question, candidate, question, … Groups are `contrast_size` consecutive pieces, the
+    last may be smaller; so a micro-batch has to begin where a group does.
+    """
+    assert len(vectors) == 2 * len(pieces) > 0, (vectors.shape, len(pieces))
+    questions, candidates = vectors.float()[0::2], vectors.float()[1::2]
+    total = vectors.new_zeros((), dtype=torch.float32)
+    for start in range(0, len(pieces), contrast_size):
+        group = slice(start, start + contrast_size)
+        scores = questions[group] @ candidates[group].T
+        targets = torch.arange(len(scores), device=scores.device)
+        total = total + functional.cross_entropy(scores, targets, reduction="sum")
+    return total
 
 
 def _sum_loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -190,39 +225,3 @@ def _cut(values: NDArray[Any], lengths: Sequence[int]) -> list[NDArray[Any]]:
     """Consecutive runs of the first axis."""
     ends = np.cumsum(lengths)
     return [values[end - length : end] for end, length in zip(ends, lengths, strict=True)]
-
-
-class DualEncoderHead(nn.Module):
-    """From each `<s>`: dense, tanh, length 1, times the root of `scale`: the dot product of two rows' vectors is
-    scale · cosine. Vectors [rows, width] in fp32, whatever the encoder computes in.
-
-    `scale` is learned and starts at 100 (XTREME-R's LAReQA); it and the layer have no values before they are given.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.dense = nn.Linear(width, width, device="meta").to_empty(device="cpu")
-        self.scale = nn.Parameter(torch.empty(1))
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        with torch.autocast(hidden.device.type, enabled=False):
-            inner = torch.tanh(self.dense(hidden.float()))
-            # A scale below 0 would have no root; one near 0 compares nothing.
-            return functional.normalize(inner, dim=1) * self.scale.float().clamp(min=1e-3).sqrt()
-
-
-def contrastive_loss(vectors: Tensor, pieces: Sequence[Piece], contrast_size: int) -> Tensor:
-    """The SUM over pieces of the cross entropy of the own candidate among those of the piece's group.
-
-    vectors [2 · pieces, width]: question, candidate, question, … Groups are `contrast_size` consecutive pieces, the
-    last may be smaller; so a micro-batch has to begin where a group does.
-    """
-    assert len(vectors) == 2 * len(pieces) > 0, (vectors.shape, len(pieces))
-    questions, candidates = vectors.float()[0::2], vectors.float()[1::2]
-    total = vectors.new_zeros((), dtype=torch.float32)
-    for start in range(0, len(pieces), contrast_size):
-        group = slice(start, start + contrast_size)
-        scores = questions[group] @ candidates[group].T
-        own = torch.arange(len(scores), device=scores.device)
-        total = total + functional.cross_entropy(scores, own, reduction="sum")
-    return total

@@ -54,7 +54,7 @@ class Layout:
     def buckets(self) -> tuple[list[Bucket], Tensor]:
         """The rows in buckets, and [tokens]: the place of each token among all buckets' places."""
         starts = np.cumsum([0, *self.lengths[:-1]])
-        made, back, behind = [], np.empty(self.tokens, dtype=np.int64), 0
+        buckets, back, behind = [], np.empty(self.tokens, dtype=np.int64), 0
         for rows in _by_length(self.lengths):
             lengths = np.array([self.lengths[row] for row in rows])
             inside = np.arange(lengths.max())[None, :] < lengths[:, None]
@@ -63,22 +63,22 @@ class Layout:
             back[places[inside]] = behind + np.flatnonzero(inside)
             behind += inside.size
             mask = None if inside.all() else self._to_device(inside)[:, None, None, :]
-            made.append(Bucket(self._to_device(places), mask))
-        return made, self._to_device(back)
+            buckets.append(Bucket(self._to_device(places), mask))
+        return buckets, self._to_device(back)
 
     @cached_property
     def runs(self) -> list[tuple[int, int, int]]:
         """(first token, rows, length) of consecutive rows of one length."""
-        found: list[tuple[int, int, int]] = []
+        runs: list[tuple[int, int, int]] = []
         place = 0
         for length in self.lengths:
-            if found and found[-1][2] == length:
-                start, rows, _ = found[-1]
-                found[-1] = start, rows + 1, length
+            if runs and runs[-1][2] == length:
+                start, rows, _ = runs[-1]
+                runs[-1] = start, rows + 1, length
             else:
-                found.append((place, 1, length))
+                runs.append((place, 1, length))
             place += length
-        return found
+        return runs
 
     def _to_device(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.device, non_blocking=True)
@@ -164,13 +164,13 @@ def cut(sizes: Sequence[int], budget: int, world: int = 1) -> list[range]:
 
 def _greedy(sizes: Sequence[int], budget: int) -> list[range]:
     """As many units as fit, again and again."""
-    made, start, used = [], 0, 0
+    parts, start, used = [], 0, 0
     for unit, size in enumerate(sizes):
         if unit > start and used + size > budget:
-            made.append(range(start, unit))
+            parts.append(range(start, unit))
             start, used = unit, 0
         used += size
-    return [*made, range(start, len(sizes))]
+    return [*parts, range(start, len(sizes))]
 
 
 def _split(parts: list[range], count: int) -> list[range]:
@@ -187,13 +187,13 @@ def _split(parts: list[range], count: int) -> list[range]:
 def _even(sizes: Sequence[int], count: int) -> list[range]:
     """`count` runs of units, each with one or more, that end nearest to equal shares of the tokens."""
     ends = np.cumsum(sizes)
-    made, start = [], 0
+    parts, start = [], 0
     for number in range(1, count + 1):
-        wanted = ends[-1] * number / count
-        end = int(np.searchsorted(ends, wanted)) + 1
-        if end > 1 and wanted - ends[end - 2] < ends[min(end, len(sizes)) - 1] - wanted:
+        share = ends[-1] * number / count
+        end = int(np.searchsorted(ends, share)) + 1
+        if end > 1 and share - ends[end - 2] < ends[min(end, len(sizes)) - 1] - share:
             end -= 1
         end = min(max(end, start + 1), len(sizes) - (count - number))
-        made.append(range(start, end))
+        parts.append(range(start, end))
         start = end
-    return made
+    return parts

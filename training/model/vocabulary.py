@@ -23,12 +23,12 @@ class CompactEmbedding(nn.Module):
 
     def __init__(self, table: nn.Embedding, ids: NDArray[np.int64]) -> None:
         super().__init__()
-        kept = torch.from_numpy(ids)
+        kept_ids = torch.from_numpy(ids)
         place = torch.full((table.num_embeddings,), -1, dtype=torch.int64)
-        place[kept] = torch.arange(len(kept))
+        place[kept_ids] = torch.arange(len(kept_ids))
         self.place: Tensor
         self.register_buffer("place", place, persistent=False)
-        self.weight = nn.Parameter(table.weight.detach()[kept].clone())
+        self.weight = nn.Parameter(table.weight.detach()[kept_ids].clone())
         # As in the table, whose padding row gets no gradient.
         self.padding_idx = None if table.padding_idx is None else int(place[table.padding_idx])
 
@@ -41,8 +41,8 @@ def used_ids(tokens: Iterable[NDArray[Any]], specials: Iterable[int], vocabulary
     """The sorted ids that occur, with the special ones."""
     used = np.zeros(vocabulary, dtype=np.bool_)
     used[list(specials)] = True
-    for some in tokens:
-        used[some] = True
+    for values in tokens:
+        used[values] = True
     return np.flatnonzero(used)
 
 

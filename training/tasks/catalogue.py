@@ -54,9 +54,9 @@ _TRANSLATED = re.compile(r"(?P<task>[^@]+)@(?P<language>[a-z]{2,3})")
 _REGISTERED: dict[str, Task] = {}  # this process's: an experiment file's
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: str, known_names: Iterable[str]) -> str:
     """`did you mean X?`, or what there is."""
-    names = tuple(known)
+    names = tuple(known_names)
     close = get_close_matches(word, names, n=1, cutoff=0.5)
     return f"did you mean {close[0]}?" if close else f"known are {', '.join(names)}."
 
@@ -126,14 +126,14 @@ def _translated(name: str) -> Task | None:
 @cache
 def _installed() -> Mapping[str, Task]:
     """Those of installed packages: an entry point is a Task or a function that returns one."""
-    found: dict[str, Task] = {}
+    tasks: dict[str, Task] = {}
     for point in entry_points(group=ENTRY_POINTS):
         task = _load(point)
-        if task.name in TASKS or task.name in found:
+        if task.name in TASKS or task.name in tasks:
             raise _unusable(point, f"its task's name {task.name} is taken")
         plain: dict[str, Any] = {key: dict(value) for key, value in vars(task).items() if isinstance(value, Mapping)}
-        found[task.name] = replace(task, **plain, added=True)
-    return found
+        tasks[task.name] = replace(task, **plain, added=True)
+    return tasks
 
 
 def _load(point: EntryPoint) -> Task:

@@ -66,9 +66,9 @@ def files_of(
 ) -> Files:
     """Files from space-separated paths; `roles`: those of the test files."""
     of_test = test.split()
-    named = tuple(File(path, role) for path, role in zip(of_test, roles or [""] * len(of_test), strict=True))
+    test_files = tuple(File(path, role) for path, role in zip(of_test, roles or [""] * len(of_test), strict=True))
     return Files(
-        tuple(File(path) for path in train.split()), tuple(File(path) for path in dev.split()), named, hold_out
+        tuple(File(path) for path in train.split()), tuple(File(path) for path in dev.split()), test_files, hold_out
     )
 
 

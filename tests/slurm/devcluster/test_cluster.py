@@ -20,7 +20,7 @@ from launch.cli.app import app
 from slurm.base import UsageError, UserError
 from slurm.devcluster import Options
 from slurm.devcluster import cluster as subject
-from slurm.devcluster.config import Layout, check_folder, nodes_of, real_memory
+from slurm.devcluster.config import ClusterLayout, check_folder, nodes_of, real_memory
 from slurm.devcluster.processes import Daemons, observe
 from tests.conftest import own_devcluster
 
@@ -364,7 +364,7 @@ def test_a_daemon_that_ends_while_starting_is_reported_with_its_last_words(daemo
 
 
 def test_layout_marks_and_closes_its_folders(tmp_path: Path) -> None:
-    layout = Layout(tmp_path / "c")
+    layout = ClusterLayout(tmp_path / "c")
     layout.make()
     for name in ("run", "ctld", "mysql"):
         assert (layout.folder / name).stat().st_mode & 0o777 == 0o700

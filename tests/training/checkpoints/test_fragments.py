@@ -8,11 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.checkpoints.fragments import Fragment, Reader, file_name
+from training.checkpoints.fragments import Fragment, FragmentReader, file_name
 from training.tensors import write_tensors
 
 
-def cut(folder: Path, values: torch.Tensor, cuts: list[int], ranks: int) -> Reader:
+def cut(folder: Path, values: torch.Tensor, cuts: list[int], ranks: int) -> FragmentReader:
     """A checkpoint of one parameter `a/b`, cut at `cuts` and dealt out to the ranks."""
     edges = [0, *sorted(cuts), values.numel()]
     files: list[dict[str, torch.Tensor]] = [{} for _ in range(ranks)]
@@ -22,7 +22,7 @@ def cut(folder: Path, values: torch.Tensor, cuts: list[int], ranks: int) -> Read
             files[number % ranks][fragment.key] = fragment.values
     for rank, tensors in enumerate(files):
         write_tensors(folder / file_name(rank), tensors)
-    return Reader(folder, [file_name(rank) for rank in range(ranks)])
+    return FragmentReader(folder, [file_name(rank) for rank in range(ranks)])
 
 
 @given(st.integers(1, 40), st.integers(1, 4), st.data())
@@ -44,7 +44,7 @@ def test_a_tensor_has_its_shape_again(tmp_path: Path) -> None:
 
 def test_what_is_not_there_is_not_made_up(tmp_path: Path) -> None:
     write_tensors(tmp_path / "0", {"exp_avg/0/w": torch.zeros(3), "exp_avg/4/w": torch.zeros(3)})
-    reader = Reader(tmp_path, ["0"])
+    reader = FragmentReader(tmp_path, ["0"])
     assert reader.read("exp_avg", "w", 4, 3).numel() == 3
     for kind, start, length in (("exp_avg", 0, 7), ("exp_avg", 3, 1), ("exp_avg", 6, 2), ("exp_avg_sq", 0, 1)):
         with pytest.raises(AssertionError, match="from element"):

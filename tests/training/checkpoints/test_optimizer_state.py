@@ -10,9 +10,9 @@ import torch
 from tests.training.ranks import finish, start_ranks
 from tests.training.state_loop import Loop, everything
 from training import distributed
-from training.checkpoints.optimizer_state import Stage
+from training.shape import ZeroStage
 
-STAGES: list[tuple[Stage, bool]] = [
+STAGES: list[tuple[ZeroStage, bool]] = [
     ("none", False),
     (0, False),
     (1, False),
@@ -34,7 +34,7 @@ def same(one: Path, other: Path) -> bool:
     ("stage", "offload"),
     [case if case == QUICK else pytest.param(*case, marks=pytest.mark.slow) for case in STAGES],
 )
-def test_alone_it_goes_on_bit_for_bit(stage: Stage, offload: bool, tmp_path: Path) -> None:
+def test_alone_it_goes_on_bit_for_bit(stage: ZeroStage, offload: bool, tmp_path: Path) -> None:
     world = distributed.current() or distributed.init("cpu")
     whole = Loop(stage, world, offload)
     whole.steps(2)

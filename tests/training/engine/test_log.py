@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from training.engine.log import Record
+from training.engine.log import TrainingLog
 
 
 def lines(out: Path) -> list[dict[str, object]]:
@@ -15,7 +15,7 @@ def lines(out: Path) -> list[dict[str, object]]:
 
 
 def test_an_interval_has_rates_and_shares(tmp_path: Path) -> None:
-    record = Record(tmp_path, first=True, world=2, peak=1e9)
+    record = TrainingLog(tmp_path, first=True, world=2, peak=1e9)
     record.times.steps, record.times.examples, record.times.tokens = 3, 24, 600
     record.times.filler, record.times.computed, record.times.flops = 6, 606, 1e6
     record.times.update = 0.01
@@ -30,16 +30,16 @@ def test_an_interval_has_rates_and_shares(tmp_path: Path) -> None:
 
 
 def test_nothing_is_said_of_no_steps_nor_by_other_ranks(tmp_path: Path) -> None:
-    record = Record(tmp_path, first=True, world=1, peak=None)
+    record = TrainingLog(tmp_path, first=True, world=1, peak=None)
     record.interval(last=0)
-    other = Record(tmp_path, first=False, world=1, peak=None)
+    other = TrainingLog(tmp_path, first=False, world=1, peak=None)
     other.times.steps = 1
     other.interval(last=0)
     assert lines(tmp_path) == []
 
 
 def test_a_pause_begins_anew(tmp_path: Path) -> None:
-    record = Record(tmp_path, first=True, world=1, peak=None)
+    record = TrainingLog(tmp_path, first=True, world=1, peak=None)
     record.times.steps = 5
     record.pause()
     assert record.times.steps == 0
