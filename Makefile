@@ -55,8 +55,9 @@ bench-tokenise: .venv/ready  ## encoding against the tokenizers library's own ba
 soak: .venv/ready  ## a stage killed at every single write, under every ZeRO stage (an hour)
 	$(BIN)/python -m tests.training.soak
 
-docs: .venv/ready  ## docs/tasks.md anew, from the catalogue
+docs: .venv/ready  ## docs/tasks.md and docs/experiment-file.md anew, from the catalogue and the declared keys
 	$(BIN)/stepstone tasks --markdown > docs/tasks.md
+	$(BIN)/python -m launch.show.file_reference > docs/experiment-file.md
 
 study-small: .venv/ready  ## every intermediate task x every target once, small (hours; data: see examples/study-small.yaml)
 	test -d examples/model || $(BIN)/stepstone models small examples/model --layers 4

@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, TypeAdapter
 
 from launch.experiment import recipes
-from launch.experiment.fields import Matching, Number, Section, Text
+from launch.experiment.fields import Form, Matching, Number, Section, Text
 from slurm.base import UsageError
+from training.spec import Says
 from training.tasks import Task, catalogue, presets
 from training.tasks.task import Columns, File, Files, FormatName, Hub
 
@@ -45,19 +46,22 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-_Path = Annotated[str, BeforeValidator(_path)]
-_Texts = Annotated[list[Text], BeforeValidator(_listed)]
-_Paths = Annotated[list[_Path], BeforeValidator(_listed)]
+_Path = Annotated[str, BeforeValidator(_path), Form("a path inside `data.root`")]
+_Texts = Annotated[list[Text], BeforeValidator(_listed), Form("text or a list of it")]
+_Paths = Annotated[list[_Path], BeforeValidator(_listed), Form("a path inside `data.root` or a list of them")]
 _Language = Annotated[str, Matching(r"[a-z]{2,3}", "a language code such as de")]
 
 
 class FilesSection(Section):
     """`files:` of an added task: paths inside data.root, `{lang}` for the language's code."""
 
-    train: _Paths = []
-    dev: _Paths = []
-    test: _Paths = []
-    hold_out: Annotated[float, Number(0.001, 0.999)] | None = None
+    train: Annotated[_Paths, Says("training files", "[nli/train.tsv]", in_key="what they hold: train")] = []
+    dev: Annotated[_Paths, Says("English development files", "[nli/dev.tsv]", in_key="what they hold: train")] = []
+    test: Annotated[_Paths, Says("test files; `{lang}` stands for the language's code", '["nli/{lang}.tsv"]')] = []
+    hold_out: Annotated[
+        Annotated[float, Number(0.001, 0.999)] | None,
+        Says("the share of `train` that serves as dev, where there is no `dev`", "0.1", in_key="train"),
+    ] = None
 
     def files(self) -> Files:
         of = {name: tuple(map(File, paths)) for name, paths in (("train", self.train), ("dev", self.dev))}
@@ -67,13 +71,33 @@ class FilesSection(Section):
 class ColumnsSection(Section):
     """`columns:` of an added task, as training.task.Columns; what is not given stays as it was."""
 
-    first: _Texts | None = None
-    second: _Texts | None = None
-    label: _Texts | None = None
-    id: _Texts | None = None
-    choices: _Texts | None = None
-    header: _Texts | None = None
-    separator: Text | None = None
+    first: Annotated[
+        _Texts | None, Says("the first text: a template of columns", '"{premise}"', in_key="train, evaluate")
+    ] = None
+    second: Annotated[
+        _Texts | None,
+        Says(
+            "the second text; of a multiple choice `{choice}` is the choice", '"{hypothesis}"', in_key="train, evaluate"
+        ),
+    ] = None
+    label: Annotated[_Texts | None, Says("the column of the label", "gold", in_key="train, evaluate")] = None
+    id: Annotated[_Texts | None, Says("the column of the example's id", "uid", in_key="train, evaluate")] = None
+    choices: Annotated[
+        _Texts | None,
+        Says("the columns of the choices, or one column with a list", "[a, b, c]", in_key="train, evaluate"),
+    ] = None
+    header: Annotated[
+        _Texts | None,
+        Says(
+            "names of the columns, where the first line does not say them",
+            "[premise, hypothesis, label]",
+            in_key="train, evaluate",
+        ),
+    ] = None
+    separator: Annotated[
+        Text | None,
+        Says("tagging, a sentence a line: what stands between a word and its tag", "_", in_key="train, evaluate"),
+    ] = None
 
     def columns(self, base: Columns) -> Columns:
         given: dict[str, Any] = {
@@ -89,17 +113,40 @@ class ColumnsSection(Section):
 class Definition(Section):
     """One entry of `catalogue:`. With `like`, what is not given is as in that task."""
 
-    like: Text | None = None
-    format: AddedFormat | None = None
-    metric: Metric | None = None
-    labels: list[Text] | dict[str, Text] | None = None
-    unlabelled: list[str] | None = None
-    languages: list[_Language] | None = None
-    extra_languages: list[_Language] | None = None
-    training_path: Text | None = None
-    files: FilesSection | None = None
-    columns: ColumnsSection | None = None
-    licence: Text | None = None
+    like: Annotated[
+        Text | None, Says("the task that it takes everything else from", "mnli", in_key="what it gives")
+    ] = None
+    format: Annotated[
+        AddedFormat | None, Says("the kind of task; without `like`", "tagging", in_key="train, evaluate")
+    ] = None
+    metric: Annotated[
+        Metric | None, Says("how it is scored; one that suits the format", "ner", in_key="train, evaluate")
+    ] = None
+    labels: Annotated[
+        list[Text] | dict[str, Text] | None,
+        Says(
+            "the labels; a mapping: from what the data says to the label", "[O, B-PER, I-PER]", in_key="train, evaluate"
+        ),
+    ] = None
+    unlabelled: Annotated[
+        list[str] | None,
+        Says("what the data says where there is no label: such rows are left out", '["-"]', in_key="train, evaluate"),
+    ] = None
+    languages: Annotated[list[_Language] | None, Says("of a target: its languages", "[de, en]")] = None
+    extra_languages: Annotated[
+        list[_Language] | None, Says("of a target: languages that are used only where the file names them", "[fr]")
+    ] = None
+    training_path: Annotated[
+        Text | None,
+        Says("of a target: the English training that it is evaluated after, as a recipe", "mnli", in_key="its steps"),
+    ] = None
+    files: Annotated[
+        FilesSection | None, Says("its files, inside `data.root`", "{train: [a.tsv], hold_out: 0.1}", in_key="as below")
+    ] = None
+    columns: Annotated[
+        ColumnsSection | None, Says("where a table's texts are", '{first: "{premise}"}', in_key="train, evaluate")
+    ] = None
+    licence: Annotated[Text | None, Says("the data's licence, for people", "CC-BY-4.0")] = None
 
 
 def to_task(name: str, section: Definition) -> Task:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from launch.experiment.fields import Matching, Name, Number, Section, Text, Whole
+from training.spec import Says
 
 # What Stepstone itself sets in every script; a second setting of these would break arrays, adoption or logs.
 _OURS = (
@@ -47,28 +48,55 @@ def _gpu_count(text: str) -> int:
 class Cluster(Section):
     """Where and how stages run. Field names with dashes are sbatch's long flags."""
 
-    executor: Literal["slurm", "local"] | None = None  # None: slurm where sbatch is found, else local
-    workers: Annotated[int, Whole(1, 256)] = 1  # local: elements that run at the same time
-    throttle: Annotated[int, Whole(1, 1_000_000)] | None = None  # slurm: running elements of all arrays together
-    bundle: _TIME | None = None  # short elements share an array index, up to this long by their estimate
-    gpu_hours: Annotated[float, Number(0, 1e9)] | None = Field(None, alias="gpu-hours")  # the experiment's budget
-    share_group: Name | None = Field(None, alias="share-group")  # a Unix group that may read the store
-    setup: list[Text] = []  # shell lines before the job, such as `module load cuda`: code by design, shown by --script
-    partition: _WORD | None = None
-    account: _WORD | None = None
-    qos: _WORD | None = None
-    time: _TIME | None = None
-    nodes: Annotated[int, Whole(1, 10_000)] = 1
-    ntasks_per_node: Annotated[int, Whole(1, 1024)] | None = Field(None, alias="ntasks-per-node")
-    cpus_per_task: Annotated[int, Whole(1, 4096)] | None = Field(None, alias="cpus-per-task")
-    gpus_per_node: Annotated[int, Whole(0, 64)] | None = Field(None, alias="gpus-per-node")
-    mem: _MEMORY | None = None
-    mem_per_cpu: _MEMORY | None = Field(None, alias="mem-per-cpu")
-    mem_per_gpu: _MEMORY | None = Field(None, alias="mem-per-gpu")
-    constraint: _WORD | None = None
-    exclude: _WORD | None = None
-    nodelist: _WORD | None = None
-    sbatch: dict[Annotated[str, AfterValidator(_pass_through)], Text] = {}
+    executor: Annotated[
+        Literal["slurm", "local"] | None,
+        Says("what runs jobs; not given: slurm where sbatch is found, else local", "local"),
+    ] = None
+    workers: Annotated[Annotated[int, Whole(1, 256)], Says("local: elements that run at the same time", "2")] = 1
+    throttle: Annotated[
+        Annotated[int, Whole(1, 1_000_000)] | None, Says("slurm: running elements of all arrays together", "8")
+    ] = None
+    bundle: Annotated[
+        _TIME | None, Says("short elements share an array index, up to this long by their estimate", "30:00")
+    ] = None
+    gpu_hours: Annotated[
+        Annotated[float, Number(0, 1e9)] | None,
+        Says("the experiment's budget: what would go beyond it is not sent", "500"),
+    ] = Field(None, alias="gpu-hours")
+    share_group: Annotated[Name | None, Says("a Unix group that may read the store", "nlp")] = Field(
+        None, alias="share-group"
+    )
+    setup: Annotated[
+        list[Text],
+        Says("shell lines before the job: code by design, shown by `stepstone plan --script`", "[module load cuda]"),
+    ] = []
+    partition: Annotated[_WORD | None, Says("sbatch's flag", "gpu")] = None
+    account: Annotated[_WORD | None, Says("sbatch's flag", "nlp")] = None
+    qos: Annotated[_WORD | None, Says("sbatch's flag", "long")] = None
+    time: Annotated[_TIME | None, Says("the time limit of an element", "12:00:00")] = None
+    nodes: Annotated[Annotated[int, Whole(1, 10_000)], Says("nodes of an element", "2")] = 1
+    ntasks_per_node: Annotated[
+        Annotated[int, Whole(1, 1024)] | None,
+        Says("processes of an element on a node; not given: one a GPU, one without GPUs", "4"),
+    ] = Field(None, alias="ntasks-per-node")
+    cpus_per_task: Annotated[Annotated[int, Whole(1, 4096)] | None, Says("sbatch's flag", "8")] = Field(
+        None, alias="cpus-per-task"
+    )
+    gpus_per_node: Annotated[Annotated[int, Whole(0, 64)] | None, Says("sbatch's flag; 0: none", "4")] = Field(
+        None, alias="gpus-per-node"
+    )
+    mem: Annotated[_MEMORY | None, Says("memory of a node", "64G")] = None
+    mem_per_cpu: Annotated[_MEMORY | None, Says("memory of a CPU", "4G")] = Field(None, alias="mem-per-cpu")
+    mem_per_gpu: Annotated[_MEMORY | None, Says("memory that goes with a GPU", "64G")] = Field(
+        None, alias="mem-per-gpu"
+    )
+    constraint: Annotated[_WORD | None, Says("sbatch's flag", "a100")] = None
+    exclude: Annotated[_WORD | None, Says("sbatch's flag: nodes", "node07")] = None
+    nodelist: Annotated[_WORD | None, Says("sbatch's flag: nodes", "node[01-04]")] = None
+    sbatch: Annotated[
+        dict[Annotated[str, AfterValidator(_pass_through)], Text],
+        Says("other long flags of sbatch, as they are; `true` for those without a value", "{comment: mine}"),
+    ] = {}
 
     @classmethod
     def flags(cls) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The `failures:` section: what is done about a stage that failed, by cause."""
 
 from typing import Annotated, Any
 
@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from launch.experiment.fields import Number, Section, Whole, YesNo
 from slurm.causes import Cause
+from training.spec import Says
 
 # As the file would say it; a cause that the file names changes only what it names.
 _DEFAULTS: dict[str, dict[str, str]] = {
@@ -27,29 +28,39 @@ _DEFAULTS: dict[str, dict[str, str]] = {
 class Rule(Section):
     """What is done about one cause."""
 
-    retry: Annotated[int, Whole(0, 10_000)] = 0  # times that a stage is sent again for it
-    mem: Annotated[float, Number(1, 16)] = 1.0  # each time: memory times this, within the partition's limit
-    time: Annotated[float, Number(1, 16)] = 1.0  # each time: the time limit times this, within the partition's
-    token_budget: Annotated[float, Number(0.01, 1)] = Field(1.0, alias="token-budget")  # each time: tokens per pass
-    exclude: Annotated[bool, YesNo()] = False  # the node it happened on
+    retry: Annotated[Annotated[int, Whole(0, 10_000)], Says("times that a stage is sent again for it", "3")] = 0
+    mem: Annotated[
+        Annotated[float, Number(1, 16)], Says("each time: memory times this, within the partition's limit", "1.5")
+    ] = 1.0
+    time: Annotated[
+        Annotated[float, Number(1, 16)], Says("each time: the time limit times this, within the partition's", "2")
+    ] = 1.0
+    token_budget: Annotated[Annotated[float, Number(0.01, 1)], Says("each time: tokens per pass times this", "0.5")] = (
+        Field(1.0, alias="token-budget")
+    )
+    exclude: Annotated[Annotated[bool, YesNo()], Says("each time: not on the node it happened on", "true")] = False
 
 
 class Failures(Section):
     """The `failures:` section: a rule per cause, and when equal failures stop the rest."""
 
-    host_oom: Rule = Field(Rule(), alias="host-oom")
-    cuda_oom: Rule = Field(Rule(), alias="cuda-oom")
-    time: Rule = Rule()
-    preempted: Rule = Rule()
-    node: Rule = Rule()
-    nccl: Rule = Rule()
-    disk: Rule = Rule()
-    not_finite: Rule = Field(Rule(), alias="not-finite")
-    data: Rule = Rule()
-    code: Rule = Rule()
-    parent_missing: Rule = Field(Rule(), alias="parent-missing")
-    unknown: Rule = Rule()
-    equal: Annotated[int, Whole(1, 10_000)] = 3  # stages that fail alike by their code: the rest is held
+    host_oom: Annotated[Rule, Says("a process took more memory than the job has")] = Field(Rule(), alias="host-oom")
+    cuda_oom: Annotated[Rule, Says("a GPU's memory was full")] = Field(Rule(), alias="cuda-oom")
+    time: Annotated[Rule, Says("the time limit came")] = Rule()
+    preempted: Annotated[Rule, Says("another job took its place")] = Rule()
+    node: Annotated[Rule, Says("the node failed")] = Rule()
+    nccl: Annotated[Rule, Says("processes lost each other")] = Rule()
+    disk: Annotated[Rule, Says("no room, or a quota")] = Rule()
+    not_finite: Annotated[Rule, Says("a loss that is no number")] = Field(Rule(), alias="not-finite")
+    data: Annotated[Rule, Says("a file is malformed or missing")] = Rule()
+    code: Annotated[Rule, Says("any other error of the program")] = Rule()
+    parent_missing: Annotated[Rule, Says("the encoder of the stage before is gone")] = Field(
+        Rule(), alias="parent-missing"
+    )
+    unknown: Annotated[Rule, Says("nobody can say")] = Rule()
+    equal: Annotated[
+        Annotated[int, Whole(1, 10_000)], Says("so many stages that fail alike by their code hold the rest", "5")
+    ] = 3
 
     @model_validator(mode="before")
     @classmethod

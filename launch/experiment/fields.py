@@ -66,11 +66,22 @@ def _name(value: Any) -> str:
 
 
 @dataclass(frozen=True)
+class Form:
+    """What a value looks like, in words: for the page of the docs that is made from these types."""
+
+    form: str
+
+
+@dataclass(frozen=True)
 class Whole(GroupedMetadata):
     """A whole number within limits, both included."""
 
     least: int
     most: int
+
+    @property
+    def form(self) -> str:
+        return f"whole number, {self.least:,} to {self.most:,}"
 
     def __iter__(self) -> Iterator[object]:
         yield BeforeValidator(_whole)
@@ -84,6 +95,10 @@ class Number(GroupedMetadata):
     least: float
     most: float
 
+    @property
+    def form(self) -> str:
+        return f"number, {f'{self.least:,}'.removesuffix('.0')} to {f'{self.most:,}'.removesuffix('.0')}"
+
     def __iter__(self) -> Iterator[object]:
         yield BeforeValidator(_number)
         yield Field(ge=self.least, le=self.most)
@@ -95,6 +110,10 @@ class Matching(GroupedMetadata):
 
     pattern: str
     expected: str
+
+    @property
+    def form(self) -> str:
+        return self.expected
 
     def __iter__(self) -> Iterator[object]:
         yield BeforeValidator(self._check)
@@ -110,9 +129,11 @@ class Matching(GroupedMetadata):
 class YesNo(GroupedMetadata):
     """`true` or `false`, and nothing that looks like them."""
 
+    form: str = "`true` or `false`"
+
     def __iter__(self) -> Iterator[object]:
         yield BeforeValidator(_yes_no)
 
 
-Text = Annotated[str, BeforeValidator(_text)]
-Name = Annotated[str, BeforeValidator(_name)]
+Text = Annotated[str, BeforeValidator(_text), Form("text")]
+Name = Annotated[str, BeforeValidator(_name), Form("a name: letters, digits, `_`, `.`, `-`")]

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The keys of the experiment file: their types, limits, defaults, and what docs/experiment-file.md says of each."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, get_args
@@ -10,7 +10,7 @@ from launch.experiment.cluster import Cluster
 from launch.experiment.failures import Failures, Rule
 from launch.experiment.fields import Matching, Name, Number, Section, Text, Whole, YesNo
 from launch.experiment.yaml_text import Location
-from training.spec import RUNTIME, SETTINGS, Setting
+from training.spec import RUNTIME, SETTINGS, Says, Setting
 from training.tasks.task import Preset
 
 Keep = Literal["intermediate", "all"]
@@ -73,38 +73,109 @@ class Overrides(create_model("_Settings", __base__=Section, **_FIELDS)):  # type
 class Data(Section):
     """Where the data is, and how much of it is used in a trial."""
 
-    root: Text | None = None
-    max_train: Annotated[int, Whole(1, 10**9)] | None = None
-    max_eval: Annotated[int, Whole(1, 10**9)] | None = None
-    skip_bad_rows: Annotated[bool, YesNo()] = False
-    revisions: dict[str, _Commit] = {}
+    root: Annotated[
+        Text | None,
+        Says(
+            "folder of local files, each with the path of [tasks.md](tasks.md); what is not there comes from the Hub",
+            "./data",
+            in_key="what its files hold: train",
+        ),
+    ] = None
+    max_train: Annotated[
+        Annotated[int, Whole(1, 10**9)] | None,
+        Says("of every training set the first so many examples: for trials", "1000", in_key="train"),
+    ] = None
+    max_eval: Annotated[
+        Annotated[int, Whole(1, 10**9)] | None,
+        Says("of every dev and test set the first so many examples: for trials", "100", in_key="train, evaluate"),
+    ] = None
+    skip_bad_rows: Annotated[
+        Annotated[bool, YesNo()], Says("leave malformed rows out instead of stopping at them", "true")
+    ] = False
+    revisions: Annotated[
+        dict[str, _Commit],
+        Says(
+            "the commit of a data set on the Hub that the catalogue does not pin",
+            "{google/xtreme: <commit>}",
+            in_key="train",
+        ),
+    ] = {}
 
 
 class Presets(Section):
     """Whose default settings: of recipes' steps, and of target training."""
 
-    intermediate: Preset = "paper-intermediate"
-    target: Preset = "paper-target"
+    intermediate: Annotated[Preset, Says("of the steps of recipes", "xtreme", in_key="its settings")] = (
+        "paper-intermediate"
+    )
+    target: Annotated[Preset, Says("of the training of targets", "xtreme", in_key="its settings")] = "paper-target"
 
 
 class FileContent(Section):
     """The file as it is written."""
 
-    name: Name
-    store: Text
-    model: Text
-    recipes: Annotated[list[Text], BeforeValidator(_recipes), Field(min_length=1)]
-    targets: Annotated[list[Text], Field(min_length=1)]
-    seeds: Annotated[list[Annotated[int, Whole(0, 2**31 - 1)]], BeforeValidator(_seeds), Field(min_length=1)]
-    languages: dict[str, Annotated[Literal["all"] | list[_Language], BeforeValidator(_languages)]] = {}
-    data: Data = Data()
-    presets: Presets = Presets()
-    catalogue: dict[Name, Definition] = {}
-    training: Overrides = Overrides()
-    tasks: dict[str, Overrides] = {}
-    cluster: Cluster = Cluster()
-    failures: Failures = Failures()
-    keep: Keep = "intermediate"
+    name: Annotated[Name, Says("the experiment's name, in its jobs and results", "crossing")]
+    store: Annotated[
+        Text, Says("folder on the shared file system that keeps every result; relative to this file", "./store")
+    ]
+    model: Annotated[
+        Text,
+        Says(
+            "the model to begin with: a Hub id (`@commit` where none is pinned), or a folder relative to this file",
+            "FacebookAI/xlm-roberta-large",
+            in_key="train, evaluate",
+        ),
+    ]
+    recipes: Annotated[
+        Annotated[list[Text], BeforeValidator(_recipes), Field(min_length=1)],
+        Says("the intermediate trainings to compare", "[none, squad > mnli]", in_key="train: each step its own"),
+    ]
+    targets: Annotated[
+        Annotated[list[Text], Field(min_length=1)],
+        Says(
+            "what every recipe is evaluated on, after its English training",
+            "[xnli, panx]",
+            in_key="train, evaluate: each its own",
+        ),
+    ]
+    seeds: Annotated[
+        Annotated[list[Annotated[int, Whole(0, 2**31 - 1)]], BeforeValidator(_seeds), Field(min_length=1)],
+        Says("every path is trained once with each of them", "[1, 2, 3]", in_key="train"),
+    ]
+    languages: Annotated[
+        dict[str, Annotated[Literal["all"] | list[_Language], BeforeValidator(_languages)]],
+        Says(
+            "by target, or under `default` for the others: which languages it is evaluated in",
+            "{xnli: [en, de], default: all}",
+        ),
+    ] = {}
+    data: Annotated[
+        Data, Says("where the data is, and how much of it is used", "{root: ./data}", in_key="as below")
+    ] = Data()
+    presets: Annotated[Presets, Says("whose default settings hold", "{target: xtreme}", in_key="as below")] = Presets()
+    catalogue: Annotated[
+        dict[Name, Definition],
+        Says(
+            "tasks of your own, by name",
+            "{my_nli: {like: mnli, files: {train: [a.tsv], hold_out: 0.1}}}",
+            in_key="as below",
+        ),
+    ] = {}
+    training: Annotated[Overrides, Says("settings of all stages", "{learning_rate: 3e-5}", in_key="as below")] = (
+        Overrides()
+    )
+    tasks: Annotated[
+        dict[str, Overrides], Says("settings of one task, target or mixture", "{squad: {epochs: 2}}", in_key="as below")
+    ] = {}
+    cluster: Annotated[
+        Cluster, Says("where stages run, and what jobs ask for", "{partition: gpu, gpus-per-node: 1}")
+    ] = Cluster()
+    failures: Annotated[Failures, Says("what is done about failures, by their cause", "{time: {retry: 5}}")] = (
+        Failures()
+    )
+    keep: Annotated[Keep, Says("which encoders stay after their evaluations: those of recipes, or all", "all")] = (
+        "intermediate"
+    )
 
 
 _SECTIONS: dict[str, Any] = {
