@@ -79,7 +79,7 @@ def remove(plan: Plan, store: Store) -> list[Waste]:
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S.%f")
         write_atomic(make_folder(store.root / "gc") / f"{stamp}.json", seal(record))
         for item in waste:
-            store_lock.keep(lock)  # whoever takes it over may send what needs the rest
+            lock.keep()  # whoever takes it over may send what needs the rest
             _remove(item.path)
     return waste
 

@@ -1,6 +1,6 @@
 """What the job of each element is told, and what a stage's folder says that the stage means."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from launch.draft.elements import Array
@@ -8,9 +8,9 @@ from launch.experiment.added_tasks import to_record as to_record_of_task
 from launch.plan import Plan, Stage
 from launch.status.policy import Changes
 from launch.store import Store
+from launch.store.manifests import Manifest, StageEntry
 from training.spec import Runtime, to_record
 
-MANIFEST_SCHEMA = 1
 _LEAST_TOKENS = 64  # of a forward pass made smaller: below this nothing is gained
 _EVAL_TOKENS = 16_384  # where the file leaves the budget of evaluating to the job: what a smaller one is made from
 
@@ -25,29 +25,27 @@ def identity(plan: Plan, stage: Stage) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def manifest(plan: Plan, store: Store, array: Array, packages: dict[str, str] | None = None) -> dict[str, Any]:
+def manifest(plan: Plan, store: Store, array: Array, packages: dict[str, str] | None = None) -> Manifest:
     """What the job of each element of an array is told. `packages`: versions that its job should find."""
-    entries = {
-        str(i): [_stage_entry(plan, key, element.changes) for key in element.stages]
-        for i, element in array.elements.items()
-    }
-    leaves = {
-        str(i): [plan.stages[key].folder for key in element.stages if _may_drop_encoder(plan, plan.stages[key])]
-        for i, element in array.elements.items()
-    }
     cluster = plan.experiment.cluster
-    return {
-        "schema": MANIFEST_SCHEMA,
-        "store": str(store.root),
-        "experiment": plan.experiment.name,
-        "start": asdict(plan.start),
-        "gpus_asked_for": cluster.gpus_asked_for,
-        "share_group": cluster.share_group,
-        "packages": packages or {},
-        "tasks": [to_record_of_task(task) for task in plan.added_tasks()],
-        "elements": entries,
-        "drop": leaves,  # whose encoder goes once the element's evaluates are finished (launch.store.artifacts.drop)
-    }
+    stages = {index: [plan.stages[key] for key in element.stages] for index, element in array.elements.items()}
+    return Manifest(
+        store=str(store.root),
+        experiment=plan.experiment.name,
+        start=plan.start,
+        gpus_asked_for=cluster.gpus_asked_for,
+        share_group=cluster.share_group,
+        packages=packages or {},
+        tasks=tuple(to_record_of_task(task) for task in plan.added_tasks()),
+        elements={
+            index: tuple(_stage_entry(plan, stage, array.elements[index].changes) for stage in stages[index])
+            for index in stages
+        },
+        drop={
+            index: tuple(stage.folder for stage in stages[index] if _may_drop_encoder(plan, stage)) for index in stages
+        },
+        failures=plan.experiment.failures.record(),
+    )
 
 
 def _may_drop_encoder(plan: Plan, stage: Stage) -> bool:
@@ -56,17 +54,16 @@ def _may_drop_encoder(plan: Plan, stage: Stage) -> bool:
     return not any(plan.stages[key].kind == "train" for key in plan.children[stage.key])
 
 
-def _stage_entry(plan: Plan, stage_key: str, changes: Changes | None) -> dict[str, Any]:
-    stage = plan.stages[stage_key]
+def _stage_entry(plan: Plan, stage: Stage, changes: Changes | None) -> StageEntry:
     spec = plan.train_spec(stage) if stage.kind == "train" else plan.evaluate_spec(stage)
-    return {
-        "key": stage.key,
-        "folder": stage.folder,
-        "kind": stage.kind,
-        "spec": to_record(spec),
-        "runtime": to_record(_runtime(plan.runtime(stage), changes)),
-        "parent": plan.stages[stage.parent].folder if stage.parent else None,
-    }
+    return StageEntry(
+        key=stage.key,
+        folder=stage.folder,
+        kind=stage.kind,
+        spec=to_record(spec),
+        runtime=to_record(_runtime(plan.runtime(stage), changes)),
+        parent=plan.stages[stage.parent].folder if stage.parent else None,
+    )
 
 
 def _runtime(runtime: Runtime, changes: Changes | None) -> Runtime:

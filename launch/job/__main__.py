@@ -4,54 +4,71 @@ Heavy imports happen after the signals have their handlers: until then USR2 is i
 """
 
 import argparse
-import json
 import os
 import sys
 import traceback
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from launch.job.element import FAILED, run_stages
+from launch.job import FAILED
 from slurm.base import UserError
 from slurm.signals import StopFlag
+
+if TYPE_CHECKING:
+    from launch.store.manifests import Manifest
 
 
 def main() -> None:
     """`python -P -u -m launch.job MANIFEST [--index N]`; the index is SLURM_ARRAY_TASK_ID's where none is given."""
     stop = StopFlag()
     stop.install()
-    manifest, index = _which()
+    path, index = _arguments()
     from launch.status import breaker
-    from launch.store import logs
+    from launch.store import logs, manifests
 
     logs.mark_start(int(os.environ.get("SLURM_RESTART_COUNT", "0")))
-    record = json.loads(manifest.read_bytes())
-    held = breaker.held_line(manifest.parent)
-    if held is not None:
-        sys.exit(f"error: {held}")  # exit code 1
+    held_line = breaker.held_line(path.parent)
+    if held_line is not None:
+        sys.exit(f"error: {held_line}")  # exit code 1
+    try:
+        manifest = manifests.read(path)
+    except UserError as error:
+        sys.exit(f"error: {error}")
     try:
         from training import distributed  # torch: only now
     except Exception as error:
         traceback.print_exc()
-        _count(record, manifest, index, error)
+        _count(manifest, path, index, error)
         sys.exit(FAILED)
 
     try:
-        code = _run(record, manifest, index, stop)
+        code = _run(manifest, path, index, stop)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         code = error.exit_code
     except Exception as error:
         traceback.print_exc()
-        _count(record, manifest, index, error)
+        _count(manifest, path, index, error)
         code = FAILED
     if code == 0:
         distributed.finish()
     distributed.leave(code)
 
 
-def _count(record: dict[str, Any], manifest: Path, index: str, error: Exception) -> None:
+def _arguments() -> tuple[Path, int]:
+    """The manifest's path, and the index of the element in it."""
+    parser = argparse.ArgumentParser(description="Run one element of a submission.")
+    parser.add_argument("manifest", type=Path, nargs="?", default=os.environ.get("STEPSTONE_MANIFEST"))
+    told_index = os.environ.get("SLURM_ARRAY_TASK_ID", os.environ.get("STEPSTONE_INDEX"))
+    parser.add_argument("--index", type=int, default=told_index)
+    arguments = parser.parse_args()
+    if arguments.manifest is None or arguments.index is None:
+        parser.error("a manifest and an index are needed; `stepstone submit` starts jobs")
+    return Path(arguments.manifest), int(arguments.index)
+
+
+def _count(manifest: "Manifest", path: Path, index: int, error: Exception) -> None:
     """Tell the circuit breaker of an element that failed before any attempt. Every rank says the same."""
     from launch.experiment import failures as failure_rules
     from launch.status import breaker
@@ -59,44 +76,35 @@ def _count(record: dict[str, Any], manifest: Path, index: str, error: Exception)
 
     message = f"{type(error).__name__}: {error}".splitlines()[0]
     with suppress(OSError, UserError):
-        policy = failure_rules.from_record(record.get("failures", {}))
-        breaker.note(manifest.parent, f"element-{manifest.stem}-{index}", causes.classify(None, message, ""), policy)
+        policy = failure_rules.from_record(manifest.failures)
+        breaker.note(path.parent, f"element-{path.stem}-{index}", causes.classify(None, message, ""), policy)
 
 
-def _which() -> tuple[Path, str]:
-    parser = argparse.ArgumentParser(description="Run one element of a submission.")
-    parser.add_argument("manifest", type=Path, nargs="?", default=os.environ.get("STEPSTONE_MANIFEST"))
-    parser.add_argument("--index", default=os.environ.get("SLURM_ARRAY_TASK_ID", os.environ.get("STEPSTONE_INDEX")))
-    arguments = parser.parse_args()
-    if arguments.manifest is None or arguments.index is None:
-        parser.error("a manifest and an index are needed; `stepstone submit` starts jobs")
-    return Path(arguments.manifest), str(arguments.index)
-
-
-def _run(record: dict[str, Any], manifest: Path, index: str, stop: StopFlag) -> int:
+def _run(manifest: "Manifest", path: Path, index: int, stop: StopFlag) -> int:
+    """The exit code."""
     from launch.experiment.added_tasks import from_record
+    from launch.job.element import run_stages
     from launch.job.stage import ElementRun
     from training import distributed
-    from training.spec import runtime
     from training.tasks import catalogue
 
-    for task in record["tasks"]:
+    for task in manifest.tasks:
         catalogue.register(from_record(task))
-    entries = record["elements"].get(index)
+    entries = manifest.elements.get(index)
     if entries is None:
-        raise UserError(f"{manifest} has no element {index}; was the array submitted by hand?")
-    device = runtime(entries[0]["runtime"]).device
-    _check_gpus(record, device)
+        raise UserError(f"{path} has no element {index}; was the array submitted by hand?")
+    device = entries[0].read_runtime().device
+    _check_gpus(manifest, device)
     restart = os.environ.get("SLURM_RESTART_COUNT", "0")
     job = os.environ.get("SLURM_JOB_ID", "local")
-    world = distributed.init(device, manifest.parent / f"rendezvous-{manifest.stem}-{index}-{job}-{restart}.json")
-    return run_stages(ElementRun(record, manifest, world, stop), entries, record["drop"][index])
+    world = distributed.init(device, path.parent / f"rendezvous-{path.stem}-{index}-{job}-{restart}.json")
+    return run_stages(ElementRun(manifest, path, world, stop), entries, manifest.drop[index])
 
 
-def _check_gpus(record: dict[str, Any], device: str) -> None:
+def _check_gpus(manifest: "Manifest", device: str) -> None:
     import torch
 
-    if record["gpus_asked_for"] and device == "auto" and not torch.cuda.is_available():
+    if manifest.gpus_asked_for and device == "auto" and not torch.cuda.is_available():
         raise UserError(
             "GPUs were asked for, but this node shows none (device: auto); check the partition and the driver, "
             "or set `training: {device: cpu}`"

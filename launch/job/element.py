@@ -1,67 +1,75 @@
-"""TODO."""
+"""One element: its stages in order, what goes on after a failure, and how the job leaves."""
 
 import signal
 import sys
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Protocol
 
-from slurm.signals import requeue
+from launch.job import FAILED, TRY_AGAIN
+from launch.job.verdicts import StageFailed
+from launch.store.manifests import StageEntry
+from slurm.signals import StopFlag, requeue
+from training.distributed import World
 
-FAILED = 1
-TRY_AGAIN = 75  # stopped by a signal, or another job is at the stage
+
+class Run(Protocol):
+    """Who does the stages (`launch.job.stage.ElementRun`)."""
+
+    stop: StopFlag
+    world: World
+
+    def run(self, entry: StageEntry) -> None: ...
+
+    def drop_encoders(self, folders: list[str]) -> None: ...
+
+    def budget_left(self, entry: StageEntry) -> bool: ...
 
 
-def run_stages(element: Any, entries: list[dict[str, Any]], drop: list[str]) -> int:
-    """The element's stages in order, but for those whose parent in it failed; the exit code."""
-    failures = []
-    failed: set[str] = set()
+def run_stages(run: Run, entries: Sequence[StageEntry], drop: Sequence[str]) -> int:
+    """The element's stages in order, but for those whose parent in it failed; the exit code.
+
+    drop: folders of trains whose encoder goes once their last evaluate here is finished.
+    """
+    failures: list[StageFailed] = []
+    failed_folders: set[str] = set()
     for entry in entries:
-        if entry["parent"] in failed:
-            failed.add(entry["folder"])
+        if entry.parent in failed_folders:
+            failed_folders.add(entry.folder)
             continue
-        failure = _do(element, entry)
-        if failure is None:
-            element.drop_encoders(_no_longer_read(entries, entry, drop, failed))
-            continue
-        print(f"error: {failure}", file=sys.stderr, flush=True)
-        failed.add(entry["folder"])
-        failures.append(failure)
-        if failure.stopped:
-            return _leave_stopped(element, entry)
-        if failure.ends_element:
-            break
-    if not failed:
+        try:
+            run.run(entry)
+        except StageFailed as failure:
+            print(f"error: {failure}", file=sys.stderr, flush=True)
+            failed_folders.add(entry.folder)
+            failures.append(failure)
+            if failure.stopped:
+                return _leave_stopped(run, entry)
+            if failure.ends_element:
+                break
+        else:
+            run.drop_encoders(no_longer_read(entries, entry, drop, failed_folders))
+    if not failures:
         return 0
     return TRY_AGAIN if all(failure.cause == "elsewhere" for failure in failures) else FAILED
 
 
-def _do(element: Any, entry: dict[str, Any]) -> Any:
-    """The StageFailed of one stage; None where it is finished."""
-    from launch.job.verdicts import StageFailed
-
-    try:
-        element.run(entry)
-    except StageFailed as failure:
-        return failure
-    return None
-
-
-def _no_longer_read(
-    entries: list[dict[str, Any]], done: dict[str, Any], drop: list[str], failed: set[str]
+def no_longer_read(
+    entries: Sequence[StageEntry], last: StageEntry, drop: Sequence[str], failed_folders: Collection[str]
 ) -> list[str]:
-    """Trains that may lose their encoder, whose last evaluate of this element is the one just done."""
-    found = []
+    """Trains that may lose their encoder, since the stage just finished is the last one here that has to do with it."""
+    folders = []
     for folder in drop:
-        own = [entry for entry in entries if folder in (entry["folder"], entry["parent"])]
-        if own and own[-1] is done and failed.isdisjoint(entry["folder"] for entry in own):
-            found.append(folder)
-    return found
+        family = [entry for entry in entries if folder in (entry.folder, entry.parent)]
+        if family and family[-1] is last and not any(entry.folder in failed_folders for entry in family):
+            folders.append(folder)
+    return folders
 
 
-def _leave_stopped(element: Any, entry: dict[str, Any]) -> int:
+def _leave_stopped(run: Run, entry: StageEntry) -> int:
     """Stopped by a signal. Before the time limit it is ours to have the job queued again, if its budget allows."""
-    if element.stop.received != signal.SIGUSR2 or not element.world.first:
+    if run.stop.received != signal.SIGUSR2 or not run.world.first:
         return TRY_AGAIN
-    if not element.budget_left(entry):
+    if not run.budget_left(entry):
         print(
             "error: not queued again: it got no further since its last start, too often (failures: time: retry)",
             file=sys.stderr,

@@ -1,10 +1,10 @@
-"""TODO."""
+"""What a stage failed of, in the words and causes that people, the policy and Slurm's requeue go by."""
 
 import os
 import signal
 import time
-from typing import Any
 
+from launch.store.manifests import StageEntry
 from slurm import causes
 from slurm.base import UserError
 from slurm.causes import Cause, Verdict
@@ -22,16 +22,17 @@ class StageFailed(Exception):
         self.stopped = stopped  # by a signal, between two steps
 
 
-def parent_missing(entry: dict[str, Any], what: str) -> UserError:
-    return UserError(f"parent-missing: {entry['parent']} {what}; `stepstone submit FILE` sends what is missing")
+def parent_missing(entry: StageEntry, what: str) -> UserError:
+    """The error of a stage that cannot start, as `slurm.causes` reads it."""
+    return UserError(f"parent-missing: {entry.parent} {what}; `stepstone submit FILE` sends what is missing")
 
 
 def error_verdict(error: Exception) -> Verdict:
     """The cause of what was raised; what we did not foresee is the code's."""
-    known = isinstance(error, UserError)
-    message = str(error) if known else " ".join(f"{type(error).__name__}: {error}".split("\n")[:1])
+    is_foreseen = isinstance(error, UserError)
+    message = str(error) if is_foreseen else " ".join(f"{type(error).__name__}: {error}".split("\n")[:1])
     verdict = causes.classify(None, message, "")
-    return verdict if known or verdict.cause != "unknown" else Verdict("code", verdict.evidence)
+    return verdict if is_foreseen or verdict.cause != "unknown" else Verdict("code", verdict.evidence)
 
 
 def stop_verdict(received: int | None) -> Verdict:

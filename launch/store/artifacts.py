@@ -5,7 +5,6 @@ A later submission may have come to need it: a target that was added while the e
 """
 
 import hashlib
-import json
 import os
 import time
 import uuid
@@ -15,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from launch.plan import keys
+from launch.store import manifests
+from launch.store.manifests import StageEntry
 from slurm.base.files import make_folder, read_sealed, remove_folder, seal, sha256_file, write_atomic, write_once
-from training import spec
 from training.spec import Split
 
 GENERATION_LENGTH = 16
@@ -140,13 +140,13 @@ def drop(root: Path, submission: Path, folder: str) -> bool:
     return True
 
 
-def _may_be_awaited(sent: Path, own: str, folder: str, result: dict[str, Any]) -> bool:
+def _may_be_awaited(submissions: Path, earlier: str, folder: str, result: dict[str, Any]) -> bool:
     try:
-        if _is_held(sent / "lock"):
+        if _is_held(submissions / "lock"):
             return True  # somebody submits at this moment, and nothing tells yet what
         generation = generation_of(result["encoder_hash"])
-        stages = sent.parent / "stages"
-        return any(not _is_finished(stages, child, generation) for child in _children(sent, own, folder))
+        stages = submissions.parent / "stages"
+        return any(not _is_finished(stages, child, generation) for child in _children(submissions, earlier, folder))
     except Exception:  # whatever cannot be read
         return True
 
@@ -158,20 +158,18 @@ def _is_held(lock: Path) -> bool:
         return False
 
 
-def _children(sent: Path, own: str, folder: str) -> Iterator[dict[str, Any]]:
-    """The stages under one, as submissions later than `own` tell them to their jobs."""
-    for name in sorted(os.listdir(sent)):
-        if name <= own or name.startswith((".", "lock")):
+def _children(submissions: Path, earlier: str, folder: str) -> Iterator[StageEntry]:
+    """The stages under one, as submissions later than `earlier` tell them to their jobs."""
+    for name in sorted(os.listdir(submissions)):
+        if name <= earlier or name.startswith((".", "lock")):
             continue
-        for path in sorted((sent / name).glob("manifest-*.json")):
-            content = path.read_bytes()
-            if folder.encode() in content:  # else there is no need to take megabytes apart
-                elements = json.loads(content)["elements"].values()
-                yield from (entry for entries in elements for entry in entries if entry["parent"] == folder)
+        for path in sorted((submissions / name).glob("manifest-*.json")):
+            if folder.encode() in path.read_bytes():  # else there is no need to take megabytes apart
+                yield from (entry for entry in manifests.read(path).entries() if entry.parent == folder)
 
 
-def _is_finished(stages: Path, entry: dict[str, Any], generation: str) -> bool:
-    if entry["kind"] == "train":
-        return read_sealed(stages / entry["folder"] / "result.json") is not None
-    languages = spec.evaluate_spec(entry["spec"]).languages
-    return all(read_language(stages / entry["folder"], generation, code, split) for code, split in languages.items())
+def _is_finished(stages: Path, entry: StageEntry, generation: str) -> bool:
+    if entry.kind == "train":
+        return read_sealed(stages / entry.folder / "result.json") is not None
+    languages = entry.evaluate_spec().languages
+    return all(read_language(stages / entry.folder, generation, code, split) for code, split in languages.items())

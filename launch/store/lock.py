@@ -1,15 +1,21 @@
-"""TODO."""
+"""One command at a time sends from a store, or cancels in it: a file that says who, made by one link.
+
+Where its holder died on this host, it is taken from it at once; of another host's, when it was not touched for long.
+"""
 
 import os
 import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+from pydantic import TypeAdapter
+
+from launch.store import records
 from slurm.base import UserError, processes
-from slurm.base.files import make_folder, read_json, to_json, write_once
+from slurm.base.files import make_folder, to_json, write_once
 
 _LOCK_SECONDS = 900  # another host's lock that was not touched for so long is left over
 _CLAIM_SECONDS = 60  # the same of a claim to remove such a lock
@@ -17,46 +23,71 @@ PATIENCE = 300.0  # seconds that a command waits for another that sends or cance
 _LOOK_SECONDS = 0.5  # between two looks at a lock that is waited for
 
 
+@dataclass(frozen=True)
+class Holder:
+    """The process that holds a lock: what its file says."""
+
+    host: str
+    pid: int
+    start: int | None  # of the process, since ids are used again
+
+    @classmethod
+    def this_process(cls) -> "Holder":
+        return cls(socket.gethostname(), os.getpid(), processes.start_time(os.getpid()))
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+
+_HOLDER = TypeAdapter(Holder)
+
+
+@dataclass(frozen=True)
+class Lock:
+    """A lock that this process holds, or did: another host may take it over from one that stands still."""
+
+    path: Path
+
+    def is_ours(self) -> bool:
+        return records.read(self.path, _HOLDER) == Holder.this_process()
+
+    def keep(self) -> None:
+        """Say that its holder lives. UserError where another host took it over, as this process stood still for
+        long."""
+        if not self.is_ours():
+            raise UserError("another submit has taken over, since this one stood still for long; nothing more was sent")
+        os.utime(self.path)
+
+
 @contextmanager
-def lock(root: Path, patience: float = 0.0, report: Callable[[str], None] = lambda line: None) -> Iterator[Path]:
+def lock(root: Path, patience: float = 0.0, report: Callable[[str], None] = lambda line: None) -> Iterator[Lock]:
     """One submitter at a time per store. Waits up to `patience` seconds for another; then UserError naming it."""
-    path = make_folder(root / "submissions") / "lock"
-    _take(path, _me(), patience, report)
+    held_lock = Lock(make_folder(root / "submissions") / "lock")
+    _take(held_lock.path, Holder.this_process(), patience, report)
     try:
-        yield path
+        yield held_lock
     finally:
-        if read_json(path) == _me():  # else another host found it stale and holds it now
-            path.unlink(missing_ok=True)
+        if held_lock.is_ours():  # else another host found it stale and holds it now
+            held_lock.path.unlink(missing_ok=True)
 
 
-def keep(lock: Path) -> None:
-    """Say that its holder lives. UserError where another host took it over, as this process stood still for long."""
-    if read_json(lock) != _me():
-        raise UserError("another submit has taken over, since this one stood still for long; nothing more was sent")
-    os.utime(lock)
-
-
-def _me() -> dict[str, Any]:
-    return {"host": socket.gethostname(), "pid": os.getpid(), "start": processes.start_time(os.getpid())}
-
-
-def _take(path: Path, me: dict[str, Any], patience: float, report: Callable[[str], None]) -> None:
+def _take(path: Path, me: Holder, patience: float, report: Callable[[str], None]) -> None:
     waited = 0.0
-    while not write_once(path, to_json(me)):
+    while not write_once(path, to_json(asdict(me))):
         _break_stale(path)
-        if write_once(path, to_json(me)):
+        if write_once(path, to_json(asdict(me))):
             return
-        other = read_json(path)
-        if other is None:
+        holder = records.read(path, _HOLDER)
+        if holder is None:
             _check_readable(path)
             continue  # it has just been given back
-        who = f"process {other['pid']} on {other['host']}"
         if waited >= patience:
             raise UserError(
-                f"another submit is at work ({who}); wait for it, then type the command again. If it is gone: rm {path}"
+                f"another submit is at work ({holder}); wait for it, then type the command again."
+                f" If it is gone: rm {path}"
             )
         if not waited:
-            report(f"waiting for another submit ({who}), up to {patience:.0f} s")
+            report(f"waiting for another submit ({holder}), up to {patience:.0f} s")
         time.sleep(_LOOK_SECONDS)
         waited += _LOOK_SECONDS
 
@@ -73,12 +104,12 @@ def _check_readable(path: Path) -> None:
 
 def _break_stale(path: Path) -> None:
     """Remove a lock whose holder is dead."""
-    other = read_json(path)
-    if other is None or not _is_stale(path, other):
+    holder = records.read(path, _HOLDER)
+    if holder is None or not _is_stale(path, holder):
         return
     # Linked first, under a name of its own: of several that find it stale, one may remove it, and none can remove
     # the lock that another has made in between.
-    claim = path.with_name(f"lock.stale-{other['host']}-{other['pid']}-{other['start']}")
+    claim = path.with_name(f"lock.stale-{holder.host}-{holder.pid}-{holder.start}")
     try:
         os.link(path, claim)
     except FileNotFoundError:
@@ -86,14 +117,14 @@ def _break_stale(path: Path) -> None:
     except FileExistsError:
         _remove_left_over(claim)
         return
-    if read_json(claim) == other:
+    if records.read(claim, _HOLDER) == holder:
         path.unlink(missing_ok=True)
     claim.unlink(missing_ok=True)
 
 
-def _is_stale(path: Path, holder: dict[str, Any]) -> bool:
-    if holder["host"] == socket.gethostname():
-        return not processes.is_alive(holder["pid"], holder["start"])
+def _is_stale(path: Path, holder: Holder) -> bool:
+    if holder.host == socket.gethostname():
+        return not processes.is_alive(holder.pid, holder.start)
     try:
         return time.time() - path.stat().st_mtime > _LOCK_SECONDS
     except FileNotFoundError:

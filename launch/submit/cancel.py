@@ -12,6 +12,7 @@ from launch.plan import Plan
 from launch.status import Observation, under_way
 from launch.store import Location, Store, Submission, submissions
 from launch.store import lock as store_lock
+from launch.store.lock import Lock
 from launch.submit import orphans
 from slurm import control, local, snapshot
 from slurm.arrays import index_list
@@ -137,16 +138,16 @@ def _within(plan: Plan, seen: Observation, found: Cancellation, keys: set[str]) 
     return _of_elements(plan, seen, found.stages, [*found.stages, *found.beside], agreed)
 
 
-def _end(found: Cancellation, lock: Path) -> None:
+def _end(found: Cancellation, lock: Lock) -> None:
     by_submission: dict[Path, list[Location]] = defaultdict(list)
     for location in found.locations:
         by_submission[location.submission.folder].append(location)
-    store_lock.keep(lock)
+    lock.keep()
     for locations in by_submission.values():
         locations[0].submission.record_cancelled({(location.array, location.index) for location in locations})
     ids = []
     for locations in by_submission.values():
-        store_lock.keep(lock)
+        lock.keep()
         submission = locations[0].submission
         if submission.is_local:
             numbers = [submission.local_element(location.array, location.index) for location in locations]

@@ -15,13 +15,13 @@ from launch.draft.elements import Array, Element
 from launch.draft.manifests import identity, manifest
 from launch.draft.request import ENVIRONMENT
 from launch.plan import Plan
-from launch.store import Store, Submission, provenance, sharing, submissions
-from launch.store import lock as store_lock
+from launch.store import Store, Submission, manifests, provenance, sharing, submissions
+from launch.store.lock import Lock
 from launch.store.submissions import IntendedArray, Intent, Receipt
 from slurm import arrays, local
 from slurm.arrays import ArrayRequest, LimitReached, Refused, SendUnclear
 from slurm.base import UserError
-from slurm.base.files import make_folder, to_json, write_atomic
+from slurm.base.files import make_folder
 
 # What sbatch says beside every reason of a QOS or an account: it names all that might be meant.
 _BOILERPLATE = re.compile(r"Job violates accounting/QOS policy \([^)]*\)")
@@ -61,9 +61,9 @@ def prepare(made: Draft, store: Store, shares: list[int | None], code: Path) -> 
     submission, identifier = submissions.new_folder(store.root)
     for key in made.needed:
         store.write_identity(plan.stages[key], identity(plan, plan.stages[key]))
-    told = {"packages": provenance.versions(), "failures": plan.experiment.failures.record()}
+    packages = provenance.versions()
     for number, array in enumerate(made.arrays):
-        write_atomic(submission.manifest(number), to_json(manifest(plan, store, array) | told))
+        manifests.write(submission.manifest(number), manifest(plan, store, array, packages))
         make_folder(submission.logs(number))
     names = [request.array_name(plan, identifier, number) for number in range(len(made.arrays))]
     intent = Intent(
@@ -97,7 +97,7 @@ def to_slurm(
     submission: Submission,
     made: Draft,
     shares: list[int | None],
-    lock: Path,
+    lock: Lock,
     report: Callable[[str], None],
     open_jobs: Sequence[str] = (),
 ) -> SendResult:
@@ -116,7 +116,7 @@ def _to_slurm(
     submission: Submission,
     made: Draft,
     shares: list[int | None],
-    lock: Path,
+    lock: Lock,
     report: Callable[[str], None],
     open_jobs: Sequence[str],
 ) -> SendResult:
@@ -126,7 +126,7 @@ def _to_slurm(
     flags: Counter[str] = Counter()  # of refused arrays
     held = SendResult(())
     for number, array in enumerate(made.arrays):
-        store_lock.keep(lock)
+        lock.keep()
         name = submission.arrays[number].name
         earlier = [*open_jobs, *(jobs.get(other) for other in range(number))]
         turn = throttle_shares.turn(len(earlier), earlier, made.plan.experiment.cluster.throttle)

@@ -17,6 +17,7 @@ from launch.plan import Plan
 from launch.status import Observation, history
 from launch.store import Location, Store, Submission, provenance, sharing
 from launch.store import lock as store_lock
+from launch.store.lock import Lock
 from launch.submit import orphans, sender, throttle
 from slurm import control, limits, local, snapshot
 from slurm.base import UsageError, UserError
@@ -210,7 +211,7 @@ class _Sender:
     limits: Limits
     only: Collection[str] | None
     force: Collection[str]
-    lock: Path
+    lock: Lock
     report: Report
 
     def send(self, seen: Observation, adopted: list[str], leaving: Collection[Location]) -> Submitted:

@@ -4,14 +4,13 @@ import json
 import os
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any
 
-from launch.store import artifacts, attempts
+from launch.store import artifacts, attempts, manifests
 from launch.store.attempts import Starter
+from launch.store.manifests import StageEntry
 from slurm.base.files import read_sealed
 from slurm.queue import has_ended
 from tests.slurm.scripted import Run
-from training import spec
 
 _SCORES = {"accuracy": 50.0}
 CODE = "c0de"
@@ -19,9 +18,9 @@ CODE = "c0de"
 
 def work(run: Run) -> int:
     """Every stage of the element at once; 1 where a parent has no result."""
-    manifest = json.loads(Path(run.manifest).read_bytes())
-    for entry in manifest["elements"][str(run.index)]:
-        if not do(Path(manifest["store"]), entry):
+    manifest = manifests.read(Path(run.manifest))
+    for entry in manifest.elements[run.index]:
+        if not do(Path(manifest.store), entry):
             return 1
     return 0
 
@@ -30,9 +29,9 @@ def slow(steps: int) -> Callable[[Run], Generator[None, None, int]]:
     """The same after so many steps of the scheduler, in an attempt from the beginning on."""
 
     def run_slowly(run: Run) -> Generator[None, None, int]:
-        manifest = json.loads(Path(run.manifest).read_bytes())
-        entries = manifest["elements"][str(run.index)]
-        attempts.begin(_folder(Path(manifest["store"]), entries[0]), Starter.this_process(), has_ended)
+        manifest = manifests.read(Path(run.manifest))
+        entries = manifest.elements[run.index]
+        attempts.begin(_folder(Path(manifest.store), entries[0]), Starter.this_process(), has_ended)
         for _ in range(steps):
             yield
         return work(run)
@@ -44,34 +43,34 @@ def failing(names: tuple[str, ...], message: str = "it broke", cause: str = "cod
     """`work`, but for stages whose folder begins with one of these names: they note a failure."""
 
     def run_or_fail(run: Run) -> int:
-        manifest = json.loads(Path(run.manifest).read_bytes())
-        for entry in manifest["elements"][str(run.index)]:
-            folder = _folder(Path(manifest["store"]), entry)
-            if entry["folder"].rpartition("-")[0] in names:
+        manifest = manifests.read(Path(run.manifest))
+        for entry in manifest.elements[run.index]:
+            folder = _folder(Path(manifest.store), entry)
+            if entry.folder.rpartition("-")[0] in names:
                 attempt = attempts.begin(folder, Starter.this_process(), has_ended)
                 attempt.end({"class": cause, "message": message})
                 return 1
-            if not do(Path(manifest["store"]), entry):
+            if not do(Path(manifest.store), entry):
                 return 1
         return 0
 
     return run_or_fail
 
 
-def do(root: Path, entry: dict[str, Any]) -> bool:
+def do(root: Path, entry: StageEntry) -> bool:
     """Publish one stage's result, unless it is there; whether its parent had one."""
     folder = _folder(root, entry)
-    parent = read_sealed(root / "stages" / entry["parent"] / "result.json") if entry["parent"] else {}
+    parent = read_sealed(root / "stages" / entry.parent / "result.json") if entry.parent else {}
     if parent is None:
         return False
     attempt = attempts.begin(folder, Starter.this_process(), has_ended)
-    if entry["kind"] == "train":
+    if entry.kind == "train":
         _train(attempt, entry)
     else:
         generation = artifacts.generation_of(parent["encoder_hash"] if parent else _start_of(root))
-        for language, split in spec.evaluate_spec(entry["spec"]).languages.items():
+        for language, split in entry.evaluate_spec().languages.items():
             record = {
-                "key": entry["key"], "language": language, "generation": generation, "scores": _SCORES, "examples": 1,
+                "key": entry.key, "language": language, "generation": generation, "scores": _SCORES, "examples": 1,
                 "code": CODE, "seconds": 1.0,
             }  # fmt: skip
             artifacts.publish_language(folder, generation, language, split, record, b"")
@@ -79,17 +78,17 @@ def do(root: Path, entry: dict[str, Any]) -> bool:
     return True
 
 
-def _train(attempt: attempts.Attempt, entry: dict[str, Any]) -> None:
+def _train(attempt: attempts.Attempt, entry: StageEntry) -> None:
     (attempt.folder / "encoder").mkdir(mode=0o700)
     record = {
-        "key": entry["key"], "kind": "train", "attempt": f"attempts/{attempt.folder.name}", "files": {},
-        "encoder_hash": "sha256:" + entry["key"].ljust(64, "0"), "dev_score": 50.0, "code": CODE, "seconds": 1.0,
+        "key": entry.key, "kind": "train", "attempt": f"attempts/{attempt.folder.name}", "files": {},
+        "encoder_hash": "sha256:" + entry.key.ljust(64, "0"), "dev_score": 50.0, "code": CODE, "seconds": 1.0,
     }  # fmt: skip
     attempt.publish(record)
 
 
-def _folder(root: Path, entry: dict[str, Any]) -> Path:
-    return root / "stages" / str(entry["folder"])
+def _folder(root: Path, entry: StageEntry) -> Path:
+    return root / "stages" / str(entry.folder)
 
 
 def _start_of(root: Path) -> str:

@@ -11,20 +11,22 @@ from typing import Any
 
 import pytest
 
-from launch.job import __main__, stage
+from launch.job import __main__, results, stage
 from launch.job import element as job_element
 from launch.job.stage import ElementRun
 from launch.job.verdicts import StageFailed, error_verdict
+from launch.store import manifests
 from launch.store.attempts import Starter, begin
+from launch.store.manifests import Manifest, StageEntry
 from slurm.base import UserError
-from slurm.base.files import to_json
 from slurm.signals import StopFlag
+from training.pretrained.start import StartModel
 
 CHAIN = [("a", None), ("a-x", "a"), ("b", None), ("b-x", "b"), ("b-y", "b")]
 
 
-def _entries(stages: list[tuple[str, str | None]] = CHAIN) -> list[dict[str, Any]]:
-    return [{"folder": folder, "parent": parent} for folder, parent in stages]
+def _entries(stages: list[tuple[str, str | None]] = CHAIN) -> list[StageEntry]:
+    return [StageEntry(folder, folder, "train", {}, {}, parent) for folder, parent in stages]
 
 
 @dataclass
@@ -37,15 +39,15 @@ class Element:
     done: list[str] = field(default_factory=list)
     world: Any = field(default_factory=lambda: SimpleNamespace(first=True))
 
-    def run(self, entry: dict[str, Any]) -> None:
-        self.done.append(entry["folder"])
-        if entry["folder"] in self.failing:
-            raise self.failing[entry["folder"]]
+    def run(self, entry: StageEntry) -> None:
+        self.done.append(entry.folder)
+        if entry.folder in self.failing:
+            raise self.failing[entry.folder]
 
     def drop_encoders(self, folders: list[str]) -> None:
         self.done += [f"drop {folder}" for folder in folders]
 
-    def budget_left(self, entry: dict[str, Any]) -> bool:
+    def budget_left(self, entry: StageEntry) -> bool:
         return self.left
 
 
@@ -121,13 +123,14 @@ def _run(
     world: Any = SimpleNamespace(first=not rank, size=ranks, rank=rank, device=SimpleNamespace(type="cpu"))
     path = root / "submissions" / "s" / "manifest-0.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(to_json({}))
-    made = ElementRun({"store": str(root)} | manifest, path, world, StopFlag())
-    monkeypatch.setattr(made, "_is_finished", lambda entry: False)
+    told = Manifest(str(root), StartModel("hub:model@1"), {0: (ENTRY,)}, {0: ()}, **manifest)
+    manifests.write(path, told)
+    made = ElementRun(told, path, world, StopFlag())
+    monkeypatch.setattr(made.inputs, "is_finished", lambda entry: False)
     return made
 
 
-ENTRY = {"folder": "squad", "kind": "train", "key": "k", "parent": None}
+ENTRY = StageEntry("k", "squad", "train", {}, {})
 
 
 def _fail(made: ElementRun, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> StageFailed:
@@ -255,14 +258,14 @@ def test_a_lone_rank_waits_for_nobody(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_result_says_how_many_cores_it_had(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slurm: dict[str, str], cores: int
 ) -> None:
-    monkeypatch.setattr(stage.torch, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(results.torch, "get_num_threads", lambda: 3)
     for name in ("ARRAY_JOB_ID", "CPUS_PER_TASK"):
         monkeypatch.delenv(f"SLURM_{name}", raising=False)
     for name, value in slurm.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
-    assert stage._cores() == cores
+    assert results.cores() == cores
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "8")
-    assert stage._cores() == (8 if slurm else 3)
+    assert results.cores() == (8 if slurm else 3)
 
 
 def test_a_start_says_how_the_one_before_was_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

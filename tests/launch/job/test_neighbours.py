@@ -1,6 +1,5 @@
 """Several stages in one element: what happens at one of them is no failure of the others, and nothing is done again."""
 
-import json
 import socket
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -15,8 +14,9 @@ from launch.job import element
 from launch.job.stage import ElementRun
 from launch.plan import Plan
 from launch.status import Observation
-from launch.store import Store, artifacts, attempts, provenance, sharing
+from launch.store import Store, artifacts, attempts, manifests, provenance, sharing
 from launch.store.attempts import Attempt, Starter
+from launch.store.manifests import Manifest, StageEntry
 from launch.submit import cancel, follow, retry
 from slurm import local
 from slurm.base.files import make_folder, to_json, write_atomic
@@ -47,12 +47,12 @@ def _states(plan: Plan) -> dict[str, str]:
     return {stage.name: seen.state(stage).state for stage in plan.stages.values()}
 
 
-def _manifest(run: Run) -> tuple[dict[str, Any], Path, list[dict[str, Any]]]:
-    manifest = json.loads(run.manifest.read_bytes())
-    return manifest, Path(manifest["store"]), manifest["elements"][str(run.index)]
+def _manifest(run: Run) -> tuple[Manifest, Path, tuple[StageEntry, ...]]:
+    manifest = manifests.read(Path(run.manifest))
+    return manifest, Path(manifest.store), manifest.elements[run.index]
 
 
-def _in_turn(work: Callable[[Run, dict[str, Any], Attempt], Generator[None, None, int | None]]) -> Work:
+def _in_turn(work: Callable[[Run, StageEntry, Attempt], Generator[None, None, int | None]]) -> Work:
     """Each unfinished stage in an attempt; encoders go as in a real job. An exit code of `work` ends the element."""
 
     def run_in_turn(run: Run) -> Generator[None, None, int]:
@@ -60,13 +60,13 @@ def _in_turn(work: Callable[[Run, dict[str, Any], Attempt], Generator[None, None
         for entry in entries:
             if faulty_job._is_finished(root, manifest, entry):
                 continue
-            attempt = attempts.begin(root / "stages" / entry["folder"], Starter.this_process(), has_ended)
+            attempt = attempts.begin(root / "stages" / entry.folder, Starter.this_process(), has_ended)
             code = yield from work(run, entry, attempt)
             if code is not None:
                 return code
             faulty_job._publish(manifest, entry, attempt)
             attempt.end()
-            for folder in element._no_longer_read(entries, entry, manifest["drop"][str(run.index)], set()):
+            for folder in element.no_longer_read(entries, entry, manifest.drop[run.index], set()):
                 artifacts.drop(root, run.manifest.parent, folder)
         return 0
 
@@ -76,8 +76,8 @@ def _in_turn(work: Callable[[Run, dict[str, Any], Attempt], Generator[None, None
 def _killed_at(target: str) -> Work:
     """Stands still in an attempt at that stage, until it is killed."""
 
-    def work(run: Run, entry: dict[str, Any], attempt: Attempt) -> Generator[None, None, int | None]:
-        while target in entry["folder"]:
+    def work(run: Run, entry: StageEntry, attempt: Attempt) -> Generator[None, None, int | None]:
+        while target in entry.folder:
             yield
         return None
 
@@ -87,9 +87,9 @@ def _killed_at(target: str) -> Work:
 def _failing_at(target: str) -> Work:
     """As with several ranks: an error of one stage ends the job."""
 
-    def work(run: Run, entry: dict[str, Any], attempt: Attempt) -> Generator[None, None, int | None]:
+    def work(run: Run, entry: StageEntry, attempt: Attempt) -> Generator[None, None, int | None]:
         yield
-        if target not in entry["folder"]:
+        if target not in entry.folder:
             return None
         attempt.end({"class": "code", "message": "KeyError: 'answers'"})
         return 1
@@ -97,9 +97,9 @@ def _failing_at(target: str) -> Work:
     return _in_turn(work)
 
 
-def _near_the_time_limit(run: Run, entry: dict[str, Any], attempt: Attempt) -> Generator[None, None, int | None]:
+def _near_the_time_limit(run: Run, entry: StageEntry, attempt: Attempt) -> Generator[None, None, int | None]:
     """A train takes 50 of the 60 minutes, and stops at the signal before the limit."""
-    for _ in range(300 if entry["kind"] == "train" else 1):
+    for _ in range(300 if entry.kind == "train" else 1):
         yield
         if run.signalled:
             attempt.end({"class": "time", "message": "stopped by the signal before the time limit"})
@@ -113,13 +113,13 @@ def _as_the_job_does(run: Run) -> int:
     manifest, _, entries = _manifest(run)
     real = ElementRun(manifest, run.manifest, World(0, 1, 0, torch.device("cpu")), StopFlag())
 
-    def compute(entry: dict[str, Any], attempt: Attempt) -> None:
-        real._decided_parent(entry)
+    def compute(entry: StageEntry, attempt: Attempt) -> None:
+        real._origin(entry)
         faulty_job._publish(manifest, entry, attempt)
         attempt.end()
 
     real._train = real._evaluate = compute  # type: ignore[method-assign]
-    return element.run_stages(real, entries, manifest["drop"][str(run.index)])
+    return element.run_stages(real, entries, manifest.drop[run.index])
 
 
 def test_what_was_not_reached_did_not_fail(workspace: Workspace) -> None:
@@ -173,7 +173,7 @@ def test_local_attempts_are_of_the_run_that_they_began_in(
     plan = workspace.plan(**(MORE | {"cluster": {"executor": "local"}, "seeds": ["1"], "targets": ["xquad", "mlqa"]}))
     monkeypatch.setattr(local, "start", _ended_at_once(lambda entries: entries[:1]))
     submit.submit(plan)  # the training alone
-    monkeypatch.setattr(local, "start", _ended_at_once(lambda entries: []))
+    monkeypatch.setattr(local, "start", _ended_at_once(lambda entries: ()))
     for _ in range(4):
         done = submit.submit(plan)
     left = plan.find("squad-s1--xquad")
@@ -185,7 +185,7 @@ def test_local_attempts_are_of_the_run_that_they_began_in(
     assert left.key in submit.submit(plan).draft.blocked
 
 
-def _ended_at_once(done: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> Callable[..., list[int]]:
+def _ended_at_once(done: Callable[[tuple[StageEntry, ...]], tuple[StageEntry, ...]]) -> Callable[..., list[int]]:
     """Local workers that did some of each element's stages, and are over when they are looked at."""
 
     def start(folder: Path, run: LocalRun, workers: int, environment: dict[str, str]) -> list[int]:
@@ -193,11 +193,11 @@ def _ended_at_once(done: Callable[[list[dict[str, Any]]], list[dict[str, Any]]])
             make_folder(folder / name)
         write_atomic(folder / "workers.json", to_json({"host": socket.gethostname(), "workers": []}))
         for number, told in enumerate(run.elements):
-            manifest = json.loads(Path(told["STEPSTONE_MANIFEST"]).read_bytes())
-            entries = manifest["elements"][told["STEPSTONE_INDEX"]]
+            manifest = manifests.read(Path(told["STEPSTONE_MANIFEST"]))
+            entries = manifest.elements[int(told["STEPSTONE_INDEX"])]
             finished = done(entries)
             for entry in finished:
-                stub_job.do(Path(manifest["store"]), entry)
+                stub_job.do(Path(manifest.store), entry)
             (folder / "logs" / f"{number}_0_log.out").write_text("ImportError: libcudart.so.12: cannot open\n")
             write_atomic(folder / "ends" / f"{number}.json", to_json({"exit": int(finished != entries)}))
         return []

@@ -171,7 +171,7 @@ def test_a_users_task_is_planned_and_jobs_are_told_what_it_is(workspace: Workspa
     from launch.status import Observation
 
     drafted = decide(made, Observation(made, store), 100)
-    (record,) = manifest(made, store, drafted.arrays[0])["tasks"]
+    (record,) = manifest(made, store, drafted.arrays[0]).tasks
     assert added_tasks.from_record(json.loads(json.dumps(record))) == catalogue.find("my_nli")
     other = {"my_nli": MINE["my_nli"] | {"files": {"train": ["mnli.tsv"], "hold_out": "0.5"}}}
     assert set(workspace.plan(**grid, catalogue=other).stages) != set(made.stages)

@@ -122,7 +122,7 @@ def test_in_doubt_it_stays(plan: Plan) -> None:
         finish(plan, stage)
     with store_lock.lock(plan.experiment.store) as lock:  # somebody has drafted, and not yet written what
         assert not _drop(plan, first)
-        os.utime(lock, (time.time() - 4000,) * 2)  # it was killed long ago
+        os.utime(lock.path, (time.time() - 4000,) * 2)  # it was killed long ago
         later, _ = submissions.new_folder(plan.experiment.store)
         write_atomic(later.manifest(0), f'{{"elements": "{_leaf(plan).folder}"'.encode())
         assert not _drop(plan, first)

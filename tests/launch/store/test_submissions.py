@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from launch.store import Submission
-from launch.store.lock import keep, lock
+from launch.store.lock import lock
 from launch.store.submissions import IntendedArray, Intent, Receipt, locate, new_folder, read_all, write_intent
 from launch.submit.orphans import adopt
 from slurm.base import UserError
@@ -45,13 +45,13 @@ def _entry(name: str, job: str, index: int = 0) -> QueueEntry:
 
 def test_one_submitter_at_a_time(tmp_path: Path) -> None:
     with lock(tmp_path) as held:
-        assert held.exists()
+        assert held.path.exists()
         with pytest.raises(UserError) as caught, lock(tmp_path):
             pass
         message = str(caught.value)
-        assert f"process {os.getpid()} on {socket.gethostname()}" in message and f"rm {held}" in message
-        assert held.exists() and "\n" not in message
-    assert not held.exists()
+        assert f"process {os.getpid()} on {socket.gethostname()}" in message and f"rm {held.path}" in message
+        assert held.path.exists() and "\n" not in message
+    assert not held.path.exists()
     with lock(tmp_path):
         pass
 
@@ -65,10 +65,10 @@ def test_a_submitter_waits_for_another_and_says_for_whom(tmp_path: Path) -> None
 
 def test_a_lock_that_was_lost_stops_its_holder(tmp_path: Path) -> None:
     with lock(tmp_path) as held:
-        keep(held)
-        held.write_text(json.dumps({"host": "elsewhere", "pid": 1, "start": 1}))
+        held.keep()
+        held.path.write_text(json.dumps({"host": "elsewhere", "pid": 1, "start": 1}))
         with pytest.raises(UserError, match="nothing more was sent"):
-            keep(held)
+            held.keep()
 
 
 def test_a_claim_that_a_killed_process_left_keeps_nobody_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,8 +123,8 @@ def test_another_hosts_lock_is_broken_only_when_it_is_old(tmp_path: Path) -> Non
 def test_a_lock_that_another_took_over_is_not_removed(tmp_path: Path) -> None:
     with lock(tmp_path) as held:
         theirs = json.dumps({"host": "elsewhere", "pid": 1, "start": 1})
-        held.write_text(theirs)
-    assert held.read_text() == theirs
+        held.path.write_text(theirs)
+    assert held.path.read_text() == theirs
 
 
 def test_a_lock_that_may_not_be_read_is_not_waited_for(tmp_path: Path) -> None:

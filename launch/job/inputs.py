@@ -1,0 +1,105 @@
+"""What a stage starts from, and what is left of it to do: read from the store, verified before it is used."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launch.job.verdicts import parent_missing
+from launch.store import artifacts
+from launch.store.artifacts import generation_of
+from launch.store.manifests import Manifest, StageEntry
+from slurm.base.files import read_sealed
+from training.pretrained import start as start_model
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a stage starts from."""
+
+    generation: str  # of the encoder
+    encoder: Path
+    heads: Path | None  # None: of the start model, which has none
+
+
+class Inputs:
+    """One job's view of the store. Every question reads the disk anew: other jobs write there."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+        self.root = Path(manifest.store)
+
+    def stage_folder(self, folder: str) -> Path:
+        return self.root / "stages" / folder
+
+    def is_finished(self, entry: StageEntry) -> bool:
+        """An evaluate: every language. A train: its result, and its encoder unless that was dropped.
+
+        UserError where an evaluate's parent has no result.
+        """
+        if entry.kind == "evaluate":
+            return not self.missing_languages(entry, self._generation(entry))
+        result = self._result(entry.folder)
+        if result is None:
+            return False
+        return artifacts.encoder_is_whole(self.stage_folder(entry.folder), result) or self._was_dropped(entry, result)
+
+    def missing_languages(self, entry: StageEntry, generation: str) -> list[str]:
+        """Those without a result of this encoder's."""
+        folder = self.stage_folder(entry.folder)
+        languages = entry.evaluate_spec().languages
+        return [
+            code for code, split in languages.items() if not artifacts.read_language(folder, generation, code, split)
+        ]
+
+    def origin(self, entry: StageEntry) -> Origin:
+        """What a stage starts from; every byte is verified.
+
+        UserError where it cannot be had. A damaged encoder is put aside, so that the next submission makes it again.
+        """
+        if entry.parent is None:
+            return self._start_model()
+        folder = self.stage_folder(entry.parent)
+        result = self._parent_result(entry)
+        if not artifacts.encoder_is_whole(folder, result):
+            raise parent_missing(entry, "has lost its encoder")
+        if not artifacts.encoder_verifies(folder, result):
+            aside = artifacts.put_encoder_aside(folder, result)
+            raise parent_missing(entry, f"had a damaged encoder, which is now {aside}")
+        attempt = folder / result["attempt"]
+        return Origin(generation_of(result["encoder_hash"]), attempt / "encoder", attempt / "heads")
+
+    def _start_model(self) -> Origin:
+        start = self._manifest.start
+        if start.folder:
+            start_model.check_folder(Path(start.folder))
+            return Origin(generation_of(start.identity), Path(start.folder), None)
+        assert start.repo is not None and start.revision is not None, start
+        folder = start_model.start_model_folder(start.repo, start.revision)
+        return Origin(generation_of(start.identity), folder, None)
+
+    def _result(self, folder: str) -> dict[str, Any] | None:
+        return read_sealed(self.stage_folder(folder) / "result.json")
+
+    def _parent_result(self, entry: StageEntry) -> dict[str, Any]:
+        """UserError where there is none: a dependency on a job that Slurm has forgotten does not hold a stage back."""
+        assert entry.parent is not None, entry.folder
+        result = self._result(entry.parent)
+        if result is None:
+            raise parent_missing(entry, "has no result")
+        return result
+
+    def _generation(self, entry: StageEntry) -> str:
+        """Of the encoder that an evaluate is of. UserError where its parent has no result."""
+        if entry.parent is None:
+            return generation_of(self._manifest.start.identity)
+        return generation_of(self._parent_result(entry)["encoder_hash"])
+
+    def _was_dropped(self, entry: StageEntry, result: dict[str, Any]) -> bool:
+        """Whether this job, started again, finds a train whose encoder was dropped after its last evaluate."""
+        if not any(entry.folder in folders for folders in self._manifest.drop.values()):
+            return False
+        generation = generation_of(result["encoder_hash"])
+        children = [other for other in self._manifest.entries() if other.parent == entry.folder]
+        return all(
+            child.kind == "evaluate" and not self.missing_languages(child, generation) for child in children
+        )  # fmt: skip

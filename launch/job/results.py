@@ -1,0 +1,82 @@
+"""What a stage leaves: a training's result with its hand-over, and each language's scores with its predictions."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from eval.prediction.predict import LanguageResult
+from launch.store import artifacts, attempts, provenance
+from launch.store.attempts import Attempt
+from launch.store.manifests import StageEntry
+from training.distributed import World
+from training.spec import Split
+
+_SCHEMA = 1
+
+
+def publish_training(
+    entry: StageEntry, attempt: Attempt, world: World, facts: dict[str, Any], earlier: Iterable[Path]
+) -> None:
+    """Make a training's result the stage's, then remove all checkpoints, also those of earlier attempts.
+
+    facts: what the engine says of the training. Fenced where a later attempt has begun.
+    """
+    files = artifacts.list_files(attempt.folder, ("encoder", "heads"))
+    attempt.publish(
+        _origin(entry, attempt, world) | {"attempt": f"attempts/{attempt.folder.name}", "files": files} | facts
+    )
+    for folder in (attempt.folder, *earlier):
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    attempt.end()
+    print(f"{entry.folder}: finished, dev {facts['dev_score']:.1f}", flush=True)
+
+
+def publish_language(
+    entry: StageEntry,
+    attempt: Attempt,
+    world: World,
+    generation: str,
+    language: str,
+    split: Split,
+    result: LanguageResult,
+) -> None:
+    """Publish one language of an evaluate, unless it has a result already: the first one stays."""
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in result.predictions)
+    record = _origin(entry, attempt, world) | {
+        "language": language,
+        "generation": generation,
+        "scores": result.scores,
+        "examples": len(result.predictions),
+        "seconds": round(result.seconds, 3),
+    }
+    if result.layers:
+        record["layers"] = dict(result.layers)
+    artifacts.publish_language(attempt.stage_folder, generation, language, split, record, lines.encode())
+    print(f"{entry.folder}: {language} {result.scores}", flush=True)
+
+
+def _origin(entry: StageEntry, attempt: Attempt, world: World) -> dict[str, Any]:
+    """What every result says of where it comes from."""
+    return {
+        "schema": _SCHEMA,
+        "key": entry.key,
+        "kind": entry.kind,
+        "made_by": attempts.starter_of(attempt),
+        "code": provenance.code_root().name,  # in a job: the frozen code's hash
+        "runtime": entry.runtime,
+        "versions": provenance.versions(),
+        "device_name": torch.cuda.get_device_name(world.device) if world.device.type == "cuda" else "cpu",
+        "cores": cores(),
+    }
+
+
+def cores() -> int:
+    """Of this rank, by which rates are told apart: as Slurm was asked for them, else what its threads may use."""
+    if "SLURM_ARRAY_JOB_ID" in os.environ:
+        return int(os.environ.get("SLURM_CPUS_PER_TASK", "1"))
+    return torch.get_num_threads()

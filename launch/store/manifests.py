@@ -1,0 +1,90 @@
+"""What the job of each element of an array is told: submissions/<time>-<id>/manifest-<n>.json. Drafted by
+`launch.draft.manifests`, read by `launch.job`."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+
+from launch.store import records
+from slurm.base import UserError
+from slurm.base.files import to_json, write_atomic
+from training import spec
+from training.pretrained.start import StartModel
+from training.spec import EvaluateSpec, Runtime, TrainSpec
+
+Json = dict[str, Any]  # a record whose dataclass another room owns, as it lies on the disk
+
+
+@dataclass(frozen=True)
+class StageEntry:
+    """One stage of an element. Folders are names below the store's `stages/`."""
+
+    key: str
+    folder: str
+    kind: Literal["train", "evaluate"]
+    spec: Json  # read where it is needed: a job does a few of its array's thousands of stages
+    runtime: Json
+    parent: str | None = None  # the folder of the train stage that it starts from; None: the start model
+
+    def train_spec(self) -> TrainSpec:
+        return spec.train_spec(self.spec)
+
+    def evaluate_spec(self) -> EvaluateSpec:
+        return spec.evaluate_spec(self.spec)
+
+    def read_runtime(self) -> Runtime:
+        return spec.runtime(self.runtime)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an array's jobs are told."""
+
+    store: str  # its folder
+    start: StartModel
+    elements: dict[int, tuple[StageEntry, ...]]  # by array index: the stages, in order
+    drop: dict[int, tuple[str, ...]]  # the folders whose encoder goes once the element's evaluates are finished
+    experiment: str = ""
+    gpus_asked_for: bool = False
+    share_group: str | None = None
+    packages: dict[str, str] = field(default_factory=dict)  # versions that its jobs should find; empty: any
+    tasks: tuple[Json, ...] = ()  # that the experiment file adds
+    failures: Json = field(default_factory=dict)  # the file's policy
+    schema: Literal[1] = 1
+
+    def entries(self) -> Iterator[StageEntry]:
+        """Of all elements."""
+        for entries in self.elements.values():
+            yield from entries
+
+
+_MANIFEST = TypeAdapter(Manifest)
+
+
+def read(path: Path) -> Manifest:
+    """UserError where there is none, or one of another version."""
+    manifest = records.read(path, _MANIFEST)
+    if manifest is None:
+        raise UserError(f"{path}: there is no such manifest; `stepstone submit` writes them, and starts jobs")
+    return manifest
+
+
+def write(path: Path, manifest: Manifest) -> None:
+    """Durably, before anything is sent."""
+    write_atomic(path, to_json(to_record(manifest)))
+
+
+def to_record(manifest: Manifest) -> Json:
+    """As JSON values."""
+    record = vars(manifest) | {
+        "start": asdict(manifest.start),
+        "elements": {
+            str(index): [vars(entry) for entry in entries] for index, entries in manifest.elements.items()
+        },
+        "drop": {str(index): list(folders) for index, folders in manifest.drop.items()},
+        "tasks": list(manifest.tasks),
+    }  # fmt: skip
+    return record
