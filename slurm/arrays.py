@@ -124,7 +124,7 @@ class ArrayExecutor(SlurmExecutor):  # type: ignore[misc]  # submitit has no typ
 
 def script(request: ArrayRequest) -> str:
     """The text that `sbatch` is given."""
-    text: str = ArrayExecutor(request)._make_submission_file_text(_command(request), "")
+    text: str = ArrayExecutor(request)._make_submission_file_text(shlex.join(request.command), "")
     return text
 
 
@@ -174,10 +174,6 @@ def _outcome(answer: Output, name: str) -> str:
     if _matches(LIMITS, refusal):
         raise LimitReached(f"sbatch refused: {refusal}")
     raise Refused(f"sbatch refused: {refusal}")
-
-
-def _command(request: ArrayRequest) -> str:
-    return shlex.join(request.command)
 
 
 def _flags(request: ArrayRequest) -> dict[str, Any]:

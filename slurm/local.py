@@ -217,7 +217,10 @@ def _run(folder: Path, run: LocalRun, element: int, place: _Place) -> int:
     processes = []
     for rank in range(run.tasks):
         with _log(folder / "logs" / f"{element}_{rank}_log.out") as log:
-            environment = os.environ | run.elements[element] | _rank(run, rank) | _gpus(run, place.number)
+            environment = os.environ | run.elements[element]
+            environment |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(run.tasks)}
+            if run.gpus:
+                environment["CUDA_VISIBLE_DEVICES"] = ",".join(_devices(run, place.number))
             processes.append(
                 subprocess.Popen(
                     list(run.command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
@@ -250,14 +253,6 @@ def _end(processes: Sequence[subprocess.Popen[bytes]]) -> int:
         process.kill()
     codes = [process.wait() for process in processes]
     return next((code for code in codes if code), 0)
-
-
-def _rank(run: LocalRun, rank: int) -> dict[str, str]:
-    return {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(run.tasks)}
-
-
-def _gpus(run: LocalRun, place: int) -> dict[str, str]:
-    return {"CUDA_VISIBLE_DEVICES": ",".join(_devices(run, place))} if run.gpus else {}
 
 
 def _devices(run: LocalRun, place: int) -> list[str]:

@@ -92,9 +92,10 @@ def choose(
             return candidate
     assert memory is not None, "without a known memory the first shape fits"
     smallest = min(shapes, key=lambda candidate: candidate.states_bytes)
+    name = f"ZeRO {smallest.zero}{' and offload' if smallest.offload else ''}"
     needed_bytes = (smallest.states_bytes + least) / _USED
     raise UserError(
-        f"this model needs about {gigabytes(needed_bytes)} a rank even with {_name(smallest)}, but a rank has"
+        f"this model needs about {gigabytes(needed_bytes)} a rank even with {name}, but a rank has"
         f" {gigabytes(memory)}: ask for {_more(world, gpu=gpu)}, or set a smaller max_length."
     )
 
@@ -125,10 +126,6 @@ def _candidates(world: int, *, offload: bool, gpu: bool) -> list[tuple[ZeroStage
         return [(stage, True, f"the experiment says offload: {why}") for stage, _, why in beside]
     # On a CPU the host's memory is the device's.
     return [*stages, *beside] if gpu else stages
-
-
-def _name(shape: Shape) -> str:
-    return f"ZeRO {shape.zero}{' and offload' if shape.offload else ''}"
 
 
 def _more(world: int, *, gpu: bool) -> str:

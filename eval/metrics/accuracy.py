@@ -7,7 +7,7 @@ from itertools import chain
 def share(golds: Sequence[object], predictions: Sequence[object]) -> float:
     """The percentage of positions at which both are equal, of at least one."""
     assert golds, "no words, no labels"
-    return 100.0 * sum(map(_equal, golds, predictions)) / len(golds)
+    return 100.0 * sum(gold == prediction for gold, prediction in zip(golds, predictions, strict=True)) / len(golds)
 
 
 def score(golds: Sequence[str], predictions: Sequence[str]) -> dict[str, float]:
@@ -19,10 +19,6 @@ def score_words(golds: Sequence[Sequence[object]], predictions: Sequence[Sequenc
     """`accuracy` in percent over the words of all examples together; one label per word."""
     assert list(map(len, golds)) == list(map(len, predictions)), "not one label per word"
     return {"accuracy": share(list(chain(*golds)), list(chain(*predictions)))}
-
-
-def _equal(gold: object, prediction: object) -> bool:
-    return gold == prediction
 
 
 def score_with_f1(golds: Sequence[str], predictions: Sequence[str], positive: str) -> dict[str, float]:

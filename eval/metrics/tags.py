@@ -31,7 +31,7 @@ def entities(sentences: Sentences, type_of: Callable[[str], str]) -> set[Entity]
     """All entities of the sentences, their words counted through with one `O` after each sentence."""
     entities_of_words, begin = set(), 0
     last, last_type = "O", ""
-    for place, tag in enumerate(_joined(sentences)):
+    for place, tag in enumerate(tag for sentence in sentences for tag in (*sentence, "O")):
         prefix, kind = tag[0], type_of(tag)
         if _ends(last, prefix, last_type != kind):
             entities_of_words.add((last_type, begin, place - 1))
@@ -39,10 +39,6 @@ def entities(sentences: Sentences, type_of: Callable[[str], str]) -> set[Entity]
             begin = place
         last, last_type = prefix, kind
     return entities_of_words
-
-
-def _joined(sentences: Sentences) -> list[str]:
-    return [tag for sentence in sentences for tag in (*sentence, "O")]
 
 
 def _ner_type(tag: str) -> str:

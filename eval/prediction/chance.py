@@ -23,8 +23,10 @@ def at_chance(task: Task, golds: Sequence[Any], score: float) -> bool:
     """
     if task.format not in ("sequence", "choice", "tagging", "span") or len(golds) < _FEW:
         return False
-    constant = max((_score(task, golds, answers) for answers in _constants(task, golds)), default=0.0)
-    if constant >= 100.0 or (task.metric_family == "ner" and not _has_entities(golds)):
+    scores = [metrics.score(task.metric_family, golds, answers, "en") for answers in _constants(task, golds)]
+    constant = max((values[task.metric] for values in scores), default=0.0)
+    has_entities = task.metric_family != "ner" or any(tag != "O" for gold in golds for tag in gold)
+    if constant >= 100.0 or not has_entities:
         return False
     if task.format in ("tagging", "span"):
         return score <= max(constant, _NOTHING)
@@ -34,10 +36,6 @@ def at_chance(task: Task, golds: Sequence[Any], score: float) -> bool:
 def _deviation(percent: float, examples: int) -> float:
     """Of the accuracy of one who is right by accident so often."""
     return math.sqrt(percent * (100.0 - percent) / examples)
-
-
-def _has_entities(golds: Sequence[Any]) -> bool:
-    return any(tag != "O" for gold in golds for tag in gold)
 
 
 def _constants(task: Task, golds: Sequence[Any]) -> Iterator[list[Any]]:
@@ -52,7 +50,3 @@ def _constants(task: Task, golds: Sequence[Any]) -> Iterator[list[Any]]:
     elif task.format != "span":
         for label in dict.fromkeys(golds):
             yield [label] * len(golds)
-
-
-def _score(task: Task, golds: Sequence[Any], answers: list[Any]) -> float:
-    return metrics.score(task.metric_family, golds, answers, "en")[task.metric]

@@ -39,7 +39,8 @@ def by_length(
     `forward` makes a batch's outputs on the device, `read` an array for each of its pieces, which have one row each.
     `between` is called before every batch; what it raises ends the work.
     """
-    rows = [single for piece in pieces for single in _single_rows(piece)]
+    # A piece for each row: rows of one length are computed together, whosever they are.
+    rows = [piece if len(piece.rows) == 1 else replace(piece, rows=(row,)) for piece in pieces for row in piece.rows]
     arrays: list[Array] = [_NOTHING] * len(rows)
     waiting: tuple[Sequence[int], Packed, Tensor] | None = None
 
@@ -61,11 +62,6 @@ def by_length(
 
 
 _NOTHING: Array = np.empty(0, np.float32)
-
-
-def _single_rows(piece: Piece) -> list[Piece]:
-    """A piece for each row: rows of one length are computed together, whosever they are."""
-    return [piece] if len(piece.rows) == 1 else [replace(piece, rows=(row,)) for row in piece.rows]
 
 
 def _joined(pieces: Sequence[Piece], row_arrays: Sequence[Array]) -> list[Array]:

@@ -58,7 +58,10 @@ def result(candidates: dict[str, Scored], gold: dict[str, set[tuple[str, str]] |
     """Scores and predictions from the candidates and the gold pairs of dev, test or both."""
     dev_gold = gold.get("dev")
     threshold = best_threshold(candidates["dev"], dev_gold) if dev_gold else None
-    pairs_above = {split: _kept(pairs, threshold) for split, pairs in candidates.items()}
+    pairs_above = {
+        split: [pair for pair in pairs if threshold is None or pair[0] >= threshold]
+        for split, pairs in candidates.items()
+    }
     reported_split = "test" if "test" in candidates else "dev"
     scores: dict[str, float] = {}
     if (test_gold := gold.get("test")) is not None:
@@ -167,10 +170,6 @@ def _names(examples: Sequence[Example]) -> dict[str, str | None]:
     for example in examples:
         names[example.text] = None if example.text in names else example.name
     return names
-
-
-def _kept(pairs: Scored, threshold: float | None) -> Scored:
-    return [item for item in pairs if threshold is None or item[0] >= threshold]
 
 
 def _pairs(pairs: Scored) -> set[tuple[str, str]]:

@@ -20,7 +20,6 @@ from launch.store.store import Known
 from launch.text import some
 from slurm.base import UsageError
 from slurm.base.files import make_folder, write_atomic
-from training.tasks import Task
 
 Profile = Literal["xtreme", "corrected"]  # metrics as published; with their flaws mended
 _AT_CHANCE = Known._fields.index("at_chance")
@@ -70,13 +69,11 @@ def metrics(plan: Plan, rows: list[Row], profile: Profile = "xtreme") -> dict[st
     for row in rows:
         present[row.target].add(row.metric)
     return {
-        name: score_cells.shown_metric(_metric(definition.task, profile), present[name])
+        name: score_cells.shown_metric(
+            (definition.task.corrected if profile == "corrected" else "") or definition.task.metric, present[name]
+        )
         for name, definition in plan.targets.items()
     }
-
-
-def _metric(task: Task, profile: Profile) -> str:
-    return (task.corrected if profile == "corrected" else "") or task.metric
 
 
 def averaged(plan: Plan, rows: list[Row], name: str | None = None) -> list[Average]:

@@ -1,4 +1,9 @@
-"""Processes of this host, told apart from later ones with the same number by their start time."""
+"""Processes of this host, told apart from later ones with the same number by their start time.
+
+Read from /proc and not by psutil: a start is kept in locks, claims and attempts as clock ticks since boot, which never
+change. psutil gives seconds since 1970, worked out from the boot time, which moves when the clock is set: a start that
+was noted before would then be another process's. Not covered: processes of other hosts.
+"""
 
 from pathlib import Path
 

@@ -118,7 +118,7 @@ def start_slurmctld(layout: ClusterLayout) -> None:
     if layout.daemons.alive("slurmctld"):
         return
     layout.daemons.spawn("slurmctld", ["slurmctld", "-D", "-f", str(layout.slurm_conf)], _environment(layout))
-    layout.daemons.wait_for("slurmctld", 30, lambda: _succeeds(["scontrol", "ping"], layout))
+    layout.daemons.wait_for("slurmctld", 30, lambda: _call(["scontrol", "ping"], _environment(layout)).returncode == 0)
 
 
 def start_node(layout: ClusterLayout, name: str) -> None:
@@ -168,10 +168,6 @@ def _accepts(address: Path | tuple[str, int]) -> bool:
     with socket.socket(family) as probe:
         probe.settimeout(1)
         return probe.connect_ex(str(address) if isinstance(address, Path) else address) == 0
-
-
-def _succeeds(command: list[str], layout: ClusterLayout) -> bool:
-    return _call(command, _environment(layout)).returncode == 0
 
 
 def try_command(command: list[str], layout: ClusterLayout) -> str:

@@ -48,7 +48,8 @@ def draw_parts(sizes: Sequence[int], heads: Sequence[str], mix: Mix, seed: int, 
         by_head.setdefault(head, []).append(part)
     groups = list(by_head.values())
     weights = [mix.weight(sum(sizes[part] for part in group)) for group in groups]
-    drawn_groups = _draw(weights, sub_seed(seed, "mixture"), count)
+    total = sum(weights)
+    drawn_groups = [_pick(weights, int(word) % total) for word in random_words(sub_seed(seed, "mixture"), count)]
     tickets = random_words(sub_seed(seed, "source"), count) if len(groups) < len(sizes) else np.zeros(count, np.uint64)
     return [_source(groups[group], sizes, int(ticket)) for group, ticket in zip(drawn_groups, tickets, strict=True)]
 
@@ -56,10 +57,6 @@ def draw_parts(sizes: Sequence[int], heads: Sequence[str], mix: Mix, seed: int, 
 def _source(parts: Sequence[int], sizes: Sequence[int], word: int) -> int:
     weights = [sizes[part] for part in parts]
     return parts[_pick(weights, word % sum(weights))]
-
-
-def _draw(weights: Sequence[int], seed: int, count: int) -> list[int]:
-    return [_pick(weights, int(word) % sum(weights)) for word in random_words(seed, count)]
 
 
 def _pick(weights: Sequence[int], ticket: int) -> int:

@@ -88,15 +88,10 @@ class StageModelParts:
             for kind in self.kinds
         }
         for head in fresh_heads.values():
-            if isinstance(head, heads.LanguageModelHead):
-                self._go_on_with(head)
+            # A language model's head goes on with the parent's values, where it has any.
+            if isinstance(head, heads.LanguageModelHead) and (values := lm_head_of(self.parent)):
+                head.load_state_dict(values)
         return fresh_heads
-
-    def _go_on_with(self, head: nn.Module) -> None:
-        """Give a language model's head the parent's values, where it has any."""
-        values = lm_head_of(self.parent)
-        if values:
-            head.load_state_dict(values)
 
 
 def read(spec: TrainSpec, parent: Path) -> StageModelParts:
