@@ -50,14 +50,14 @@ class Endings:
 
 
 @dataclass(frozen=True)
-class _Record:
+class _KeptEnding:
     ended: Ended
     starts: int | None  # how often it had begun then; None: whoever asked did not know
     taken: float
 
 
 @dataclass(frozen=True)
-class _Missing:
+class _NoRecord:
     """An element that accounting has no last record of."""
 
     starts: int | None
@@ -70,8 +70,8 @@ class _Missing:
 class _Memory:
     """The file's content."""
 
-    records: dict[ElementId, _Record] = field(default_factory=dict)
-    missing: dict[ElementId, _Missing] = field(default_factory=dict)
+    records: dict[ElementId, _KeptEnding] = field(default_factory=dict)
+    missing: dict[ElementId, _NoRecord] = field(default_factory=dict)
     vanished: dict[ElementId, float] = field(default_factory=dict)  # from the queue, and nobody asked yet
     silent_since: float | None = None
     tried: float = 0.0  # when it was last silent
@@ -82,11 +82,11 @@ class _Memory:
         record = self.records.get(element)
         return record.ended if record and (record.starts is None or record.starts >= starts) else None
 
-    def without(self, element: ElementId, starts: int) -> _Missing | None:
+    def without(self, element: ElementId, starts: int) -> _NoRecord | None:
         missing = self.missing.get(element)
         return missing if missing and (missing.starts is None or missing.starts >= starts) else None
 
-    def is_late(self, missing: _Missing, now: float) -> bool:
+    def is_late(self, missing: _NoRecord, now: float) -> bool:
         catches_up = missing.first >= self.back and 0 <= now - self.back < _CATCHES_UP
         return catches_up or (missing.running and 0 <= now - missing.first < _LATE)
 
@@ -209,11 +209,11 @@ def _learn(
             memory.missing.pop(element, None)
             # That one ended well, its own folder says; whoever finds nothing there asks for it.
             if starts is not None or ending.state != "COMPLETED":
-                memory.records[element] = _Record(ending, starts, now)
+                memory.records[element] = _KeptEnding(ending, starts, now)
         else:
             before = memory.without(element, starts or 0)
             running = ending is not None and same_name and ending.phase == "running"
-            memory.missing[element] = _Missing(starts, before.first if before else now, now, running)
+            memory.missing[element] = _NoRecord(starts, before.first if before else now, now, running)
 
 
 def _own(folder: Path, memory: _Memory, elements: Mapping[ElementId, int]) -> None:
@@ -221,7 +221,7 @@ def _own(folder: Path, memory: _Memory, elements: Mapping[ElementId, int]) -> No
     without_starts = [e for e in elements if (record := memory.records.get(e)) is not None and record.starts is None]
     for element in without_starts:
         record = memory.records[element]
-        memory.records[element] = _Record(record.ended, elements[element], record.taken)
+        memory.records[element] = _KeptEnding(record.ended, elements[element], record.taken)
     if without_starts:
         _write(folder, memory)
 
@@ -240,9 +240,9 @@ def _read(folder: Path) -> _Memory:
         if content is None or content["schema"] != 2:
             return _Memory()
         return _Memory(
-            {_element(ending): _Record(ending, starts, taken_at)
+            {_element(ending): _KeptEnding(ending, starts, taken_at)
              for *row, starts, taken_at in content["records"] if (ending := Ended(*row))},
-            {ElementId(*row[:3]): _Missing(*row[3:]) for row in content["missing"]},
+            {ElementId(*row[:3]): _NoRecord(*row[3:]) for row in content["missing"]},
             {ElementId(*row): when for *row, when in content["vanished"]},
             content["silent_since"], content["tried"], content["back"],
         )  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from eval import metrics
-from eval.prediction.forward import Array
+from eval.prediction.forward import FloatArray
 from eval.prediction.predict import LanguageResult, head_outputs, records
 from eval.prediction.search import neighbours_on
 from slurm.base import UserError
@@ -36,7 +36,7 @@ class Answers:
         self.settings = settings
         self.runtime = runtime
         self._pool: list[Example] = []
-        self._vectors: Array = np.empty((0, 0), dtype=np.float32)
+        self._vectors: FloatArray = np.empty((0, 0), dtype=np.float32)
 
     def language(self, language: str, examples: Sequence[Any]) -> LanguageResult:
         """A prediction is the ids of the 20 best candidates, the best first, of equal ones the first in the pool.
@@ -63,7 +63,7 @@ class Answers:
             scores = metrics.score(self.task.metric_family, right, rankings, language)
         return LanguageResult(scores, records([example.id for example in questions], predictions, golds))
 
-    def _embed(self, examples: Sequence[Example]) -> Array:
+    def _embed(self, examples: Sequence[Example]) -> FloatArray:
         """Vectors [examples, width] of questions alone or of candidates alone."""
         pieces = encode(formats.get(self.task.format), examples, self.tokenizer, self.task, self.settings)
         return np.concatenate(head_outputs(self.model, self.task.format, self.head, pieces, self.runtime))

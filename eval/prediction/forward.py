@@ -22,7 +22,7 @@ from training.model.encoder import StageModel
 from training.model.packing import Packed, pack
 from training.spec import Runtime
 
-Array = NDArray[np.float32]
+FloatArray = NDArray[np.float32]
 
 
 def by_length(
@@ -31,9 +31,9 @@ def by_length(
     pieces: Sequence[Piece],
     budget: int,
     forward: Callable[[Packed], Tensor],
-    read: Callable[[Tensor, Sequence[Piece]], list[Array]],
+    read: Callable[[Tensor, Sequence[Piece]], list[FloatArray]],
     between: Callable[[], None] = lambda: None,
-) -> list[Array]:
+) -> list[FloatArray]:
     """One array per piece, in the pieces' order: those of its rows, joined at the first axis.
 
     `forward` makes a batch's outputs on the device, `read` an array for each of its pieces, which have one row each.
@@ -41,7 +41,7 @@ def by_length(
     """
     # A piece for each row: rows of one length are computed together, whosever they are.
     rows = [piece if len(piece.rows) == 1 else replace(piece, rows=(row,)) for piece in pieces for row in piece.rows]
-    arrays: list[Array] = [_NOTHING] * len(rows)
+    arrays: list[FloatArray] = [_NOTHING] * len(rows)
     waiting: tuple[Sequence[int], Packed, Tensor] | None = None
 
     def keep(batch: Sequence[int], packed_batch: Packed, outputs: Tensor) -> None:
@@ -61,10 +61,10 @@ def by_length(
     return _joined(pieces, arrays)
 
 
-_NOTHING: Array = np.empty(0, np.float32)
+_NOTHING: FloatArray = np.empty(0, np.float32)
 
 
-def _joined(pieces: Sequence[Piece], row_arrays: Sequence[Array]) -> list[Array]:
+def _joined(pieces: Sequence[Piece], row_arrays: Sequence[FloatArray]) -> list[FloatArray]:
     arrays = iter(row_arrays)
     piece_arrays = []
     for piece in pieces:

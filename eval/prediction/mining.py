@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.metrics.mining import best_threshold, score_pairs
-from eval.prediction.forward import Array
+from eval.prediction.forward import FloatArray
 from eval.prediction.predict import LanguageResult
 from eval.prediction.retrieval import sentence_vectors
 from eval.prediction.search import neighbours_on
@@ -97,7 +97,7 @@ def mine_sentences(
     return _looked_up(row_pairs, examples, [*source], [*target])
 
 
-def mine(x: Array, y: Array, search: Search = neighbours) -> list[tuple[float, int, int]]:
+def mine(x: FloatArray, y: FloatArray, search: Search = neighbours) -> list[tuple[float, int, int]]:
     """(margin, row of x, row of y), best first, every row at most once. x [n, width], y [m, width]: unit vectors."""
     x_near, x_mean = _near(x, y, search)
     y_near, y_mean = _near(y, x, search)
@@ -109,13 +109,15 @@ def mine(x: Array, y: Array, search: Search = neighbours) -> list[tuple[float, i
     return _one_to_one(rows, columns, margins)
 
 
-def _near(queries: Array, index: Array, search: Search) -> tuple[Places, Array]:
+def _near(queries: FloatArray, index: FloatArray, search: Search) -> tuple[Places, FloatArray]:
     """Each row's nearest, and the mean of their cosines."""
     cosines, places = search(queries, index, NEIGHBOURS)
     return places, cosines.mean(axis=1)
 
 
-def _best(x: Array, y: Array, near: Places, x_mean: Array, y_mean: Array) -> tuple[Places, Array]:
+def _best(
+    x: FloatArray, y: FloatArray, near: Places, x_mean: FloatArray, y_mean: FloatArray
+) -> tuple[Places, FloatArray]:
     """For each row of x that of its nearest with the largest margin, the first of equals; and the margin."""
     # Worked out pair by pair and not taken from the search: a pair has the same margin in both directions then.
     cosines = np.concatenate(

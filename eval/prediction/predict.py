@@ -10,7 +10,7 @@ from typing import Any
 
 from eval import metrics
 from eval.prediction.chance import at_chance
-from eval.prediction.forward import Array, by_length, token_budget
+from eval.prediction.forward import FloatArray, by_length, token_budget
 from training import formats
 from training.checkpoints.progress import DevScore
 from training.data.load import load_training
@@ -96,7 +96,7 @@ def evaluate_languages(
         yield replace(result, seconds=language.seconds + language.tokens * per_token + time.monotonic() - started_at)
 
 
-def _result(task: Task, language: Encoded, outputs: Sequence[Array], settings: Settings) -> LanguageResult:
+def _result(task: Task, language: Encoded, outputs: Sequence[FloatArray], settings: Settings) -> LanguageResult:
     form = formats.get(task.format)
     predictions = form.decode(language.examples, language.pieces, outputs, task, settings)
     golds = form.golds(language.examples, language.pieces, task)
@@ -115,7 +115,7 @@ def head_outputs(
     pieces: Sequence[Piece],
     runtime: Runtime,
     between: Callable[[], None] = lambda: None,
-) -> list[Array]:
+) -> list[FloatArray]:
     """The head's fp32 outputs, one array per piece in their order (see `training.model.heads.unbatch`)."""
     budget = token_budget(model, runtime)
     if form == "mlm":

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eval import metrics
-from eval.prediction.forward import Array, by_length, token_budget
+from eval.prediction.forward import FloatArray, by_length, token_budget
 from eval.prediction.predict import LanguageResult, records
 from eval.prediction.search import neighbours_on
 from slurm.base import UserError
@@ -61,7 +61,7 @@ def evaluate_language(
 
 def embed(
     model: StageModel, task: Task, examples: Sequence[Any], tokenizer: Any, settings: Settings, runtime: Runtime
-) -> tuple[Array, Array]:
+) -> tuple[FloatArray, FloatArray]:
     """Unit vectors [examples, poolings, layers, width] of the English and of the other sentences."""
     pieces = encode(formats.get(task.format), examples, tokenizer, task, settings)
 
@@ -75,7 +75,7 @@ def embed(
     return vectors[sides == "english"], vectors[sides == "other"]
 
 
-def sentence_vectors(model: StageModel, pieces: Sequence[Piece], settings: Settings, runtime: Runtime) -> Array:
+def sentence_vectors(model: StageModel, pieces: Sequence[Piece], settings: Settings, runtime: Runtime) -> FloatArray:
     """Unit vectors [pieces, width] of pieces that are one sentence each, by the layer and pooling of `settings`."""
     layer = chosen_layer(model, settings)
 
@@ -85,7 +85,7 @@ def sentence_vectors(model: StageModel, pieces: Sequence[Piece], settings: Setti
     return np.stack(by_length(model, "retrieval", pieces, token_budget(model, runtime), forward, _rows))
 
 
-def _rows(vectors: Tensor, pieces: Sequence[Piece]) -> list[Array]:
+def _rows(vectors: Tensor, pieces: Sequence[Piece]) -> list[FloatArray]:
     arrays: NDArray[np.float32] = vectors.cpu().numpy()
     return list(arrays)
 
@@ -115,7 +115,7 @@ def pooled(hidden: Tensor, layout: Layout, pooling: Pooling) -> Tensor:
     return torch.nn.functional.normalize(torch.cat(sums), dim=1)  # of a sum as of a mean
 
 
-def nearest(queries: Array, index: Array, device: torch.device = torch.device("cpu")) -> list[int]:  # noqa: B008
+def nearest(queries: FloatArray, index: FloatArray, device: torch.device = torch.device("cpu")) -> list[int]:  # noqa: B008
     """For each row of `queries` the row of `index` with the largest dot product; of equal ones the first."""
     _, places = neighbours_on(device, queries, index, 1)
     return [int(place) for place in places[:, 0]]

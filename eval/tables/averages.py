@@ -17,7 +17,7 @@ from training.tasks import catalogue
 
 _QA = ("xquad", "mlqa", "tydiqa")
 _LISTED = 8  # languages; what is more is counted
-Scores = dict[Seed, dict[str, dict[str, float]]]  # by seed, language, metric
+SeedScores = dict[Seed, dict[str, dict[str, float]]]  # by seed, language, metric
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def average(benchmark: Benchmark, rows: Sequence[Row], recipes: Sequence[str], s
 
     A seed that diverged on one of the targets has diverged.
     """
-    scores: dict[tuple[str, str], Scores] = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
+    scores: dict[tuple[str, str], SeedScores] = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
     bad_seeds: dict[tuple[str, str], set[Seed]] = defaultdict(set)
     for row in rows:
         scores[row.recipe, row.target][row.seed][row.language][row.metric] = row.score
@@ -119,7 +119,7 @@ def average(benchmark: Benchmark, rows: Sequence[Row], recipes: Sequence[str], s
     return Average(benchmark, tuple(complete), cells, lines)
 
 
-def _gap(benchmark: Benchmark, target: str, scores: Scores, seeds: Sequence[int]) -> str:
+def _gap(benchmark: Benchmark, target: str, scores: SeedScores, seeds: Sequence[int]) -> str:
     """What a recipe lacks of a target; "" where it has all."""
     if target not in catalogue.TASKS or not scores:
         return target
@@ -136,18 +136,18 @@ def _gap(benchmark: Benchmark, target: str, scores: Scores, seeds: Sequence[int]
     return f"{target}: {len(codes) - len(lacking)} of {len(codes)} languages (without {names}{more})"
 
 
-def _why(language: str, scores: Scores) -> str:
+def _why(language: str, scores: SeedScores) -> str:
     """The language, and what it was scored as instead: `zh: only f1_dev`."""
     metrics = {name for by_language in scores.values() for name in by_language.get(language, {})}
     instead = sorted(name for name in metrics if name.endswith(STAND_INS))
     return f"{language}: only {' and '.join(instead)}" if instead else language
 
 
-def _of_seed(scores: Scores, seed: int) -> dict[str, dict[str, float]]:
+def _of_seed(scores: SeedScores, seed: int) -> dict[str, dict[str, float]]:
     return scores[seed] if seed in scores else scores.get(None, {})
 
 
-def _by_seed(benchmark: Benchmark, scores: Mapping[str, Scores], seeds: Sequence[int]) -> dict[Seed, float]:
+def _by_seed(benchmark: Benchmark, scores: Mapping[str, SeedScores], seeds: Sequence[int]) -> dict[Seed, float]:
     """The mean over targets of the mean over languages; one score alone where chance played no part in any."""
     if all(set(of_target) == {None} for of_target in scores.values()):
         return {None: mean(_target_mean(benchmark, target, of[None]) for target, of in scores.items())}

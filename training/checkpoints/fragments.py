@@ -14,16 +14,16 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-Kind = Literal["parameters", "exp_avg", "exp_avg_sq"]
-MOMENTS: tuple[Kind, ...] = ("exp_avg", "exp_avg_sq")
-KINDS: tuple[Kind, ...] = ("parameters", *MOMENTS)
+StateKind = Literal["parameters", "exp_avg", "exp_avg_sq"]
+MOMENTS: tuple[StateKind, ...] = ("exp_avg", "exp_avg_sq")
+KINDS: tuple[StateKind, ...] = ("parameters", *MOMENTS)
 
 
 @dataclass(frozen=True)
 class Fragment:
     """Elements start … start + len(values) of the flattened parameter `name`, or of one of its moments."""
 
-    kind: Kind
+    kind: StateKind
     name: str
     start: int
     values: Tensor  # flat, fp32; a view where it can be
@@ -62,11 +62,11 @@ class FragmentReader:
             (length,) = file.get_slice(key).get_shape()
             self._pieces.setdefault((kind, name), []).append(_StoredFragment(int(start), length, file, key))
 
-    def tensor(self, kind: Kind, name: str, shape: Sequence[int]) -> Tensor:
+    def tensor(self, kind: StateKind, name: str, shape: Sequence[int]) -> Tensor:
         """The whole tensor, in fp32, on the CPU."""
         return self.read(kind, name, 0, math.prod(shape)).reshape(tuple(shape))
 
-    def read(self, kind: Kind, name: str, start: int, length: int) -> Tensor:
+    def read(self, kind: StateKind, name: str, start: int, length: int) -> Tensor:
         """Elements start … start + length, flat, in fp32, on the CPU. They must all be there."""
         values = torch.empty(length, dtype=torch.float32)
         position = start

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.checkpoints.fragments import KINDS, MOMENTS, Fragment, FragmentReader, Kind
+from training.checkpoints.fragments import KINDS, MOMENTS, Fragment, FragmentReader, StateKind
 from training.distributed import World
 from training.shape import ZeroStage
 
@@ -53,7 +53,7 @@ class ZeroState:
 
     # --- this rank's own
 
-    def fragments(self, *kinds: Kind) -> Iterator[Fragment]:
+    def fragments(self, *kinds: StateKind) -> Iterator[Fragment]:
         """What this rank writes; of all kinds where none is named. All ranks' together cover every element.
 
         Views, valid until the next update (under ZeRO-3 with offload on a GPU: copies, one parameter at a time).
@@ -62,12 +62,12 @@ class ZeroState:
             for name, start, values in self._own(kind):
                 yield Fragment(kind, name, start, values)
 
-    def _own(self, kind: Kind) -> Iterator[tuple[str, int, Tensor]]:
+    def _own(self, kind: StateKind) -> Iterator[tuple[str, int, Tensor]]:
         if self._stage in ("none", 0):
             return self._own_share(kind)
         return self._own_partitions(kind) if self._stage == 3 else self._own_masters(kind)
 
-    def _own_share(self, kind: Kind) -> Iterator[tuple[str, int, Tensor]]:
+    def _own_share(self, kind: StateKind) -> Iterator[tuple[str, int, Tensor]]:
         """An equal share of the elements, which every rank holds."""
         total = sum(parameter.numel() for _, parameter in self._named)
         first, last = (total * rank // self._world.size for rank in (self._world.rank, self._world.rank + 1))
@@ -78,18 +78,18 @@ class ZeroState:
                 yield name, start, self._whole(kind, parameter).reshape(-1)[start:end]
             at += parameter.numel()
 
-    def _whole(self, kind: Kind, parameter: nn.Parameter) -> Tensor:
+    def _whole(self, kind: StateKind, parameter: nn.Parameter) -> Tensor:
         tensor = parameter if kind == "parameters" else self._adam.state[parameter][kind]
         return tensor.detach()
 
-    def _own_masters(self, kind: Kind) -> Iterator[tuple[str, int, Tensor]]:
+    def _own_masters(self, kind: StateKind) -> Iterator[tuple[str, int, Tensor]]:
         for name, parameter in self._named:
             mapping = parameter._hp_mapping
             if mapping is not None:
                 values = mapping.get_hp_fragment(None if kind == "parameters" else kind)
                 yield name, mapping.lp_fragment_address.start, values.detach()
 
-    def _own_partitions(self, kind: Kind) -> Iterator[tuple[str, int, Tensor]]:
+    def _own_partitions(self, kind: StateKind) -> Iterator[tuple[str, int, Tensor]]:
         for name, parameter in self._named:
             start, length = self._partition(parameter)
             if length > 0:
@@ -120,7 +120,7 @@ class ZeroState:
         if self._stage not in ("none", 0):
             self._set("parameters", read)
 
-    def _set(self, kind: Kind, read: Callable[[str, int, int], Tensor]) -> None:
+    def _set(self, kind: StateKind, read: Callable[[str, int, int], Tensor]) -> None:
         if self._stage in ("none", 0):
             for name, parameter in self._named:
                 self._whole(kind, parameter).copy_(read(name, 0, parameter.numel()).reshape(parameter.shape))
@@ -135,7 +135,7 @@ class ZeroState:
                 values.copy_(read(name, start, values.numel()))
 
 
-def _get_local(kind: Kind, parameter: nn.Parameter) -> Tensor:
+def _get_local(kind: StateKind, parameter: nn.Parameter) -> Tensor:
     from deepspeed.utils import safe_get_local_fp32_param, safe_get_local_optimizer_state
 
     if kind == "parameters":
@@ -143,7 +143,7 @@ def _get_local(kind: Kind, parameter: nn.Parameter) -> Tensor:
     return safe_get_local_optimizer_state(parameter, kind)  # type: ignore[no-any-return]
 
 
-def _set_local(kind: Kind, parameter: nn.Parameter, values: Tensor) -> None:
+def _set_local(kind: StateKind, parameter: nn.Parameter, values: Tensor) -> None:
     from deepspeed.utils import safe_set_local_fp32_param, safe_set_local_optimizer_state
 
     if kind == "parameters":

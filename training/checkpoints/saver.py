@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from slurm.base import UserError
 from training import distributed
 from training.checkpoints.files import Writer, best_name, step_folder, step_name
-from training.checkpoints.fragments import KINDS, Kind
+from training.checkpoints.fragments import KINDS, StateKind
 from training.checkpoints.optimizer_state import ZeroState
 from training.checkpoints.progress import Progress
 from training.distributed import World
@@ -81,7 +81,7 @@ class Saver:
         """Not collective."""
         self._writer.abandon()
 
-    def _write(self, name: str, kinds: Sequence[Kind], progress: Progress) -> None:
+    def _write(self, name: str, kinds: Sequence[StateKind], progress: Progress) -> None:
         """Begin a write, when the one before has ended on all ranks."""
         if self._needed:
             self._finish()  # what names it must not be whole before it is

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from slurm.base import UserError
 from training import formats
 from training.data import load
-from training.data.sampling import Languages
+from training.data.sampling import LanguageGroups
 from training.data.tokens import encode, token_values
 from training.formats.base import Example, Format, Piece, pieces_of
 from training.seeds import sub_seed
@@ -33,7 +33,7 @@ class Part:
     pieces: Sequence[Piece]
     own: tuple[tuple[int, ...], ...]
     dev: Sequence[Piece]
-    languages: Languages | None = None
+    languages: LanguageGroups | None = None
 
     def of(self, examples: Sequence[int], seed: int, tokenizer: Any, settings: Settings) -> list[list[Piece]]:
         """The pieces of some examples, each example's as the model sees them in the step with this seed."""
@@ -95,8 +95,8 @@ def with_labels(task: Task, examples: Sequence[Example]) -> Task:
     return replace(task, labels=formats.get(task.format).label_set(examples)) if task.open_labels else task
 
 
-def _languages(examples: Sequence[Example], settings: Settings) -> Languages:
+def _languages(examples: Sequence[Example], settings: Settings) -> LanguageGroups:
     members: dict[str, list[int]] = {}
     for index, example in enumerate(examples):
         members.setdefault(example.language, []).append(index)
-    return Languages(tuple(tuple(members[code]) for code in sorted(members)), settings.language_exponent)
+    return LanguageGroups(tuple(tuple(members[code]) for code in sorted(members)), settings.language_exponent)

@@ -75,7 +75,7 @@ def shuffled(seed: int, part: int, pass_: int, size: int) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, eq=False)  # by identity: hashing millions of indices for each step would take its time
-class Languages:
+class LanguageGroups:
     """The indices of a part's examples by language; a language of n examples is drawn by n ** `exponent`."""
 
     members: tuple[tuple[int, ...], ...]
@@ -83,7 +83,7 @@ class Languages:
 
 
 @lru_cache(maxsize=16)
-def by_language(seed: int, part: int, pass_: int, languages: Languages) -> tuple[int, ...]:
+def by_language(seed: int, part: int, pass_: int, languages: LanguageGroups) -> tuple[int, ...]:
     """One pass over a multilingual part: as many examples as it has, each of a language drawn by its weight.
 
     A language's examples come shuffled, again and again where it is drawn more often than it has examples (Conneau and

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from training.data.parts import Part
-from training.data.sampling import Languages, Mix, by_language, draw_parts, shuffled
+from training.data.sampling import LanguageGroups, Mix, by_language, draw_parts, shuffled
 from training.formats.base import Piece
 from training.model.heads import reads
 from training.model.packing import Packed, cut, pack, tokens
@@ -46,7 +46,7 @@ class Order:
         mix: Mix,
         seed: int,
         heads: Sequence[str] = (),
-        languages: Mapping[int, Languages] = MappingProxyType({}),
+        languages: Mapping[int, LanguageGroups] = MappingProxyType({}),
     ) -> None:
         assert sizes and min(sizes) > 0 and batch > 0 and epochs > 0, (sizes, batch, epochs)
         self.sizes = tuple(sizes)

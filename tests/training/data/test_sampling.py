@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.data.sampling import Languages, Mix, by_language, draw_parts
+from training.data.sampling import LanguageGroups, Mix, by_language, draw_parts
 from training.engine.batches import Order
 
 MIXES = {
@@ -57,7 +57,7 @@ members = st.lists(st.integers(1, 30), min_size=1, max_size=5).map(
 def test_a_pass_over_languages_uses_each_ones_examples_evenly(
     own: tuple[tuple[int, ...], ...], exponent: float, seed: int
 ) -> None:
-    languages = Languages(own, exponent)
+    languages = LanguageGroups(own, exponent)
     drawn = by_language(seed, 0, 0, languages)
     assert len(drawn) == sum(map(len, own))
     counts = Counter(drawn)
@@ -69,8 +69,8 @@ def test_a_pass_over_languages_uses_each_ones_examples_evenly(
 
 def test_small_languages_are_drawn_more_often_than_their_share() -> None:
     own = (tuple(range(10_000)), tuple(range(10_000, 10_100)))
-    drawn = by_language(1, 0, 0, Languages(own, 0.3))
+    drawn = by_language(1, 0, 0, LanguageGroups(own, 0.3))
     weights = [10_000**0.3, 100**0.3]
     assert sum(index < 10_000 for index in drawn) / len(drawn) == pytest.approx(weights[0] / sum(weights), abs=0.02)
     assert set(chain(*own[1:])) <= set(drawn)
-    assert drawn != by_language(1, 0, 1, Languages(own, 0.3))
+    assert drawn != by_language(1, 0, 1, LanguageGroups(own, 0.3))
