@@ -110,7 +110,10 @@ class ArrayExecutor(SlurmExecutor):  # type: ignore[misc]  # submitit has no typ
             "wckey": None,  # submitit's own default is a name that accounting may refuse
             "map_count": len(request.indices),  # makes submitit name the logs by array id and index
             "signal_delay_s": request.signal_seconds,
-            "setup": [*_exports(request.environment), *request.setup],
+            "setup": [
+                *(f"export {name}={shlex.quote(value)}" for name, value in sorted(request.environment.items())),
+                *request.setup,
+            ],
             # One rank that dies would leave the others waiting until the time limit.
             "srun_args": ["--export=ALL", "--kill-on-bad-exit=1"],
             "additional_parameters": _flags(request),
@@ -188,10 +191,6 @@ def _flags(request: ArrayRequest) -> dict[str, Any]:
         # A newline would end the comment line of the script and run what follows it.
         assert not _CONTROL.search(f"{name}{value}"), f"control character in sbatch flag {name}={value!r}"
     return flags
-
-
-def _exports(environment: dict[str, str]) -> list[str]:
-    return [f"export {name}={shlex.quote(value)}" for name, value in sorted(environment.items())]
 
 
 def _matches(words: Iterable[str], text: str) -> bool:

@@ -240,7 +240,7 @@ def _read(folder: Path) -> _Memory:
         if content is None or content["schema"] != 2:
             return _Memory()
         return _Memory(
-            {_element(ending): _KeptEnding(ending, starts, taken_at)
+            {ElementId(ending.job, ending.index, ending.name): _KeptEnding(ending, starts, taken_at)
              for *row, starts, taken_at in content["records"] if (ending := Ended(*row))},
             {ElementId(*row[:3]): _NoRecord(*row[3:]) for row in content["missing"]},
             {ElementId(*row): when for *row, when in content["vanished"]},
@@ -248,10 +248,6 @@ def _read(folder: Path) -> _Memory:
         )  # fmt: skip
     except (OSError, KeyError, TypeError, ValueError):
         return _Memory()  # written by another version
-
-
-def _element(ending: Ended) -> ElementId:
-    return ElementId(ending.job, ending.index, ending.name)
 
 
 def _write(folder: Path, memory: _Memory) -> None:

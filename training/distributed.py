@@ -67,7 +67,9 @@ def init(device: Device, rendezvous: Path | None = None) -> World:
     atexit.register(finish)
     _world = World(rank, size, local_rank, torch_device)
     if rendezvous is not None and size > 1:
-        _clear(rendezvous, _world)
+        dist.barrier()  # else it would be gone before the last rank has read it
+        if _world.first:
+            rendezvous.unlink(missing_ok=True)
     return _world
 
 
@@ -166,12 +168,6 @@ def _await_address(rendezvous: Path) -> tuple[str, int]:
         f"{rendezvous}: rank 0 did not come within {_PATIENCE.total_seconds():.0f} s; look at its log,"
         " and whether this file system is shared by the nodes."
     )
-
-
-def _clear(rendezvous: Path, world: World) -> None:
-    dist.barrier()
-    if world.first:
-        rendezvous.unlink(missing_ok=True)
 
 
 def finish() -> None:

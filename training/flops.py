@@ -49,7 +49,7 @@ def sizes_of(config: Mapping[str, Any]) -> Sizes:
 
 
 def read_sizes(folder: Path) -> Sizes:
-    """The sizes of the model in `folder`, which `startmodel.check_folder` has checked."""
+    """The sizes of the model in `folder`, which `pretrained.start.check_folder` has checked."""
     return sizes_of(json.loads((folder / "config.json").read_bytes()))
 
 

@@ -201,7 +201,9 @@ class Writer:
         assert not self.busy, name
         started_at = time.perf_counter()
         self._writes, self._failed = self._writes + 1, None
-        tensors = {fragment.key: self._staged(fragment) for fragment in fragments}
+        tensors = {
+            fragment.key: self._buffer(fragment).copy_(fragment.values, non_blocking=True) for fragment in fragments
+        }
         if any(tensor.is_pinned() for tensor in tensors.values()):
             torch.cuda.synchronize()
         own_extra = dict(extra or {}) if self._world.first else {}
@@ -209,9 +211,6 @@ class Writer:
         self._thread = threading.Thread(target=self._write, args=(job,), name=f"write {name}", daemon=True)
         self._thread.start()
         return time.perf_counter() - started_at
-
-    def _staged(self, fragment: Fragment) -> Tensor:
-        return self._buffer(fragment).copy_(fragment.values, non_blocking=True)
 
     def _buffer(self, fragment: Fragment) -> Tensor:
         """Kept for the next checkpoint: what a rank owns does not change. Zeros, so that the memory is really there."""

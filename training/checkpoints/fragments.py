@@ -52,15 +52,13 @@ class FragmentReader:
         """`names`: the files' names in `folder`."""
         self._pieces: dict[tuple[str, str], list[_StoredFragment]] = {}
         for name in names:
-            self._add(safe_open(folder / name, framework="pt"))
+            file: Any = safe_open(folder / name, framework="pt")
+            for key in file.keys():  # noqa: SIM118 - it is no dict
+                kind, start, parameter = key.split("/", 2)
+                (length,) = file.get_slice(key).get_shape()
+                self._pieces.setdefault((kind, parameter), []).append(_StoredFragment(int(start), length, file, key))
         for pieces in self._pieces.values():
             pieces.sort(key=lambda piece: piece.start)
-
-    def _add(self, file: Any) -> None:
-        for key in file.keys():  # noqa: SIM118 - it is no dict
-            kind, start, name = key.split("/", 2)
-            (length,) = file.get_slice(key).get_shape()
-            self._pieces.setdefault((kind, name), []).append(_StoredFragment(int(start), length, file, key))
 
     def tensor(self, kind: StateKind, name: str, shape: Sequence[int]) -> Tensor:
         """The whole tensor, in fp32, on the CPU."""

@@ -39,17 +39,13 @@ def _read(path: Path, mtime_ns: int, size: int) -> Mapping[str, Files]:
     entries = {}
     for name, key, value in _items(node, path, "a task"):
         if name == "version":
-            _version(value, path)
+            if value.value != "1":
+                _refuse(path, _line(value), f"version {value.value}: this Stepstone reads version 1")
         elif not catalogue.known(name):
             _refuse(path, _line(key), f"task {name}: unknown; {nearest(name, catalogue.names())}")
         else:
             entries[name] = _entry(value, path, name)
     return entries
-
-
-def _version(node: yaml.Node, path: Path) -> None:
-    if node.value != "1":
-        _refuse(path, _line(node), f"version {node.value}: this Stepstone reads version 1")
 
 
 def _entry(node: yaml.Node, path: Path, task: str) -> Files:

@@ -63,13 +63,12 @@ class Order:
         part = self._parts[number]
         turns = _batches(self.sizes[part], self.batch)
         pass_, place = divmod(self._turns[number], turns)
-        examples = self._shuffled(part, pass_)[place * self.batch : (place + 1) * self.batch]
-        return Step(number, number // self.steps_per_epoch, part, examples)
-
-    def _shuffled(self, part: int, pass_: int) -> tuple[int, ...]:
         if part in self._languages:
-            return by_language(self.seed, part, pass_, self._languages[part])
-        return shuffled(self.seed, part, pass_, self.sizes[part])
+            order = by_language(self.seed, part, pass_, self._languages[part])
+        else:
+            order = shuffled(self.seed, part, pass_, self.sizes[part])
+        examples = order[place * self.batch : (place + 1) * self.batch]
+        return Step(number, number // self.steps_per_epoch, part, examples)
 
     def ends_epoch(self, number: int) -> bool:
         """Whether step `number` is an epoch's last."""

@@ -43,7 +43,8 @@ def packed_attention(
     q, k, v = (states[0].transpose(0, 1) for states in (query, key, value))
     on_gpu = query.is_cuda and query.dtype in _HALF and _has_kernels(query.device, q.shape[-1])
     if on_gpu and _flash() is not None:
-        out = _flash_attention(q, k, v, packing, dropout, scaling)
+        bounds = packing.ends, packing.ends, packing.longest, packing.longest
+        out = _flash()(q, k, v, *bounds, dropout_p=dropout, softmax_scale=scaling)
     elif on_gpu and dropout == 0.0 and _varlen() is not None:
         out = _varlen()(q, k, v, packing.ends, packing.ends, packing.longest, packing.longest, scale=scaling)
     elif dropout == 0.0 and not query.is_cuda and not (torch.is_grad_enabled() and q.requires_grad):
@@ -85,11 +86,6 @@ def _varlen() -> Any:
     except ImportError:
         return None
     return varlen_attn
-
-
-def _flash_attention(q: Tensor, k: Tensor, v: Tensor, packing: Layout, dropout: float, scaling: float | None) -> Any:
-    bounds = packing.ends, packing.ends, packing.longest, packing.longest
-    return _flash()(q, k, v, *bounds, dropout_p=dropout, softmax_scale=scaling)
 
 
 def _by_runs(q: Tensor, k: Tensor, v: Tensor, packing: Layout, scaling: float | None) -> Tensor:
