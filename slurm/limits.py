@@ -1,7 +1,8 @@
 """The cluster's limits, asked for, not assumed: what one array, one user and one job may be.
 
 slurmctld says what holds for all; slurmdbd what holds for the user's association and QOS. Where slurmdbd does not
-answer, limits of submission are not known (None), and sbatch's refusal tells.
+answer, limits of submission are not known (None), and sbatch's refusal tells. Not covered: limits on what runs at the
+same time (GPUs, cores, jobs): what is over them waits in the queue and needs nobody.
 """
 
 import os

@@ -1,6 +1,7 @@
 """The cells of the results table: the mean over languages, error bars over seeds, the difference to `none`.
 
 Seeds that diverged are left out of all of these; where a cell has no others, their mean is shown, with a mark.
+Not covered: whether a difference is significant; the deviations over seeds are what there is to judge it by.
 """
 
 from collections import defaultdict

@@ -50,12 +50,12 @@ def program(pid: int) -> str:
         return ""
 
 
-def wait_until(awaited_thing: str, seconds: float, ready: Callable[[], bool], log: Path | None = None) -> None:
+def wait_until(event: str, seconds: float, ready: Callable[[], bool], log: Path | None = None) -> None:
     """Look until `ready`; where that takes too long, raise with the last line of `log`."""
     end = time.monotonic() + seconds
     while not ready():
         if time.monotonic() > end:
-            raise UserError(f"{awaited_thing}: not ready after {seconds:.0f} s{_last_words(log)}")
+            raise UserError(f"{event}: not ready after {seconds:.0f} s{_last_words(log)}")
         time.sleep(_TURN)
 
 
