@@ -124,13 +124,14 @@ def throttle(
     ],
 ) -> None:
     """Change how many elements of an experiment run at the same time; those that run go on."""
+    from launch import executors
     from launch.status import Observation
     from launch.store import Store, lock
     from launch.submit import throttle as throttling
 
     plan = load_plan(file)
     cluster = plan.experiment.cluster
-    if cluster.chosen_executor != "slurm":
+    if not executors.of_cluster(cluster).has_queue:
         raise UserError("throttle: it is for Slurm; local workers are set by `cluster: {workers: …}` before submit")
     root = plan.experiment.store
     with lock.lock(root, lock.PATIENCE, say):

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
+from launch import executors
 from launch.draft import elements, flags
 from launch.draft import elements as draft_elements
 from launch.draft.elements import Array, Dependency, Element, Placed
@@ -167,8 +168,8 @@ def _possible(plan: Plan, seen: Observation, wanted: set[str]) -> set[str]:
 
 
 def _sent(plan: Plan, seen: Observation) -> dict[str, Placed]:
-    """The stages that Slurm is at: what a dependency can name."""
-    if plan.experiment.cluster.chosen_executor != "slurm":
+    """The stages that are in a queue whose jobs a dependency can name."""
+    if not executors.of_cluster(plan.experiment.cluster).has_queue:
         return {}
     return {
         key: Placed(location.job, location.index)

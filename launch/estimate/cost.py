@@ -9,6 +9,7 @@ from functools import cached_property
 from statistics import median
 from typing import Any
 
+from launch import executors
 from launch.estimate import amounts, rates, shapes
 from launch.estimate.amounts import Amount
 from launch.estimate.rates import Measured, Rate
@@ -110,7 +111,7 @@ class Estimates:
         stages = [stage for stage in self.plan.stages.values() if stage.key in needed]
         each = [self.of_stage(stage) for stage in stages]
         rate, gpu = self._main_rate(stages)
-        at_once = self.cluster.workers if self.cluster.chosen_executor == "local" else self.cluster.throttle
+        at_once = executors.of_cluster(self.cluster).at_once(self.cluster)
         disk, files = self._peak(stages, at_once)
         return Totals(
             gpu_hours=sum(estimate.gpu_seconds for estimate in each) / 3600,

@@ -4,13 +4,13 @@
 the device's name, the precision, on a CPU the cores of a rank.
 """
 
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from statistics import median
 
+from launch import executors
 from launch.experiment import Cluster
 from slurm.base.files import read_sealed, seal, write_atomic
 from training.flops import device_peak
@@ -65,7 +65,7 @@ class Measured:
 def default(cluster: Cluster, *, gpu: bool, bf16: bool) -> Rate:
     """The rate of the devices that the file asks for, by their data sheet."""
     if not gpu:
-        cores = cores_of(cluster)
+        cores = executors.of_cluster(cluster).cores_per_rank(cluster)
         return Rate(_CORE_FLOPS * cores, "cpu", f"{_CORE_FLOPS / 1e9:.0f} GFLOP/s a core assumed, {cores} cores a rank")
     name = _named(cluster)
     device = name or _USUAL_GPU
@@ -83,7 +83,7 @@ def choose(
     """The median of what trainings took on such devices, in that precision and on a CPU with so many cores a rank; else
     `default`. cores: None: as the file asks for."""
     wanted = _named(cluster) if gpu else None
-    cores = cores or cores_of(cluster)
+    cores = cores or executors.of_cluster(cluster).cores_per_rank(cluster)
     by_device: dict[str, list[float]] = {}
     for one in found:
         alike = (one.device != "cpu") is gpu and (gpu or one.cores == cores) and _is_in(one, precision)
@@ -118,16 +118,6 @@ def _named(cluster: Cluster) -> str | None:
     given = cluster.sbatch_flags()
     words = set(re.findall(r"[a-z0-9]+", " ".join(str(given.get(flag, "")) for flag in flags).lower()))
     return next((name for name in _NAMES if name.lower() in words), None)
-
-
-def cores_of(cluster: Cluster) -> int:
-    """CPU cores of a rank: as Slurm is asked for them; of local workers their share, or what OMP_NUM_THREADS says."""
-    if cluster.chosen_executor == "slurm":
-        return cluster.cpus_per_task or 1
-    told = os.environ.get("OMP_NUM_THREADS", "")
-    if told.isdecimal():
-        return max(1, int(told))
-    return max(1, len(os.sched_getaffinity(0)) // (cluster.workers * cluster.tasks_per_node))
 
 
 def path(root: Path) -> Path:

@@ -1,14 +1,18 @@
 """What is asked of an executor, and the records in which it answers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from launch.experiment import Cluster
 from launch.store import Location, Submission
 from slurm.accounting import Ended
+from slurm.causes import Cause
+from slurm.limits import Limits
 from slurm.queue import QueueEntry
 
+Queued = Set[tuple[str, int | None]]  # what a queue holds: names of arrays and indices
 Phase = Literal["hidden", "queued", "stuck", "running", "over"]
 
 
@@ -77,10 +81,27 @@ class Look(Protocol):
 
 
 class Executor(Protocol):
-    """One way to run elements. Without state: what is seen at one time is a `Look`."""
+    """One way to run elements. Without state: what is seen at one time is a `Look`.
+
+    Not here: how a draft is handed over, which `submit.sender` knows for each, since drafts are made above this room.
+    """
+
+    has_queue: bool  # whose jobs others can be told to wait for, and whose throttle can be changed while they run
+    comes_back: tuple[Cause, ...]  # failures that are the machines', not the stage's: sent again while one waits
+
+    # --- where its elements are
 
     def look(self, scope: Scope, max_age: float) -> Look:
         """Where its elements are; answers may be `max_age` seconds old, 0: ask now."""
+
+    def needs_queue(self, submission: Submission) -> bool:
+        """Whether only Slurm's queue can tell what of a submission may be at work."""
+
+    def may_be_at_work(self, location: Location, queued: Queued) -> bool:
+        """Whether an element may be queued or run, whichever experiment sent it. queued: what the queue holds now."""
+
+    def was_handed_over(self, submission: Submission) -> bool | None:
+        """Whether a submission without receipts reached it, as the disk says; None: the queue has to be asked."""
 
     def job(self, location: Location) -> str | None:
         """What people call an element: `123_4`, or `local`; None while that is not known."""
@@ -89,3 +110,25 @@ class Executor(Protocol):
 
     def logs(self, location: Location) -> list[Path]:
         """Files in which an element's tasks have printed something."""
+
+    # --- ending them
+
+    def cancel(self, locations: Sequence[Location]) -> None:
+        """End elements, which may be of several submissions. UserError where it cannot be done."""
+
+    # --- what it takes
+
+    def check_store(self, store: Path) -> None:
+        """UsageError for the path of a store that it would understand otherwise than it is meant."""
+
+    def array_size(self) -> int:
+        """The largest index of an array, plus one. UserError where it does not answer."""
+
+    def limits(self, cluster: Cluster) -> Limits | None:
+        """What it takes from this user; None: all there is. UserError where it cannot run what the file asks for."""
+
+    def cores_per_rank(self, cluster: Cluster) -> int:
+        """CPU cores of one process of a stage."""
+
+    def at_once(self, cluster: Cluster) -> int | None:
+        """Elements that may run at the same time; None: as many as there is room for."""

@@ -1,11 +1,19 @@
 """Elements on workers of this machine: known from the run's folder and from the processes."""
 
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from launch.executors.base import Element, Look, Scope, Unanswered, Whereabouts
-from launch.store import Location, logs
+from launch.executors.base import Element, Look, Queued, Scope, Unanswered, Whereabouts
+from launch.experiment import Cluster
+from launch.store import Location, Submission, logs
+from slurm import local
 from slurm.accounting import Ended
+from slurm.causes import Cause
+from slurm.limits import Limits
 from slurm.queue import QueueEntry
 
 
@@ -37,6 +45,9 @@ class _LocalLook:
 class LocalWorkers:
     """Workers on this machine."""
 
+    has_queue = False
+    comes_back: tuple[Cause, ...] = ()  # there is no other node to go to
+
     def look(self, scope: Scope, max_age: float) -> Look:
         return _LocalLook(scope.is_ours)
 
@@ -50,3 +61,39 @@ class LocalWorkers:
         submission = location.submission
         folder = submission.folder / "local" / "logs"
         return logs.with_content(submission, folder, f"{submission.local_element(*location.place)}_")
+
+    def needs_queue(self, submission: Submission) -> bool:
+        return False
+
+    def may_be_at_work(self, location: Location, queued: Queued) -> bool:
+        return location.submission.local_state(location.array, location.index) in ("queued", "running")
+
+    def was_handed_over(self, submission: Submission) -> bool | None:
+        return (submission.folder / "local" / "workers.json").exists()
+
+    def cancel(self, locations: Sequence[Location]) -> None:
+        numbers: dict[Path, list[int]] = defaultdict(list)
+        for location in locations:
+            numbers[location.submission.folder].append(location.submission.local_element(*location.place))
+        for folder, elements in numbers.items():
+            local.cancel(folder / "local", elements)
+
+    def check_store(self, store: Path) -> None:
+        pass  # every path will do
+
+    def array_size(self) -> int:
+        return sys.maxsize
+
+    def limits(self, cluster: Cluster) -> Limits | None:
+        local.check_gpus(cluster.workers, cluster.gpus_per_node or 0)
+        return None
+
+    def cores_per_rank(self, cluster: Cluster) -> int:
+        """What OMP_NUM_THREADS says, or its share of this machine's."""
+        threads = os.environ.get("OMP_NUM_THREADS", "")
+        if threads.isdecimal():
+            return max(1, int(threads))
+        return max(1, len(os.sched_getaffinity(0)) // (cluster.workers * cluster.tasks_per_node))
+
+    def at_once(self, cluster: Cluster) -> int | None:
+        return cluster.workers

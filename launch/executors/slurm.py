@@ -1,16 +1,22 @@
 """Elements of Slurm's arrays: known from their receipts, then the queue, then accounting, in this order."""
 
+import re
 import time
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from launch.executors.base import Element, Look, Scope, Unanswered, Whereabouts
-from launch.store import Location, logs
+from launch.executors.base import Element, Look, Queued, Scope, Unanswered, Whereabouts
+from launch.experiment import Cluster
+from launch.store import Location, Submission, logs
 from launch.text import clock
-from slurm import endings, snapshot
+from slurm import control, endings, limits, snapshot
 from slurm.accounting import Ended
+from slurm.arrays import index_list
+from slurm.base import UsageError
+from slurm.causes import Cause
 from slurm.endings import ElementId, Endings
+from slurm.limits import Limits
 from slurm.queue import QueueEntry
 from slurm.snapshot import Snapshot
 
@@ -87,6 +93,9 @@ class _SlurmLook:
 class Slurm:
     """Job arrays in Slurm's queue."""
 
+    has_queue = True
+    comes_back: tuple[Cause, ...] = ("time", "preempted", "node")
+
     def look(self, scope: Scope, max_age: float) -> Look:
         return _SlurmLook(scope, max_age)
 
@@ -99,6 +108,42 @@ class Slurm:
     def logs(self, location: Location) -> list[Path]:
         submission = location.submission
         return logs.with_content(submission, submission.logs(location.array), f"{location.job}_{location.index}_")
+
+    def needs_queue(self, submission: Submission) -> bool:
+        receipts = (submission.receipt(number) for number in range(len(submission.arrays)))
+        return any(receipt is None or receipt.was_sent for receipt in receipts)
+
+    def may_be_at_work(self, location: Location, queued: Queued) -> bool:
+        # Without a receipt an array may come to the queue yet: the next submit settles it.
+        is_open = location.submission.receipt(location.array) is None
+        return is_open or (location.name, location.index) in queued
+
+    def was_handed_over(self, submission: Submission) -> bool | None:
+        return None
+
+    def cancel(self, locations: Sequence[Location]) -> None:
+        indices: dict[str, list[int]] = defaultdict(list)
+        # Children are sent after their parents: ended first, none of them starts in between.
+        for location in sorted(locations, key=lambda at: (at.submission.folder.name, at.array), reverse=True):
+            assert location.job is not None, "an array that is not settled"
+            indices[location.job].append(location.index)
+        control.cancel([f"{job}_[{index_list(elements)}]" for job, elements in indices.items()])
+
+    def check_store(self, store: Path) -> None:
+        if re.search(r"[%\\]", str(store)):
+            raise UsageError(f"store: {store}: Slurm replaces '%' and '\\' in the paths of logs; choose a path without")
+
+    def array_size(self) -> int:
+        return limits.max_array_size()
+
+    def limits(self, cluster: Cluster) -> Limits | None:
+        return limits.discover(cluster.account, cluster.partition, cluster.qos)
+
+    def cores_per_rank(self, cluster: Cluster) -> int:
+        return cluster.cpus_per_task or 1
+
+    def at_once(self, cluster: Cluster) -> int | None:
+        return cluster.throttle
 
 
 def _snapshot(scope: Scope, max_age: float) -> Snapshot:

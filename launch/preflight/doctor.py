@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from launch import executors
 from launch.experiment import Experiment
 from launch.store import provenance
 from launch.text import some
@@ -45,7 +46,7 @@ class Line:
 
 def look(experiment: Experiment | None, folder: Path) -> Iterator[Line]:
     """Everything, in the order in which it is needed. `folder` stands for the store where there is no experiment."""
-    on_slurm = experiment is None or experiment.cluster.chosen_executor == "slurm"
+    on_slurm = experiment is None or executors.of_cluster(experiment.cluster).has_queue
     yield from slurm_lines(experiment) if on_slurm else [Line("ok", "executor", "local workers; Slurm is not asked")]
     yield from store_lines(experiment.store if experiment else folder, on_slurm=on_slurm and experiment is not None)
     yield gpu_line(experiment)
@@ -208,7 +209,7 @@ def _level(value: int, least: dict[str, int]) -> Level:
 
 def gpu_line(experiment: Experiment | None) -> Line:
     """GPUs where jobs run: of this machine for local workers, of the cluster's nodes as Slurm names them."""
-    if experiment and experiment.cluster.chosen_executor == "slurm" and experiment.cluster.gpus_asked_for:
+    if experiment and executors.of_cluster(experiment.cluster).has_queue and experiment.cluster.gpus_asked_for:
         return _slurm_gpus(experiment.cluster.partition)
     names = _gpu_names()
     if names:

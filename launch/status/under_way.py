@@ -1,50 +1,39 @@
 """What of some submissions may be queued or run now, whichever experiment sent it and whatever its file says since."""
 
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator
 
+from launch import executors
+from launch.executors import Queued
 from launch.store import Location, Submission
 from slurm import snapshot
 
-Queued = Set[tuple[str, int | None]]  # names of arrays and indices
+__all__ = ["Queued", "in_queue", "is_busy", "under_way"]
 
 
-def in_queue(sent: Iterable[Submission]) -> Queued | None:
+def in_queue(submissions: Iterable[Submission]) -> Queued | None:
     """What is in Slurm's queue, asked for now; None where Slurm does not answer.
 
     Empty without asking where none of these submissions went there.
     """
-    if not any(_went_to_slurm(submission) for submission in sent):
+    if not any(executors.of_submission(submission).needs_queue(submission) for submission in submissions):
         return frozenset()
-    found = snapshot.look(0)
-    if found.entries is None or found.stale_since is not None:
+    queue = snapshot.look(0)
+    if queue.entries is None or queue.stale_since is not None:
         return None
-    return {(entry.name, entry.index) for entry in found.entries}
+    return {(entry.name, entry.index) for entry in queue.entries}
 
 
-def under_way(sent: Iterable[Submission], queued: Queued) -> Iterator[Location]:
-    """The elements that may be queued or run. `queued`: as `in_queue` says."""
-    for submission in sent:
+def under_way(submissions: Iterable[Submission], queue: Queued) -> Iterator[Location]:
+    """The elements that may be queued or run. `queue`: as `in_queue` says."""
+    for submission in submissions:
+        executor = executors.of_submission(submission)
         for number, array in enumerate(submission.arrays):
-            # Without a receipt an array may come to the queue yet: the next submit settles it.
-            open_ = not submission.is_local and submission.receipt(number) is None
             for index in array.elements:
-                if submission.is_local:
-                    lives = submission.local_state(number, index) in ("queued", "running")
-                else:
-                    lives = open_ or (array.name, index) in queued
-                if lives:
-                    yield Location(submission, number, index)
+                location = Location(submission, number, index)
+                if executor.may_be_at_work(location, queue):
+                    yield location
 
 
-def is_busy(sent: Iterable[Submission], queued: Queued) -> bool:
+def is_busy(submissions: Iterable[Submission], queue: Queued) -> bool:
     """Whether anything of these submissions may be queued or run."""
-    return any(True for _ in under_way(sent, queued))
-
-
-def _went_to_slurm(submission: Submission) -> bool:
-    return not submission.is_local and any(_may_be_there(submission, n) for n in range(len(submission.arrays)))
-
-
-def _may_be_there(submission: Submission, array: int) -> bool:
-    receipt = submission.receipt(array)
-    return receipt is None or receipt.was_sent
+    return any(True for _ in under_way(submissions, queue))

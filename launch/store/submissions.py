@@ -234,10 +234,6 @@ class Submission:
         """What runs its elements."""
         return "local" if self.intent.executor == "local" else "slurm"
 
-    @property
-    def is_local(self) -> bool:
-        return self.intent.executor == "local"
-
     def listing(self, folder: Path) -> dict[str, list[str]]:
         """Names of the logs in a folder, by the beginning that an element's have in common (`12_3_`). Listed once."""
         if folder not in self._listings:

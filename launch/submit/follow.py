@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from launch import draft, submit
+from launch import draft, executors, submit
 from launch.plan import Plan, Stage
 from launch.status import Observation
 from launch.store import Location, Store, attempts
@@ -20,7 +20,6 @@ from slurm.base.files import read_json
 
 _FIRST_SECONDS, _LAST_SECONDS, _GROWTH = 2.0, 15.0, 1.15  # between two looks at the disk
 _SEND_SECONDS = 60.0  # between two tries to send what there was no room for
-_COMES_BACK = ("time", "preempted", "node")  # what the cluster did, not the stage: sent again while one waits
 _WITH_PARENT = ("cancelled", "parent-missing")  # what Slurm and a job do to a stage whose parent failed
 _PASSES = re.compile(r"\bagain\b|another submit")  # errors that tell a person to try again: that is done here
 _SHOWN = ("running", "queued", "failed", "held", "cancelled", "unknown")
@@ -57,7 +56,7 @@ def follow(plan: Plan, report: Report) -> bool:
 def _to_send(plan: Plan, seen: Observation) -> set[str]:
     """Stages that there was no room for, those that the cluster took from their nodes, those that were cancelled or
     held with a parent which comes back, and those held by failures that are mended; as far as they may go."""
-    comes_back = _COMES_BACK if plan.experiment.cluster.chosen_executor == "slurm" else ()  # no other node here
+    comes_back = executors.of_cluster(plan.experiment.cluster).comes_back
     wanted: set[str] = set()
     for stage in plan.stages.values():  # parents first
         state, cause = seen.state(stage).state, seen.state(stage).cause

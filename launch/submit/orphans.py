@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from launch import executors
 from launch.store import Submission, attempts
 from launch.store.submissions import Receipt
 from slurm import accounting, control
@@ -48,11 +49,12 @@ def adopt(
     Call it under `lock`, so that no submitter is at work. `look` asks for the queue again where it must be waited for.
     UserError where Slurm does not answer.
     """
-    open_ = [_Unsettled(s, n) for s in submissions for n in range(len(s.arrays)) if s.receipt(n) is None]
-    for one in open_:
-        if one.submission.is_local:
-            _settle_local(one)
-    open_ = [one for one in open_ if not one.submission.is_local]
+    open_ = [
+        _Unsettled(s, n)
+        for s in submissions
+        for n in range(len(s.arrays))
+        if s.receipt(n) is None and not _settled_by_disk(s, n)
+    ]
     lines = cancel_late(submissions, entries)
     said = False
     while open_:
@@ -72,9 +74,12 @@ def adopt(
     return lines
 
 
-def _settle_local(one: _Unsettled) -> None:
-    started = (one.submission.folder / "local" / "workers.json").exists()
-    one.submission.write_receipt(one.array, Receipt(local=True) if started else Receipt(lost=True))
+def _settled_by_disk(submission: Submission, array: int) -> bool:
+    """Give an array its receipt where no queue has to be asked: only local workers are known from the disk."""
+    was_started = executors.of_submission(submission).was_handed_over(submission)
+    if was_started is not None:
+        submission.write_receipt(array, Receipt(local=True) if was_started else Receipt(lost=True))
+    return was_started is not None
 
 
 def _settle(one: _Unsettled, entries: list[QueueEntry], lines: list[str], *, wait: bool) -> float:

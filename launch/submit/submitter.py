@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from launch import executors
 from launch.draft import Draft, budget, decide, drafting, flags, request
 from launch.draft import shares as throttle_shares
 from launch.draft.drafting import Bounds
@@ -19,7 +20,7 @@ from launch.store import Location, Store, Submission, provenance, sharing
 from launch.store import lock as store_lock
 from launch.store.lock import Lock
 from launch.submit import orphans, sender, throttle
-from slurm import control, limits, local, snapshot
+from slurm import snapshot
 from slurm.base import UsageError, UserError
 from slurm.base.files import make_folder
 from slurm.limits import Limits
@@ -76,17 +77,10 @@ class Submitted:
         return lines + sorted({line for change in changes for line in flags.unchanged(cluster, change)})
 
 
-def array_size(plan: Plan) -> int:
-    """The cluster's MaxArraySize; local workers have no limit."""
-    if plan.experiment.cluster.chosen_executor == "local":
-        return sys.maxsize
-    return limits.max_array_size()
-
-
 def shown_array_size(plan: Plan) -> int:
-    """The same for showing a plan, also where no Slurm answers."""
+    """The executor's largest array, for showing a plan; also where no Slurm answers."""
     try:
-        return array_size(plan)
+        return executors.of_cluster(plan.experiment.cluster).array_size()
     except UserError:
         return _NO_SLURM_ARRAY_SIZE
 
@@ -105,20 +99,21 @@ def submit(
     """
     check_text(plan)
     sharing.check(sender.share_group(plan))
-    found = _limits(plan)
+    executor = executors.of_cluster(plan.experiment.cluster)
+    limits = executor.limits(plan.experiment.cluster)
     root = plan.experiment.store
     check_writable(root)
     with store_lock.lock(root, store_lock.PATIENCE, report) as lock:
         seen, adopted = _settle(plan, report)
         stuck = seen.stuck()
         if stuck:
-            control.cancel([f"{location.job}_{location.index}" for location in stuck])
+            executor.cancel(stuck)
             adopted.append(f"{len(stuck)} elements whose parents failed were cancelled: they would never have started")
         cost.calibrate(plan, seen.store)
-        if found is None:
+        if limits is None:
             done = _to_workers(decide(plan, seen, sys.maxsize, only=only, force=force), seen, adopted, report)
         else:
-            done = _Sender(plan, found, only, force, lock, report).send(seen, adopted, stuck)
+            done = _Sender(plan, limits, only, force, lock, report).send(seen, adopted, stuck)
         done.unknown = _unknown(plan, seen)
         return done
 
@@ -132,10 +127,7 @@ def check_text(plan: Plan) -> None:
     ):  # fmt: skip
         if _CONTROL.search(str(value)):
             raise UsageError(f"{name}: {str(value)!r}: line breaks and control characters are not allowed here")
-    if cluster.chosen_executor == "slurm" and re.search(r"[%\\]", str(plan.experiment.store)):
-        raise UsageError(
-            f"store: {plan.experiment.store}: Slurm replaces '%' and '\\' in the paths of logs; choose a path without"
-        )
+    executors.of_cluster(cluster).check_store(plan.experiment.store)
 
 
 def check_writable(root: Path) -> None:
@@ -143,14 +135,6 @@ def check_writable(root: Path) -> None:
     make_folder(root)
     if not os.access(root, os.W_OK | os.X_OK):
         raise UserError(f"store: no permission to write in {root}; choose another `store:` in the experiment file")
-
-
-def _limits(plan: Plan) -> Limits | None:
-    cluster = plan.experiment.cluster
-    if cluster.chosen_executor == "local":
-        local.check_gpus(cluster.workers, cluster.gpus_per_node or 0)
-        return None
-    return limits.discover(cluster.account, cluster.partition, cluster.qos)
 
 
 def _settle(plan: Plan, report: Callable[[str], None]) -> tuple[Observation, list[str]]:

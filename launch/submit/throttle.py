@@ -32,7 +32,7 @@ def open_arrays(seen: Observation) -> list[OpenArray]:
         counts[entry.name] = counts.get(entry.name, 0) + 1
     found = []
     for submission in seen.submissions:
-        if submission.intent.experiment != seen.plan.experiment.name or submission.is_local:
+        if submission.intent.experiment != seen.plan.experiment.name:
             continue
         for number, array in enumerate(submission.arrays):
             receipt = submission.receipt(number)

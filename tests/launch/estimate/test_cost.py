@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launch import experiment
+from launch import executors, experiment
 from launch import plan as planning
 from launch.demo import data
 from launch.estimate import amounts, cost, rates
@@ -47,7 +47,7 @@ def _finish(plan: Plan, stage: Stage, **facts: Any) -> None:
     """A published training that says what a real one does."""
     folder = make_folder(plan.experiment.store / "stages" / stage.folder)
     usual = {"world_size": 1, "device": "cpu", "device_name": "cpu", "precision": "fp32", "attempt": "attempts/0001"}
-    usual["cores"] = rates.cores_of(plan.experiment.cluster)
+    usual["cores"] = executors.of_cluster(plan.experiment.cluster).cores_per_rank(plan.experiment.cluster)
     (folder / "result.json").write_bytes(seal({"key": stage.key, "files": {}} | usual | facts))
 
 

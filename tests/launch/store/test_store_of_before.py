@@ -59,6 +59,6 @@ def test_nothing_is_sent_again(folder: Path) -> None:
 def test_what_was_sent_is_known(folder: Path) -> None:
     submissions = read_all(folder / "store")
     locations = locate(submissions)
-    assert [submission.is_local for submission in submissions] == [True, False, False]
+    assert [submission.executor for submission in submissions] == ["local", "slurm", "slurm"]
     assert [sorted(submission.cancelled) for submission in submissions] == [[], [(1, 0), (3, 0), (3, 1), (3, 2)], []]
     assert len(locations) == 63 and {location.job for location in locations.values()} == {None, "1", "2", "3", "6", "7"}
