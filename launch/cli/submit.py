@@ -22,12 +22,12 @@ Wait = Annotated[
 def submit(file: File, wait: Wait = False) -> None:
     """Send what is missing: again after an edit, a crash or a failure. Sends nothing twice."""
     from launch.preflight import checks
-    from launch.submit import submitter
+    from launch.submit import outcome, submitter
 
     plan = load_plan(file)
     checks.check(plan)
     checks.check_fetched(plan)
-    for line in submitter.submit(plan, report=say).lines():
+    for line in outcome.lines(submitter.submit(plan, report=say)):
         say(line)
     if wait:
         _follow(plan)
@@ -64,8 +64,8 @@ def retry(
     from launch.preflight import checks
     from launch.status import Observation
     from launch.store import Store
+    from launch.submit import outcome, submitter
     from launch.submit import retry as retrying
-    from launch.submit import submitter
 
     plan = load_plan(file)
     checks.check(plan)
@@ -75,7 +75,7 @@ def retry(
     if not failed_stages:
         say("nothing to retry: no failed stage fits; `stepstone status FILE` says where each stands")
         return
-    for line in submitter.submit(plan, say, only=failed_stages, force=failed_stages).lines():
+    for line in outcome.lines(submitter.submit(plan, say, only=failed_stages, force=failed_stages)):
         say(line)
 
 
@@ -154,8 +154,8 @@ def rehearse(
     from launch.preflight import rehearse as rehearsing
 
     rehearsal = rehearsing.rehearse(experiment.load(file), local=local, report=say, keep=keep)
-    for outcome in rehearsal.outcomes:
-        print(outcome.line)
+    for one_run in rehearsal.outcomes:
+        print(one_run.line)
     if rehearsal.went_well:
         say(f"all went well: stepstone submit {file}")
         return

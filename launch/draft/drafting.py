@@ -51,7 +51,7 @@ class Draft:
 
 def decide(
     plan: Plan,
-    seen: Observation,
+    observation: Observation,
     max_array_size: int,
     bounds: Bounds = _UNBOUNDED,
     only: Collection[str] | None = None,
@@ -62,68 +62,72 @@ def decide(
     only: nothing but these stages (by key) and the trainings whose encoder they need again. force: stages that are
     sent whatever the policy says of their failures.
     """
-    missing = elements.stages_to_run(plan, seen.is_finished, seen.is_sent, seen.has_encoder)
+    missing = elements.stages_to_run(plan, observation.is_finished, observation.is_sent, observation.has_encoder)
     if only is not None:
-        missing &= _with_encoders(plan, seen, only)
+        missing &= _with_encoders(plan, observation, only)
+    # What failed before, and so may not go, or goes with other resources.
     policy = plan.experiment.failures
-    held_line = breaker.held(_last_failures(plan, seen), policy)
-    judged, changes = _judge(plan, seen, missing, policy, force)
-    blocked = dict(judged)
+    reasons, changes = _judge(plan, observation, missing, policy, force)
+    breaker_line = breaker.held(_last_failures(plan, observation), policy)
+    blocked = dict(reasons)
+    if breaker_line:
+        blocked = {key: reasons.get(key, breaker_line) for key in missing if key not in force}
+    # Of the rest, what has a chance; cut into elements, whose parents a dependency can name.
+    possible = _possible(plan, observation, missing - blocked.keys())
     most_nodes = flags.most_excluded(plan.experiment.cluster, bounds.limits)
-    if held_line:
-        blocked = {key: blocked.get(key, held_line) for key in missing if key not in force}
-        held_line = held_line if blocked else None
-    needed = _possible(plan, seen, missing - blocked.keys())
-    made = elements.make_elements(plan, needed, seen.is_sent, lambda stages: _together(stages, changes, most_nodes))
-    sent = _sent(plan, seen)
-    reachable = _reachable(made, sent.keys())
-    packed = _packed(plan, reachable)
-    everything = elements.arrange(packed, sent, max_array_size)
-    kept = everything if bounds.elements is None else within(everything, bounds.elements)
-    count = sum(len(array.elements) for array in kept)
+    all_elements = elements.make_elements(
+        plan, possible, observation.is_sent, lambda stages: _together(stages, changes, most_nodes)
+    )
+    places = _places(plan, observation)
+    reachable = _reachable(all_elements, places.keys())
+    # Put together, in arrays, and as many of those as there is room for.
+    bundles = _bundled(plan, reachable)
+    all_arrays = elements.arrange(bundles, places, max_array_size)
+    arrays = all_arrays if bounds.elements is None else within(all_arrays, bounds.elements)
+    failed = {stage.key for stage in observation.among(["failed"])}
     return Draft(
-        plan,
-        {key for array in kept for element in array.elements.values() for key in element.stages},
-        kept,
-        len(made) - len(reachable),
-        len(packed) - count,
-        bounds,
-        {k: why for k, why in blocked.items() if k in judged or seen.state(plan.stages[k]).state == "failed"},
-        held_line,
+        plan=plan,
+        needed={key for array in arrays for element in array.elements.values() for key in element.stages},
+        arrays=arrays,
+        held_back=len(all_elements) - len(reachable),
+        no_room=len(bundles) - sum(len(array.elements) for array in arrays),
+        bounds=bounds,
+        blocked={key: why for key, why in blocked.items() if key in reasons or key in failed},
+        breaker=breaker_line if blocked else None,
     )
 
 
-def _with_encoders(plan: Plan, seen: Observation, only: Collection[str]) -> set[str]:
+def _with_encoders(plan: Plan, observation: Observation, only: Collection[str]) -> set[str]:
     """Some stages, and the finished trainings above them: those may have to make their encoder again."""
-    found = set(only)
+    keys = set(only)
     for key in only:
         parent = plan.stages[key].parent
-        while parent is not None and seen.is_finished(plan.stages[parent]):
-            found.add(parent)
+        while parent is not None and observation.is_finished(plan.stages[parent]):
+            keys.add(parent)
             parent = plan.stages[parent].parent
-    return found
+    return keys
 
 
-def _last_failures(plan: Plan, seen: Observation) -> dict[str, Failure]:
+def _last_failures(plan: Plan, observation: Observation) -> dict[str, Failure]:
     """The last failure of every stage that is failed now."""
-    failed = [stage for stage in plan.stages.values() if seen.state(stage).state == "failed"]
-    return {stage.key: found[-1] for stage in failed if (found := seen.failures(stage))}
+    failures = {stage.key: observation.failures(stage) for stage in observation.among(["failed"])}
+    return {key: every[-1] for key, every in failures.items() if every}
 
 
 def _judge(
-    plan: Plan, seen: Observation, missing: set[str], policy: Failures, force: Collection[str]
+    plan: Plan, observation: Observation, missing: set[str], policy: Failures, force: Collection[str]
 ) -> tuple[dict[str, str], dict[str, Changes]]:
     """Of stages that failed before: why not to send them again, or with what changes."""
     blocked: dict[str, str] = {}
     changes: dict[str, Changes] = {}
     for key, stage in plan.stages.items():
-        if key not in missing or key not in seen.locations:
+        if key not in missing or key not in observation.locations:
             continue
-        decision = retry_policy.decide(seen.failures(stage), policy)
+        decision = retry_policy.decide(observation.failures(stage), policy)
         if decision.changes != Changes():
             changes[key] = decision.changes
         # What was sent after its last failure, and then cancelled, held or not reached, was meant to run.
-        for_itself = seen.state(stage).state in ("failed", "held") and seen.failed_there(stage)
+        for_itself = observation.state(stage).state in ("failed", "held") and observation.failed_there(stage)
         if not decision.send and key not in force and for_itself:
             blocked[key] = decision.why
     return blocked, changes
@@ -131,99 +135,103 @@ def _judge(
 
 def _together(stages: tuple[str, ...], changes: Mapping[str, Changes], most_nodes: int) -> Changes | None:
     """The changes of an element: what the neediest of its stages needs; of the nodes at most so many, the last ones."""
-    found = [changes[key] for key in stages if key in changes]
-    if not found:
+    of_stages = [changes[key] for key in stages if key in changes]
+    if not of_stages:
         return None
-    made = Changes(
-        max(change.mem_factor for change in found),
-        max(change.time_factor for change in found),
-        min(change.token_budget_factor for change in found),
-        _last_nodes([change.exclude for change in found], most_nodes),
+    together = Changes(
+        mem_factor=max(change.mem_factor for change in of_stages),
+        time_factor=max(change.time_factor for change in of_stages),
+        token_budget_factor=min(change.token_budget_factor for change in of_stages),
+        exclude=_last_nodes([change.exclude for change in of_stages], most_nodes),
     )
-    return made if made != Changes() else None
+    return together if together != Changes() else None
 
 
-def _last_nodes(lists: list[tuple[str, ...]], most: int) -> tuple[str, ...]:
+def _last_nodes(lists: list[tuple[str, ...]], count: int) -> tuple[str, ...]:
     """Some nodes of several lists, from the end of each; in order, so that equal ones look alike."""
     turns = itertools.zip_longest(*(reversed(nodes) for nodes in lists))
-    return tuple(sorted(list(dict.fromkeys(node for turn in turns for node in turn if node))[:most]))
+    return tuple(sorted(list(dict.fromkeys(node for turn in turns for node in turn if node))[:count]))
 
 
-def _possible(plan: Plan, seen: Observation, wanted: set[str]) -> set[str]:
+def _possible(plan: Plan, observation: Observation, keys: set[str]) -> set[str]:
     """Without what stands under a stage that is neither finished nor on its way."""
-    kept: set[str] = set()
+    possible: set[str] = set()
     serves: dict[str | None, bool] = {None: True}  # by parent
     for key in plan.stages:
         parent = plan.stages[key].parent
-        if key not in wanted:
+        if key not in keys:
             continue
         if parent is not None and parent not in serves:
             stage = plan.stages[parent]
             # Of one that is unknown nobody can say that it will end.
-            on_its_way = parent in kept or seen.state(stage).state in ("queued", "running")
-            serves[parent] = on_its_way or (seen.is_finished(stage) and seen.has_encoder(stage))
+            on_its_way = parent in possible or observation.state(stage).state in ("queued", "running")
+            serves[parent] = on_its_way or (observation.is_finished(stage) and observation.has_encoder(stage))
         if serves[parent]:
-            kept.add(key)
-    return kept
+            possible.add(key)
+    return possible
 
 
-def _sent(plan: Plan, seen: Observation) -> dict[str, Placed]:
+def _places(plan: Plan, observation: Observation) -> dict[str, Placed]:
     """The stages that are in a queue whose jobs a dependency can name."""
     if not executors.of_cluster(plan.experiment.cluster).has_queue:
         return {}
     return {
         key: Placed(location.job, location.index)
-        for key, location in seen.locations.items()
-        if key in plan.stages and location.job and seen.is_sent(plan.stages[key])
+        for key, location in observation.locations.items()
+        if key in plan.stages and location.job and observation.is_sent(plan.stages[key])
     }
 
 
-def _reachable(made: list[Element], sent: Collection[str]) -> list[Element]:
-    """The elements whose parents this submission runs, or an executor that a dependency can name."""
-    running = {*sent, *(key for element in made for key in element.stages)}
+def _reachable(all_elements: list[Element], queue: Collection[str]) -> list[Element]:
+    """The elements whose parents this submission runs, or are in a queue whose jobs a dependency can name."""
+    reachable = all_elements
     while True:
-        kept = [e for e in made if e.parent is None or e.parent in running]
-        if len(kept) == len(made):
-            return kept
-        made, running = kept, {*sent, *(key for element in kept for key in element.stages)}
+        running = {*queue, *(key for element in reachable for key in element.stages)}
+        fewer = [element for element in reachable if element.parent is None or element.parent in running]
+        if len(fewer) == len(reachable):
+            return fewer
+        reachable = fewer
 
 
-def _packed(plan: Plan, made: list[Element]) -> list[Element]:
+def _bundled(plan: Plan, reachable: list[Element]) -> list[Element]:
     cluster = plan.experiment.cluster
     if not cluster.bundle:
-        return made
-    return draft_elements.pack(made, cluster, cost.Estimates(plan).element_seconds)
+        return reachable
+    return draft_elements.pack(reachable, cluster, cost.Estimates(plan).element_seconds)
 
 
-def within(everything: list[Array], room: int) -> list[Array]:
+def within(all_arrays: list[Array], room: int) -> list[Array]:
     """As many elements as there is room for, none without the one that it waits for; parents come first as they are."""
-    kept: list[Array] = []
-    place: dict[int, int] = {}  # position before -> position among those kept
-    for number, array in enumerate(everything):
-        free = {i: e for i, e in array.elements.items() if _parent_is_kept(array.dependency, i, place, kept)}
-        chosen = dict(list(free.items())[:room])
-        if not chosen:
+    arrays: list[Array] = []
+    place: dict[int, int] = {}  # position before -> position among those that fit
+    for number, array in enumerate(all_arrays):
+        free = {i: e for i, e in array.elements.items() if _parent_fits(array.dependency, i, place, arrays)}
+        elements_that_fit = dict(list(free.items())[:room])
+        if not elements_that_fit:
             continue
-        room -= len(chosen)
-        place[number] = len(kept)
-        kept.append(replace(array, elements=chosen, dependency=_moved(array.dependency, chosen, place)))
-    return kept
+        room -= len(elements_that_fit)
+        place[number] = len(arrays)
+        dependency = _moved(array.dependency, elements_that_fit, place)
+        arrays.append(replace(array, elements=elements_that_fit, dependency=dependency))
+    return arrays
 
 
-def _parent_is_kept(wanted: Dependency | None, index: int, place: Mapping[int, int], kept: list[Array]) -> bool:
-    if wanted is None or wanted.array is None:
+def _parent_fits(dependency: Dependency | None, index: int, place: Mapping[int, int], arrays: list[Array]) -> bool:
+    if dependency is None or dependency.array is None:
         return True
-    if wanted.array not in place:
+    if dependency.array not in place:
         return False
-    parent = index if wanted.type == "aftercorr" else wanted.index
-    return parent in kept[place[wanted.array]].elements
+    parent = index if dependency.type == "aftercorr" else dependency.index
+    return parent in arrays[place[dependency.array]].elements
 
 
-def _moved(wanted: Dependency | None, chosen: Mapping[int, Element], place: Mapping[int, int]) -> Dependency | None:
-    if wanted is None or wanted.array is None:
-        return wanted
-    stages = tuple(dict.fromkeys(element.parent for element in chosen.values() if element.parent))
-    return replace(wanted, array=place[wanted.array], stages=stages)
+def _moved(
+    dependency: Dependency | None, elements_that_fit: Mapping[int, Element], place: Mapping[int, int]
+) -> Dependency | None:
+    if dependency is None or dependency.array is None:
+        return dependency
+    stages = tuple(dict.fromkeys(element.parent for element in elements_that_fit.values() if element.parent))
+    return replace(dependency, array=place[dependency.array], stages=stages)
 
 
 def names(plan: Plan, keys: Collection[str], most: int = 4) -> str:

@@ -14,6 +14,7 @@ from launch import draft, executors, submit
 from launch.plan import Plan, Stage
 from launch.status import Observation
 from launch.store import Location, Store, attempts
+from launch.submit import outcome
 from slurm.arrays import SendUnclear
 from slurm.base import UsageError, UserError
 from slurm.base.files import read_json
@@ -89,7 +90,7 @@ def _send(plan: Plan, keys: set[str], report: Report, before: Collection[str]) -
         said.add(line)
 
     try:
-        for line in submit.submit(plan, tell, only=keys).lines():
+        for line in outcome.lines(submit.submit(plan, tell, only=keys)):
             tell(line)
     except UserError as error:
         if isinstance(error, UsageError) or not (isinstance(error, SendUnclear) or _PASSES.search(str(error))):

@@ -5,8 +5,8 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from launch.draft import Draft, request
@@ -48,24 +48,71 @@ class SendResult:
     seconds: float = 0.0  # that sbatch took to say so
 
 
+@dataclass(frozen=True)
+class _Sent:
+    """Slurm has the array."""
+
+    job: str
+
+
+@dataclass(frozen=True)
+class _InVain:
+    """It was not tried: what it waits for, or the same, was refused before."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    """sbatch refused it by policy; the others may go."""
+
+    words: str
+    advice: str  # for the person: what was asked for because of failures, and which setting to change
+
+
+@dataclass(frozen=True)
+class _NoRoom:
+    """A limit leaves no room for it, nor for those after it."""
+
+    words: str
+    seconds: float  # that sbatch took to say so
+
+
+@dataclass(frozen=True)
+class _Unable:
+    """Nothing can be sent at the moment."""
+
+    words: str
+
+
+@dataclass(frozen=True)
+class _Open:
+    """Slurm may have it all the same."""
+
+    words: str
+
+
+_Outcome = _Sent | _InVain | _Refusal | _NoRoom | _Unable | _Open
+
+
 def share_group(plan: Plan) -> str | None:
     """The group that may read the store."""
     group: str | None = plan.experiment.cluster.share_group
     return group
 
 
-def prepare(made: Draft, store: Store, shares: list[int | None], code: Path) -> Submission:
+def prepare(draft: Draft, store: Store, shares: list[int | None], code: Path) -> Submission:
     """Everything that must be on disk before anything is sent; the intent last. code: where it is frozen."""
-    plan = made.plan
+    plan = draft.plan
     group = share_group(plan)
     submission, identifier = submissions.new_folder(store.root)
-    for key in made.needed:
+    for key in draft.needed:
         store.write_identity(plan.stages[key], identity(plan, plan.stages[key]))
     packages = provenance.versions()
-    for number, array in enumerate(made.arrays):
+    for number, array in enumerate(draft.arrays):
         manifests.write(submission.manifest(number), manifest(plan, store, array, packages))
         make_folder(submission.logs(number))
-    names = [request.array_name(plan, identifier, number) for number in range(len(made.arrays))]
+    names = [request.array_name(plan, identifier, number) for number in range(len(draft.arrays))]
     intent = Intent(
         id=identifier,
         experiment=plan.experiment.name,
@@ -73,11 +120,11 @@ def prepare(made: Draft, store: Store, shares: list[int | None], code: Path) -> 
         since=time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() - 60)),
         code=code.name,
         arrays=tuple(
-            _intended(array, name, share) for array, name, share in zip(made.arrays, names, shares, strict=True)
+            _intended(array, name, share) for array, name, share in zip(draft.arrays, names, shares, strict=True)
         ),
     )
     submissions.write_intent(submission, intent)
-    folders = [store.stage_folder(plan.stages[key].folder) for key in made.needed] if group else []
+    folders = [store.stage_folder(plan.stages[key].folder) for key in draft.needed] if group else []
     sharing.let_in(group, store.root, [code, submission.folder, *folders])
     return submission
 
@@ -93,9 +140,102 @@ def _intended(array: Array, name: str, share: int | None) -> IntendedArray:
     )
 
 
+@dataclass
+class _SlurmSending:
+    """The arrays of one draft on their way to sbatch, one after the other."""
+
+    submission: Submission
+    draft: Draft
+    shares: list[int | None]  # of the throttle, by array
+    open_jobs: Sequence[str]  # the experiment's arrays in the queue, the oldest first
+    jobs: dict[int, str] = field(default_factory=dict)  # of the arrays that were sent
+    advice: dict[int, str] = field(default_factory=dict)  # of the refused ones; empty where another's says it
+    refused_flags: Counter[str] = field(default_factory=Counter)
+
+    def send_one(self, number: int) -> _Outcome:
+        """Hand one array to sbatch, unless it would be in vain. Noted before: that sbatch is called now."""
+        array_request = self._request(number)
+        if why := self._in_vain(number, array_request):
+            return _InVain(why)
+        self.submission.write_sending(number)
+        began = time.monotonic()
+        try:
+            return _Sent(arrays.send(array_request))
+        except SendUnclear as error:
+            return _Open(str(error))
+        except LimitReached as error:
+            return _NoRoom(str(error), time.monotonic() - began)
+        except Refused as error:
+            self.refused_flags[repr(array_request.flags)] += 1
+            plan = self.draft.plan
+            return _Refusal(str(error), f"{error}{_changed_flags(array_request, plan)}{_setting(str(error), plan)}")
+        except UserError as error:
+            return _Unable(str(error))
+
+    def send_all(self, lock: Lock, report: Callable[[str], None]) -> SendResult:
+        """Until a limit stops it. Every array has its receipt then, unless Slurm may have it all the same."""
+        for number, array in enumerate(self.draft.arrays):
+            lock.keep()
+            match self.send_one(number):
+                case _Sent(job):
+                    self.jobs[number] = job
+                    self.submission.write_receipt(number, Receipt(job=job, throttle=self.shares[number]))
+                    name = self.submission.arrays[number].name
+                    report(f"array {number}: job {job}, {len(array.elements)} elements, {name}")
+                case _InVain(why):
+                    self.advice[number] = ""
+                    self.submission.write_receipt(number, Receipt(refused=why))
+                case _Refusal(words, advice):
+                    self.advice[number] = advice
+                    self.submission.write_receipt(number, Receipt(refused=words))
+                case _NoRoom(words, seconds):
+                    self._give_up_from(number, Receipt(held=words))
+                    self._raise_if_refused()
+                    return SendResult(tuple(self.jobs), len(array.elements), words, seconds)
+                case _Unable(words):
+                    self._give_up_from(number, Receipt(refused=words))
+                    raise UserError(f"{words}{self._so_far()}")
+                case _Open(words):
+                    self.submission.write_sending(number, left=True)
+                    raise SendUnclear(f"{words}; type the command again: it finds what Slurm has, sends the rest")
+        self._raise_if_refused()
+        return SendResult(tuple(self.jobs))
+
+    def _request(self, number: int) -> ArrayRequest:
+        array, plan = self.draft.arrays[number], self.draft.plan
+        earlier = [*self.open_jobs, *(self.jobs.get(before) for before in range(number))]
+        turn = throttle_shares.turn(len(earlier), earlier, plan.experiment.cluster.throttle)
+        dependency = request.dependency_text(array, lambda parent: self.jobs.get(parent, ""), turn)
+        code = plan.experiment.store / "code" / self.submission.intent.code
+        name, share = self.submission.arrays[number].name, self.shares[number]
+        return request.request(self.draft, number, self.submission.folder, name, code, dependency, share)
+
+    def _in_vain(self, number: int, array_request: ArrayRequest) -> str:
+        """Why an array need not be tried, if so."""
+        dependency = self.draft.arrays[number].dependency
+        if dependency is not None and dependency.array in self.advice:
+            return "what it waits for was refused"
+        alike = self.refused_flags[repr(array_request.flags)]
+        return "the same was refused before" if alike >= _SAME_FLAGS else ""
+
+    def _give_up_from(self, number: int, receipt: Receipt) -> None:
+        """Note of an array and those after it that they were not sent."""
+        for later in range(number, len(self.submission.arrays)):
+            self.submission.write_receipt(later, receipt)
+
+    def _raise_if_refused(self) -> None:
+        if self.advice:
+            lines = list(dict.fromkeys(filter(None, self.advice.values())))
+            raise Refused("; ".join(lines[:_SAID]) + self._so_far())
+
+    def _so_far(self) -> str:
+        total = len(self.draft.arrays)
+        return f" ({len(self.jobs)} of {total} arrays were sent)" if self.jobs else "; nothing was sent"
+
+
 def to_slurm(
     submission: Submission,
-    made: Draft,
+    draft: Draft,
     shares: list[int | None],
     lock: Lock,
     report: Callable[[str], None],
@@ -107,107 +247,39 @@ def to_slurm(
     where Slurm may have an array all the same.
     """
     try:
-        return _to_slurm(submission, made, shares, lock, report, open_jobs)
+        return _SlurmSending(submission, draft, shares, open_jobs).send_all(lock, report)
     finally:
         sharing.let_in_again(submission.folder)
 
 
-def _to_slurm(
-    submission: Submission,
-    made: Draft,
-    shares: list[int | None],
-    lock: Lock,
-    report: Callable[[str], None],
-    open_jobs: Sequence[str],
-) -> SendResult:
-    code = made.plan.experiment.store / "code" / submission.intent.code
-    jobs: dict[int, str] = {}
-    refused: dict[int, str] = {}  # what a person is told; empty where another array's refusal says it
-    flags: Counter[str] = Counter()  # of refused arrays
-    held = SendResult(())
-    for number, array in enumerate(made.arrays):
-        lock.keep()
-        name = submission.arrays[number].name
-        earlier = [*open_jobs, *(jobs.get(other) for other in range(number))]
-        turn = throttle_shares.turn(len(earlier), earlier, made.plan.experiment.cluster.throttle)
-        wanted = request.dependency_text(array, lambda parent: jobs.get(parent, ""), turn)
-        asked = request.request(made, number, submission.folder, name, code, wanted, shares[number])
-        if why := _in_vain(array, refused, flags[repr(asked.flags)]):
-            refused[number] = ""
-            submission.write_receipt(number, Receipt(refused=why))
-            continue
-        submission.write_sending(number)
-        began = time.monotonic()
-        try:
-            jobs[number] = arrays.send(asked)
-        except SendUnclear as error:
-            submission.write_sending(number, left=True)
-            raise SendUnclear(f"{error}; type the command again: it finds what Slurm has, sends the rest") from None
-        except LimitReached as error:
-            _give_up(submission, number, Receipt(held=str(error)))
-            held = SendResult((), len(array.elements), str(error), time.monotonic() - began)
-            break
-        except Refused as error:
-            submission.write_receipt(number, Receipt(refused=str(error)))
-            flags[repr(asked.flags)] += 1
-            refused[number] = f"{error}{_changed(asked, made.plan)}{_setting(str(error), made.plan)}"
-            continue
-        except UserError as error:  # nothing can be sent at the moment
-            _give_up(submission, number, Receipt(refused=str(error)))
-            raise UserError(f"{error}{_so_far(jobs, made)}") from None
-        submission.write_receipt(number, Receipt(job=jobs[number], throttle=shares[number]))
-        report(f"array {number}: job {jobs[number]}, {len(array.elements)} elements, {name}")
-    if refused:
-        told = list(dict.fromkeys(filter(None, refused.values())))
-        raise Refused("; ".join(told[:_SAID]) + _so_far(jobs, made))
-    return replace(held, sent=tuple(jobs))
-
-
-def _give_up(submission: Submission, number: int, receipt: Receipt) -> None:
-    """Note of an array and those after it that they were not sent."""
-    for rest in range(number, len(submission.arrays)):
-        submission.write_receipt(rest, receipt)
-
-
-def _in_vain(array: Array, refused: Collection[int], equal: int) -> str:
-    """Why an array need not be tried, if so. equal: refused arrays with the same flags."""
-    if array.dependency is not None and array.dependency.array in refused:
-        return "what it waits for was refused"
-    return "the same was refused before" if equal >= _SAME_FLAGS else ""
-
-
-def _so_far(jobs: Collection[int], made: Draft) -> str:
-    return f" ({len(jobs)} of {len(made.arrays)} arrays were sent)" if jobs else "; nothing was sent"
-
-
-def _changed(asked: ArrayRequest, plan: Plan) -> str:
+def _changed_flags(array_request: ArrayRequest, plan: Plan) -> str:
     """What earlier failures have changed in an array that was refused."""
-    own = plan.experiment.cluster.sbatch_flags()
-    changed = [f"--{name}={value}" for name, value in asked.flags.items() if own.get(name) != value]
-    if not changed:
+    flags_of_file = plan.experiment.cluster.sbatch_flags()
+    changes = [f"--{name}={value}" for name, value in array_request.flags.items() if flags_of_file.get(name) != value]
+    if not changes:
         return ""
     why = f"because of earlier failures: see `failures:` in {plan.experiment.path.name}"
-    return f"; {' '.join(changed)} was asked for {why}"
+    return f"; {' '.join(changes)} was asked for {why}"
 
 
 def _setting(words: str, plan: Plan) -> str:
     """Where a refusal by policy can be mended."""
     if "dependency" in words.lower():  # what it was to wait for has been forgotten since it was looked at
         return "; type the command again"
-    told = _BOILERPLATE.sub("", words)
-    found = next((setting for pattern, setting in _SETTINGS if re.search(pattern, told, re.IGNORECASE)), None)
-    return f"; see `cluster: {{{found}: …}}` in {plan.experiment.path.name}" if found else ""
+    reason = _BOILERPLATE.sub("", words)
+    setting = next((setting for pattern, setting in _SETTINGS if re.search(pattern, reason, re.IGNORECASE)), None)
+    return f"; see `cluster: {{{setting}: …}}` in {plan.experiment.path.name}" if setting else ""
 
 
 # --- local workers
 
 
-def to_workers(submission: Submission, made: Draft, report: Callable[[str], None]) -> None:
+def to_workers(submission: Submission, draft: Draft, report: Callable[[str], None]) -> None:
     """One run of local workers for all arrays: an element waits for elements instead of arrays."""
-    cluster = made.plan.experiment.cluster
-    code = made.plan.experiment.store / "code" / submission.intent.code
+    cluster = draft.plan.experiment.cluster
+    code = draft.plan.experiment.store / "code" / submission.intent.code
     flat = [
-        (n, index, element) for n, array in enumerate(made.arrays) for index, element in sorted(array.elements.items())
+        (n, index, element) for n, array in enumerate(draft.arrays) for index, element in sorted(array.elements.items())
     ]
     number_of = {key: i for i, (_, _, element) in enumerate(flat) for key in element.stages}
     run = local.LocalRun(
@@ -216,17 +288,17 @@ def to_workers(submission: Submission, made: Draft, report: Callable[[str], None
         after=tuple(_local_after(element, number_of) for _, _, element in flat),
         tasks=cluster.tasks_per_node,
         gpus=cluster.gpus_per_node or 0,
-        places=str(made.plan.experiment.store / "workers"),
+        places=str(draft.plan.experiment.store / "workers"),
         width=cluster.workers,
     )
     workers = min(cluster.workers, len(flat))
     threads = max(1, len(os.sched_getaffinity(0)) // (workers * cluster.tasks_per_node))
     environment = {"PYTHONPATH": str(code)} | ENVIRONMENT
     environment |= {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}  # workers share the cores
-    for number in range(len(made.arrays)):
+    for number in range(len(draft.arrays)):
         submission.write_sending(number)
     local.start(make_folder(submission.folder / "local"), run, workers, environment)
-    for number in range(len(made.arrays)):
+    for number in range(len(draft.arrays)):
         submission.write_receipt(number, Receipt(local=True))
     sharing.let_in_again(submission.folder)
     report(f"{len(flat)} elements on {workers} local workers")

@@ -4,12 +4,12 @@ import os
 import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from launch import executors
-from launch.draft import Draft, budget, decide, drafting, flags, request
+from launch.draft import Draft, budget, decide, drafting
 from launch.draft import shares as throttle_shares
 from launch.draft.drafting import Bounds
 from launch.draft.elements import Array
@@ -20,6 +20,7 @@ from launch.store import Location, Store, Submission, provenance, sharing
 from launch.store import lock as store_lock
 from launch.store.lock import Lock
 from launch.submit import orphans, sender, throttle
+from launch.submit.outcome import Submitted
 from slurm import snapshot
 from slurm.base import UsageError, UserError
 from slurm.base.files import make_folder
@@ -29,52 +30,6 @@ _NO_SLURM_ARRAY_SIZE = 1001  # shown by `plan` where there is no Slurm to ask
 _QUICK_SECONDS = 10.0  # sbatch itself waits minutes for room in a full slurmctld: then nothing smaller is tried
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 Report = Callable[[str], None]
-
-
-@dataclass
-class Submitted:
-    """What `submit` did."""
-
-    draft: Draft  # what was left to send when it was last looked at; where all of it went out, that
-    adopted: list[str]  # a line per array of an interrupted submission, and per thing that was cleaned up
-    submissions: list[Submission] = field(default_factory=list)  # with something sent
-    stages: int = 0  # sent
-    elements: int = 0  # sent
-    held: int = 0  # elements that go out when there is room
-    limit: str = ""  # what there is no room by
-    unknown: str = ""  # a line about stages of which nobody can tell yet whether they failed
-
-    @property
-    def submission(self) -> Submission | None:
-        """The first one; None: nothing was sent."""
-        return self.submissions[0] if self.submissions else None
-
-    def lines(self) -> list[str]:
-        """What a person is told at the end."""
-        lines = list(self.adopted)
-        if self.submissions:
-            lines.append(f"sent {self.stages} stages as {self.elements} elements: {self.submissions[0].folder}")
-        elif not self.held and not self.unknown and not self.draft.blocked and not self.draft.breaker:
-            lines.append("nothing to send: every stage is finished, queued or running")
-        if self.held:
-            lines.append(
-                f"{self.held} elements are held back by {self.limit}; type the command again when there is room"
-            )
-        if self.unknown:
-            lines.append(self.unknown)
-        if self.draft.held_back:
-            lines.append(
-                f"{self.draft.held_back} elements wait for stages that run elsewhere: submit again when those are done"
-            )
-        if self.draft.breaker:
-            lines.append(self.draft.breaker)
-        elif self.draft.blocked:
-            plan, blocked = self.draft.plan, self.draft.blocked
-            first = next(iter(blocked.values()))
-            lines.append(f"{len(blocked)} stages are not sent again ({drafting.names(plan, blocked)}): {first}")
-        cluster = self.draft.plan.experiment.cluster
-        changes = {change for array in self.draft.arrays if (change := request.changes_of(array))}
-        return lines + sorted({line for change in changes for line in flags.unchanged(cluster, change)})
 
 
 def shown_array_size(plan: Plan) -> int:
@@ -104,18 +59,18 @@ def submit(
     root = plan.experiment.store
     check_writable(root)
     with store_lock.lock(root, store_lock.PATIENCE, report) as lock:
-        seen, adopted = _settle(plan, report)
-        stuck = seen.stuck()
+        observation, adopted = _settle(plan, report)
+        stuck = observation.stuck()
         if stuck:
             executor.cancel(stuck)
             adopted.append(f"{len(stuck)} elements whose parents failed were cancelled: they would never have started")
-        cost.calibrate(plan, seen.store)
+        cost.calibrate(plan, observation.store)
         if limits is None:
-            done = _to_workers(decide(plan, seen, sys.maxsize, only=only, force=force), seen, adopted, report)
+            draft = decide(plan, observation, executor.array_size(), only=only, force=force)
+            submitted = _to_workers(draft, observation, adopted, report)
         else:
-            done = _Sender(plan, limits, only, force, lock, report).send(seen, adopted, stuck)
-        done.unknown = _unknown(plan, seen)
-        return done
+            submitted = _ToSlurm(plan, limits, only, force, lock, report).send_all(observation, adopted, stuck)
+        return replace(submitted, unknown=_unknown(plan, observation))
 
 
 def check_text(plan: Plan) -> None:
@@ -137,58 +92,62 @@ def check_writable(root: Path) -> None:
         raise UserError(f"store: no permission to write in {root}; choose another `store:` in the experiment file")
 
 
-def _settle(plan: Plan, report: Callable[[str], None]) -> tuple[Observation, list[str]]:
+def _settle(plan: Plan, report: Report) -> tuple[Observation, list[str]]:
     """What is known for certain, after arrays without a receipt got theirs; UserError where something stays unknown."""
-    seen = Observation(plan, Store(plan.experiment.store), max_age=0)
-    lines = orphans.adopt(seen.submissions, seen.entries, lambda: snapshot.look(0).entries, report)
+    observation = Observation(plan, Store(plan.experiment.store), max_age=0)
+    lines = orphans.adopt(observation.submissions, observation.entries, lambda: snapshot.look(0).entries, report)
     if lines:
-        seen = Observation(plan, Store(plan.experiment.store), max_age=0)
-    if seen.entries is None and any(seen.state(stage).state == "unknown" for stage in plan.stages.values()):
+        observation = Observation(plan, Store(plan.experiment.store), max_age=0)
+    if observation.entries is None and observation.among(["unknown"]):
         raise UserError("Slurm does not answer, so what is queued is unknown; try again later, nothing was sent")
-    return seen, lines
+    return observation, lines
 
 
-def _unknown(plan: Plan, seen: Observation) -> str:
+def _unknown(plan: Plan, observation: Observation) -> str:
     """About stages that left the queue without a result while accounting has not said why."""
-    open_ = {stage.key: state for stage in plan.stages.values() if (state := seen.state(stage)).state == "unknown"}
-    if not open_:
+    stages = observation.among(["unknown"])
+    if not stages:
         return ""
-    why = next(iter(open_.values())).reason
-    return f"{len(open_)} stages are not sent again yet ({drafting.names(plan, open_)}): {why}; submit again later"
+    names, why = drafting.names(plan, {stage.key for stage in stages}), observation.state(stages[0]).reason
+    return f"{len(stages)} stages are not sent again yet ({names}): {why}; submit again later"
 
 
-def _to_workers(made: Draft, seen: Observation, adopted: list[str], report: Report) -> Submitted:
-    """All of a draft to local workers, which have no limits."""
-    budget.check(made.plan, seen, made)
-    done = Submitted(made, adopted)
-    if made.arrays:
-        _keep_failures(made, seen)
-        code = provenance.freeze(seen.store.root)
-        submission = sender.prepare(made, seen.store, [None] * len(made.arrays), code)
-        sender.to_workers(submission, made, report)
-        _count(done, submission, made.arrays)
-    return done
-
-
-def _keep_failures(made: Draft, seen: Observation) -> None:
+def _keep_failures(draft: Draft, observation: Observation) -> None:
     """Note what only Slurm and the logs say of failures, before later jobs make it impossible to tell."""
-    for key in made.needed:
-        stage = made.plan.stages[key]
-        if seen.state(stage).state == "failed" and (found := seen.failures(stage)):
-            history.settle(seen.store.stage_folder(stage.folder), found[-1])
+    for key in draft.needed:
+        stage = draft.plan.stages[key]
+        if observation.state(stage).state == "failed" and (failures := observation.failures(stage)):
+            history.settle(observation.store.stage_folder(stage.folder), failures[-1])
 
 
-def _count(done: Submitted, submission: Submission, arrays: Iterable[Array]) -> None:
-    """Add arrays of a draft to what was sent."""
+def _with(submitted: Submitted, submission: Submission, arrays: Iterable[Array]) -> Submitted:
+    """With arrays of a submission added to what was sent."""
     elements = [element for array in arrays for element in array.elements.values()]
-    if elements:
-        done.submissions.append(submission)
-        done.elements += len(elements)
-        done.stages += sum(len(element.stages) for element in elements)
+    if not elements:
+        return submitted
+    return replace(
+        submitted,
+        submissions=(*submitted.submissions, submission),
+        elements=submitted.elements + len(elements),
+        stages=submitted.stages + sum(len(element.stages) for element in elements),
+    )
+
+
+def _to_workers(draft: Draft, observation: Observation, adopted: list[str], report: Report) -> Submitted:
+    """All of a draft to local workers, which have no limits."""
+    budget.check(draft.plan, observation, draft)
+    submitted = Submitted(draft, tuple(adopted))
+    if not draft.arrays:
+        return submitted
+    _keep_failures(draft, observation)
+    code = provenance.freeze(observation.store.root)
+    submission = sender.prepare(draft, observation.store, [None] * len(draft.arrays), code)
+    sender.to_workers(submission, draft, report)
+    return _with(submitted, submission, draft.arrays)
 
 
 @dataclass(frozen=True)
-class _Sender:
+class _ToSlurm:
     """Sends to Slurm, under the lock, until all is sent or there is no more room."""
 
     plan: Plan
@@ -198,70 +157,77 @@ class _Sender:
     lock: Lock
     report: Report
 
-    def send(self, seen: Observation, adopted: list[str], leaving: Collection[Location]) -> Submitted:
-        """`leaving`: what was in the queue when `seen` was made, and was cancelled since."""
-        done = Submitted(self._draft(seen, self._bounds(seen, leaving, None)), adopted)
-        most: int | None = None  # elements that sbatch may take at once, where a limit that is not known stopped it
+    def send_all(self, observation: Observation, adopted: Sequence[str], leaving: Collection[Location]) -> Submitted:
+        """`leaving`: what was in the queue at the observation, and was cancelled since."""
+        draft = self._draft(observation, self._bounds(observation, leaving))
+        submitted = Submitted(draft, tuple(adopted))
+        at_most: int | None = None  # elements that sbatch takes at once, where a limit that is not told stopped it
         while True:
-            budget.check(self.plan, seen, done.draft)
-            done.held, done.limit = done.draft.no_room, done.draft.bounds.which
-            if not done.draft.arrays:
-                self._spread(seen)
-                return done
-            outcome = self._send(done.draft, seen, done)
-            if not outcome.words and (most is None or not done.held):
-                return done
-            seen = Observation(self.plan, Store(self.plan.experiment.store), max_age=0)
-            if outcome.words:
-                most = outcome.refused // 2
-                if most == 0 or outcome.seconds > _QUICK_SECONDS:
-                    done.draft = self._draft(seen, Bounds(0, outcome.words, self.limits))
-                    done.held, done.limit = done.draft.no_room, outcome.words
-                    return done
-            done.draft = self._draft(seen, self._bounds(seen, (), most))
+            budget.check(self.plan, observation, draft)
+            submitted = replace(submitted, draft=draft, held=draft.no_room, limit=draft.bounds.which)
+            if not draft.arrays:
+                self._spread(observation)
+                return submitted
+            submission, result = self._send(draft, observation)
+            submitted = _with(submitted, submission, (draft.arrays[number] for number in result.sent))
+            if not result.words and (at_most is None or not draft.no_room):
+                return submitted
+            observation = Observation(self.plan, Store(self.plan.experiment.store), max_age=0)
+            at_most = self.find_room(result, at_most)
+            if at_most == 0:
+                draft = self._draft(observation, Bounds(0, result.words, self.limits))
+                return replace(submitted, draft=draft, held=draft.no_room, limit=result.words)
+            draft = self._draft(observation, self._bounds(observation, (), at_most))
 
-    def _draft(self, seen: Observation, bounds: Bounds) -> Draft:
-        return decide(self.plan, seen, self.limits.array_size, bounds, self.only, self.force)
+    def find_room(self, result: sender.SendResult, at_most: int | None) -> int | None:
+        """How many elements to try next: half of what a limit stopped; 0 where it is not worth trying any more."""
+        if not result.words:
+            return at_most
+        return 0 if result.seconds > _QUICK_SECONDS else result.refused // 2
 
-    def _bounds(self, seen: Observation, leaving: Collection[Location], most: int | None) -> Bounds:
+    def _draft(self, observation: Observation, bounds: Bounds) -> Draft:
+        return decide(self.plan, observation, self.limits.array_size, bounds, self.only, self.force)
+
+    def _bounds(self, observation: Observation, leaving: Collection[Location], at_most: int | None = None) -> Bounds:
         """How many more elements fit: of all limits, the one that leaves the least."""
         # Where nothing of the plan can be in the queue, nobody has asked yet what else is.
-        entries = seen.entries or snapshot.look(0).entries
+        entries = observation.entries or snapshot.look(0).entries
         if entries is None:
             return Bounds(0, "Slurm, which does not answer at the moment", self.limits)
         cancelled = {(location.job, location.index) for location in leaving}
-        queued = [entry for entry in entries if (entry.job, entry.index) not in cancelled]
-        counts = [(limit.most, sum(map(limit.counts, queued)), limit.name) for limit in self.limits.submit]
+        queue = [entry for entry in entries if (entry.job, entry.index) not in cancelled]
+        counts = [(limit.most, sum(map(limit.counts, queue)), limit.name) for limit in self.limits.submit]
         if self.limits.jobs is not None:
-            counts.append((self.limits.jobs, len(queued), "MaxJobCount"))
+            counts.append((self.limits.jobs, len(queue), "MaxJobCount"))
         rooms = [
             (max(0, limit - count), f"{name} ({limit}, and {count} of yours are in the queue)")
             for limit, count, name in counts
         ]
-        if most is not None:
-            rooms.append((most, "a limit that Slurm does not tell"))
+        if at_most is not None:
+            rooms.append((at_most, "a limit that Slurm does not tell"))
         room, which = min(rooms) if rooms else (None, "")
         return Bounds(room, which, self.limits)
 
-    def _send(self, made: Draft, seen: Observation, done: Submitted) -> sender.SendResult:
+    def _send(self, draft: Draft, observation: Observation) -> tuple[Submission, sender.SendResult]:
         """Prepare and send a draft. Arrays in the queue give up shares of the throttle to the new ones first."""
-        _keep_failures(made, seen)
-        before, shares = self._shares(seen, made.arrays)
-        submission = sender.prepare(made, seen.store, shares[len(before) :], self._code)
-        self._spread(seen, made.arrays)
+        _keep_failures(draft, observation)
+        before, shares = self._shares(observation, draft.arrays)
+        new_shares = shares[len(before) :]
+        submission = sender.prepare(draft, observation.store, new_shares, self._code)
+        self._spread(observation, draft.arrays)
         open_jobs = [array.job for array in before]
-        outcome = sender.to_slurm(submission, made, shares[len(before) :], self.lock, self.report, open_jobs)
-        _count(done, submission, (made.arrays[number] for number in outcome.sent))
-        return outcome
+        return submission, sender.to_slurm(submission, draft, new_shares, self.lock, self.report, open_jobs)
 
-    def _spread(self, seen: Observation, new: Sequence[Array] = ()) -> None:
+    def _spread(self, observation: Observation, new: Sequence[Array] = ()) -> None:
         """Give the arrays in the queue their shares of the throttle beside new ones, as the file says it now."""
-        before, shares = self._shares(seen, new)
+        before, shares = self._shares(observation, new)
         for line in throttle.spread(before, shares[: len(before)]):
             self.report(line)
 
-    def _shares(self, seen: Observation, new: Sequence[Array]) -> tuple[list[throttle.OpenArray], list[int | None]]:
-        before = throttle.open_arrays(seen)
+    def _shares(
+        self, observation: Observation, new: Sequence[Array]
+    ) -> tuple[list[throttle.OpenArray], list[int | None]]:
+        before = throttle.open_arrays(observation)
         counts = [array.elements for array in before] + [len(array.elements) for array in new]
         return before, throttle_shares.shares(counts, self.plan.experiment.cluster.throttle)
 

@@ -23,7 +23,7 @@ from launch.plan import Plan
 from launch.status import Observation
 from launch.store import Store
 from launch.store.attempts import attempts_of
-from launch.submit import cancel, submit
+from launch.submit import cancel, outcome, submit
 from slurm.base import UserError
 from slurm.devcluster import cluster
 from tests.conftest import own_devcluster
@@ -161,7 +161,7 @@ def test_a_submit_limit_holds_back_what_goes_out_later(make_lab: Callable[..., L
         _wait(lambda: "4" in slurm("sacctmgr", "-nP", "show", "assoc", "user=root", "format=maxsubmit").split())
         done = submit(lab.plan)
         assert done.elements == 4 and done.held == 5
-        assert "held back" in " ".join(done.lines()) and "4" in done.limit
+        assert "held back" in " ".join(outcome.lines(done)) and "4" in done.limit
         lab.finish()
     finally:
         slurm("sacctmgr", "-i", "modify", "user", "root", "set", "MaxSubmitJobs=-1")
@@ -281,7 +281,7 @@ def test_a_drained_node_is_waited_for(make_lab: Callable[..., Lab]) -> None:
         lab = make_lab(seeds=2, nodelist="node2")
         submit(lab.plan)
         time.sleep(2)
-        assert lab.states() == {"queued"} and "nothing to send" in " ".join(submit(lab.plan).lines())
+        assert lab.states() == {"queued"} and "nothing to send" in " ".join(outcome.lines(submit(lab.plan)))
     finally:
         slurm("scontrol", "update", "NodeName=node2", "State=RESUME")
     lab.finish()

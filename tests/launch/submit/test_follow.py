@@ -14,7 +14,7 @@ from launch.plan import Plan
 from launch.status import Observation, breaker
 from launch.store import Store, attempts, lock, provenance
 from launch.store.attempts import Starter
-from launch.submit import cancel, follow, retry
+from launch.submit import cancel, follow, outcome, retry
 from slurm.base import UserError
 from slurm.causes import Verdict
 from slurm.queue import has_ended
@@ -188,7 +188,7 @@ def test_what_equal_failures_held_goes_once_they_are_mended(
         seen = Observation(plan, Store(plan.experiment.store), max_age=0)
         chosen = retry.select(plan, seen, [], [])
         assert 0 < len(chosen) < len(plan.stages)
-        lines = submit.submit(plan, only=chosen, force=chosen).lines()
+        lines = outcome.lines(submit.submit(plan, only=chosen, force=chosen))
         assert not any("retry" in line for line in lines), lines
         said: list[str] = []
         assert follow.follow(plan, said.append), said

@@ -13,7 +13,7 @@ import pytest
 from launch.estimate import cost
 from launch.plan import Plan
 from launch.store import provenance, sharing, submissions
-from launch.submit import follow, submitter
+from launch.submit import follow, outcome, submitter
 from tests.launch import stub_job
 from tests.launch.submit.test_submitter import grid, states
 from tests.launch.workspace import Workspace
@@ -108,7 +108,7 @@ def test_where_the_queue_is_not_told_nothing_is_sent(workspace: Workspace) -> No
         scheduler.missing = {"squeue"}
         done = submitter.submit(grid(workspace))
         assert done.elements == 0 and scheduler.calls["sbatch"] == 0
-        assert "held back by Slurm, which does not answer at the moment" in done.lines()[-1]
+        assert "held back by Slurm, which does not answer at the moment" in outcome.lines(done)[-1]
 
 
 def test_code_is_frozen_once_however_often_less_is_tried(workspace: Workspace, frozen: list[Path]) -> None:
@@ -187,8 +187,8 @@ def test_a_stage_that_accounting_is_silent_about_holds_up_no_other(workspace: Wo
         more = grid(workspace, seeds=["1"], recipes=["none"], targets=["tatoeba", "xnli"])
         done = submitter.submit(more)
         assert done.stages == len(more.stages) - 1
-        assert done.lines()[-1].startswith("1 stages are not sent again yet (start--tatoeba): ")
-        assert not any("nothing to send" in line for line in submitter.submit(more).lines())
+        assert outcome.lines(done)[-1].startswith("1 stages are not sent again yet (start--tatoeba): ")
+        assert not any("nothing to send" in line for line in outcome.lines(submitter.submit(more)))
         scheduler.dbd_up = True
         scheduler.advance(120)
         assert submitter.submit(more).stages == 1

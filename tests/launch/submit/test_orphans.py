@@ -13,7 +13,7 @@ from launch import submit
 from launch.plan import Plan
 from launch.status import Observation
 from launch.store import Store, provenance
-from launch.submit import orphans
+from launch.submit import orphans, outcome
 from slurm.arrays import SBATCH_TIMEOUT
 from slurm.base import UserError
 from tests.launch import stub_job
@@ -103,7 +103,7 @@ def test_an_sbatch_that_outlives_its_submitter_is_waited_for(
     _passing(scheduler, 100, taken_in)
     said: list[str] = []
     done = submit.submit(plan, said.append)
-    assert any("adopted" in line for line in done.lines()) and "up to 240 s" in said[0]
+    assert any("adopted" in line for line in outcome.lines(done)) and "up to 240 s" in said[0]
     assert set(_live_names(scheduler).values()) == {1}
 
 
@@ -119,7 +119,7 @@ def test_after_an_sbatch_that_ended_its_message_may_still_arrive(
 
     begun = scheduler.now
     _passing(scheduler, 100, over)
-    assert any("never sent" in line for line in submit.submit(plan).lines())
+    assert any("never sent" in line for line in outcome.lines(submit.submit(plan)))
     assert 155 <= scheduler.now - begun <= 175
     assert set(_live_names(scheduler).values()) == {1}
 
@@ -149,7 +149,7 @@ def test_how_long_is_waited(
     path.write_text(json.dumps(json.loads(path.read_bytes()) | note))
     scheduler.advance(30)
     begun, asked = scheduler.now, scheduler.calls["sacct"]
-    assert any("never sent" in line for line in submit.submit(plan).lines())
+    assert any("never sent" in line for line in outcome.lines(submit.submit(plan)))
     assert least <= scheduler.now - begun <= most
     assert scheduler.calls["sacct"] - asked <= 4  # accounting is asked first and last
 
@@ -176,7 +176,7 @@ def test_an_array_that_came_though_sbatch_refused_it_does_not_stay_beside_its_re
     scheduler.send_faults.clear()
     late = scheduler.accept(path.read_text())
     done = submit.submit(plan)
-    assert any("came late" in line for line in done.lines())
+    assert any("came late" in line for line in outcome.lines(done))
     assert not any(element.live for element in late.elements)
     scheduler.work = stub_job.work
     scheduler.run_all()

@@ -18,7 +18,7 @@ from launch.plan import Plan
 from launch.results import scores, table
 from launch.status import Observation
 from launch.store import Store, provenance, submissions
-from launch.submit import follow
+from launch.submit import follow, outcome
 from slurm.arrays import SendUnclear
 from slurm.base import UsageError, UserError
 from tests.at_once import at_once
@@ -70,10 +70,12 @@ def test_everything_is_sent_once_and_finishes(workspace: Workspace, scheduler: S
     plan = grid(workspace)
     done = submit.submit(plan)
     assert done.stages == len(plan.stages) and done.held == 0 and not live_twice(plan, scheduler)
-    assert done.lines() == [f"sent {done.stages} stages as {done.elements} elements: {done.submissions[0].folder}"]
+    assert outcome.lines(done) == [
+        f"sent {done.stages} stages as {done.elements} elements: {done.submissions[0].folder}"
+    ]
     assert states(plan).keys() <= {"queued", "running"}
     again = submit.submit(plan)
-    assert again.lines() == ["nothing to send: every stage is finished, queued or running"]
+    assert outcome.lines(again) == ["nothing to send: every stage is finished, queued or running"]
     scheduler.run_all()
     assert states(plan) == {"finished": len(plan.stages)}
     assert submit.submit(plan).submission is None
@@ -125,7 +127,7 @@ def test_nothing_is_sent_under_a_failed_parent(workspace: Workspace, scheduler: 
     assert child.state == "held" and child.reason == "squad-s1 failed"
     done = submit.submit(plan)  # the policy sends such a stage never again by itself
     assert done.submission is None and not scheduler.live
-    assert "1 stages are not sent again (squad-s1)" in done.lines()[0]
+    assert "1 stages are not sent again (squad-s1)" in outcome.lines(done)[0]
     scheduler.work = stub_job.work
     wanted = {plan.find("squad-s1").key, plan.find("squad.mnli-s1").key}
     assert submit.submit(plan, only=wanted, force=wanted).stages == 2
@@ -151,7 +153,7 @@ def test_elements_that_would_wait_for_ever_are_cleaned_up(
     assert (child.state, child.reason) == ("held", "squad-s1 failed")
     scheduler.work = stub_job.work
     done = submit.submit(plan)
-    assert any("were cancelled: they would never have started" in line for line in done.lines())
+    assert any("were cancelled: they would never have started" in line for line in outcome.lines(done))
     assert not {element.id for element in scheduler.live} & set(stuck)
     scheduler.run_all()
     assert states(plan) == {"finished": len(plan.stages)}
@@ -178,7 +180,7 @@ def test_what_does_not_fit_goes_out_later_parents_first(workspace: Workspace) ->
         scheduler.add_others(1)
         done = submit.submit(plan)
         assert done.elements == 2 and done.held > 0
-        assert "held back by MaxSubmitJobs" in done.lines()[-1]
+        assert "held back by MaxSubmitJobs" in outcome.lines(done)[-1]
         for _ in range(20):
             scheduler.run_all()
             if not submit.submit(plan).held and not scheduler.live[1:]:
@@ -233,9 +235,9 @@ def test_an_unclear_answer_is_settled_by_the_next_command(
     before, said = scheduler.now, []
     done = submit.submit(plan, said.append)
     if fault.endswith("accepted"):
-        assert any("adopted" in line for line in done.lines())
+        assert any("adopted" in line for line in outcome.lines(done))
     else:
-        assert any("never sent" in line for line in done.lines())
+        assert any("never sent" in line for line in outcome.lines(done))
         assert scheduler.now - before >= 50 and "looking for" in said[0]
     assert not live_twice(plan, scheduler)
     scheduler.run_all()
@@ -270,7 +272,7 @@ def test_an_array_that_ended_meanwhile_is_adopted_by_what_it_wrote(workspace: Wo
     scheduler.advance(1000)
     scheduler.purge()
     done = submit.submit(plan)
-    assert any("adopted" in line for line in done.lines())
+    assert any("adopted" in line for line in outcome.lines(done))
     scheduler.run_all()
     assert states(plan) == {"finished": len(plan.stages)}
 
@@ -283,7 +285,7 @@ def test_of_two_arrays_with_one_name_the_later_is_cancelled(workspace: Workspace
         submit.submit(plan)
     scheduler.accept(scheduler.arrays[0].script)
     done = submit.submit(plan)
-    assert any("sent 2 times" in line for line in done.lines())
+    assert any("sent 2 times" in line for line in outcome.lines(done))
     assert not live_twice(plan, scheduler)
 
 
@@ -296,7 +298,7 @@ def test_an_array_that_comes_when_it_was_given_up_is_cancelled(workspace: Worksp
     submit.submit(plan)
     late = scheduler.accept(path.read_text())
     done = submit.submit(plan)
-    assert any("came late" in line for line in done.lines())
+    assert any("came late" in line for line in outcome.lines(done))
     assert not [element for element in late.elements if element.live] and not live_twice(plan, scheduler)
 
 
