@@ -8,5 +8,6 @@ the mistakes.
 from launch.experiment.cluster import Cluster
 from launch.experiment.failures import Failures
 from launch.experiment.loader import Experiment, load
+from launch.experiment.schema import Overrides
 
-__all__ = ["Cluster", "Experiment", "Failures", "load"]
+__all__ = ["Cluster", "Experiment", "Failures", "Overrides", "load"]

@@ -100,14 +100,14 @@ class ColumnsSection(Section):
     ] = None
 
     def columns(self, base: Columns) -> Columns:
-        given: dict[str, Any] = {
+        changes: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in self
             if name in self.model_fields_set
         }
-        if "choices" in given:
-            given["choices"] = (given["choices"],)
-        return replace(base, **given)
+        if "choices" in changes:
+            changes["choices"] = (changes["choices"],)
+        return replace(base, **changes)
 
 
 class Definition(Section):
@@ -185,8 +185,8 @@ def _base(name: str, section: Definition) -> Task:
     if section.metric is None:
         return base
     if section.metric not in _METRICS.get(base.format, ()):
-        allowed = ", ".join(_METRICS.get(base.format, ())) or "its own only"
-        raise UsageError(f"task {name}: metric {section.metric} cannot score format {base.format}; allowed: {allowed}")
+        metrics = ", ".join(_METRICS.get(base.format, ())) or "its own only"
+        raise UsageError(f"task {name}: metric {section.metric} cannot score format {base.format}; allowed: {metrics}")
     return replace(base, metric_family=section.metric, metric=_PRIMARY.get(section.metric, "accuracy"))
 
 

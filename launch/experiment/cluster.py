@@ -33,9 +33,9 @@ def _pass_through(flag: str) -> str:
         raise ValueError(f"'{flag}' is not the long name of an sbatch flag, such as comment or licenses")
     if any(name.startswith(flag) for name in _OURS):  # sbatch takes the beginning of a flag's name for the flag
         raise ValueError(f"'{flag}' is set by Stepstone itself; remove it from `sbatch:`")
-    own = next((name for name in Cluster.flags() if name.startswith(flag) and flag != "gpus"), None)  # a flag, too
-    if own:
-        raise ValueError(f"'{own}' belongs beside `sbatch:`, directly under `cluster:`")
+    key = next((name for name in Cluster.flags() if name.startswith(flag) and flag != "gpus"), None)  # a flag, too
+    if key:
+        raise ValueError(f"'{key}' belongs beside `sbatch:`, directly under `cluster:`")
     return flag
 
 
@@ -101,8 +101,8 @@ class Cluster(Section):
     @classmethod
     def flags(cls) -> tuple[str, ...]:
         """The sbatch flags that have a key of their own."""
-        own = ("executor", "workers", "throttle", "setup", "bundle", "share_group", "gpu_hours", "sbatch")
-        return tuple(field.alias or name for name, field in cls.model_fields.items() if name not in own)
+        no_flags = ("executor", "workers", "throttle", "setup", "bundle", "share_group", "gpu_hours", "sbatch")
+        return tuple(field.alias or name for name, field in cls.model_fields.items() if name not in no_flags)
 
     @property
     def tasks_per_node(self) -> int:
@@ -141,13 +141,13 @@ class Cluster(Section):
 
     def sbatch_flags(self) -> dict[str, Any]:
         """Every flag that the file sets, by its long name."""
-        own: dict[str, Any] = {}
+        flags: dict[str, Any] = {}
         for name, field in type(self).model_fields.items():
             flag = field.alias or name
             value = getattr(self, name)
             if flag in self.flags() and value is not None:
-                own[flag] = value
+                flags[flag] = value
         if not self.gpus_per_node:
-            own.pop("gpus-per-node", None)
-        others = {flag: True if value == "true" else value for flag, value in self.sbatch.items()}
-        return own | {"ntasks-per-node": self.tasks_per_node} | others
+            flags.pop("gpus-per-node", None)
+        more_flags = {flag: True if value == "true" else value for flag, value in self.sbatch.items()}
+        return flags | {"ntasks-per-node": self.tasks_per_node} | more_flags

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The mistakes that pydantic finds in a file, each as one line that says what to type."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -19,48 +19,49 @@ _ELSEWHERE = {
 }  # fmt: skip
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    names = list(known)
+def nearest(name: str, names: Iterable[str]) -> str:
+    """The end of an error about `name`: which of `names` was meant, and all of them where they are few."""
+    names = list(names)
     elsewhere = _ELSEWHERE.get(name)
-    near = [elsewhere] if elsewhere in names else get_close_matches(name, names, n=1, cutoff=0.5)
-    listed = ", ".join(names) if len(names) <= 30 else ""
-    return (f"; did you mean '{near[0]}'?" if near else "") + (f" (known: {listed})" if listed else "")
+    matches = [elsewhere] if elsewhere in names else get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"; did you mean '{matches[0]}'?" if matches else ""
+    return f"{hint} (known: {', '.join(names)})" if 0 < len(names) <= 30 else hint
 
 
 def explain(document: Document, error: ValidationError) -> str:
     """The first of pydantic's errors, as a line that says what to type."""
-    first = min(
-        error.errors(),
-        key=lambda entry: _urgency(document, entry["type"], _clean(document, entry["loc"])),
-    )
-    location = _clean(document, first["loc"])
-    shown = ".".join(str(part) for part in location if isinstance(part, str))
+    first = min(error.errors(), key=lambda entry: _urgency(document, entry["type"], entry["loc"]))
+    location = _without_unions(document, first["loc"])
+    key = _dotted(location)
     if first["type"] == "missing":
-        return f"{document.path}: `{shown}:` is missing; see the README for an example"
+        return f"{document.path}: `{key}:` is missing; see the README for an example"
     where = document.where(location)
     if first["type"] == "extra_forbidden":
-        parent = ".".join(str(part) for part in location[:-1] if isinstance(part, str))
-        place = f" in `{parent}:`" if parent else ""
+        section = _dotted(location[:-1])
+        place = f" in `{section}:`" if section else ""
         return f"{where}: unknown key '{location[-1]}'{place}{nearest(str(location[-1]), known_keys(location[:-1]))}"
-    return f"{where}: {shown}: {_reason(first)}"
+    return f"{where}: {key}: {_reason(first)}"
+
+
+def _dotted(location: Location) -> str:
+    return ".".join(part for part in location if isinstance(part, str))
 
 
 def _urgency(document: Document, kind: str, location: Location) -> tuple[bool, int, int]:
     """Unknown keys first, then from top to bottom; of a value that may be one or a list, what is wrong in the list."""
+    location = _without_unions(document, location)
     return kind != "extra_forbidden", document.lines.get(location, 0), -len(location)
 
 
-def _clean(document: Document, location: Location) -> Location:
+def _without_unions(document: Document, location: Location) -> Location:
     """pydantic's location without the names of union members."""
-    kept: Location = ()
+    keys: Location = ()
     for part in location:
-        kept = (
-            (*kept, part)
-            if (*kept, part) in document.lines
-            or (part == location[-1] and not str(part).startswith(("[key]", "list[", "literal[", "function-")))
-            else kept
-        )
-    return kept
+        # The last part may be what the file lacks, and has no line then.
+        at_end = part == location[-1] and not str(part).startswith(("[key]", "list[", "literal[", "function-"))
+        if (*keys, part) in document.lines or at_end:
+            keys = (*keys, part)
+    return keys
 
 
 def _reason(entry: Any) -> str:

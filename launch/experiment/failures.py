@@ -78,8 +78,8 @@ class Failures(Section):
 
     def record(self) -> dict[str, Any]:
         """For the manifest: as the file would say it."""
-        dumped = self.model_dump(by_alias=True)
-        return {name: _texts(value) if isinstance(value, dict) else str(value) for name, value in dumped.items()}
+        content = self.model_dump(by_alias=True)
+        return {name: _texts(value) if isinstance(value, dict) else str(value) for name, value in content.items()}
 
 
 def _mapping(value: Any) -> dict[Any, Any]:

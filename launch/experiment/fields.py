@@ -24,8 +24,8 @@ def _whole(value: Any) -> int:
     if not isinstance(value, str):
         raise ValueError("expected one whole number")
     if not _WHOLE.fullmatch(value):
-        stripped = value.lstrip("0")
-        mend = f"; write {stripped}" if value.isdigit() and stripped else ""
+        digits = value.lstrip("0")
+        mend = f"; write {digits}" if value.isdigit() and digits else ""
         raise ValueError(f"'{value}' is not a whole number{mend}")
     return int(value)
 

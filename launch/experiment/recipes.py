@@ -46,8 +46,8 @@ def _tokens(text: str) -> list[_Token]:
     return [*tokens, _Token("", len(text) + 1)]
 
 
-def _wrong(text: str, token: _Token, expected: str) -> UsageError:
-    return UsageError(f"recipe '{text}': column {token.column}: {token.shown} cannot stand here; {expected}")
+def _wrong(text: str, token: _Token, hint: str) -> UsageError:
+    return UsageError(f"recipe '{text}': column {token.column}: {token.shown} cannot stand here; {hint}")
 
 
 class _Parser:
@@ -129,8 +129,8 @@ class _Parser:
         self.position += 1
         return self.tokens[self.position - 1].text
 
-    def _unexpected(self, expected: str) -> UsageError:
-        return _wrong(self.text, self.tokens[self.position], expected)
+    def _unexpected(self, hint: str) -> UsageError:
+        return _wrong(self.text, self.tokens[self.position], hint)
 
 
 def _orders(tasks: list[str]) -> list[Recipe]:

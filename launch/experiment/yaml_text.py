@@ -29,6 +29,10 @@ class Document:
             location = location[:-1]
         return f"{self.path}:{self.lines.get(location, 1)}"
 
+    def error(self, location: Location, message: str) -> UsageError:
+        """What is wrong with a value, behind its `file:line`."""
+        return UsageError(f"{self.where(location)}: {message}")
+
 
 def load(path: Path) -> Document:
     """Read one YAML mapping. UsageError for a missing file, malformed YAML, duplicate keys, tags and anchors."""
@@ -88,14 +92,14 @@ class _Reader:
     def _sequence(self, node: yaml.SequenceNode, location: Location) -> list[Any]:
         """`[none, orders(a, b)]` as a person reads it: YAML cuts at every comma, also inside parentheses."""
         items: list[Any] = []
-        unclosed = False  # whether the last item is unquoted text with an open parenthesis
+        inside_parentheses = False  # whether the last item is unquoted text with an open parenthesis
         for item in node.value:
             plain = bool(node.flow_style) and isinstance(item, yaml.ScalarNode) and item.style is None
-            if unclosed and plain:
+            if inside_parentheses and plain:
                 items[-1] += f", {self.convert(item, (*location, len(items) - 1))}"
             else:
                 items.append(self.convert(item, (*location, len(items))))
-            unclosed = plain and items[-1].count("(") > items[-1].count(")")
+            inside_parentheses = plain and items[-1].count("(") > items[-1].count(")")
         return items
 
     def _mapping(self, node: yaml.MappingNode, location: Location) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def _settings_content(
     """The settings that are part of a stage's key, as training.spec declares it of each."""
     of_formats = {name for task in tasks for name in formats.get(task.format).key_settings}
     content: dict[str, Any] = {}
-    replaced: set[str] = set()
+    replaced_names: set[str] = set()
     for setting in SETTINGS:
         value, in_key = getattr(settings, setting.name), setting.in_key
         if (
@@ -94,8 +94,8 @@ def _settings_content(
             and (not in_key.changed or value != setting.default)
         ):
             content[setting.name] = value
-            replaced.add(in_key.instead_of)
-    return {name: value for name, value in content.items() if name not in replaced}
+            replaced_names.add(in_key.instead_of)
+    return {name: value for name, value in content.items() if name not in replaced_names}
 
 
 def stage_key(definition: str, seed: int | None, parent: str) -> str:

@@ -1,18 +1,17 @@
 """The plan: every (recipe, target, seed) of an experiment as stages, equal stages merged into one."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from launch.experiment import Experiment, recipes
 from launch.experiment.recipes import Recipe, Step
-from launch.experiment.yaml_text import Location
 from launch.plan import keys
 from launch.plan.stages import Plan, Role, Stage, StepDefinition, TargetDefinition
 from slurm.base import UsageError
 from training.data import locate
 from training.pretrained import start as start_model
-from training.spec import RUNTIME_NAMES, SETTING_NAMES, Runtime, Settings, TaskData
+from training.spec import RUNTIME_NAMES, SETTING_NAMES, Runtime, Settings, Split, TaskData
 from training.tasks import Task, catalogue
 from training.tasks.task import PRESETS
 
@@ -55,32 +54,27 @@ class _Planner:
         self.result.trainings_from_scratch += len(steps)
 
     def _train_stage(self, step: StepDefinition, parent: Stage | None, seed: int) -> Stage:
-        at = (step.digest, seed, parent.key if parent else None)
-        known = self.trained.get(at)
-        if known:
-            return known
-        key = keys.stage_key(step.digest, seed, parent.key if parent else self.result.start.identity)
-        before = self.readable[at[2]]
-        self.readable[key] = f"{before}.{step.task}" if before else step.task
-        name = _name(f"{self.readable[key]}-s{seed}")
-        self.trained[at] = self._add(Stage(key, name, "train", step.task, seed, at[2], step.digest))
-        return self.trained[at]
+        parent_key = parent.key if parent else None
+        meaning = (step.digest, seed, parent_key)
+        if meaning not in self.trained:
+            key = keys.stage_key(step.digest, seed, parent_key or self.result.start.identity)
+            before = self.readable[parent_key]
+            self.readable[key] = f"{before}.{step.task}" if before else step.task
+            name = _name(f"{self.readable[key]}-s{seed}")
+            stage = Stage(key, name, "train", step.task, seed, parent_key, step.digest)
+            self.trained[meaning] = self.result.stages[key] = stage
+        return self.trained[meaning]
 
     def _evaluate_stage(self, target: TargetDefinition, parent: Stage | None) -> Stage:
-        key = keys.stage_key(target.digest, None, parent.key if parent else self.result.start.identity)
-        known = self.result.stages.get(key)
-        if known:
-            return known
-        seed = parent.seed if parent else None
-        before = f"{self.readable[parent.key]}-s{seed}" if parent else "start"
-        name = _name(f"{before}--{target.task.name}")
-        return self._add(
-            Stage(key, name, "evaluate", target.task.name, seed, parent.key if parent else None, target.digest)
-        )
-
-    def _add(self, stage: Stage) -> Stage:
-        self.result.stages[stage.key] = stage
-        return stage
+        """Chance plays no part in it but through its parent: that of the start model is one for all seeds."""
+        parent_key, seed = (parent.key, parent.seed) if parent else (None, None)
+        key = keys.stage_key(target.digest, None, parent_key or self.result.start.identity)
+        if key not in self.result.stages:
+            before = f"{self.readable[parent_key]}-s{seed}" if parent else "start"
+            name = _name(f"{before}--{target.task.name}")
+            task = target.task.name
+            self.result.stages[key] = Stage(key, name, "evaluate", task, seed, parent_key, target.digest)
+        return self.result.stages[key]
 
     def _step(self, step: Step, role: Role, target: str | None) -> StepDefinition:
         """The definition of a step; a recipe's step is the same whatever target hangs on it."""
@@ -104,74 +98,82 @@ class _Planner:
         """The task's data; of one that is several sources under one head, each source's."""
         if task.name not in self.data:
             e = self.experiment
-            made = [
+            sources = [
                 locate.find_training(self._task(name), e.data_root, e.max_train, e.max_eval)
                 for name in task.sources or (task.name,)
             ]
             head = task.name if task.sources else ""
-            self.data[task.name] = tuple(replace(one, head=head, skip_bad_rows=e.skip_bad_rows) for one in made)
+            self.data[task.name] = tuple(replace(data, head=head, skip_bad_rows=e.skip_bad_rows) for data in sources)
         return self.data[task.name]
 
     def _preset(self, task: Task, role: Role) -> Mapping[str, Any]:
         """The task's settings in the preset that the experiment names for this role."""
         name = self.experiment.presets[role]
-        found = task.preset(name)
-        if found is None:
-            having = ", ".join(known for known in PRESETS if task.preset(known) is not None)
-            raise self._wrong(("presets", role), f"task {task.name} has no preset {name}; it has {having}")
-        return found
+        preset = task.preset(name)
+        if preset is None:
+            names = ", ".join(preset_name for preset_name in PRESETS if task.preset(preset_name) is not None)
+            raise self.experiment.document.error(
+                ("presets", role), f"task {task.name} has no preset {name}; it has {names}"
+            )
+        return preset
 
     def _settings(self, tasks: list[Task], role: Role, target: str | None) -> tuple[Settings, Runtime]:
         """Catalogue < `training` < `tasks.<train task>` < `tasks.<mixture>` < `tasks.<target>`."""
-        given: dict[str, Any] = {}
-        if len(tasks) == 1:
-            given |= self._preset(tasks[0], role)
-        e = self.experiment
         names = [task.name for task in tasks]
-        mixture = e.tasks.get(" + ".join(names))
-        if len(tasks) > 1:
-            settled = {**e.training, **(mixture or {})}
-            given |= _agreed([self._preset(task, role) for task in tasks], names, "the catalogue", settled)
-        given |= e.training
-        given |= _agreed([e.tasks.get(name, {}) for name in names], names, "`tasks:`", mixture)
-        if len(names) > 1:
-            given |= e.tasks.get(" + ".join(names), {})
-        given |= e.tasks.get(target, {}) if target else {}
-        settings, runtime = _split(given)
+        training = self.experiment.training.given()
+        mixture = self._task_overrides(" + ".join(names)) if len(names) > 1 else {}
+        # What the mixture's own entry says settles what its tasks disagree on; of presets `training:` does, too.
+        values = _agreed([self._preset(task, role) for task in tasks], names, "the catalogue", {*training, *mixture})
+        values |= training
+        values |= _agreed([self._task_overrides(name) for name in names], names, "`tasks:`", {*mixture})
+        values |= mixture
+        values |= self._task_overrides(target) if target else {}
+        settings, runtime = _split(values)
         if runtime.offload and runtime.zero in ("none", 0):  # each from another section of the file
-            raise self._wrong(("tasks",), f"'{' + '.join(names)}' gets offload: true and zero: {runtime.zero}; say one")
+            message = f"'{' + '.join(names)}' gets offload: true and zero: {runtime.zero}; say one"
+            raise self.experiment.document.error(("tasks",), message)
         return settings, runtime
 
-    def _wrong(self, location: Location, message: str) -> UsageError:
-        return UsageError(f"{self.experiment.document.where(location)}: {message}")
+    def _task_overrides(self, name: str) -> Mapping[str, Any]:
+        """What `tasks:` says of a task, a mixture (in its canonical spelling) or a target."""
+        overrides = self.experiment.tasks.get(name)
+        return overrides.given() if overrides else {}
 
     def _target(self, task: Task, path: Recipe) -> TargetDefinition:
         e = self.experiment
         last = self._task(path[-1][0]) if path else task
-        given = (
-            dict(self._preset(last, "target")) | e.training | e.tasks.get(last.name, {}) | e.tasks.get(task.name, {})
-        )
-        settings, runtime = _split(given)
-        named = e.languages.get(task.name) if task.name in e.languages else None
+        values = {**self._preset(last, "target"), **e.training.given()}
+        values |= self._task_overrides(last.name)
+        values |= self._task_overrides(task.name)
+        settings, runtime = _split(values)
+        languages, missing = self._languages(task)
+        head = path[-1][0] if path else None
+        digest = keys.target_digest(task, settings, e.max_eval)
+        return TargetDefinition(task, head, languages, missing, settings, runtime, e.max_eval, digest)
+
+    def _languages(self, task: Task) -> tuple[dict[str, Split], tuple[str, ...]]:
+        """The data of a target's languages, and those of them that have none. Of the ones that the file names under the
+        target all must have data; `default` is cut down to what there is."""
+        e = self.experiment
+        named_codes = e.languages.get(task.name)
         try:
-            found = locate.find_languages(task, e.data_root, named)
+            data = locate.find_languages(task, e.data_root, named_codes)
         except UsageError as error:
-            raise self._wrong(("languages", task.name), str(error)) from None
-        languages, missing = found.found, found.missing
-        if named is not None and missing:
-            raise self._wrong(("languages", task.name), f"{task.name}: no data for {', '.join(missing)}; leave it out")
+            raise e.document.error(("languages", task.name), str(error)) from None
+        languages, missing = data.found, data.missing
+        if named_codes is not None and missing:
+            message = f"{task.name}: no data for {', '.join(missing)}; leave it out"
+            raise e.document.error(("languages", task.name), message)
         if task.name not in e.languages and e.default_languages is not None:
             languages = {code: split for code, split in languages.items() if code in e.default_languages}
             missing = tuple(code for code in missing if code in e.default_languages)
         if not languages:
-            raise self._wrong(
+            raise e.document.error(
                 ("languages",),
                 f"none of the languages asked for has data for target '{task.name}'"
                 f" (its first test file: {locate.first_test_file(task, e.data_root)})",
             )
-        head = path[-1][0] if path else None
-        digest = keys.target_digest(task, settings, e.max_eval)
-        return TargetDefinition(task, head, languages, missing, settings, runtime, e.max_eval, digest)
+        return languages, missing
 
 
 def _training_path(task: Task) -> Recipe:
@@ -180,29 +182,29 @@ def _training_path(task: Task) -> Recipe:
 
 
 def _agreed(
-    overrides: Iterable[Mapping[str, Any]], names: list[str], where: str, settled: Mapping[str, Any] | None = None
+    sections: Iterable[Mapping[str, Any]], names: list[str], where: str, settled_elsewhere: Collection[str]
 ) -> dict[str, Any]:
-    """The settings of a mixture: those on which all of its tasks that set them agree."""
-    result: dict[str, Any] = {}
-    disagreed: dict[str, Any] = {}
-    for given in overrides:
-        for key, value in given.items():
-            if result.setdefault(key, value) != value and key not in (settled or {}):
-                disagreed[key] = value
-    if disagreed:
+    """The settings of a mixture: those on which all of its tasks that set them agree. Of one task: its own."""
+    values: dict[str, Any] = {}
+    conflicts: dict[str, Any] = {}
+    for section in sections:
+        for key, value in section.items():
+            if values.setdefault(key, value) != value and key not in settled_elsewhere:
+                conflicts[key] = value
+    if conflicts:
         mixture = " + ".join(names)
-        differences = ", ".join(f"{key} ({result[key]} and {value})" for key, value in disagreed.items())
-        mend = ", ".join(f"{key}: {value}" for key, value in disagreed.items())
+        differences = ", ".join(f"{key} ({values[key]} and {value})" for key, value in conflicts.items())
+        mend = ", ".join(f"{key}: {value}" for key, value in conflicts.items())
         raise UsageError(
             f"{where}: the tasks of '{mixture}' disagree on {differences}; "
             f'say which: tasks: {{"{mixture}": {{{mend}}}}}'
         )
-    return result
+    return values
 
 
-def _split(given: dict[str, Any]) -> tuple[Settings, Runtime]:
-    settings = {name: value for name, value in given.items() if name in SETTING_NAMES}
-    runtime = {name: value for name, value in given.items() if name in RUNTIME_NAMES}
+def _split(values: Mapping[str, Any]) -> tuple[Settings, Runtime]:
+    settings = {name: value for name, value in values.items() if name in SETTING_NAMES}
+    runtime = {name: value for name, value in values.items() if name in RUNTIME_NAMES}
     return replace(Settings(), **settings), replace(Runtime(), **runtime)
 
 

@@ -1,8 +1,8 @@
-"""TODO."""
+"""The nouns of a plan: stages, the definitions that they share, and the paths that lead through them."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from launch.experiment import Experiment
 from slurm.base import UsageError
@@ -113,24 +113,23 @@ class Plan:
 
     def runtime(self, stage: Stage) -> Runtime:
         """How a stage runs."""
-        table: dict[str, Any] = self.steps if stage.kind == "train" else self.by_digest
-        runtime: Runtime = table[stage.definition].runtime
-        return runtime
+        definition = self.steps[stage.definition] if stage.kind == "train" else self.by_digest[stage.definition]
+        return definition.runtime
 
     def added_tasks(self) -> list[Task]:
         """The users' tasks among the plan's: jobs are told what they were when the plan was made."""
         parts = [part for step in self.steps.values() for part in step.parts]
-        names = dict.fromkeys([*(n for part in parts for n in (part.task, part.head_name)), *self.targets])
+        names = dict.fromkeys([*(name for part in parts for name in (part.task, part.head_name)), *self.targets])
         return [task for task in map(catalogue.find, names) if task.added]
 
     def find(self, text: str) -> Stage:
         """The stage that a person means by its name, its folder's name or the beginning of its key."""
-        found = [s for s in self.stages.values() if text in (s.name, s.folder)]
-        found = found or [s for s in self.stages.values() if len(text) >= 4 and s.key.startswith(text)]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise UsageError(
-                f"'{text}' means {len(found)} stages; give the key of one: {', '.join(s.key for s in found)}"
-            )
+        matches = [stage for stage in self.stages.values() if text in (stage.name, stage.folder)]
+        if not matches and len(text) >= 4:
+            matches = [stage for stage in self.stages.values() if stage.key.startswith(text)]
+        if len(matches) > 1:
+            keys = ", ".join(stage.key for stage in matches)
+            raise UsageError(f"'{text}' means {len(matches)} stages; give the key of one: {keys}")
+        if matches:
+            return matches[0]
         raise UsageError(f"no stage '{text}' in this experiment; `stepstone status FILE` lists them")

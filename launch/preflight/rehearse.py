@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 from launch import executors
 from launch import plan as planning
 from launch.draft import elements
-from launch.experiment import Cluster, Experiment, Failures
+from launch.experiment import Cluster, Experiment, Failures, Overrides
 from launch.plan import Plan, Stage
 from launch.preflight import checks
 from launch.results import scores, table
@@ -134,8 +134,8 @@ def smaller(whole: Plan, *, local: bool) -> Experiment:
         max_train=min(experiment.max_train or STEPS * batch, STEPS * batch),
         max_eval=min(experiment.max_eval or _EVAL_EXAMPLES, _EVAL_EXAMPLES),
         # A checkpoint after the first step: disks fill up and quotas end there.
-        training=experiment.training | {"epochs": 1, "checkpoint_minutes": 0.0},
-        tasks={name: _without_length(given) for name, given in experiment.tasks.items()},
+        training=experiment.training.model_copy(update={"epochs": 1, "checkpoint_minutes": 0.0}),
+        tasks={name: _without_length(overrides) for name, overrides in experiment.tasks.items()},
         cluster=_cluster(experiment.cluster, local=local),
         keep="intermediate",
         failures=no_retries(),
@@ -148,8 +148,10 @@ def no_retries() -> Failures:
     return Failures.model_validate(rules | {"equal": "10000"})
 
 
-def _without_length(given: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in given.items() if name not in ("epochs", "checkpoint_minutes")}
+def _without_length(overrides: Overrides) -> Overrides:
+    values = {name: value for name, value in overrides.given().items() if name not in ("epochs", "checkpoint_minutes")}
+    shorter: Overrides = Overrides.model_construct(**values)
+    return shorter
 
 
 def _cluster(cluster: Cluster, *, local: bool) -> Cluster:

@@ -51,8 +51,10 @@ def test_a_complete_file(workspace: Workspace) -> None:
     assert found.languages == {"xnli": ("en", "de"), "tatoeba": ("sw",)}
     assert found.default_languages == ("de", "no", "fr")
     assert (found.max_train, found.max_eval) == (32, 100)
-    assert found.training["learning_rate"] == 1e-5 and found.training["warmup_ratio"] == 0.06
-    assert found.tasks == {"squad": {"epochs": 2, "max_length": 384}, "hellaswag + squad": {"sampling": "uniform"}}
+    training = found.training.given()
+    assert training["learning_rate"] == 1e-5 and training["warmup_ratio"] == 0.06
+    tasks = {name: overrides.given() for name, overrides in found.tasks.items()}
+    assert tasks == {"squad": {"epochs": 2, "max_length": 384}, "hellaswag + squad": {"sampling": "uniform"}}
     assert found.cluster.setup == ["module load cuda", "echo (", "echo )"]
     flags = found.cluster.sbatch_flags()
     assert flags["time"] == "12:00:00" and flags["ntasks-per-node"] == 2 and flags["gpus-per-node"] == 2
@@ -146,7 +148,7 @@ cluster: {time: 12:00:00, executor: local, mem: 0x, partition: 1_000}
     assert found.name == "010"
     assert len(found.recipes) == 2 + 1 + 3
     assert found.default_languages == ("no", "on", "de")
-    assert found.training == {"learning_rate": 1e-5, "weight_decay": 0.0, "device": "cpu"}
+    assert found.training.given() == {"learning_rate": 1e-5, "weight_decay": 0.0, "device": "cpu"}
     assert (found.cluster.time, found.cluster.partition) == ("12:00:00", "1_000")
 
 
@@ -423,7 +425,7 @@ def test_runtime_keys_of_the_engine(workspace: Workspace) -> None:
         "compact_vocabulary": "false",
         "offload": "false",
     }
-    found = experiment.load(workspace.file(training=training)).training
+    found = experiment.load(workspace.file(training=training)).training.given()
     assert found == {"zero": "none", "compile": True, "matmul": "onednn", "compact_vocabulary": False, "offload": False}
     for wrong, said in (({"matmul": "blas"}, "'blas' is not one of"), ({"micro_batch_size": "4"}, "unknown key")):
         with pytest.raises(UsageError, match=said):
