@@ -81,7 +81,9 @@ def test_presets_are_chosen_by_name(workspace: Workspace) -> None:
 
     assert settings() == (1e-5, 1e-5, None)
     assert settings(target="xtreme") == (1e-5, 3e-5, 500)
-    with pytest.raises(UsageError, match=r"yaml:\d+: task hellaswag has no preset xtreme; it has paper-intermediate"):
+    with pytest.raises(
+        UsageError, match=r"yaml:\d+: task hellaswag has no preset xtreme; it has paper-intermediate, paper-target$"
+    ):
         workspace.plan(recipes=["hellaswag"], presets={"intermediate": "xtreme"})
     with pytest.raises(UsageError, match=r"'papers' is not one of"):
         workspace.plan(presets={"target": "papers"})

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from launch.experiment import recipes
 from launch.plan import Plan, Stage
+from slurm.base import UsageError
 from tests.launch.workspace import Workspace
 
 
@@ -207,6 +208,76 @@ def test_names_are_short_and_from_an_allow_list(workspace: Workspace) -> None:
     for stage in made.stages.values():
         assert len(stage.name) <= 80 and re.fullmatch(r"[A-Za-z0-9_.+~-]+", stage.name), stage.name
         assert re.fullmatch(r"[0-9a-f]{16}", stage.key) and stage.folder == f"{stage.name}-{stage.key}"
+
+
+def test_a_name_longer_than_80_characters_keeps_its_beginning_and_end(workspace: Workspace) -> None:
+    def name(length: int) -> str:
+        tasks = ["a" * 32, "b" * 32, "c" * (length - len("-s1") - 2 * len("a.") - 2 * 31)]
+        mine = {task: {"like": "mnli", "files": {"train": ["mnli.tsv"], "hold_out": "0.5"}} for task in tasks}
+        made = workspace.plan(recipes=[" > ".join(tasks)], targets=["tatoeba"], seeds=["1"], catalogue=mine)
+        return _trains(made)[-1].name
+
+    assert name(80) == f"{'a' * 32}.{'b' * 32}.{'c' * 11}-s1"
+    assert name(81) == f"{'a' * 32}.{'b' * 6}~{'b' * 23}.{'c' * 12}-s1"
+
+
+def test_the_more_special_setting_holds(workspace: Workspace) -> None:
+    made = workspace.plan(
+        recipes=["qqp", "squad", "squad + hellaswag"],
+        targets=["xquad", "mlqa"],
+        seeds=["1"],
+        training={"epochs": "7", "weight_decay": "0.5"},
+        tasks={
+            "squad": {"epochs": "8"},
+            "squad + hellaswag": {"epochs": "9"},
+            "xquad": {"epochs": "10", "n_best": "3"},
+        },
+    )
+    epochs = {stage.name: made.steps[stage.definition].settings.epochs for stage in _trains(made)
+              if stage.task in ("qqp", "squad", "hellaswag + squad")}  # fmt: skip
+    assert (epochs["qqp-s1"], epochs["squad-s1"], epochs["hellaswag+squad-s1"]) == (7, 8, 9)
+    leaves = [made.stages[made.paths["qqp", target, 1]].parent for target in ("xquad", "mlqa")]
+    assert [made.steps[made.stages[key].definition].settings.epochs for key in leaves if key] == [10, 8]
+    settings = {name: target.settings for name, target in made.targets.items()}
+    assert (settings["xquad"].n_best, settings["mlqa"].n_best) == (3, 20)
+    assert {step.settings.weight_decay for step in made.steps.values()} == {0.5}
+
+
+def test_tasks_of_a_mixture_that_disagree_are_named_with_all_that_differs(workspace: Workspace) -> None:
+    tasks = {"squad": {"epochs": "4", "max_length": "300"}, "qqp": {"epochs": "5", "max_length": "200"}}
+    with pytest.raises(
+        UsageError,
+        match=r"^`tasks:`: the tasks of 'qqp \+ squad' disagree on epochs \(5 and 4\), max_length \(200 and 300\); "
+        r'say which: tasks: \{"qqp \+ squad": \{epochs: 4, max_length: 300\}\}$',
+    ):
+        workspace.plan(recipes=["squad + qqp"], targets=["tatoeba"], tasks=tasks, training={"learning_rate": "1e-5"})
+    mixture = {"qqp + squad": {"epochs": "6", "max_length": "100"}}
+    made = workspace.plan(recipes=["squad + qqp"], targets=["tatoeba"], seeds=["1"], tasks=tasks | mixture)
+    settings = made.steps[made.find("qqp+squad-s1").definition].settings
+    assert (settings.epochs, settings.max_length) == (6, 100)
+
+
+@pytest.mark.parametrize("zero", ["none", "0"])
+def test_offload_and_zero_of_two_sections_are_held_against_each_other(workspace: Workspace, zero: str) -> None:
+    grid: dict[str, Any] = {"recipes": ["none"], "targets": ["xquad"]}
+    with pytest.raises(UsageError, match=rf"yaml:\d+: 'squad' gets offload: true and zero: {zero}; say one$"):
+        workspace.plan(**grid, tasks={"squad": {"offload": "true"}, "xquad": {"zero": zero}})
+    for fitting in ("auto", "1"):
+        workspace.plan(**grid, tasks={"squad": {"offload": "true"}, "xquad": {"zero": fitting}})
+    workspace.plan(**grid, tasks={"squad": {"offload": "false"}, "xquad": {"zero": zero}})
+
+
+def test_the_default_languages_are_cut_down_to_those_with_data(workspace: Workspace) -> None:
+    every = workspace.plan(recipes=["none"], targets=["xnli", "tatoeba"], seeds=["1"]).targets["xnli"]
+    code, lacking = next(iter(every.languages)), every.missing[0]
+    some = workspace.plan(
+        recipes=["none"],
+        targets=["xnli", "tatoeba"],
+        seeds=["1"],
+        languages={"default": [code, lacking], "tatoeba": "all"},
+    ).targets["xnli"]
+    assert (list(some.languages), some.missing) == ([code], (lacking,))
+    assert len(every.missing) > 1
 
 
 def test_a_stage_is_found_by_name_folder_and_beginning_of_its_key(workspace: Workspace) -> None:
