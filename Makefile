@@ -59,8 +59,8 @@ docs: .venv/ready  ## docs/tasks.md and docs/experiment-file.md anew, from the c
 	$(BIN)/stepstone tasks --markdown > docs/tasks.md
 	$(BIN)/python -m launch.show.file_reference > docs/experiment-file.md
 
-study-small: .venv/ready  ## every intermediate task x every target once, small (hours; data: see examples/study-small.yaml)
-	test -d examples/model || $(BIN)/stepstone models small examples/model --layers 4
+study-small: .venv/ready  ## every intermediate task x every target once, small (hours; data: see examples/small.sh)
+	examples/small.sh
 	$(BIN)/stepstone submit examples/study-small.yaml --wait
 	$(BIN)/stepstone collect examples/study-small.yaml
 

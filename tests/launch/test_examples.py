@@ -1,10 +1,12 @@
-"""The example files: every task in them is known, and they plan."""
+"""The example files: all plan in a fresh clone, and whole, with the lines that need local data, where there are such."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from launch import experiment, plan
+from launch.demo import data as sample_data
 from launch.plan import Plan
 from tests.launch import every_task_data
 from tests.paths import ROOT
@@ -13,41 +15,74 @@ from training.tasks import catalogue
 EXAMPLES = ROOT / "examples"
 PAPER = ("xnli", "pawsx", "udpos", "panx", "xquad", "mlqa", "tydiqa", "bucc", "tatoeba")
 NINE = ("anli_plus", "mnli", "qqp", "squad_v2", "squad", "hellaswag", "ccg", "cosmos_qa", "commonsense_qa")
+_LEFT_OUT = re.compile(r"^#(?=\S| {2})", re.MULTILINE)  # a line that needs local data; prose begins with `# `
 
 
-pytestmark = pytest.mark.slow
+def tasks_of(planned: Plan) -> set[str]:
+    return {name for recipe in planned.experiment.recipes for step in recipe for name in step}
+
+
+@pytest.mark.parametrize("name", ["paper.yaml", "xtreme-r.yaml"])
+def test_what_the_hub_has_plans_without_data(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text((EXAMPLES / name).read_text())
+    planned = plan.make(experiment.load(tmp_path / name))
+    assert planned.experiment.data_root is None
+    assert len(planned.targets) == 8
+    assert not any(target.missing for target in planned.targets.values())
+
+
+@pytest.mark.parametrize("name", ["crossing.yaml", "study-small.yaml"])
+def test_small_ones_plan_with_what_small_sh_makes(name: str, tmp_path: Path, tiny_model: Path) -> None:
+    (tmp_path / "model").symlink_to(tiny_model)
+    sample_data.write(tmp_path / "data")
+    (tmp_path / name).write_text((EXAMPLES / name).read_text())
+    assert plan.make(experiment.load(tmp_path / name)).stages
+
+
+def test_every_file_is_tried_here() -> None:
+    assert {path.name for path in EXAMPLES.glob("*.yaml")} == {
+        "paper.yaml", "xtreme-r.yaml", "crossing.yaml", "study-small.yaml",
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With data cut from the real ones; what they lack is a copy of another language."""
-    made = tmp_path_factory.mktemp("examples")
+    root = tmp_path_factory.mktemp("examples")
     tasks = [catalogue.find(task) for task in PAPER]
     codes = {code for task in tasks for code in (*task.languages, *task.extra_languages) if "-" not in code}
-    every_task_data.write(made / "data", sorted(codes))
+    every_task_data.write(root / "data", sorted(codes))
     for name in ("udpos", "panx", "xquad", "tatoeba"):
-        every_task_data.fill_in(made / "data", name)
-    return made
+        every_task_data.fill_in(root / "data", name)
+    return root
 
 
-def planned(name: str, folder: Path, model: Path) -> Plan:
-    text = (EXAMPLES / name).read_text().replace("FacebookAI/xlm-roberta-large", str(model))
-    (folder / name).write_text(text)
+def whole(name: str, folder: Path, model: Path) -> Plan:
+    """The example with its left-out lines put in."""
+    text = _LEFT_OUT.sub("", (EXAMPLES / name).read_text())
+    (folder / name).write_text(re.sub(r"FacebookAI/\S+|\./model", str(model), text))
     return plan.make(experiment.load(folder / name))
 
 
+@pytest.mark.slow
 def test_the_papers_grid(folder: Path, tiny_model: Path) -> None:
-    made = planned("paper.yaml", folder, tiny_model)
-    assert tuple(made.targets) == PAPER
-    assert len(made.experiment.recipes) == 14
-    assert made.experiment.seeds == (1, 2, 3)
-    names = {name for recipe in made.experiment.recipes for step in recipe for name in step}
-    assert names == {"mlm", *NINE}
+    planned = whole("paper.yaml", folder, tiny_model)
+    assert tuple(planned.targets) == PAPER
+    assert len(planned.experiment.recipes) == 14
+    assert planned.experiment.seeds == (1, 2, 3)
+    assert tasks_of(planned) == {"mlm", *NINE}
 
 
+@pytest.mark.slow
 def test_xtreme_r(folder: Path, tiny_model: Path) -> None:
-    made = planned("xtreme-r.yaml", folder, tiny_model)
-    assert len(made.targets) == 10
-    found = {name: len(target.languages) for name, target in made.targets.items()}
-    assert (found["udpos"], found["panx"], found["xquad"], found["tatoeba"]) == (38, 48, 12, 41)
-    assert made.targets["xnli"].settings.max_length == 128
+    planned = whole("xtreme-r.yaml", folder, tiny_model)
+    assert len(planned.targets) == 10
+    languages = {name: len(target.languages) for name, target in planned.targets.items()}
+    assert (languages["udpos"], languages["panx"], languages["xquad"], languages["tatoeba"]) == (38, 48, 12, 41)
+    assert planned.targets["xnli"].settings.max_length == 128
+
+
+@pytest.mark.slow
+def test_the_small_study(folder: Path, tiny_model: Path) -> None:
+    planned = whole("study-small.yaml", folder, tiny_model)
+    assert (len(planned.experiment.recipes), len(planned.targets)) == (12, 11)
