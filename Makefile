@@ -55,9 +55,10 @@ bench-tokenise: .venv/ready  ## encoding against the tokenizers library's own ba
 soak: .venv/ready  ## a stage killed at every single write, under every ZeRO stage (an hour)
 	$(BIN)/python -m tests.training.soak
 
-docs: .venv/ready  ## docs/tasks.md and docs/experiment-file.md anew, from the catalogue and the declared keys
+docs: .venv/ready  ## the generated pages and the picture of docs/ anew
 	$(BIN)/stepstone tasks --markdown > docs/tasks.md
 	$(BIN)/python -m launch.show.file_reference > docs/experiment-file.md
+	$(BIN)/python docs/pictures/make.py
 
 study-small: .venv/ready  ## every intermediate task x every target once, small (hours; data: see examples/small.sh)
 	examples/small.sh
