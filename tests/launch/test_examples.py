@@ -1,4 +1,4 @@
-"""The example files: all plan in a fresh clone, and whole, with the lines that need local data, where there are such."""
+"""The example files: all plan in a fresh clone; with the lines that need local data, where there are such data."""
 
 import re
 from pathlib import Path
