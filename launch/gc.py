@@ -45,21 +45,21 @@ class Waste:
 def find(plan: Plan, store: Store) -> list[Waste]:
     """What can go, the largest first. UserError while Slurm does not say what runs."""
     rehearsal = rehearsal_folder(store.root, plan.experiment.name)
-    queued = under_way.in_queue([*submissions.read_all(store.root), *submissions.read_all(rehearsal)])
-    if queued is None:
+    queue = under_way.in_queue([*submissions.read_all(store.root), *submissions.read_all(rehearsal)])
+    if queue is None:
         raise UserError("Slurm does not say what runs; try again later, nothing was removed")
-    seen = Observation(plan, store)
-    unknown = [stage.name for stage in plan.stages.values() if seen.state(stage).state == "unknown"]
+    observation = Observation(plan, store)
+    unknown = [stage.name for stage in plan.stages.values() if observation.state(stage).state == "unknown"]
     if unknown:
         raise UserError(f"Slurm does not say whether {unknown[0]} runs; try again later, nothing was removed")
-    found = [
-        *_of_stages(plan, store, seen, queued),
-        *_code(store.root, seen),
-        *_rehearsal(rehearsal, queued),
-        *_tokens(seen, queued),
+    candidates = [
+        *_of_stages(plan, store, observation, queue),
+        *_code(store.root, observation),
+        *_rehearsal(rehearsal, queue),
+        *_tokens(observation, queue),
         *_left_over(store.root),
     ]
-    return sorted((_measured(path, why) for path, why in found), key=lambda waste: -waste.bytes)
+    return sorted((_measured(path, why) for path, why in candidates), key=lambda waste: -waste.bytes)
 
 
 def remove(plan: Plan, store: Store) -> list[Waste]:
@@ -87,11 +87,11 @@ def remove(plan: Plan, store: Store) -> list[Waste]:
 def _remove(path: Path) -> None:
     """At once for whoever looks: under another name first, then piece by piece."""
     if path.is_dir() and not path.is_symlink():
-        gone = path if path.name.startswith(_GONE) else path.with_name(f"{_GONE}{uuid.uuid4().hex}")
-        if gone != path:
+        grave = path if path.name.startswith(_GONE) else path.with_name(f"{_GONE}{uuid.uuid4().hex}")
+        if grave != path:
             with suppress(FileNotFoundError):
-                os.rename(path, gone)
-        remove_folder(gone)
+                os.rename(path, grave)
+        remove_folder(grave)
     else:
         path.unlink(missing_ok=True)
 
@@ -101,7 +101,7 @@ def _measured(path: Path, why: str) -> Waste:
     for file in _files(path):
         with suppress(FileNotFoundError):
             sizes.append(file.lstat())
-    return Waste(path, why, sum(found.st_blocks * 512 for found in sizes), len(sizes))
+    return Waste(path, why, sum(status.st_blocks * 512 for status in sizes), len(sizes))
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -115,34 +115,34 @@ def _files(path: Path) -> Iterator[Path]:
 # --- stages
 
 
-def _of_stages(plan: Plan, store: Store, seen: Observation, queued: Queued) -> Iterator[tuple[Path, str]]:
-    others = _of_others(plan, store, seen, queued)
+def _of_stages(plan: Plan, store: Store, observation: Observation, queue: Queued) -> Iterator[tuple[Path, str]]:
+    keys_of_others = _of_others(plan, store, observation, queue)
     for stage in plan.stages.values():
-        if stage.key in others:
+        if stage.key in keys_of_others:
             continue
-        if store.exists(stage) and seen.state(stage).state in ("finished", "failed", "new", "held", "cancelled"):
-            yield from _of_attempts(store.stage_folder(stage.folder), finished=seen.is_finished(stage))
-            if stage.kind == "train" and seen.is_finished(stage) and not _is_needed(plan, stage, seen):
+        if store.exists(stage) and observation.state(stage).state in ("finished", "failed", "new", "held", "cancelled"):
+            yield from _of_attempts(store.stage_folder(stage.folder), finished=observation.is_finished(stage))
+            if stage.kind == "train" and observation.is_finished(stage) and not _is_needed(plan, stage, observation):
                 yield from _encoder(store, stage)
 
 
-def _of_others(plan: Plan, store: Store, seen: Observation, queued: Queued) -> set[str]:
+def _of_others(plan: Plan, store: Store, observation: Observation, queue: Queued) -> set[str]:
     """Stages that another experiment in this store sent too, and those that its stages start from: whether it is done
     with them, only its own file says. Also what stages under way start from, which this file sent before an edit."""
-    others = [s for s in seen.submissions if s.intent.experiment != plan.experiment.name]
-    sent = {key for s in others for key in s.keys}
-    own = (s for s in seen.submissions if s.intent.experiment == plan.experiment.name)
-    children = sent | {key for location in under_way.under_way(own, queued) for key in location.keys}
-    known = {parent for key in children & plan.stages.keys() if (parent := plan.stages[key].parent)}
-    return sent | known | store.parents_of(children - plan.stages.keys())
+    other_submissions = [s for s in observation.submissions if s.intent.experiment != plan.experiment.name]
+    sent_keys = {key for s in other_submissions for key in s.keys}
+    own_submissions = (s for s in observation.submissions if s.intent.experiment == plan.experiment.name)
+    children = sent_keys | {key for location in under_way.under_way(own_submissions, queue) for key in location.keys}
+    parents = {parent for key in children & plan.stages.keys() if (parent := plan.stages[key].parent)}
+    return sent_keys | parents | store.parents_of(children - plan.stages.keys())
 
 
-def _is_needed(plan: Plan, stage: Stage, seen: Observation) -> bool:
+def _is_needed(plan: Plan, stage: Stage, observation: Observation) -> bool:
     """Whether an encoder must stay: a stage still takes it, or the file keeps it (`keep:`)."""
     children = [plan.stages[key] for key in plan.children[stage.key]]
     if plan.experiment.keep == "all" or any(child.kind == "train" for child in children):
         return True
-    return any(not seen.is_finished(child) for child in children)
+    return any(not observation.is_finished(child) for child in children)
 
 
 def _encoder(store: Store, stage: Stage) -> Iterator[tuple[Path, str]]:
@@ -156,11 +156,11 @@ def _of_attempts(folder: Path, *, finished: bool) -> Iterator[tuple[Path, str]]:
     """Checkpoints of a finished stage, and what its dead attempts left but their history."""
     if not finished:
         return  # its next attempt resumes from one of them
-    published = _attempt_of_result(folder)
+    attempt_of_result = _attempt_of_result(folder)
     for attempt in attempts.attempts_of(folder):
         if (attempt.folder / "checkpoints").is_dir():
             yield attempt.folder / "checkpoints", "checkpoints of a finished stage"
-        if attempt.folder.name == published:
+        if attempt.folder.name == attempt_of_result:
             continue
         for name in sorted(os.listdir(attempt.folder)):
             if name not in _HISTORY and name != "checkpoints" and not name.startswith("."):
@@ -174,8 +174,14 @@ def _attempt_of_result(folder: Path) -> str | None:
 
 def _left_over(root: Path) -> Iterator[tuple[Path, str]]:
     """What interrupted writers and an interrupted gc left in folders that are cheap to list."""
-    dropped = f"stages/*/attempts/*/{DROPPED}*"
-    for pattern in (dropped, "stages/*/attempts/.tmp-*", "code/.tmp-*", "stages/*/.*.tmp", "submissions/*/.*.tmp"):
+    dropped_encoders = f"stages/*/attempts/*/{DROPPED}*"
+    for pattern in (
+        dropped_encoders,
+        "stages/*/attempts/.tmp-*",
+        "code/.tmp-*",
+        "stages/*/.*.tmp",
+        "submissions/*/.*.tmp",
+    ):
         for path in root.glob(pattern):
             if _is_old(path, _OLD_SECONDS):
                 yield path, "left by a process that was killed"
@@ -187,44 +193,44 @@ def _left_over(root: Path) -> Iterator[tuple[Path, str]]:
 def _is_old(path: Path, seconds: float) -> bool:
     """By this machine's clock; a day is longer than clocks differ."""
     try:
-        found = path.lstat()
+        status = path.lstat()
     except FileNotFoundError:
         return False
-    return time.time() - max(found.st_mtime, found.st_ctime) > seconds and not stat.S_ISLNK(found.st_mode)
+    return time.time() - max(status.st_mtime, status.st_ctime) > seconds and not stat.S_ISLNK(status.st_mode)
 
 
 # --- code, rehearsals, tokens
 
 
-def _code(root: Path, seen: Observation) -> Iterator[tuple[Path, str]]:
+def _code(root: Path, observation: Observation) -> Iterator[tuple[Path, str]]:
     """Frozen code that no stage was last sent with. Other experiments' submissions keep theirs."""
-    ours = {location.submission.folder for location in seen.locations.values()}
+    ours = {location.submission.folder for location in observation.locations.values()}
     used = set()
-    for submission in seen.submissions:
-        of_others = submission.intent.experiment != seen.plan.experiment.name
-        if of_others or submission.folder in ours or submission == seen.submissions[-1]:
+    for submission in observation.submissions:
+        of_others = submission.intent.experiment != observation.plan.experiment.name
+        if of_others or submission.folder in ours or submission == observation.submissions[-1]:
             used.add(submission.intent.code)
     for folder in _folders(root / "code"):
         if folder.name not in used and not folder.name.startswith(".") and _is_old(folder, _OLD_SECONDS):
             yield folder, "code that no stage was last sent with"
 
 
-def _rehearsal(folder: Path, queued: Queued) -> Iterator[tuple[Path, str]]:
+def _rehearsal(folder: Path, queue: Queued) -> Iterator[tuple[Path, str]]:
     """This experiment's own; it goes on where its file was edited, so all that was sent from there counts."""
-    if folder.is_dir() and not under_way.is_busy(submissions.read_all(folder), queued):
+    if folder.is_dir() and not under_way.is_busy(submissions.read_all(folder), queue):
         yield folder, "store of a rehearsal that is over"
 
 
-def _tokens(seen: Observation, queued: Queued) -> Iterator[tuple[Path, str]]:
+def _tokens(observation: Observation, queue: Queued) -> Iterator[tuple[Path, str]]:
     """Encoded examples: made again where they are needed, so only time is lost. While anything runs from this store
     they stay: a stage has them mapped into its memory, and on a network file system it would die of their removal."""
-    if under_way.is_busy(seen.submissions, queued):
+    if under_way.is_busy(observation.submissions, queue):
         return
-    everything = len(seen.finished) == len(seen.plan.stages)
-    for folder in _folders(token_folder(seen.store.root)):
+    all_finished = len(observation.finished) == len(observation.plan.stages)
+    for folder in _folders(token_folder(observation.store.root)):
         if folder.name.startswith("."):
             continue
-        if everything and _is_old(folder, _OLD_SECONDS):
+        if all_finished and _is_old(folder, _OLD_SECONDS):
             yield folder, "encoded examples; every stage is finished"
         elif _is_old(folder, _TOKENS_SECONDS):
             yield folder, "encoded examples, made more than 30 days ago"

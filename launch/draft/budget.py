@@ -38,42 +38,42 @@ class Budget:
 
     def line(self) -> str:
         """For `status`."""
-        shown = f"{self.used:.1f} GPU-hours used, {self.reserved:.1f} reserved"
-        return shown if self.left is None else f"{shown}, {self.left:.1f} of {self.total:g} left"
+        text = f"{self.used:.1f} GPU-hours used, {self.reserved:.1f} reserved"
+        return text if self.left is None else f"{text}, {self.left:.1f} of {self.total:g} left"
 
 
-def of(plan: Plan, seen: Observation) -> Budget:
+def of(plan: Plan, observation: Observation) -> Budget:
     """Where an experiment stands. Reads every attempt at what is not finished."""
-    used = reserved = 0.0
+    used = reserved_seconds = 0.0
     gpus = plan.experiment.cluster.gpus
     if not gpus:
-        return Budget(_total(plan), used, reserved)
-    estimates = cost.Estimates(plan, seen.store)
-    sent = {stage.key for stage in seen.among(UNDER_WAY)}
-    remembered = seen.store.index
-    used += sum(known[_SECONDS] for known in remembered.values())
-    for key in sent | (plan.stages.keys() - remembered.keys()):
-        used -= remembered[key][_SECONDS] if key in remembered else 0.0
+        return Budget(_total(plan), used, reserved_seconds)
+    estimates = cost.Estimates(plan, observation.store)
+    keys_under_way = {stage.key for stage in observation.among(UNDER_WAY)}
+    index = observation.store.index
+    used += sum(record[_SECONDS] for record in index.values())
+    for key in keys_under_way | (plan.stages.keys() - index.keys()):
+        used -= index[key][_SECONDS] if key in index else 0.0
         stage = plan.stages[key]
-        running = seen.state(stage).state == "running"
-        spent = _spent(seen.store, stage)
-        used += sum(spent)
-        if key in sent:
-            begun = spent[-1] if running and spent else 0.0
-            reserved += max(0.0, estimates.of_stage(stage).gpu_seconds - gpus * begun)
-    return Budget(_total(plan), gpus * used / _HOUR, reserved / _HOUR)
+        running = observation.state(stage).state == "running"
+        attempt_seconds = _spent(observation.store, stage)
+        used += sum(attempt_seconds)
+        if key in keys_under_way:
+            current_seconds = attempt_seconds[-1] if running and attempt_seconds else 0.0
+            reserved_seconds += max(0.0, estimates.of_stage(stage).gpu_seconds - gpus * current_seconds)
+    return Budget(_total(plan), gpus * used / _HOUR, reserved_seconds / _HOUR)
 
 
-def check(plan: Plan, seen: Observation, made: Draft) -> None:
+def check(plan: Plan, observation: Observation, draft: Draft) -> None:
     """UserError where a draft would go beyond the budget of the file."""
-    if _total(plan) is None or not made.arrays or not plan.experiment.cluster.gpus:
+    if _total(plan) is None or not draft.arrays or not plan.experiment.cluster.gpus:
         return
-    budget = of(plan, seen)
-    wanted = _estimated(plan, made.needed) / _HOUR
+    budget = of(plan, observation)
+    hours = _estimated(plan, draft.needed) / _HOUR
     assert budget.left is not None
-    if wanted > budget.left:
+    if hours > budget.left:
         raise UserError(
-            f"budget: these {len(made.needed)} stages need about {wanted:.1f} GPU-hours, and {budget.line()}; raise"
+            f"budget: these {len(draft.needed)} stages need about {hours:.1f} GPU-hours, and {budget.line()}; raise"
             f" `cluster: {{gpu-hours: …}}` in {plan.experiment.path.name} or ask for less; nothing more was sent"
         )
 

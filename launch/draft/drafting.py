@@ -69,11 +69,11 @@ def decide(
     policy = plan.experiment.failures
     reasons, changes = _judge(plan, observation, missing, policy, force)
     breaker_line = breaker.held(_last_failures(plan, observation), policy)
-    blocked = dict(reasons)
+    blocked_reasons = dict(reasons)
     if breaker_line:
-        blocked = {key: reasons.get(key, breaker_line) for key in missing if key not in force}
+        blocked_reasons = {key: reasons.get(key, breaker_line) for key in missing if key not in force}
     # Of the rest, what has a chance; cut into elements, whose parents a dependency can name.
-    possible = _possible(plan, observation, missing - blocked.keys())
+    possible = _possible(plan, observation, missing - blocked_reasons.keys())
     most_nodes = flags.most_excluded(plan.experiment.cluster, bounds.limits)
     all_elements = elements.make_elements(
         plan, possible, observation.is_sent, lambda stages: _together(stages, changes, most_nodes)
@@ -84,7 +84,7 @@ def decide(
     bundles = _bundled(plan, reachable)
     all_arrays = elements.arrange(bundles, places, max_array_size)
     arrays = all_arrays if bounds.elements is None else within(all_arrays, bounds.elements)
-    failed = {stage.key for stage in observation.among(["failed"])}
+    failed_keys = {stage.key for stage in observation.among(["failed"])}
     return Draft(
         plan=plan,
         needed={key for array in arrays for element in array.elements.values() for key in element.stages},
@@ -92,8 +92,8 @@ def decide(
         held_back=len(all_elements) - len(reachable),
         no_room=len(bundles) - sum(len(array.elements) for array in arrays),
         bounds=bounds,
-        blocked={key: why for key, why in blocked.items() if key in reasons or key in failed},
-        breaker=breaker_line if blocked else None,
+        blocked={key: why for key, why in blocked_reasons.items() if key in reasons or key in failed_keys},
+        breaker=breaker_line if blocked_reasons else None,
     )
 
 
@@ -118,7 +118,7 @@ def _judge(
     plan: Plan, observation: Observation, missing: set[str], policy: Failures, force: Collection[str]
 ) -> tuple[dict[str, str], dict[str, Changes]]:
     """Of stages that failed before: why not to send them again, or with what changes."""
-    blocked: dict[str, str] = {}
+    blocked_reasons: dict[str, str] = {}
     changes: dict[str, Changes] = {}
     for key, stage in plan.stages.items():
         if key not in missing or key not in observation.locations:
@@ -129,8 +129,8 @@ def _judge(
         # What was sent after its last failure, and then cancelled, held or not reached, was meant to run.
         for_itself = observation.state(stage).state in ("failed", "held") and observation.failed_there(stage)
         if not decision.send and key not in force and for_itself:
-            blocked[key] = decision.why
-    return blocked, changes
+            blocked_reasons[key] = decision.why
+    return blocked_reasons, changes
 
 
 def _together(stages: tuple[str, ...], changes: Mapping[str, Changes], most_nodes: int) -> Changes | None:
@@ -234,6 +234,6 @@ def _moved(
     return replace(dependency, array=place[dependency.array], stages=stages)
 
 
-def names(plan: Plan, keys: Collection[str], most: int = 4) -> str:
+def names(plan: Plan, keys: Collection[str], count: int = 4) -> str:
     """Some stages' names, for a line."""
-    return some((stage.name for stage in plan.stages.values() if stage.key in keys), most)
+    return some((stage.name for stage in plan.stages.values() if stage.key in keys), count)

@@ -59,20 +59,20 @@ class Array:
 def stages_to_run(plan: Plan, is_finished: Callable[[Stage], bool], is_sent: Callable[[Stage], bool],
                   has_encoder: Callable[[Stage], bool]) -> set[str]:  # fmt: skip
     """Keys of the stages to send: the missing ones, and finished trains whose encoder is gone but needed again."""
-    needed: set[str] = set()
+    keys: set[str] = set()
     for stage in reversed(plan.stages.values()):
         if is_sent(stage):
             continue
         if not is_finished(stage) or (
-            stage.kind == "train" and not has_encoder(stage) and any(key in needed for key in plan.children[stage.key])
+            stage.kind == "train" and not has_encoder(stage) and any(key in keys for key in plan.children[stage.key])
         ):
-            needed.add(stage.key)
-    return needed
+            keys.add(stage.key)
+    return keys
 
 
 def make_elements(
     plan: Plan,
-    needed: set[str],
+    keys: set[str],
     is_sent: Callable[[Stage], bool],
     changes_of: Callable[[tuple[str, ...]], Changes | None] = lambda stages: None,
 ) -> list[Element]:
@@ -84,13 +84,13 @@ def make_elements(
     bundles: dict[str | None, list[str]] = defaultdict(list)  # evaluates by the encoder they share
     leaves: dict[str, int] = {}  # leaf train -> its element
     for stage in plan.stages.values():
-        if stage.key not in needed:
+        if stage.key not in keys:
             continue
-        parent = stage.parent if stage.parent in needed or _is_waited_for(plan, stage, is_sent) else None
+        parent = stage.parent if stage.parent in keys or _is_waited_for(plan, stage, is_sent) else None
         if stage.kind == "evaluate":
             bundles[stage.parent].append(stage.key)
         else:
-            if not any(plan.stages[key].kind == "train" for key in plan.children[stage.key] if key in needed):
+            if not any(plan.stages[key].kind == "train" for key in plan.children[stage.key] if key in keys):
                 leaves[stage.key] = len(elements)
             elements.append(Element((stage.key,), parent))
     for train, evaluates in bundles.items():
@@ -98,7 +98,7 @@ def make_elements(
             position = leaves[train]
             elements[position] = Element(elements[position].stages + tuple(evaluates), elements[position].parent)
         else:
-            waits = train is not None and (train in needed or is_sent(plan.stages[train]))
+            waits = train is not None and (train in keys or is_sent(plan.stages[train]))
             elements.append(Element(tuple(evaluates), train if waits else None))
     return [replace(element, changes=changes_of(element.stages)) for element in elements]
 
@@ -107,7 +107,7 @@ def _is_waited_for(plan: Plan, stage: Stage, is_sent: Callable[[Stage], bool]) -
     return stage.parent is not None and is_sent(plan.stages[stage.parent])
 
 
-def arrange(elements: Iterable[Element], sent: Mapping[str, Placed], max_array_size: int) -> list[Array]:
+def arrange(elements: Iterable[Element], places: Mapping[str, Placed], max_array_size: int) -> list[Array]:
     """Group elements into as few arrays as their dependencies, their changes and `MaxArraySize` (the largest index + 1)
     allow.
 
@@ -116,11 +116,11 @@ def arrange(elements: Iterable[Element], sent: Mapping[str, Placed], max_array_s
     sent are waited for one by one, since a finished part of an old array may be forgotten by then.
     """
     arrays: list[Array] = []
-    place: dict[str, _Place] = {key: _Place(None, at.job, at.index) for key, at in sent.items()}
-    made = list(elements)
-    awaited = {element.parent for element in made}
+    place: dict[str, _Place] = {key: _Place(None, at.job, at.index) for key, at in places.items()}
+    all_elements = list(elements)
+    parents = {element.parent for element in all_elements}
     # Slurm starts the lowest indices first: what others wait for goes there.
-    waiting = sorted(made, key=lambda element: awaited.isdisjoint(element.stages))
+    waiting = sorted(all_elements, key=lambda element: parents.isdisjoint(element.stages))
     while waiting:
         ready = [element for element in waiting if element.parent is None or element.parent in place]
         assert ready, "an element waits for a stage that nobody runs"
@@ -156,9 +156,13 @@ def _wave(ready: list[Element], place: Mapping[str, _Place], size: int) -> list[
             families[at.array, element.changes][at].append(element)
     arrays = [Array(dict(enumerate(chunk))) for alike in free.values() for chunk in _chunks(alike, size)]
     for (array, _), by_place in families.items():
-        each = sum(-(-len(children) // size) for children in by_place.values())
+        arrays_with_afterok = sum(-(-len(children) // size) for children in by_place.values())
         together = max(len(children) for children in by_place.values())
-        arrays += _aftercorr(by_place, array) if array is not None and together < each else _afterok(by_place, size)
+        arrays += (
+            _aftercorr(by_place, array)
+            if array is not None and together < arrays_with_afterok
+            else _afterok(by_place, size)
+        )
     return arrays
 
 
@@ -192,17 +196,17 @@ _Kind = tuple[str | None, Changes | None]
 
 def seconds(text: str) -> int:
     """Seconds of a duration that the experiment file's check has let through, such as 30:00."""
-    found = limits.seconds(text)
-    assert found is not None, text
-    return found
+    duration = limits.seconds(text)
+    assert duration is not None, text
+    return duration
 
 
 def limit(cluster: Cluster) -> int | None:
     """How many seconds a bundle may be expected to last, within the jobs' time limit; None: nothing is packed."""
-    asked: str | None = cluster.bundle
-    if asked is None:
+    longest: str | None = cluster.bundle
+    if longest is None:
         return None
-    return min(seconds(asked), seconds(cluster.time) if cluster.time else 10**9)
+    return min(seconds(longest), seconds(cluster.time) if cluster.time else 10**9)
 
 
 def pack(elements: Iterable[Element], cluster: Cluster, seconds_of: Callable[[Iterable[str]], float]) -> list[Element]:
@@ -212,23 +216,23 @@ def pack(elements: Iterable[Element], cluster: Cluster, seconds_of: Callable[[It
     where a neighbour fails. So does one that is too long. `seconds_of`: the expected
     wall-clock time of an element with these stages.
     """
-    made = list(elements)
-    most = limit(cluster)
-    if most is None:
-        return made
-    awaited = {element.parent for element in made}
-    packed: list[Element] = []
+    all_elements = list(elements)
+    longest = limit(cluster)
+    if longest is None:
+        return all_elements
+    parents = {element.parent for element in all_elements}
+    bundles: list[Element] = []
     open_: dict[_Kind, tuple[int, float]] = {}  # the bundle that is being filled: its place, its seconds so far
-    for element in made:
-        if not awaited.isdisjoint(element.stages):
-            packed.append(element)
+    for element in all_elements:
+        if not parents.isdisjoint(element.stages):
+            bundles.append(element)
             continue
         kind, duration = (element.parent, element.changes), seconds_of(element.stages)
-        place, filled = open_.get(kind, (-1, float("inf")))
-        if filled + duration <= most:
-            packed[place] = replace(packed[place], stages=packed[place].stages + element.stages)
-            open_[kind] = (place, filled + duration)
+        place, seconds_so_far = open_.get(kind, (-1, float("inf")))
+        if seconds_so_far + duration <= longest:
+            bundles[place] = replace(bundles[place], stages=bundles[place].stages + element.stages)
+            open_[kind] = (place, seconds_so_far + duration)
         else:
-            open_[kind] = (len(packed), duration)
-            packed.append(element)
-    return packed
+            open_[kind] = (len(bundles), duration)
+            bundles.append(element)
+    return bundles

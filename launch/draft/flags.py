@@ -16,18 +16,20 @@ _MEMORY = ("mem", "mem-per-cpu", "mem-per-gpu")
 
 def flags(cluster: Cluster, changes: Changes | None, limits: Limits | None) -> dict[str, Any]:
     """Every flag that the file sets, by its long name. limits: None where Slurm was not asked."""
-    found = cluster.sbatch_flags()
+    flags_of_file = cluster.sbatch_flags()
     if changes is None:
-        return found
+        return flags_of_file
     for name in _MEMORY:
-        if name in found:
-            found[name] = _memory(str(found[name]), changes.mem_factor, _node_memory(cluster, limits, name))
-    if "time" in found:
-        found["time"] = _time(str(found["time"]), changes.time_factor, _longest(cluster, limits))
+        if name in flags_of_file:
+            flags_of_file[name] = _memory(
+                str(flags_of_file[name]), changes.mem_factor, _node_memory(cluster, limits, name)
+            )
+    if "time" in flags_of_file:
+        flags_of_file["time"] = _time(str(flags_of_file["time"]), changes.time_factor, _longest(cluster, limits))
     if changes.exclude:
-        before = [str(found["exclude"])] if "exclude" in found else []
-        found["exclude"] = ",".join([*before, *changes.exclude])
-    return found
+        before = [str(flags_of_file["exclude"])] if "exclude" in flags_of_file else []
+        flags_of_file["exclude"] = ",".join([*before, *changes.exclude])
+    return flags_of_file
 
 
 def most_excluded(cluster: Cluster, limits: Limits | None) -> int:
@@ -37,11 +39,11 @@ def most_excluded(cluster: Cluster, limits: Limits | None) -> int:
     """
     if cluster.nodelist:  # each of them is asked for by its name
         return 0
-    known = _known(limits.gpu_nodes if cluster.gpus_asked_for else limits.nodes, limits, cluster) if limits else []
-    if not known:
+    counts = _known(limits.gpu_nodes if cluster.gpus_asked_for else limits.nodes, limits, cluster) if limits else []
+    if not counts:
         return _FEW_NODES
-    left = max(known) - (_length(cluster.exclude) if cluster.exclude else 0)
-    return max(0, min(left // 2, left - cluster.nodes))
+    usable = max(counts) - (_length(cluster.exclude) if cluster.exclude else 0)
+    return max(0, min(usable // 2, usable - cluster.nodes))
 
 
 def unchanged(cluster: Cluster, changes: Changes) -> list[str]:
@@ -55,23 +57,23 @@ def unchanged(cluster: Cluster, changes: Changes) -> list[str]:
     return lines
 
 
-def _memory(asked: str, factor: float, most: int | None) -> str:
+def _memory(value: str, factor: float, node_memory: int | None) -> str:
     """Megabytes, in sbatch's form. Never less than what the file asks for."""
-    match = re.fullmatch(r"(\d+)([KMGT]?)", asked)
+    match = re.fullmatch(r"(\d+)([KMGT]?)", value)
     if match is None or factor == 1 or int(match[1]) == 0:  # 0: all that the node has
-        return asked
+        return value
     megabytes = int(match[1]) * _MEGABYTES[match[2]]
-    wanted = math.ceil(megabytes * factor)
-    return f"{max(math.ceil(megabytes), wanted if most is None else min(wanted, most))}M"
+    larger = math.ceil(megabytes * factor)
+    return f"{max(math.ceil(megabytes), larger if node_memory is None else min(larger, node_memory))}M"
 
 
-def _time(asked: str, factor: float, longest: int | None) -> str:
+def _time(value: str, factor: float, longest: int | None) -> str:
     """Minutes, in sbatch's form, rounded up. Never less than what the file asks for."""
-    limit = seconds(asked)
+    limit = seconds(value)
     if limit is None or factor == 1:
-        return asked
-    wanted = limit * factor if longest is None else min(limit * factor, longest)
-    return str(math.ceil(wanted / 60)) if wanted > limit else asked
+        return value
+    larger = limit * factor if longest is None else min(limit * factor, longest)
+    return str(math.ceil(larger / 60)) if larger > limit else value
 
 
 def _longest(cluster: Cluster, limits: Limits | None) -> int | None:
@@ -90,7 +92,7 @@ def _least(by_partition: Mapping[str, int | None], limits: Limits, cluster: Clus
 
 def _known(by_partition: Mapping[str, int | None], limits: Limits, cluster: Cluster) -> list[int]:
     names = limits.partitions(cluster.partition)
-    return [found for name in names if (found := by_partition.get(name)) is not None]
+    return [amount for name in names if (amount := by_partition.get(name)) is not None]
 
 
 def _length(nodes: str) -> int:

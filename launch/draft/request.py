@@ -28,15 +28,15 @@ def array_name(plan: Plan, identifier: str, number: int) -> str:
 
 def dependency_text(array: Array, job_of: Callable[[int], str], turn: str | None = None) -> str | None:
     """sbatch's `--dependency`. `job_of` gives the id of an array of this submission; turn: the job to be over first."""
-    found = [f"afterany:{turn}"] if turn else []
+    conditions = [f"afterany:{turn}"] if turn else []
     if array.dependency is not None:
-        found.insert(0, _after_parents(array.dependency, job_of))
-    return ",".join(found) or None
+        conditions.insert(0, _after_parents(array.dependency, job_of))
+    return ",".join(conditions) or None
 
 
-def _after_parents(wanted: Dependency, job_of: Callable[[int], str]) -> str:
-    job = job_of(wanted.array) if wanted.array is not None else wanted.job
-    return f"afterok:{job}_{wanted.index}" if wanted.type == "afterok" else f"aftercorr:{job}"
+def _after_parents(dependency: Dependency, job_of: Callable[[int], str]) -> str:
+    job = job_of(dependency.array) if dependency.array is not None else dependency.job
+    return f"afterok:{job}_{dependency.index}" if dependency.type == "afterok" else f"aftercorr:{job}"
 
 
 def changes_of(array: Array) -> Changes | None:
@@ -45,18 +45,18 @@ def changes_of(array: Array) -> Changes | None:
 
 
 def request(
-    made: Draft, number: int, submission: Path, name: str, code: Path, dependency: str | None, share: int | None
+    draft: Draft, number: int, submission: Path, name: str, code: Path, dependency: str | None, share: int | None
 ) -> ArrayRequest:
     """The array as Slurm is asked for it; also what `plan --script` shows. `share`: of the throttle."""
-    cluster = made.plan.experiment.cluster
-    array = made.arrays[number]
+    cluster = draft.plan.experiment.cluster
+    array = draft.arrays[number]
     manifest_path = submission / f"manifest-{number}.json"
     return ArrayRequest(
         name=name,
         command=("env", "--ignore-signal=USR2", sys.executable, "-P", "-u", "-m", "launch.job", str(manifest_path)),
         indices=tuple(array.elements),
         logs=submission / "logs" / str(number),
-        flags=flags.flags(cluster, changes_of(array), made.bounds.limits),
+        flags=flags.flags(cluster, changes_of(array), draft.bounds.limits),
         throttle=share,
         dependency=dependency,
         # Once more in the job's first line: a site may set another one for its jobs.
@@ -71,19 +71,19 @@ def _umask(cluster: Cluster) -> int:
     return 0o027 if cluster.share_group else 0o077
 
 
-def scripts(made: Draft) -> list[str]:
+def scripts(draft: Draft) -> list[str]:
     """The sbatch text of every array, exact but for the ids that only submission gives."""
-    root = made.plan.experiment.store
+    root = draft.plan.experiment.store
     shares = throttle_shares.shares(
-        [len(array.elements) for array in made.arrays], made.plan.experiment.cluster.throttle
+        [len(array.elements) for array in draft.arrays], draft.plan.experiment.cluster.throttle
     )
-    shown = []
-    ids = [f"JOBID_OF_ARRAY_{number}" for number in range(len(made.arrays))]
-    for number, array in enumerate(made.arrays):
-        turn = throttle_shares.turn(number, ids, made.plan.experiment.cluster.throttle)
-        wanted = dependency_text(array, ids.__getitem__, turn)
-        name = array_name(made.plan, "SUBMISSION", number)
+    texts = []
+    ids = [f"JOBID_OF_ARRAY_{number}" for number in range(len(draft.arrays))]
+    for number, array in enumerate(draft.arrays):
+        turn = throttle_shares.turn(number, ids, draft.plan.experiment.cluster.throttle)
+        dependency = dependency_text(array, ids.__getitem__, turn)
+        name = array_name(draft.plan, "SUBMISSION", number)
         folder = root / "submissions" / "SUBMISSION"
-        asked = request(made, number, folder, name, root / "code" / "CODE", wanted, shares[number])
-        shown.append(arrays.script(asked))
-    return shown
+        array_request = request(draft, number, folder, name, root / "code" / "CODE", dependency, shares[number])
+        texts.append(arrays.script(array_request))
+    return texts

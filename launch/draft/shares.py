@@ -14,14 +14,14 @@ def shares(counts: Sequence[int], cap: int | None) -> list[int | None]:
     if total <= cap:
         return [max(1, count) for count in counts]
     exact = [cap * count / total for count in counts]
-    given = [max(1, int(share)) for share in exact]
+    whole_shares = [max(1, int(share)) for share in exact]
     # The largest remainders get what is left; where the least of 1 took too much, the largest shares give.
-    by_remainder = sorted(range(len(counts)), key=lambda n: given[n] - exact[n])
-    for n in by_remainder[: max(0, cap - sum(given))]:
-        given[n] += 1
-    while sum(given) > cap and max(given) > 1:
-        given[given.index(max(given))] -= 1
-    return list(given)
+    by_remainder = sorted(range(len(counts)), key=lambda n: whole_shares[n] - exact[n])
+    for n in by_remainder[: max(0, cap - sum(whole_shares))]:
+        whole_shares[n] += 1
+    while sum(whole_shares) > cap and max(whole_shares) > 1:
+        whole_shares[whole_shares.index(max(whole_shares))] -= 1
+    return list(whole_shares)
 
 
 def turn(number: int, jobs: Sequence[str | None], cap: int | None) -> str | None:

@@ -97,7 +97,7 @@ class Executor(Protocol):
     def needs_queue(self, submission: Submission) -> bool:
         """Whether only Slurm's queue can tell what of a submission may be at work."""
 
-    def may_be_at_work(self, location: Location, queued: Queued) -> bool:
+    def may_be_at_work(self, location: Location, queue: Queued) -> bool:
         """Whether an element may be queued or run, whichever experiment sent it. queued: what the queue holds now."""
 
     def was_handed_over(self, submission: Submission) -> bool | None:

@@ -65,7 +65,7 @@ class LocalWorkers:
     def needs_queue(self, submission: Submission) -> bool:
         return False
 
-    def may_be_at_work(self, location: Location, queued: Queued) -> bool:
+    def may_be_at_work(self, location: Location, queue: Queued) -> bool:
         return location.submission.local_state(location.array, location.index) in ("queued", "running")
 
     def was_handed_over(self, submission: Submission) -> bool | None:

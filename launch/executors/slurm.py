@@ -113,10 +113,10 @@ class Slurm:
         receipts = (submission.receipt(number) for number in range(len(submission.arrays)))
         return any(receipt is None or receipt.was_sent for receipt in receipts)
 
-    def may_be_at_work(self, location: Location, queued: Queued) -> bool:
+    def may_be_at_work(self, location: Location, queue: Queued) -> bool:
         # Without a receipt an array may come to the queue yet: the next submit settles it.
         is_open = location.submission.receipt(location.array) is None
-        return is_open or (location.name, location.index) in queued
+        return is_open or (location.name, location.index) in queue
 
     def was_handed_over(self, submission: Submission) -> bool | None:
         return None

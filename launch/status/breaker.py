@@ -20,16 +20,16 @@ def held(last: Mapping[str, Failure], policy: Failures) -> str | None:
     `last` has the last failure of every stage that is failed now, by stage key.
     """
     alikes: dict[str, set[str]] = defaultdict(set)
-    shown: dict[str, str] = {}
+    wordings: dict[str, str] = {}
     for key, failure in last.items():
         if failure.cause == "code":
             # Of an element that ended before any attempt, all stages have the same failure.
             alikes[alike(failure.evidence)].add(key if failure.attempt else failure.job or key)
-            shown.setdefault(alike(failure.evidence), failure.evidence)
+            wordings.setdefault(alike(failure.evidence), failure.evidence)
     worst = max(alikes, key=lambda text: len(alikes[text]), default=None)
     if worst is None or len(alikes[worst]) < policy.equal:
         return None
-    return held_words(len(alikes[worst]), shown[worst])
+    return held_words(len(alikes[worst]), wordings[worst])
 
 
 def held_words(count: int, evidence: str) -> str:
@@ -45,8 +45,8 @@ def note(submission: Path, stage: str, verdict: Verdict, policy: Failures) -> No
     folder = make_folder(submission / "failures")
     write_once(folder / f"{stage}.json", seal({"stage": stage, "evidence": verdict.evidence}))
     # Counted after one's own is there: of several at once, the last to write sees all.
-    found = [read_sealed(folder / name) for name in sorted(os.listdir(folder)) if not name.startswith(".")]
-    equal = sum(record is not None and alike(record["evidence"]) == alike(verdict.evidence) for record in found)
+    records = [read_sealed(folder / name) for name in sorted(os.listdir(folder)) if not name.startswith(".")]
+    equal = sum(record is not None and alike(record["evidence"]) == alike(verdict.evidence) for record in records)
     if equal >= policy.equal:
         write_once(
             submission / "held.json", seal({"line": held_words(equal, verdict.evidence), "evidence": verdict.evidence})

@@ -34,37 +34,37 @@ def finished(plan: Plan, store: Store, *, verify: bool = False) -> set[str]:
     """Keys of the finished stages. `store.known(stage)` then says their scores. With `verify` every record is read."""
     path = store.root / "index" / f"{plan.experiment.name}.json"
     before = {} if verify else _read(path)
-    kept, rest = _still_holding(plan, store, before)
-    done, holding = set(kept), len(kept)
+    index, stages_to_read = _still_holding(plan, store, before)
+    finished_keys, holding = set(index), len(index)
     languages = _languages_by_digest(plan)
-    for stage in rest:  # parents first
+    for stage in stages_to_read:  # parents first
         if store.is_finished(plan, stage):
-            done.add(stage.key)
-            if made := _look(plan, store, stage, _generation(plan, stage, kept), languages):
-                kept[stage.key] = made
-    store.index = kept
-    _remember(path, kept, changed=(len(before) - holding) + (len(kept) - holding))
-    return done
+            finished_keys.add(stage.key)
+            if entry := _look(plan, store, stage, _generation(plan, stage, index), languages):
+                index[stage.key] = entry
+    store.index = index
+    _remember(path, index, changed=(len(before) - holding) + (len(index) - holding))
+    return finished_keys
 
 
 def _still_holding(plan: Plan, store: Store, before: Mapping[str, Known]) -> tuple[dict[str, Known], list[Stage]]:
     """What is remembered and still holds; and the stages that are to be read. One loop without calls: it is long."""
-    kept: dict[str, Known] = {}
-    rest: list[Stage] = []
+    index: dict[str, Known] = {}
+    stages_to_read: list[Stage] = []
     languages, start, root = _languages_by_digest(plan), generation_of(plan.start.identity), f"{store.root}/stages"
     for key, stage in plan.stages.items():  # parents first
-        known = before.get(key)
-        if known is None:
+        entry = before.get(key)
+        if entry is None:
             if store.exists(stage):
-                rest.append(stage)
+                stages_to_read.append(stage)
             continue
-        time_then, generation, wanted = known[0], known[1], known[2]
+        time_then, generation, languages_then = entry[0], entry[1], entry[2]
         folder = f"{root}/{stage.name}-{key}"
         if stage.kind == "evaluate":
-            parent = kept.get(stage.parent) if stage.parent else None
+            parent = index.get(stage.parent) if stage.parent else None
             current = parent[1] if parent else None if stage.parent else start
-            if generation != current or wanted != languages[stage.definition]:
-                rest.append(stage)
+            if generation != current or languages_then != languages[stage.definition]:
+                stages_to_read.append(stage)
                 continue
             folder = f"{folder}/languages/{generation}"
         try:
@@ -72,17 +72,17 @@ def _still_holding(plan: Plan, store: Store, before: Mapping[str, Known]) -> tup
         except OSError:
             holds = False
         if holds:
-            kept[key] = known
+            index[key] = entry
         elif store.exists(stage):
-            rest.append(stage)
-    return kept, rest
+            stages_to_read.append(stage)
+    return index, stages_to_read
 
 
-def _generation(plan: Plan, stage: Stage, kept: Mapping[str, Known]) -> str | None:
+def _generation(plan: Plan, stage: Stage, index: Mapping[str, Known]) -> str | None:
     """Of the encoder that a stage starts from; None where that is not known for certain."""
     if stage.parent is None:
         return generation_of(plan.start.identity)
-    return kept[stage.parent][1] if stage.parent in kept else None
+    return index[stage.parent][1] if stage.parent in index else None
 
 
 def _look(plan: Plan, store: Store, stage: Stage, generation: str | None, languages: Mapping[str, str]) -> Known | None:
@@ -95,10 +95,10 @@ def _look(plan: Plan, store: Store, stage: Stage, generation: str | None, langua
     before = _time_of(_folder(store, stage, generation))
     if before is None or time.time() - before / 1e9 < _SETTLED_SECONDS:
         return None
-    score, wanted = scores.score(plan, store, stage), languages.get(stage.definition, "")
+    score, target_languages = scores.score(plan, store, stage), languages.get(stage.definition, "")
     chance = list(scores.at_chance(plan, store, stage))
-    spent = sum(attempts.seconds_of(attempt) for attempt in attempts.attempts_of(store.stage_folder(stage.folder)))
-    return Known(before, generation, wanted, score, chance, round(spent, 3))
+    seconds = sum(attempts.seconds_of(attempt) for attempt in attempts.attempts_of(store.stage_folder(stage.folder)))
+    return Known(before, generation, target_languages, score, chance, round(seconds, 3))
 
 
 def _folder(store: Store, stage: Stage, generation: str) -> str:
@@ -119,8 +119,8 @@ def _languages_by_digest(plan: Plan) -> dict[str, str]:
 
 
 def _languages(languages: Mapping[str, Split]) -> str:
-    named = sorted(f"{code}-{keys.language_identity(split)}" for code, split in languages.items())
-    return hashlib.sha256("\n".join(named).encode()).hexdigest()[:16]
+    identities = sorted(f"{code}-{keys.language_identity(split)}" for code, split in languages.items())
+    return hashlib.sha256("\n".join(identities).encode()).hexdigest()[:16]
 
 
 def _read(path: Path) -> dict[str, Known]:
@@ -129,17 +129,17 @@ def _read(path: Path) -> dict[str, Known]:
         head, _, body = path.read_bytes().partition(b"\n")
         if json.loads(head) != {"schema": _SCHEMA, "sha256": hashlib.sha256(body).hexdigest()}:
             return {}
-        found: dict[str, Known] = json.loads(body)  # lists: 100,000 tuples would take as long as reading them
-        return found
+        index: dict[str, Known] = json.loads(body)  # lists: 100,000 tuples would take as long as reading them
+        return index
     except (OSError, ValueError, TypeError):
         return {}
 
 
-def _remember(path: Path, kept: Mapping[str, Known], changed: int) -> None:
+def _remember(path: Path, index: Mapping[str, Known], changed: int) -> None:
     """changed: how many are new, or gone, since the file was read."""
-    if changed * _REWRITE_SHARE < max(len(kept), 1):
+    if changed * _REWRITE_SHARE < max(len(index), 1):
         return
-    body = to_json(kept)
+    body = to_json(index)
     head = to_json({"schema": _SCHEMA, "sha256": hashlib.sha256(body).hexdigest()})
     with suppress(OSError, UserError):  # a store that is only read, or full: it is slower, and right
         make_folder(path.parent)

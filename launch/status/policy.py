@@ -42,25 +42,25 @@ def decide(failures: Sequence[Failure], policy: Failures) -> Decision:
     changes = _changes(failures, policy)
     if last.cause in _MENDED_BY_OTHERS:
         return Decision(True, f"{last.cause}: as before", changes)
-    allowed, made = policy.of(last.cause).retry, _counted(failures, last.cause)
-    if made <= allowed:
-        return Decision(True, f"{last.cause}: retry {max(made, 1)} of {allowed}", changes)
-    times = "once" if made == 1 else f"{made} times"
-    why = f"failed {times} of {last.cause} (retry: {allowed}): {last.evidence}"
+    limit, count = policy.of(last.cause).retry, _counted(failures, last.cause)
+    if count <= limit:
+        return Decision(True, f"{last.cause}: retry {max(count, 1)} of {limit}", changes)
+    times = "once" if count == 1 else f"{count} times"
+    why = f"failed {times} of {last.cause} (retry: {limit}): {last.evidence}"
     return Decision(False, f"{why}; mend it, then: stepstone retry FILE --class {last.cause}", changes)
 
 
 def used_up(failures: Iterable[Failure], job: str | None, policy: Failures) -> Verdict | None:
     """Why a job that Slurm started again may not go on: what ends it from outside has used up its own budget."""
-    own = [failure for failure in failures if job is not None and failure.job == job]
-    if not own or own[-1].cause not in _TAKEN:
+    of_job = [failure for failure in failures if job is not None and failure.job == job]
+    if not of_job or of_job[-1].cause not in _TAKEN:
         return None
-    cause = own[-1].cause
-    allowed, made = policy.of(cause).retry, _counted(own, cause)
-    if made <= allowed:
+    cause = of_job[-1].cause
+    limit, count = policy.of(cause).retry, _counted(of_job, cause)
+    if count <= limit:
         return None
-    times = "once" if made == 1 else f"{made} times"
-    return Verdict(cause, f"ended {times} by {cause} without getting further (retry: {allowed}); not started again")
+    times = "once" if count == 1 else f"{count} times"
+    return Verdict(cause, f"ended {times} by {cause} without getting further (retry: {limit}); not started again")
 
 
 def _counted(failures: Sequence[Failure], cause: Cause) -> int:
@@ -75,11 +75,11 @@ def _changes(failures: Sequence[Failure], policy: Failures) -> Changes:
             rule = policy.of(cause)
             times = min(count, max(rule.retry, 1))  # what `retry` forces beyond that has been tried as large
             factors = {name: factor * getattr(rule, name) ** times for name, factor in factors.items()}
-    excluded = [
+    bad_nodes = [
         node
         for f in reversed(failures)
         if f.cause not in _MENDED_BY_OTHERS and policy.of(f.cause).exclude
         for node in nodes_named(f.evidence) or ((f.node,) if f.node else ())
     ]
-    nodes = tuple(reversed(dict.fromkeys(excluded)))
+    nodes = tuple(reversed(dict.fromkeys(bad_nodes)))
     return Changes(factors["mem"], factors["time"], factors["token_budget"], nodes)

@@ -39,13 +39,13 @@ def select(plan: Plan, observation: Observation, names: Sequence[str] = ()) -> C
     """
     if observation.entries is None:
         raise UserError(_SILENT)
-    chosen = _with_children(plan, {plan.find(name).key for name in names}) if names else set(plan.stages)
+    keys_to_end = _with_children(plan, {plan.find(name).key for name in names}) if names else set(plan.stages)
     open_stages = [
         stage.key
         for stage in plan.stages.values()
         if observation.is_sent(stage) or _waits_in_vain(observation, stage.key)
     ]
-    stages = [key for key in open_stages if key in chosen]
+    stages = [key for key in open_stages if key in keys_to_end]
     edited_away = [] if names else _sent_before_an_edit(plan, observation)
     locations = [*(observation.locations[key] for key in stages), *edited_away]
     return _of_elements(plan, observation, stages, open_stages, list(dict.fromkeys(locations)))
@@ -139,10 +139,12 @@ def _is_unsettled(root: Path) -> bool:
 def _look(plan: Plan, root: Path, report: Callable[[str], None]) -> Observation:
     """What is there once every array has its receipt. Under the lock."""
     observation = Observation(plan, Store(root), max_age=0)
-    adopted = orphans.adopt(observation.submissions, observation.entries, lambda: snapshot.look(0).entries, report)
-    for line in adopted:
+    adoption_lines = orphans.adopt(
+        observation.submissions, observation.entries, lambda: snapshot.look(0).entries, report
+    )
+    for line in adoption_lines:
         report(line)
-    return Observation(plan, Store(root), max_age=0) if adopted else observation
+    return Observation(plan, Store(root), max_age=0) if adoption_lines else observation
 
 
 def _within(plan: Plan, observation: Observation, proposal: Cancellation, keys: set[str]) -> Cancellation:

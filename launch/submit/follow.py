@@ -34,60 +34,64 @@ def follow(plan: Plan, report: Report) -> bool:
     any more once something of the experiment is cancelled.
     """
     pause, before = _FIRST_SECONDS, ""
-    tried, said = time.time(), set[str]()  # `submit` has just been there
-    cancelled: int | None = None  # when this began
+    last_try, lines_before = time.time(), set[str]()  # `submit` has just been there
+    cancelled_count: int | None = None  # when this began
     while True:
         store = Store(plan.experiment.store)
-        seen = Observation(plan, store)
-        cancelled = _cancelled(plan, seen) if cancelled is None else cancelled
-        line = _line(plan, store, seen)
+        observation = Observation(plan, store)
+        cancelled_count = _cancelled(plan, observation) if cancelled_count is None else cancelled_count
+        line = _line(plan, store, observation)
         if line != before:
             report(line)
         before = line
-        left = _to_send(plan, seen) if _cancelled(plan, seen) == cancelled else set()
-        if left and seen.entries is not None and time.time() - tried >= _SEND_SECONDS:
-            tried = time.time()
-            said = _send(plan, left, report, said)
-        elif not left and not any(seen.is_sent(stage) for stage in plan.stages.values()):
-            return len(seen.finished) == len(plan.stages)
+        unsent = _to_send(plan, observation) if _cancelled(plan, observation) == cancelled_count else set()
+        if unsent and observation.entries is not None and time.time() - last_try >= _SEND_SECONDS:
+            last_try = time.time()
+            lines_before = _send(plan, unsent, report, lines_before)
+        elif not unsent and not any(observation.is_sent(stage) for stage in plan.stages.values()):
+            return len(observation.finished) == len(plan.stages)
         time.sleep(pause)
         pause = min(pause * _GROWTH, _LAST_SECONDS)
 
 
-def _to_send(plan: Plan, seen: Observation) -> set[str]:
+def _to_send(plan: Plan, observation: Observation) -> set[str]:
     """Stages that there was no room for, those that the cluster took from their nodes, those that were cancelled or
     held with a parent which comes back, and those held by failures that are mended; as far as they may go."""
     comes_back = executors.of_cluster(plan.experiment.cluster).comes_back
-    wanted: set[str] = set()
+    keys: set[str] = set()
     for stage in plan.stages.values():  # parents first
-        state, cause = seen.state(stage).state, seen.state(stage).cause
-        free = state == "held" and (stage.parent is None or stage.parent in seen.finished)  # by equal failures once
-        itself = state == "new" or free or (state == "failed" and cause in comes_back)
+        state, cause = observation.state(stage).state, observation.state(stage).cause
+        free = state == "held" and (
+            stage.parent is None or stage.parent in observation.finished
+        )  # by equal failures once
+        by_itself = state == "new" or free or (state == "failed" and cause in comes_back)
         with_parent = state == "held" or (state == "failed" and cause in _WITH_PARENT)
-        if itself or (with_parent and _parent_comes_back(plan, seen, stage, wanted)):
-            wanted.add(stage.key)
-    return draft.decide(plan, seen, sys.maxsize, only=wanted).needed if wanted else set()
+        if by_itself or (with_parent and _parent_comes_back(plan, observation, stage, keys)):
+            keys.add(stage.key)
+    return draft.decide(plan, observation, sys.maxsize, only=keys).needed if keys else set()
 
 
-def _parent_comes_back(plan: Plan, seen: Observation, stage: Stage, wanted: Collection[str]) -> bool:
-    return stage.parent is not None and (stage.parent in wanted or seen.is_sent(plan.stages[stage.parent]))
+def _parent_comes_back(plan: Plan, observation: Observation, stage: Stage, keys: Collection[str]) -> bool:
+    return stage.parent is not None and (stage.parent in keys or observation.is_sent(plan.stages[stage.parent]))
 
 
-def _cancelled(plan: Plan, seen: Observation) -> int:
+def _cancelled(plan: Plan, observation: Observation) -> int:
     """How many elements with stages of this plan `stepstone cancel` was told to end, whoever had sent them."""
-    ended = (Location(one, *place) for one in seen.submissions for place in one.cancelled)
-    return sum(not plan.stages.keys().isdisjoint(location.keys) for location in ended)
+    locations = (
+        Location(submission, *place) for submission in observation.submissions for place in submission.cancelled
+    )
+    return sum(not plan.stages.keys().isdisjoint(location.keys) for location in locations)
 
 
 def _send(plan: Plan, keys: set[str], report: Report, before: Collection[str]) -> set[str]:
     """What a try to send had to say; it is reported unless the try before said the same. Only what will be no
     different the next time is an error here."""
-    said: set[str] = set()
+    lines: set[str] = set()
 
     def tell(line: str) -> None:
-        if line not in said and line not in before:
+        if line not in lines and line not in before:
             report(line)
-        said.add(line)
+        lines.add(line)
 
     try:
         for line in outcome.lines(submit.submit(plan, tell, only=keys)):
@@ -96,18 +100,18 @@ def _send(plan: Plan, keys: set[str], report: Report, before: Collection[str]) -
         if isinstance(error, UsageError) or not (isinstance(error, SendUnclear) or _PASSES.search(str(error))):
             raise
         tell(str(error))
-    return said
+    return lines
 
 
-def _line(plan: Plan, store: Store, seen: Observation) -> str:
-    counts = seen.counts()
-    shown = f"{counts['finished']} of {len(plan.stages)} stages finished"
-    shown += "".join(f", {count} {state}" for state, count in counts.items() if count and state in _SHOWN)
-    running = [s for s in plan.stages.values() if seen.state(s).state == "running"]
-    return shown + "".join(f"; {_progress(store, stage)}" for stage in running[:2])
+def _line(plan: Plan, store: Store, observation: Observation) -> str:
+    counts = observation.counts()
+    text = f"{counts['finished']} of {len(plan.stages)} stages finished"
+    text += "".join(f", {count} {state}" for state, count in counts.items() if count and state in _SHOWN)
+    running = [s for s in plan.stages.values() if observation.state(s).state == "running"]
+    return text + "".join(f"; {_progress(store, stage)}" for stage in running[:2])
 
 
 def _progress(store: Store, stage: Stage) -> str:
-    made = attempts.attempts_of(store.stage_folder(stage.folder))
-    beat = read_json(Path(made[-1].folder) / "heartbeat.json") if made else None
+    every = attempts.attempts_of(store.stage_folder(stage.folder))
+    beat = read_json(Path(every[-1].folder) / "heartbeat.json") if every else None
     return f"{stage.name} {beat['step']}/{beat['total']}" if beat and beat.get("total") else stage.name

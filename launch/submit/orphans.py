@@ -56,19 +56,21 @@ def adopt(
         if s.receipt(n) is None and not _settled_by_disk(s, n)
     ]
     lines = cancel_late(submissions, entries)
-    said = False
+    reported = False
     while open_:
         if entries is None:
             raise UserError(
                 "Slurm does not answer, and an earlier submission is unsettled; try again later, nothing was sent"
             )
-        left = {one.name: _settle(one, entries, lines, wait=look is not None) for one in open_}
-        open_ = [one for one in open_ if left[one.name]]
+        seconds_left = {
+            unsettled.name: _settle(unsettled, entries, lines, wait=look is not None) for unsettled in open_
+        }
+        open_ = [unsettled for unsettled in open_ if seconds_left[unsettled.name]]
         if open_ and look is not None:
-            longest = max(left.values())
-            if not said:
+            longest = max(seconds_left.values())
+            if not reported:
                 report(f"looking for {open_[0].name}, which sbatch may have sent: up to {longest:.0f} s")
-                said = True
+                reported = True
             time.sleep(min(_POLL_SECONDS, longest))
             entries = look()
     return lines
@@ -82,81 +84,87 @@ def _settled_by_disk(submission: Submission, array: int) -> bool:
     return was_started is not None
 
 
-def _settle(one: _Unsettled, entries: list[QueueEntry], lines: list[str], *, wait: bool) -> float:
+def _settle(unsettled: _Unsettled, entries: list[QueueEntry], lines: list[str], *, wait: bool) -> float:
     """Give an array its receipt, adding a line. Else for how many seconds more it may be under way."""
-    one.looked += 1
-    if _found(one, entries, lines, ask_accounting=one.looked == 1):
+    unsettled.looked += 1
+    if _found(unsettled, entries, lines, ask_accounting=unsettled.looked == 1):
         return 0.0
-    seconds = _seconds_left(one) if wait else 0.0
-    if not seconds and not (one.looked > 1 and _found(one, entries, lines, ask_accounting=True)):
-        one.submission.write_receipt(one.array, Receipt(lost=True))
-        lines.append(f"array {one.name} was never sent")
+    seconds = _seconds_left(unsettled) if wait else 0.0
+    if not seconds and not (unsettled.looked > 1 and _found(unsettled, entries, lines, ask_accounting=True)):
+        unsettled.submission.write_receipt(unsettled.array, Receipt(lost=True))
+        lines.append(f"array {unsettled.name} was never sent")
     return seconds
 
 
-def _found(one: _Unsettled, entries: Iterable[QueueEntry], lines: list[str], *, ask_accounting: bool) -> bool:
+def _found(unsettled: _Unsettled, entries: Iterable[QueueEntry], lines: list[str], *, ask_accounting: bool) -> bool:
     """Whether Slurm has, or had, an array of that name; then it gets its receipt. Of two with one name, the later
     ones are cancelled: sbatch was tried again though the first try had arrived."""
-    queued = {entry.job for entry in entries if entry.name == one.name}
-    known = set(queued)
-    if one.submission.sending(one.array) is not None:  # else sbatch was never called, and nobody else need be asked
-        known |= _started(one)
+    jobs_in_queue = {entry.job for entry in entries if entry.name == unsettled.name}
+    all_jobs = set(jobs_in_queue)
+    if (
+        unsettled.submission.sending(unsettled.array) is not None
+    ):  # else sbatch was never called, and nobody else need be asked
+        all_jobs |= _started(unsettled)
         if ask_accounting:
-            known |= set(accounting.named(one.name, one.submission.intent.since) or [])
-    jobs = sorted(known, key=int)
+            all_jobs |= set(accounting.named(unsettled.name, unsettled.submission.intent.since) or [])
+    jobs = sorted(all_jobs, key=int)
     if not jobs:
         return False
-    twice = [job for job in jobs[1:] if job in queued]
+    twice = [job for job in jobs[1:] if job in jobs_in_queue]
     if twice:
         control.cancel(twice)
-        lines.append(f"array {one.name} was sent {len(jobs)} times: job {', '.join(twice)} cancelled")
-    throttle = one.submission.arrays[one.array].throttle
-    one.submission.write_receipt(one.array, Receipt(job=jobs[0], adopted=True, throttle=throttle))
-    lines.append(f"array {one.name} was sent as job {jobs[0]}: adopted")
+        lines.append(f"array {unsettled.name} was sent {len(jobs)} times: job {', '.join(twice)} cancelled")
+    throttle = unsettled.submission.arrays[unsettled.array].throttle
+    unsettled.submission.write_receipt(unsettled.array, Receipt(job=jobs[0], adopted=True, throttle=throttle))
+    lines.append(f"array {unsettled.name} was sent as job {jobs[0]}: adopted")
     return True
 
 
-def _started(one: _Unsettled) -> set[str]:
+def _started(unsettled: _Unsettled) -> set[str]:
     """Job ids of attempts that elements of the array have begun: what they wrote lasts longer than Slurm's memory."""
-    stages = one.submission.folder.parents[1] / "stages"
-    keys = one.submission.arrays[one.array].keys
+    stages = unsettled.submission.folder.parents[1] / "stages"
+    keys = unsettled.submission.arrays[unsettled.array].keys
     try:
         folders = [stages / name for name in os.listdir(stages) if name.rpartition("-")[2] in keys]
     except FileNotFoundError:
         return set()
     starters = [attempts.starter_of(attempt) for folder in folders for attempt in attempts.attempts_of(folder)]
-    jobs = {str(starter["job"]) for starter in starters if starter.get("name") == one.name and starter.get("job")}
+    jobs = {str(starter["job"]) for starter in starters if starter.get("name") == unsettled.name and starter.get("job")}
     return {job.partition("_")[0] for job in jobs}
 
 
-def _seconds_left(one: _Unsettled) -> float:
+def _seconds_left(unsettled: _Unsettled) -> float:
     """How long an array that nobody knows may still be under way; 0: it is lost. UserError while sbatch runs and runs.
 
     One look may be answered while it is being taken in, so there are two.
     """
-    note = one.submission.sending(one.array)
+    note = unsettled.submission.sending(unsettled.array)
     if note is None:
         return 0.0  # sbatch was never called
     longest = SETTLE_SECONDS if note.left else SBATCH_TIMEOUT + SETTLE_SECONDS
     now, due = time.time(), note.time + longest
     if not note.left and note.host in (None, socket.gethostname()):
-        process = _sbatch(one.submission.logs(one.array) / "script.sh")
+        process = _sbatch(unsettled.submission.logs(unsettled.array) / "script.sh")
         if process is None:
-            one.left = one.left or now
-            due = min(due, one.left + SETTLE_SECONDS)
+            unsettled.left = unsettled.left or now
+            due = min(due, unsettled.left + SETTLE_SECONDS)
         elif now >= due:
-            raise UserError(f"sbatch may still send {one.name}; end it (kill {process}), then type the command again")
+            raise UserError(
+                f"sbatch may still send {unsettled.name}; end it (kill {process}), then type the command again"
+            )
     # Another host's clock may be ahead: no more than the whole time is waited for.
-    return max(min(longest, due - now), 1.0 if one.looked < 2 else 0.0)
+    return max(min(longest, due - now), 1.0 if unsettled.looked < 2 else 0.0)
 
 
 def _sbatch(script: Path) -> int | None:
     """The process on this host that hands a script to sbatch: it outlives a submitter that was killed."""
-    mine = os.fsencode(script.relative_to(script.parents[3]))  # the store may be known by another path too
+    script_path = os.fsencode(script.relative_to(script.parents[3]))  # the store may be known by another path too
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             words = (process / "cmdline").read_bytes().split(b"\0")
-            if any(word.endswith(mine) for word in words) and any(os.path.basename(w) == b"sbatch" for w in words):
+            if any(word.endswith(script_path) for word in words) and any(
+                os.path.basename(w) == b"sbatch" for w in words
+            ):
                 return int(process.name)
     return None
 

@@ -25,21 +25,21 @@ class Submitted:
         return self.submissions[0] if self.submissions else None
 
 
-def lines(submitted: Submitted) -> list[str]:
+def lines(outcome: Submitted) -> list[str]:
     """What a person is told at the end."""
-    draft = submitted.draft
-    sentences = list(submitted.adopted)
-    if submitted.submission is not None:
-        counts = f"{submitted.stages} stages as {submitted.elements} elements"
-        sentences.append(f"sent {counts}: {submitted.submission.folder}")
-    elif not submitted.held and not submitted.unknown and not draft.blocked and not draft.breaker:
+    draft = outcome.draft
+    sentences = list(outcome.adopted)
+    if outcome.submission is not None:
+        counts = f"{outcome.stages} stages as {outcome.elements} elements"
+        sentences.append(f"sent {counts}: {outcome.submission.folder}")
+    elif not outcome.held and not outcome.unknown and not draft.blocked and not draft.breaker:
         sentences.append("nothing to send: every stage is finished, queued or running")
-    if submitted.held:
+    if outcome.held:
         sentences.append(
-            f"{submitted.held} elements are held back by {submitted.limit}; type the command again when there is room"
+            f"{outcome.held} elements are held back by {outcome.limit}; type the command again when there is room"
         )
-    if submitted.unknown:
-        sentences.append(submitted.unknown)
+    if outcome.unknown:
+        sentences.append(outcome.unknown)
     if draft.held_back:
         sentences.append(
             f"{draft.held_back} elements wait for stages that run elsewhere: submit again when those are done"

@@ -10,45 +10,46 @@ from slurm.causes import CAUSES
 _OPEN = ("new", "failed", "held", "cancelled")  # states of what is neither finished nor on its way
 
 
-def select(plan: Plan, seen: Observation, classes: Collection[str], stages: Collection[str]) -> set[str]:
+def select(plan: Plan, observation: Observation, classes: Collection[str], stages: Collection[str]) -> set[str]:
     """Keys of the holes: failed stages of these causes and among these stages (empty: all), and what waited for them.
 
     What the circuit breaker holds goes with the cause `code`; `oom` means both kinds. UsageError for a cause or a stage
     that does not exist.
     """
     causes = _causes(classes)
-    named = {plan.find(name).key for name in stages}
-    chosen = {
+    keys_by_name = {plan.find(name).key for name in stages}
+    holes = {
         key
         for key, stage in plan.stages.items()
-        if (not named or key in named) and _is_hole(plan, seen, stage, causes, by_name=key in named, of_any=not classes)
+        if (not keys_by_name or key in keys_by_name)
+        and _is_hole(plan, observation, stage, causes, by_name=key in keys_by_name, of_any=not classes)
     }
-    for key in [*chosen]:
-        chosen |= set(_open_ancestors(plan, seen, plan.stages[key]))
+    for key in [*holes]:
+        holes |= set(_open_ancestors(plan, observation, plan.stages[key]))
     for key, stage in plan.stages.items():  # parents first
-        if stage.parent in chosen and seen.state(stage).state in _OPEN:
-            chosen.add(key)
-    return chosen
+        if stage.parent in holes and observation.state(stage).state in _OPEN:
+            holes.add(key)
+    return holes
 
 
 def _is_hole(
-    plan: Plan, seen: Observation, stage: Stage, causes: Collection[str], *, by_name: bool, of_any: bool
+    plan: Plan, observation: Observation, stage: Stage, causes: Collection[str], *, by_name: bool, of_any: bool
 ) -> bool:
-    state = seen.state(stage)
+    state = observation.state(stage)
     if state.state == "failed":
         return (state.cause or "unknown") in causes
     if state.state == "held":
         parent = plan.stages[stage.parent] if stage.parent else None
-        by_parent = parent is not None and seen.state(parent).state in _OPEN
+        by_parent = parent is not None and observation.state(parent).state in _OPEN
         return by_name or (not by_parent and "code" in causes)  # else it comes with its parent
     if state.state == "new":  # sent, and its job did not come to it
-        return stage.key in seen.locations and (by_name or of_any)
+        return stage.key in observation.locations and (by_name or of_any)
     return by_name and state.state == "cancelled"
 
 
-def _open_ancestors(plan: Plan, seen: Observation, stage: Stage) -> Iterator[str]:
+def _open_ancestors(plan: Plan, observation: Observation, stage: Stage) -> Iterator[str]:
     """What must be sent too for a stage to have a chance."""
-    while stage.parent is not None and seen.state(plan.stages[stage.parent]).state in _OPEN:
+    while stage.parent is not None and observation.state(plan.stages[stage.parent]).state in _OPEN:
         stage = plan.stages[stage.parent]
         yield stage.key
 
@@ -57,5 +58,5 @@ def _causes(classes: Collection[str]) -> set[str]:
     wrong = sorted(set(classes) - {*CAUSES, "oom"})
     if wrong:
         raise UsageError(f"--class {wrong[0]}: unknown; it takes oom, {', '.join(CAUSES)}")
-    both = {"host-oom", "cuda-oom"} if "oom" in classes else set()
-    return (set(classes) | both) or set(CAUSES)
+    memory_causes = {"host-oom", "cuda-oom"} if "oom" in classes else set()
+    return (set(classes) | memory_causes) or set(CAUSES)

@@ -59,18 +59,20 @@ def submit(
     root = plan.experiment.store
     check_writable(root)
     with store_lock.lock(root, store_lock.PATIENCE, report) as lock:
-        observation, adopted = _settle(plan, report)
+        observation, cleanup_lines = _settle(plan, report)
         stuck = observation.stuck()
         if stuck:
             executor.cancel(stuck)
-            adopted.append(f"{len(stuck)} elements whose parents failed were cancelled: they would never have started")
+            cleanup_lines.append(
+                f"{len(stuck)} elements whose parents failed were cancelled: they would never have started"
+            )
         cost.calibrate(plan, observation.store)
         if limits is None:
             draft = decide(plan, observation, executor.array_size(), only=only, force=force)
-            submitted = _to_workers(draft, observation, adopted, report)
+            outcome = _to_workers(draft, observation, cleanup_lines, report)
         else:
-            submitted = _ToSlurm(plan, limits, only, force, lock, report).send_all(observation, adopted, stuck)
-        return replace(submitted, unknown=_unknown(plan, observation))
+            outcome = _ToSlurm(plan, limits, only, force, lock, report).send_all(observation, cleanup_lines, stuck)
+        return replace(outcome, unknown=_unknown(plan, observation))
 
 
 def check_text(plan: Plan) -> None:
@@ -120,30 +122,30 @@ def _keep_failures(draft: Draft, observation: Observation) -> None:
             history.settle(observation.store.stage_folder(stage.folder), failures[-1])
 
 
-def _with(submitted: Submitted, submission: Submission, arrays: Iterable[Array]) -> Submitted:
+def _with(outcome: Submitted, submission: Submission, arrays: Iterable[Array]) -> Submitted:
     """With arrays of a submission added to what was sent."""
     elements = [element for array in arrays for element in array.elements.values()]
     if not elements:
-        return submitted
+        return outcome
     return replace(
-        submitted,
-        submissions=(*submitted.submissions, submission),
-        elements=submitted.elements + len(elements),
-        stages=submitted.stages + sum(len(element.stages) for element in elements),
+        outcome,
+        submissions=(*outcome.submissions, submission),
+        elements=outcome.elements + len(elements),
+        stages=outcome.stages + sum(len(element.stages) for element in elements),
     )
 
 
-def _to_workers(draft: Draft, observation: Observation, adopted: list[str], report: Report) -> Submitted:
+def _to_workers(draft: Draft, observation: Observation, cleanup_lines: list[str], report: Report) -> Submitted:
     """All of a draft to local workers, which have no limits."""
     budget.check(draft.plan, observation, draft)
-    submitted = Submitted(draft, tuple(adopted))
+    outcome = Submitted(draft, tuple(cleanup_lines))
     if not draft.arrays:
-        return submitted
+        return outcome
     _keep_failures(draft, observation)
     code = provenance.freeze(observation.store.root)
     submission = sender.prepare(draft, observation.store, [None] * len(draft.arrays), code)
     sender.to_workers(submission, draft, report)
-    return _with(submitted, submission, draft.arrays)
+    return _with(outcome, submission, draft.arrays)
 
 
 @dataclass(frozen=True)
@@ -157,26 +159,28 @@ class _ToSlurm:
     lock: Lock
     report: Report
 
-    def send_all(self, observation: Observation, adopted: Sequence[str], leaving: Collection[Location]) -> Submitted:
+    def send_all(
+        self, observation: Observation, cleanup_lines: Sequence[str], leaving: Collection[Location]
+    ) -> Submitted:
         """`leaving`: what was in the queue at the observation, and was cancelled since."""
         draft = self._draft(observation, self._bounds(observation, leaving))
-        submitted = Submitted(draft, tuple(adopted))
+        outcome = Submitted(draft, tuple(cleanup_lines))
         at_most: int | None = None  # elements that sbatch takes at once, where a limit that is not told stopped it
         while True:
             budget.check(self.plan, observation, draft)
-            submitted = replace(submitted, draft=draft, held=draft.no_room, limit=draft.bounds.which)
+            outcome = replace(outcome, draft=draft, held=draft.no_room, limit=draft.bounds.which)
             if not draft.arrays:
                 self._spread(observation)
-                return submitted
+                return outcome
             submission, result = self._send(draft, observation)
-            submitted = _with(submitted, submission, (draft.arrays[number] for number in result.sent))
+            outcome = _with(outcome, submission, (draft.arrays[number] for number in result.sent))
             if not result.words and (at_most is None or not draft.no_room):
-                return submitted
+                return outcome
             observation = Observation(self.plan, Store(self.plan.experiment.store), max_age=0)
             at_most = self.find_room(result, at_most)
             if at_most == 0:
                 draft = self._draft(observation, Bounds(0, result.words, self.limits))
-                return replace(submitted, draft=draft, held=draft.no_room, limit=result.words)
+                return replace(outcome, draft=draft, held=draft.no_room, limit=result.words)
             draft = self._draft(observation, self._bounds(observation, (), at_most))
 
     def find_room(self, result: sender.SendResult, at_most: int | None) -> int | None:
@@ -194,8 +198,8 @@ class _ToSlurm:
         entries = observation.entries or snapshot.look(0).entries
         if entries is None:
             return Bounds(0, "Slurm, which does not answer at the moment", self.limits)
-        cancelled = {(location.job, location.index) for location in leaving}
-        queue = [entry for entry in entries if (entry.job, entry.index) not in cancelled]
+        leaving_elements = {(location.job, location.index) for location in leaving}
+        queue = [entry for entry in entries if (entry.job, entry.index) not in leaving_elements]
         counts = [(limit.most, sum(map(limit.counts, queue)), limit.name) for limit in self.limits.submit]
         if self.limits.jobs is not None:
             counts.append((self.limits.jobs, len(queue), "MaxJobCount"))
@@ -205,8 +209,8 @@ class _ToSlurm:
         ]
         if at_most is not None:
             rooms.append((at_most, "a limit that Slurm does not tell"))
-        room, which = min(rooms) if rooms else (None, "")
-        return Bounds(room, which, self.limits)
+        room, limit_words = min(rooms) if rooms else (None, "")
+        return Bounds(room, limit_words, self.limits)
 
     def _send(self, draft: Draft, observation: Observation) -> tuple[Submission, sender.SendResult]:
         """Prepare and send a draft. Arrays in the queue give up shares of the throttle to the new ones first."""

@@ -25,27 +25,27 @@ class OpenArray:
     throttle: int | None  # as it is now
 
 
-def open_arrays(seen: Observation) -> list[OpenArray]:
+def open_arrays(observation: Observation) -> list[OpenArray]:
     """The experiment's arrays that have elements in the queue, the oldest first."""
     counts: dict[str, int] = {}
-    for entry in seen.entries or []:
+    for entry in observation.entries or []:
         counts[entry.name] = counts.get(entry.name, 0) + 1
-    found = []
-    for submission in seen.submissions:
-        if submission.intent.experiment != seen.plan.experiment.name:
+    arrays = []
+    for submission in observation.submissions:
+        if submission.intent.experiment != observation.plan.experiment.name:
             continue
         for number, array in enumerate(submission.arrays):
             receipt = submission.receipt(number)
             if receipt and receipt.job and counts.get(array.name):
                 now = submission.throttle(number)
-                found.append(OpenArray(submission, number, receipt.job, counts[array.name], now))
-    return found
+                arrays.append(OpenArray(submission, number, receipt.job, counts[array.name], now))
+    return arrays
 
 
-def spread(arrays: Sequence[OpenArray], wanted: Sequence[int | None]) -> list[str]:
+def spread(arrays: Sequence[OpenArray], new_shares: Sequence[int | None]) -> list[str]:
     """Give arrays their shares, where they have others. A line per array that was changed, or could not be."""
     lines = []
-    for array, share in zip(arrays, wanted, strict=True):
+    for array, share in zip(arrays, new_shares, strict=True):
         if share == array.throttle:
             continue
         try:
@@ -60,15 +60,15 @@ def spread(arrays: Sequence[OpenArray], wanted: Sequence[int | None]) -> list[st
     return lines
 
 
-def change(seen: Observation, cap: int | None) -> list[str]:
+def change(observation: Observation, cap: int | None) -> list[str]:
     """Set the cap of an experiment's arrays in the queue (None: none). Lines for people."""
-    if seen.entries is None:
+    if observation.entries is None:
         raise UserError("Slurm does not answer; try again later, nothing was changed")
-    arrays = open_arrays(seen)
+    arrays = open_arrays(observation)
     if not arrays:
         return ["no array of this experiment is in the queue; nothing to change"]
-    wanted = shares([array.elements for array in arrays], cap)
-    lines = spread(arrays, wanted)
-    if cap is not None and sum(share or 0 for share in wanted) > cap:
+    new_shares = shares([array.elements for array in arrays], cap)
+    lines = spread(arrays, new_shares)
+    if cap is not None and sum(share or 0 for share in new_shares) > cap:
         lines.append(f"{len(arrays)} arrays are in the queue, one at a time each at least: more than {cap} may run")
     return lines or ["every array has its share already"]
