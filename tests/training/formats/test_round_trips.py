@@ -21,19 +21,16 @@ QA = Settings(**find("squad").target)  # max_length 384, doc_stride 128, answers
 
 # --- answers to questions ---
 
-# Per kind of file: questions, those whose gold answer comes back, those without a gold answer (TyDiQA's copy of the dev
-# files has empty ones), and why the others' cannot: no span of at most 30 tokens says it.
+# Per kind of file: the least share of questions whose gold answer comes back. `_why_not` says why the others' cannot:
+# no span of at most 30 tokens says it. The folder grows, so nothing counts its files; the documentation has the counts.
 QUESTIONS = {
-    "squad_v1/*.gz": ("squad", {"exact": 2892, "longer than 30 tokens": 14, "edge inside a token": 4}),
-    "squad_v2/*.gz": ("squad_v2", {"exact": 6060, "longer than 30 tokens": 14, "edge inside a token": 4}),
-    "xquad/*.gz": ("xquad", {"exact": 11821, "longer than 30 tokens": 50, "edge inside a token": 29}),
-    "lareqa/xquad-r/*.gz": ("xquad", {"exact": 11821, "longer than 30 tokens": 50, "edge inside a token": 29}),
-    "mlqa/MLQA_V1/dev/*.gz": (
-        "mlqa",
-        {"exact": 7476, "longer than 30 tokens": 115, "edge inside a token": 142, "invisible end": 18},
-    ),
-    "tydiqa/*-train/*.gz": ("tydiqa", {"exact": 3532, "longer than 30 tokens": 130, "edge inside a token": 34}),
-    "tydiqa/*-dev/*.gz": ("tydiqa", {"no gold": 3626}),
+    "squad_v1/*.gz": ("squad", 0.99),
+    "squad_v2/*.gz": ("squad_v2", 0.99),
+    "xquad/*.gz": ("xquad", 0.99),
+    "lareqa/xquad-r/*.gz": ("xquad", 0.99),
+    "mlqa/MLQA_V1/dev/*.gz": ("mlqa", 0.96),
+    "tydiqa/*-train/*.gz": ("tydiqa", 0.95),
+    "tydiqa/*-dev/*.gz": ("tydiqa", 0.93),
 }
 
 
@@ -41,17 +38,18 @@ QUESTIONS = {
 def test_gold_answers_come_back_but_those_that_no_span_of_tokens_can_say(
     pattern: str, shared_data: Path, xlmr_tokenizer: Any
 ) -> None:
-    name, expected = QUESTIONS[pattern]
+    name, least = QUESTIONS[pattern]
     task = find(name)
-    found: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter()
     for path in sorted(shared_data.glob(pattern)):
         examples = SPAN.read(path, task, "en")
         pieces = SPAN.encode(examples, xlmr_tokenizer, task, QA)
         predictions = SPAN.decode(examples, pieces, [_gold_span(piece) for piece in pieces], task, QA)
         for example, prediction in zip(examples, predictions, strict=True):
             text = prediction["text"] if name == "squad_v2" else prediction
-            found[_outcome(example, text, xlmr_tokenizer)] += 1
-    assert found == expected
+            outcomes[_outcome(example, text, xlmr_tokenizer)] += 1
+    print(pattern, dict(outcomes))  # `pytest -s` shows what the documentation says
+    assert outcomes["no gold"] == 0 and outcomes["exact"] >= least * outcomes.total() > 0
 
 
 def _gold_span(piece: Piece) -> Any:
@@ -88,10 +86,10 @@ def _why_not(example: Example, tokenizer: Any) -> str:
 LENGTHS = (256, 32)  # with 32, long sentences are split
 
 
-@pytest.mark.parametrize(("name", "n_files"), [("panx", 38), ("udpos", 42)])
-def test_gold_tags_come_back(name: str, n_files: int, shared_data: Path, xlmr_tokenizer: Any) -> None:
+@pytest.mark.parametrize("name", ["panx", "udpos"])
+def test_gold_tags_come_back(name: str, shared_data: Path, xlmr_tokenizer: Any) -> None:
     files = sorted((shared_data / name).glob("*.gz"))
-    assert len(files) == n_files
+    assert files
     for path in files:
         examples = TAGGING.read(path, find(name), "en")
         for length in LENGTHS:
