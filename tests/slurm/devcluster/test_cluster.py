@@ -230,6 +230,7 @@ def test_whole_life_beside_another_cluster(devcluster: Any, devcluster_folder: P
     assert subject.status(devcluster.folder).healthy
 
 
+@pytest.mark.slurm
 def test_two_come_up_at_once(devcluster_folder: Path) -> None:
     with own_devcluster("other") as other, ThreadPoolExecutor() as threads:
         folders = (devcluster_folder, other)
