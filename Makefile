@@ -24,8 +24,8 @@ demo: .venv/ready  ## the main job on a small real model, without Slurm (about 1
 test: .venv/ready  ## the whole suite, on a real Slurm where this machine can host one
 	$(BIN)/python -m pytest --numprocesses $(TESTERS) --dist loadfile --no-loadscope-reorder
 
-quick: .venv/ready  ## the part of the suite that takes one or two minutes
-	$(BIN)/python -m pytest -m 'not slow and not slurm' --numprocesses auto --dist loadfile
+quick: .venv/ready  ## the part of the suite that one runs before every commit (a minute)
+	$(BIN)/python -m pytest -m 'not slow and not slurm' --numprocesses auto --dist worksteal
 
 lint: .venv/ready  ## lint, format, types, the order of the rooms, names that say nothing
 	$(BIN)/ruff check .
