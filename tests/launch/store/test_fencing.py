@@ -104,7 +104,7 @@ def test_one_result_whatever_is_killed(tmp_path: Path, kind: str, rounds: int) -
         ends += found
     known = {PUBLISHED, FENCED, ELSEWHERE, FINISHED, -signal.SIGKILL}
     assert set(ends) <= known, ends
-    assert ends[-signal.SIGKILL] and ends[FINISHED]
+    assert rounds == 1 or (ends[-signal.SIGKILL] and ends[FINISHED])  # by chance, so not in each round
 
 
 def test_the_loser_says_fenced_and_keeps_its_work_to_itself(tmp_path: Path) -> None:
