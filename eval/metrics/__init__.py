@@ -6,30 +6,64 @@ scored by `eval.metrics.mining`.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from eval.metrics import accuracy, corrected, mlqa, ranking, retrieval, squad, squad_v2, tags
 
 Scores = dict[str, float]
+Layout = Literal["labels", "tags", "answers", "ranked", "pairs", "places"]
 
-_FAMILIES: dict[str, Callable[[Sequence[Any], Sequence[Any], str], Scores]] = {
-    "accuracy": lambda golds, predictions, _: accuracy.score(golds, predictions),
-    "paraphrase": lambda golds, predictions, _: accuracy.score_with_f1(golds, predictions, "paraphrase"),
-    "words": lambda golds, predictions, _: accuracy.score_words(golds, predictions),
-    "squad": lambda golds, predictions, language: (
-        squad.score(golds, predictions) | corrected.score(golds, predictions, language)
+
+@dataclass(frozen=True)
+class Family:
+    """Metrics that are worked out together. `primary`: the one that a task is compared by, unless it says otherwise;
+    `layout`: how a submission holds such predictions; `score`: None for what `eval.metrics.mining` scores."""
+
+    primary: str
+    layout: Layout
+    score: Callable[[Sequence[Any], Sequence[Any], str], Scores] | None
+
+
+_FAMILIES: dict[str, Family] = {
+    "accuracy": Family("accuracy", "labels", lambda golds, predictions, _: accuracy.score(golds, predictions)),
+    "paraphrase": Family(
+        "accuracy", "labels", lambda golds, predictions, _: accuracy.score_with_f1(golds, predictions, "paraphrase")
     ),
-    "squad_v2": lambda golds, predictions, _: squad_v2.score(golds, predictions),
-    "mlqa": lambda golds, predictions, language: (
-        mlqa.score(golds, predictions, language) | corrected.score(golds, predictions, language)
+    "squad": Family(
+        "f1",
+        "answers",
+        lambda golds, predictions, language: (
+            squad.score(golds, predictions) | corrected.score(golds, predictions, language)
+        ),
     ),
-    "ner": lambda golds, predictions, _: tags.score_ner(golds, predictions),
-    "pos": lambda golds, predictions, _: tags.score_pos(golds, predictions),
-    "retrieval": lambda golds, predictions, _: retrieval.score(golds, predictions),
-    "map20": lambda golds, predictions, _: ranking.score_map(golds, predictions),
-    "mrr20": lambda golds, predictions, _: ranking.score_mrr(golds, predictions),
+    "squad_v2": Family("f1", "answers", lambda golds, predictions, _: squad_v2.score(golds, predictions)),
+    "mlqa": Family(
+        "f1",
+        "answers",
+        lambda golds, predictions, language: (
+            mlqa.score(golds, predictions, language) | corrected.score(golds, predictions, language)
+        ),
+    ),
+    "ner": Family("f1", "tags", lambda golds, predictions, _: tags.score_ner(golds, predictions)),
+    "pos": Family("pos_f1_xtreme", "tags", lambda golds, predictions, _: tags.score_pos(golds, predictions)),
+    "words": Family("accuracy", "tags", lambda golds, predictions, _: accuracy.score_words(golds, predictions)),
+    "retrieval": Family("accuracy", "places", lambda golds, predictions, _: retrieval.score(golds, predictions)),
+    "map20": Family("map20", "ranked", lambda golds, predictions, _: ranking.score_map(golds, predictions)),
+    "mrr20": Family("mrr20", "ranked", lambda golds, predictions, _: ranking.score_mrr(golds, predictions)),
+    "mining": Family("f1", "pairs", None),
 }
-FAMILIES = tuple(_FAMILIES)
+FAMILIES = tuple(name for name, family in _FAMILIES.items() if family.score)
+
+
+def primary(family: str) -> str:
+    """The metric that a task of this family is compared by, unless it says otherwise."""
+    return _FAMILIES[family].primary
+
+
+def layout(family: str) -> Layout:
+    """How a submission holds predictions that this family scores; see `eval.tables.export`."""
+    return _FAMILIES[family].layout
 
 
 def score(family: str, golds: Sequence[Any], predictions: Sequence[Any], language: str) -> Scores:
@@ -42,6 +76,8 @@ def score(family: str, golds: Sequence[Any], predictions: Sequence[Any], languag
     `mrr20` the right id and the same. `language`, the context's, matters to question answering alone; of a pair of
     languages (`de-en`: a German context, an English question) it is the first.
     """
-    assert family in _FAMILIES, f"{family} is none of {FAMILIES}"
+    assert family in FAMILIES, f"{family} is none of {FAMILIES}"
     assert len(golds) == len(predictions) > 0, (family, len(golds), len(predictions))
-    return _FAMILIES[family](golds, predictions, language.partition("-")[0])
+    worked_out = _FAMILIES[family].score
+    assert worked_out is not None, family
+    return worked_out(golds, predictions, language.partition("-")[0])

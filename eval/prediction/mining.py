@@ -19,7 +19,7 @@ from eval.prediction.retrieval import sentence_vectors
 from eval.prediction.search import neighbours_on
 from training import formats
 from training.data.tokens import encode
-from training.formats.mining import SIDES, Example, gold_pairs
+from training.formats.mining import SIDES, Example, gold_pairs, unique
 from training.formats.neighbours import Places, Search, neighbours
 from training.model.encoder import StageModel
 from training.spec import Runtime, Settings
@@ -147,14 +147,6 @@ def _one_to_one(rows: Places, columns: Places, margins: NDArray[Any]) -> list[tu
         if margin > 0:
             disjoint_pairs.append((margin, row, column))
     return disjoint_pairs
-
-
-def unique(examples: Sequence[Example]) -> dict[str, Example]:
-    """The first example of each text."""
-    examples_by_text: dict[str, Example] = {}
-    for example in examples:
-        examples_by_text.setdefault(example.text, example)
-    return examples_by_text
 
 
 def _looked_up(

@@ -18,7 +18,10 @@ from training.data.parts import with_labels
 from training.data.tokens import encode, token_values
 from training.formats.base import Piece
 from training.model import heads
-from training.model.encoder import StageModel, load_tokenizer
+from training.model.encoder import (
+    StageModel,
+)
+from training.pretrained import load_tokenizer
 from training.spec import Runtime, Settings, TaskData, TrainSpec
 from training.tasks import Task, find
 
@@ -118,7 +121,7 @@ def head_outputs(
 ) -> list[FloatArray]:
     """The head's fp32 outputs, one array per piece in their order (see `training.model.heads.unbatch`)."""
     budget = token_budget(model, runtime)
-    if form == "mlm":
+    if formats.get(form).is_language_model:
         budget = max(1, budget // _SCORES_SHARE)
     return by_length(
         model,
@@ -156,7 +159,7 @@ def score_dev(model: StageModel, dev: Sequence[Dev], tokenizer: Any, settings: S
     """
     scores: dict[str, list[float]] = {}
     better: set[str] = set()
-    for part in [part for part in dev if part.task.format != "mlm"] or dev:
+    for part in [part for part in dev if not formats.get(part.task.format).in_any_language] or dev:
         result = evaluate_language(model, part.task, part.head, "en", part.examples, tokenizer, settings, runtime)
         score = result.scores[part.task.metric]
         scores.setdefault(part.head, []).append(score)

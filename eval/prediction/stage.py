@@ -13,11 +13,17 @@ from eval.prediction.answers import Answers
 from eval.prediction.forward import token_budget
 from eval.prediction.predict import Encoded, LanguageResult
 from slurm.base import UserError
+from training import formats
 from training.data.load import load_language
-from training.model.encoder import check_fit, load_tokenizer, load_trained
+from training.model.encoder import (
+    check_fit,
+    load_trained,
+)
+from training.pretrained import load_tokenizer
 from training.spec import EvaluateSpec, Runtime
 from training.tasks import catalogue
 
+_HEADLESS = {"retrieval": retrieval.evaluate_language, "mining": mining.evaluate_language}
 _BATCHES = 32  # languages are joined until they fill so many: the rest of the last batch weighs little then
 
 
@@ -34,9 +40,10 @@ class EvaluateStage:
         head_names = (spec.head,) if spec.head else ()
         self.model = load_trained(encoder, heads if spec.head else None, head_names, spec.settings, device)
         check_fit(self.model.encoder, self.tokenizer, spec.settings, encoder)
-        if self.task.format in ("retrieval", "mining"):
+        self.form = formats.get(self.task.format)
+        if not self.form.has_head:
             retrieval.chosen_layer(self.model, spec.settings)
-        self.answers = self._answers() if self.task.format == "dual_encoder" else None
+        self.answers = self._answers() if self.form.has_head and self.form.compares_examples else None
 
     def _answers(self) -> Answers:
         """What keeps the vectors of the candidates from one language to the next."""
@@ -52,16 +59,11 @@ class EvaluateStage:
         where a language's data is not usable, after all others.
         """
         errors: list[UserError] = []
-        evaluate = self._one_by_one if self._alone else self._together
+        evaluate = self._one_by_one if self.form.compares_examples else self._together
         yield from evaluate(codes, between, errors)
         if errors:
             more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
             raise UserError(f"{errors[0]}{more}")
-
-    @property
-    def _alone(self) -> bool:
-        """Whether a language's examples are compared with each other."""
-        return self.task.format in ("retrieval", "mining", "dual_encoder")
 
     def _one_by_one(
         self, codes: Sequence[str], between: Callable[[], None], errors: list[UserError]
@@ -80,7 +82,7 @@ class EvaluateStage:
         examples = self._examples(code)
         if self.answers is not None:
             return self.answers.language(code, examples)
-        evaluate = retrieval.evaluate_language if self.task.format == "retrieval" else mining.evaluate_language
+        evaluate = _HEADLESS[self.form.name]
         return evaluate(self.model, self.task, code, examples, self.tokenizer, self.spec.settings, self.runtime)
 
     def _together(

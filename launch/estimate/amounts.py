@@ -16,24 +16,15 @@ from typing import Any, Literal, get_args
 from launch.plan import keys
 from slurm.base import UserError
 from slurm.base.files import make_folder, read_sealed, seal, to_json, write_atomic
-from training.data.tokens import Entry, settings_of
+from training import formats
+from training.data.tokens import Entry
+from training.formats.lengths import CHARACTERS_OF_TOKEN, SPECIALS, FileCounts
 from training.formats.rows import field, read_bytes, read_rows, skipping
 from training.spec import DataFile, EvaluateSpec, HubPart, Settings, Split, TaskData
 from training.tasks import Task, catalogue
 from training.tasks.task import Columns
 
-# Of XLM-R's vocabulary on English prose some 4.3 characters are a token; markup and rare words need more.
-_CHARACTERS = 3.8
-_SPECIALS = 4  # special tokens of a pair
-_QUERY = 16  # tokens of a question
-_CONTEXT_SHARE = 0.45  # of a SQuAD-like JSON's characters: the contexts; the rest is names, ids, questions, answers
-_WORD_TOKENS = 1.6  # of a word of tagged text
-# Of data on the Hub neither length nor, without published numbers, count is known: usual tokens of an example.
-_USUAL_TOKENS = {
-    "sequence": 50, "choice": 320, "span": 190, "tagging": 35, "mlm": 256, "dual_encoder": 190, "retrieval": 30,
-    "mining": 35,
-}  # fmt: skip
-_USUAL_EXAMPLES = 10_000
+_USUAL_EXAMPLES = 10_000  # of a data set on the Hub without published numbers
 _SAMPLED = 200  # rows of a table whose texts are measured
 Source = Literal["usual lengths", "file sizes", "token cache", "results"]  # the worst first
 _SOURCES: tuple[Source, ...] = get_args(Source)
@@ -73,9 +64,9 @@ def together(amounts: list[Amount]) -> Amount:
 def of_training(part: TaskData, settings: Settings, counts: Counts) -> tuple[Amount, Amount]:
     """One epoch's train data and one scoring of dev. `counts`: what `prepare` counted (`read`)."""
     task = catalogue.find(part.task)
-    named = [_as_counted(counts.get(name)) for name in training_names(part, settings)]
-    if named[0] and named[1]:
-        return named[0], named[1]
+    as_prepared = [_as_counted(counts.get(name)) for name in training_names(part, settings)]
+    if as_prepared[0] and as_prepared[1]:
+        return as_prepared[0], as_prepared[1]
     train, dev = (_of_split(split, task, settings) for split in (part.train, part.dev))
     if part.hold_out is not None:
         train, dev = train.times(1 - part.hold_out), train.times(part.hold_out)
@@ -85,11 +76,11 @@ def of_training(part: TaskData, settings: Settings, counts: Counts) -> tuple[Amo
 def of_evaluating(spec: EvaluateSpec, counts: Counts) -> Amount:
     """All languages."""
     task = catalogue.find(spec.target)
-    found = []
+    amounts = []
     for split in spec.languages.values():
-        counted = _as_counted(counts.get(language_name(task, split, spec.max_eval, spec.settings)))
-        found.append(counted or _at_most(_of_split(split, task, spec.settings), spec.max_eval))
-    return together(found)
+        as_prepared = _as_counted(counts.get(language_name(task, split, spec.max_eval, spec.settings)))
+        amounts.append(as_prepared or _at_most(_of_split(split, task, spec.settings), spec.max_eval))
+    return together(amounts)
 
 
 # --- as `prepare` counted
@@ -108,7 +99,7 @@ def language_name(task: Task, split: Split, limit: int | None, settings: Setting
 
 
 def _name(task: Task, settings: Settings, data: list[object]) -> str:
-    lengths = [getattr(settings, name) for name in settings_of(task.format)]
+    lengths = [getattr(settings, name) for name in formats.get(task.format).encode_settings]
     return hashlib.sha256(to_json([task.name, task.version, lengths, data])).hexdigest()[:16]
 
 
@@ -135,8 +126,12 @@ def remember(root: Path, new: Mapping[str, Iterable[tuple[Entry, Task]]]) -> Non
     """Add what `prepare` counted: by name, the encoded lists that are counted together, each once."""
     counts = dict(read(root))
     for name, entries in new.items():
-        made = [(entry.examples, entry.pieces * _labels(task), entry.tokens) for entry, task in entries]
-        counts[name] = (sum(m[0] for m in made), sum(m[1] for m in made), sum(m[2] for m in made))
+        examples = sequences = tokens = 0
+        for entry, task in entries:
+            examples += entry.examples
+            sequences += entry.pieces * formats.get(task.format).sequences_of_piece(task)
+            tokens += entry.tokens
+        counts[name] = (examples, sequences, tokens)
     make_folder(_file(root).parent)
     write_atomic(_file(root), seal({"schema": _SCHEMA, "lists": {name: list(count) for name, count in counts.items()}}))
 
@@ -155,46 +150,22 @@ def _of_split(split: Split, task: Task, settings: Settings) -> Amount:
 
 
 def _of_part(part: DataFile | HubPart, task: Task, settings: Settings) -> Amount:
+    form = formats.get(task.format)
     if isinstance(part, HubPart):
         count = task.sizes.get(f"{part.config}/{part.split}", task.sizes.get(part.split))
-        tokens = _USUAL_TOKENS[task.format]
-        found = _sequences(count or _USUAL_EXAMPLES, tokens, _labels(task), task, settings)
-        return replace(found, source="usual lengths")
-    counts = _counts(Path(part.path), part.sha256)
-    match task.format:
-        case "sequence" | "choice" if text := _texts(Path(part.path), part.sha256, task.columns):
-            labels = _labels(task)
-            length = min(settings.max_length, (text[0] + text[1] / labels) / _CHARACTERS + _SPECIALS)
-            return Amount(counts.lines, counts.lines * labels * length, length)
-        case "span" | "dual_encoder":
-            contexts = max(1, counts.contexts)
-            context = _CONTEXT_SHARE * counts.characters / contexts / _CHARACTERS
-            return _sequences(counts.questions or counts.lines, context + _QUERY, 1, task, settings)
-        case "tagging" if not task.columns.separator:
-            sentences = max(1, counts.paragraphs)
-            return _sequences(sentences, _WORD_TOKENS * counts.lines / sentences, 1, task, settings)
-        case _:
-            lines = max(1, counts.lines)
-            return _sequences(lines, counts.characters / lines / _CHARACTERS, _labels(task), task, settings)
-
-
-def _labels(task: Task) -> int:
-    return len(task.labels) if task.format == "choice" else 1
-
-
-def _sequences(examples: float, tokens: float, choices: int, task: Task, settings: Settings) -> Amount:
-    """`tokens`: of the text of one example, of which a multiple choice repeats the beginning for every choice."""
-    most = settings.max_length
-    if task.format == "choice":
-        length = min(most, tokens / 2 + _SPECIALS)
-        return Amount(examples, examples * choices * length, length)
-    if task.format == "span" and tokens + _SPECIALS > most:
-        windows = 1 + (tokens + _SPECIALS - most) / settings.doc_stride
-        return Amount(examples, examples * windows * most, most)
-    if task.format == "mlm":  # long lines go on in further sequences
-        return Amount(examples, examples * (tokens + _SPECIALS), min(most, tokens + _SPECIALS))
-    length = min(most, tokens + _SPECIALS)
-    return Amount(examples, examples * length, length)
+        examples: float = count or _USUAL_EXAMPLES
+        return Amount(
+            examples, *form.tokens_and_length(examples, form.usual_tokens, task, settings), source="usual lengths"
+        )
+    path = Path(part.path)
+    counts = _counts(path, part.sha256)
+    if form.texts_in_columns and (texts := _texts(path, part.sha256, task.columns)):
+        rows = form.sequences_of_piece(task)
+        characters = texts[0] + texts[1] / rows
+        length = min(settings.max_length, characters / CHARACTERS_OF_TOKEN + SPECIALS)
+        return Amount(counts.lines, counts.lines * rows * length, length)
+    examples, tokens = form.text_of_file(counts, task)
+    return Amount(examples, *form.tokens_and_length(examples, tokens, task, settings))
 
 
 @lru_cache(maxsize=4096)
@@ -210,10 +181,10 @@ def _texts(path: Path, sha256: str, columns: Columns) -> tuple[float, float] | N
             rows = [row for _, _, row in islice(read_rows(path, columns.header), _SAMPLED)]
     except UserError:
         return None
-    found = [[sum(_length(row, name) for name in asked) for asked in (names, choices)] for row in rows]
-    if not any(text for text, _ in found):
+    texts = [sum(_length(row, name) for name in names) for row in rows]
+    if not any(texts):
         return None
-    return sum(text for text, _ in found) / len(found), sum(choice for _, choice in found) / len(found)
+    return sum(texts) / len(rows), sum(_length(row, name) for row in rows for name in choices) / len(rows)
 
 
 def _length(row: Mapping[str, Any], name: str) -> int:
@@ -224,23 +195,14 @@ def _length(row: Mapping[str, Any], name: str) -> int:
     return sum(len(str(part)) for part in value) if isinstance(value, list) else len(str(value))
 
 
-@dataclass(frozen=True)
-class _Counts:
-    characters: int
-    lines: int  # that are not empty
-    paragraphs: int
-    questions: int
-    contexts: int
-
-
 @lru_cache(maxsize=4096)
-def _counts(path: Path, sha256: str) -> _Counts:
+def _counts(path: Path, sha256: str) -> FileCounts:
     """Counted in bytes, which is quick; `sha256` makes a changed file another one."""
     try:
         content = read_bytes(path)
     except UserError:
-        return _Counts(0, 0, 0, 0, 0)  # `plan` and `submit` say so where they check the data
+        return FileCounts(0, 0, 0, 0, 0)  # `plan` and `submit` say so where they check the data
     blank = content.count(b"\n\n")
     lines = max(0, content.count(b"\n") - blank + (not content.endswith(b"\n")))
     characters = len(content.translate(None, _LATER_BYTES))
-    return _Counts(characters, lines, blank + 1, content.count(b'"question"'), content.count(b'"context"'))
+    return FileCounts(characters, lines, blank + 1, content.count(b'"question"'), content.count(b'"context"'))

@@ -15,6 +15,7 @@ from launch.estimate.amounts import Amount
 from launch.estimate.rates import Measured, Rate
 from launch.plan import Plan, Stage
 from launch.store import Store
+from training import formats
 from training.flops import Sizes, forward_flops, training_flops
 from training.spec import Precision, Runtime, Settings
 from training.tasks import catalogue
@@ -28,8 +29,6 @@ _TRIES = 5  # stages of one definition whose result is looked for
 _WEIGHT = 4  # bytes: fp32
 _CHECKPOINT = 3 * _WEIGHT  # of a trained parameter: itself and Adam's two moments
 _CHECKPOINTS = 3  # two are kept while a third is written
-_PREDICTION = {"sequence": 120, "choice": 120, "span": 300, "tagging": 400, "mlm": 0, "dual_encoder": 150}  # bytes
-_RETRIEVED = 100  # the same of retrieval and mining
 _RECORD = 4096  # bytes: the block that a small file takes
 _TRAIN_FILES, _RUNNING_FILES = 22, 30  # files and folders of a finished train stage; of checkpoints while it runs
 _EVALUATE_FILES, _LANGUAGE_FILES = 10, 2
@@ -140,9 +139,9 @@ class Estimates:
         read = amounts.of_evaluating(spec, self._counts)
         flops = self._forward(read)
         seconds = self._device_seconds(flops, self._rate(spec.settings, self.plan.runtime(stage)))
-        line = _PREDICTION.get(catalogue.find(spec.target).format, _RETRIEVED)
+        prediction = formats.get(catalogue.find(spec.target).format).prediction_bytes
         files = _EVALUATE_FILES + _LANGUAGE_FILES * len(spec.languages)
-        return Estimate(read.tokens, flops, seconds, read.examples * line + files * _RECORD, files)
+        return Estimate(read.tokens, flops, seconds, read.examples * prediction + files * _RECORD, files)
 
     def amounts_of(self, stage: Stage, *, from_results: bool = True) -> tuple[Amount, Amount]:
         """All epochs of a train stage, and one scoring of dev."""
@@ -180,7 +179,7 @@ class Estimates:
     def _training(self, stage: Stage, read: Amount) -> float:
         """Operations of training, all epochs."""
         step = self.plan.steps[stage.definition]
-        language_model = any(catalogue.find(part.task).format == "mlm" for part in step.parts)
+        language_model = any(formats.get(catalogue.find(part.task).format).is_language_model for part in step.parts)
         predicted = int(read.tokens * step.settings.mask_probability) if language_model else 0
         return training_flops(self.sizes, int(read.tokens), int(read.squares), predicted_tokens=predicted)
 

@@ -11,11 +11,11 @@ from launch.experiment import Cluster
 from launch.plan import Plan, StepDefinition
 from launch.text import some
 from slurm.base import UserError
+from training import formats
 from training.flops import Sizes, read_sizes
 from training.pretrained import start as start_model
 from training.shape import Shape, choose, gigabytes
-from training.spec import Settings
-from training.tasks import Task, catalogue
+from training.tasks import catalogue
 
 # As their config.json says: a plan needs no download.
 _PUBLISHED = {
@@ -78,14 +78,14 @@ def of_plan(plan: Plan) -> dict[str, StepShape]:
 
 def lines(plan: Plan) -> list[tuple[str, str]]:
     """What `plan` prints: a line per distinct shape and one per state of the vocabulary, each with its tasks."""
-    found = of_plan(plan)
-    if plan.steps and not found:
+    step_shapes = of_plan(plan)
+    if plan.steps and not step_shapes:
         return [("shape", "known once `stepstone prepare` has fetched the model")]
     shapes: dict[str, list[str]] = {}
     vocabularies: dict[str, list[str]] = {}
-    for one in found.values():
-        shapes.setdefault(one.line, []).append(one.task)
-        vocabularies.setdefault(one.vocabulary, []).append(one.task)
+    for step in step_shapes.values():
+        shapes.setdefault(step.line, []).append(step.task)
+        vocabularies.setdefault(step.vocabulary, []).append(step.task)
     return [
         *(("shape", f"{_names(tasks)}: {line}") for line, tasks in shapes.items()),
         *(("vocabulary", f"{_names(tasks)}: {_VOCABULARY.get(text, text)}") for text, tasks in vocabularies.items()),
@@ -104,7 +104,8 @@ def _of_step(step: StepDefinition, sizes: Sizes, cluster: Cluster) -> StepShape:
     tasks = [catalogue.find(part.task) for part in step.parts]
     gpu = runtime.device == "cuda" or (runtime.device == "auto" and cluster.gpus_asked_for)
     bf16 = settings.precision == "bf16" or (settings.precision == "auto" and gpu)
-    language_model = any(task.format == "mlm" for task in tasks)
+    forms = [formats.get(task.format) for task in tasks]
+    language_model = any(form.is_language_model for form in forms)
     predicted = settings.mask_probability if language_model else 0.0
     shape = choose(
         sizes,
@@ -116,8 +117,16 @@ def _of_step(step: StepDefinition, sizes: Sizes, cluster: Cluster) -> StepShape:
         max_length=settings.max_length,
         predicted_share=predicted,
     )
-    loads = [shape.most(settings.global_batch_size, settings.max_length, *_together(task, settings)) for task in tasks]
-    windows = any(task.format == "span" for task in tasks)
+    loads = [
+        shape.most(
+            settings.global_batch_size,
+            settings.max_length,
+            form.rows_of_example(task),
+            form.examples_together(settings),
+        )
+        for form, task in zip(forms, tasks, strict=True)
+    ]
+    windows = any(form.makes_windows for form in forms)
     most = max(passes for passes, _ in loads)
     longest = max(shape.token_budget if windows else 0, *(tokens for _, tokens in loads))
     needed = shape.states_bytes + longest * shape.token_bytes
@@ -126,14 +135,6 @@ def _of_step(step: StepDefinition, sizes: Sizes, cluster: Cluster) -> StepShape:
     else:
         vocabulary = "compact" if runtime.compact_vocabulary else "all rows (compact_vocabulary: false)"
     return StepShape(step.task, shape, gpu, max(shape.token_budget, longest), most, needed, windows, vocabulary)
-
-
-def _together(task: Task, settings: Settings) -> tuple[int, int]:
-    """(sequences of one example, examples that no micro-batch parts): a choice is a sequence for each label, a dual
-    encoder reads question and candidate, and contrasts several."""
-    if task.format == "dual_encoder":
-        return 2, settings.contrast_size
-    return (len(task.labels) if task.format == "choice" else 1), 1
 
 
 def model_sizes(plan: Plan) -> Sizes | None:

@@ -7,31 +7,31 @@ catalogue:
 """
 
 from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, TypeAdapter
 
+from eval.metrics import FAMILIES, primary
 from launch.experiment import recipes
 from launch.experiment.fields import Form, Matching, Number, Section, Text
 from slurm.base import UsageError
+from training import formats
 from training.spec import Says
 from training.tasks import Task, catalogue, presets
-from training.tasks.task import Columns, File, Files, FormatName, Hub
+from training.tasks.task import Columns, File, Files, Hub
 
-AddedFormat = Literal["sequence", "span", "tagging", "choice", "mlm"]
-Metric = Literal["accuracy", "squad", "squad_v2", "mlqa", "ner", "pos", "words"]
-_PRIMARY = {"squad": "f1", "squad_v2": "f1", "mlqa": "f1", "ner": "f1", "pos": "pos_f1_xtreme"}
-_METRICS: dict[FormatName, tuple[Metric, ...]] = {  # those that can score a format; the first is the default
-    "sequence": ("accuracy",),
-    "choice": ("accuracy",),
-    "span": ("squad", "squad_v2", "mlqa"),
-    "tagging": ("words", "ner", "pos"),
-    "mlm": ("words",),
-}
-_TARGET_SETTINGS = {"span": presets.QA_TARGET, "tagging": presets.TAGGING_TARGET}
+# By format the metrics that can score it, the first is the default; only what users can add tasks of.
+_METRICS = {name: formats.get(name).metrics for name in formats.NAMES if formats.get(name).metrics}
+if TYPE_CHECKING:
+    AddedFormat = str
+    Metric = str
+else:  # what there is, for pydantic to check
+    AddedFormat = Literal[tuple(_METRICS)]
+    Metric = Literal[tuple(name for name in FAMILIES if name in chain(*_METRICS.values()))]
+_PRIMARY = {name: primary(name) for name in FAMILIES}
 _RESERVED = ("none", "orders", "subsets", "default")
-_LABELLED = ("sequence", "choice")
 
 
 def _path(value: Any) -> str:
@@ -190,25 +190,25 @@ def _base(name: str, section: Definition) -> Task:
     return replace(base, metric_family=section.metric, metric=_PRIMARY.get(section.metric, "accuracy"))
 
 
-def _empty(name: str, form: FormatName) -> Task:
-    metric = _METRICS[form][0]
+def _empty(name: str, form: str) -> Task:
+    metric = formats.get(form).metrics[0]
     return Task(
         name=name,
         format=form,
         metric_family=metric,
-        metric=_PRIMARY.get(metric, "accuracy"),
+        metric=primary(metric),
         licence="not stated",
         files=Files(),
         hub=Hub("", None),
         intermediate=presets.INTERMEDIATE,
-        target=_TARGET_SETTINGS.get(form, presets.PAIR_TARGET),
+        target=formats.get(form).target_settings,
     )
 
 
 def _with_labels(task: Task, section: Definition) -> Task:
     """A list: the labels, which the data calls the same. A mapping: from what the data says to the labels."""
     if section.labels is None:
-        return replace(task, open_labels=task.format == "tagging" and not task.labels)
+        return replace(task, open_labels=formats.get(task.format).open_labels and not task.labels)
     if isinstance(section.labels, dict):
         names = dict(section.labels)
         labels = tuple(dict.fromkeys(names.values()))
@@ -243,14 +243,8 @@ def _check(task: Task) -> None:
         raise UsageError(f"task {task.name}: hold_out takes dev from train: give `dev` or `hold_out`, not both")
     if files.train and not (files.dev or files.hold_out):
         raise UsageError(f"task {task.name}: no English dev; give `dev: [FILE]` or `hold_out: 0.1` beside train")
-    if task.format in _LABELLED and not task.labels:
-        raise UsageError(f"task {task.name}: format {task.format} needs `labels: [NAME, ...]`")
-    if task.format in _LABELLED and not (task.columns.first and task.columns.second):
-        raise UsageError(
-            f'task {task.name}: give `columns: {{first: "{{field}}", second: "{{field}}"}}`, where its two texts are'
-        )
-    if task.format == "choice" and not task.columns.choices:
-        raise UsageError(f"task {task.name}: give `columns: {{choices: [FIELD, ...]}}`, the fields of its choices")
+    if lack := formats.get(task.format).lacks(task):
+        raise UsageError(f"task {task.name}: {lack}")
     if files.test or task.languages:
         _check_target(task)
 

@@ -21,6 +21,7 @@ from training.data.parts import with_labels
 from training.data.tokens import Entry, TokenCache
 from training.formats.base import Example
 from training.formats.rows import skipping
+from training.pretrained import load_tokenizer
 from training.pretrained import start as start_model
 from training.spec import HubPart, Settings, TaskData
 from training.tasks import Task, catalogue
@@ -92,8 +93,6 @@ def _fetch(plan: Plan, summary: Summary, track: Track) -> Path:
 
 
 def _encode_all(plan: Plan, model: Path, skip: bool, summary: Summary, track: Track) -> Summary:
-    from training.model.encoder import load_tokenizer  # torch: only now
-
     cache, tokenizer = TokenCache(token_folder(plan.experiment.store)), load_tokenizer(model)
     cache.remove_abandoned()
     seen: list[str] = []
@@ -160,27 +159,13 @@ class _Language:
 
     def read(self, skip: bool) -> _Lists:
         task, split = self.target.task, self.target.languages[self.language]
-        found = load.load_language(task, self.language, split, self.target.max_eval, skip_bad_rows=skip)
-        return [(task, part) for part in _as_evaluated(task, found)]
+        examples = load.load_language(task, self.language, split, self.target.max_eval, skip_bad_rows=skip)
+        return [(task, part) for part in formats.get(task.format).evaluated_lists(examples)]
 
     def name(self, settings: Settings, position: int) -> str:
         """The same; a language's lists are counted together."""
         target = self.target
         return amounts.language_name(target.task, target.languages[self.language], target.max_eval, settings)
-
-
-def _as_evaluated(task: Task, examples: list[Any]) -> list[list[Example]]:
-    """The lists that evaluation encodes a target's examples in."""
-    if task.format == "mining":
-        from eval.prediction.mining import unique
-
-        sides: dict[tuple[str, str], list[Any]] = {}
-        for example in examples:
-            sides.setdefault((example.split, example.side), []).append(example)
-        return [[*unique(side).values()] for side in sides.values()]
-    if task.format == "dual_encoder":
-        return [[e for e in examples if e.question], [e for e in examples if not e.question]]
-    return [examples]
 
 
 def _trainings(plan: Plan) -> list[_Training]:

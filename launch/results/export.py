@@ -10,13 +10,13 @@ from typing import Any
 
 from eval.tables import export
 from launch.experiment import recipes
-from launch.plan import Plan, Stage, TargetDefinition
+from launch.plan import Plan, Stage
 from launch.store import Store
 from launch.text import some
 from slurm.base import UsageError, UserError
 from slurm.base.files import make_folder
+from training import formats
 from training.data.load import load_language
-from training.spec import DataFile, Split
 
 _LISTED = 12  # languages; what is more is counted
 Entries = dict[str, Stage]  # by target
@@ -88,19 +88,15 @@ def _results(plan: Plan, store: Store, stage: Stage) -> dict[str, dict[str, Any]
     """By language; without those of which there is dev data alone (BUCC), for no submission holds such predictions."""
     definition = plan.by_digest[stage.definition]
     results = store.language_results(plan, stage)
-    return {code: result for code, result in results.items() if not _dev_only(definition, definition.languages[code])}
-
-
-def _dev_only(definition: TargetDefinition, split: Split) -> bool:
-    roles = [part.role for part in split if isinstance(part, DataFile)]
-    return definition.task.format == "mining" and not any(role.startswith("test") for role in roles)
+    form = formats.get(definition.task.format)
+    return {code: result for code, result in results.items() if form.has_test(definition.languages[code])}
 
 
 def _content(plan: Plan, store: Store, stage: Stage, language: str, result: dict[str, Any]) -> str:
     records = _records(store, stage, result)
     spec, task = plan.evaluate_spec(stage), plan.by_digest[stage.definition].task
     english: dict[str, str] = {}
-    if task.metric_family == "retrieval":
+    if export.needs_english(task.metric_family):
         examples: list[Any] = load_language(
             task, language, spec.languages[language], spec.max_eval, skip_bad_rows=spec.skip_bad_rows
         )

@@ -9,20 +9,13 @@ from typing import Any, get_args
 
 from launch.experiment.added_tasks import to_record
 from slurm.base import UserError
+from training import formats
+from training.data import load, locate
+from training.spec import Settings
 from training.tasks import Task, catalogue
 from training.tasks.task import File, Preset
 
 WIDTH = 80
-_KINDS_OF_DATA = {
-    "sequence": "two texts, one label",
-    "choice": "a text and several choices, one is right",
-    "span": "a question whose answer stands in a text",
-    "tagging": "a label for every word",
-    "mlm": "plain text, some of its tokens are hidden",
-    "dual_encoder": "which of many texts belongs to a question",
-    "retrieval": "which sentences are each other's translations, of as many",
-    "mining": "which sentences are translations, among others that are not",
-}
 _ROW = "{:<16}{:<15}{:<6}{:<15}{}"
 
 
@@ -36,7 +29,7 @@ def kind(task: Task) -> str:
 
 def language_count(task: Task) -> str:
     """`40+8`: so many languages and so many more where they are named."""
-    if task.format == "mlm":
+    if formats.get(task.format).in_any_language:
         return "any"
     pairs = [code for code in task.extra_languages if "-" in code]
     extra = f"+{len(task.extra_languages)}" if task.extra_languages and not pairs else "+" if pairs else ""
@@ -45,26 +38,26 @@ def language_count(task: Task) -> str:
 
 def groups() -> dict[str, list[Task]]:
     """All tasks by format."""
-    found: dict[str, list[Task]] = {name: [] for name in _KINDS_OF_DATA}
+    by_format: dict[str, list[Task]] = {name: [] for name in formats.NAMES}
     for name in catalogue.names():
         task = catalogue.find(name)
-        found[task.format].append(task)
-    return {name: tasks for name, tasks in found.items() if tasks}
+        by_format[task.format].append(task)
+    return {name: tasks for name, tasks in by_format.items() if tasks}
 
 
 def table() -> str:
     """All tasks, at most 80 columns wide."""
     lines = [_ROW.format("task", "metric", "lang", "kind", "licence")]
     for name, tasks in groups().items():
-        lines += ["", f"{name}: {_KINDS_OF_DATA[name]}"]
+        lines += ["", f"{name}: {formats.get(name).kind_of_data}"]
         lines += [_row(task) for task in tasks]
     lines += ["", "`stepstone tasks NAME` shows everything about one, with an example."]
     return "\n".join(lines)
 
 
 def _row(task: Task) -> str:
-    shown = kind(task) + (" *" if task.added else "")
-    row = _ROW.format(task.name, task.metric, language_count(task), shown, task.licence)
+    kind_cell = kind(task) + (" *" if task.added else "")
+    row = _ROW.format(task.name, task.metric, language_count(task), kind_cell, task.licence)
     return row if len(row) <= WIDTH else row[: WIDTH - 1] + "…"
 
 
@@ -83,7 +76,7 @@ def json_of(task: Task) -> dict[str, Any]:
 
 def describe(task: Task) -> str:
     """Everything that the entry says."""
-    lines = [f"{task.name}: {_KINDS_OF_DATA[task.format]}{' (added by a user)' if task.added else ''}", ""]
+    lines = [f"{task.name}: {formats.get(task.format).kind_of_data}{' (added by a user)' if task.added else ''}", ""]
     for name, text in _facts(task):
         lines += textwrap.wrap(text, WIDTH, initial_indent=f"{name:<20}", subsequent_indent=" " * 20) or [name]
     return "\n".join(lines)
@@ -127,9 +120,9 @@ def _labels(task: Task) -> Iterator[tuple[str, str]]:
         yield "labels", "those of the training examples"
     elif task.labels:
         yield "labels", f"{len(task.labels)}: {', '.join(task.labels)}"
-    other = {written: label for written, label in task.label_map.items() if written != label}
-    if other:
-        yield "also written", ", ".join(f"{written} = {label}" for written, label in other.items())
+    spellings = {spelling: label for spelling, label in task.label_map.items() if spelling != label}
+    if spellings:
+        yield "also written", ", ".join(f"{spelling} = {label}" for spelling, label in spellings.items())
 
 
 def hub_text(task: Task) -> str:
@@ -146,9 +139,6 @@ def hub_text(task: Task) -> str:
 
 def show_example(task: Task, tokenizer: Any, root: Path | None) -> str:
     """The task's own example, or the first of the data in `root`, as the model sees it."""
-    from training import formats
-    from training.data import load, locate  # numpy: not for the table
-
     parts = [catalogue.find(name) for name in task.sources] or [task]
     there = [part for part in parts if root is None or locate.is_local(part, root)]
     if not there:
@@ -170,9 +160,6 @@ def show_example(task: Task, tokenizer: Any, root: Path | None) -> str:
 
 def render(task: Task, example: Any, tokenizer: Any) -> str:
     """An example's pieces as text, with its answer."""
-    from training import formats
-    from training.spec import Settings
-
     form = formats.get(task.format)
     if task.open_labels:
         task = replace(task, labels=form.label_set([example]))
@@ -181,35 +168,15 @@ def render(task: Task, example: Any, tokenizer: Any) -> str:
     lines = ["what the model sees" + (f", in {len(pieces)} parts" if len(pieces) > 1 else "") + ":"]
     for piece in pieces:
         for number, row in enumerate(piece.rows):
-            lines += _wrapped(_title(task, piece, number) + text_of(row, tokenizer))
-    return "\n".join([*lines, *_answer(task, form.golds([example], pieces, task)[0], example, tokenizer)])
+            title = form.row_title(piece, number, task)
+            lines += _wrapped((f"{title}: " if title else "") + text_of(row, tokenizer))
+    answer = form.answer_shown(example, form.golds([example], pieces, task)[0], tokenizer)
+    return "\n".join([*lines, *answer[:1], *(line for text in answer[1:] for line in _wrapped(text))])
 
 
 def text_of(row: Sequence[int], tokenizer: Any) -> str:
     """Tokens as text: `<s> Nobody is outdoors.</s>`."""
     return "".join(tokenizer.convert_ids_to_tokens(list(row))).replace("▁", " ")
-
-
-def _title(task: Task, piece: Any, number: int) -> str:
-    if task.format == "choice":
-        return f"{task.labels[number]}: "
-    if task.format == "dual_encoder":
-        return ("question: ", "candidate: ")[number]
-    return f"{piece.way_back}: " if isinstance(piece.way_back, str) else ""
-
-
-def _answer(task: Task, gold: Any, example: Any, tokenizer: Any) -> list[str]:
-    if task.format in ("retrieval", "mining"):
-        return []
-    if task.format == "dual_encoder":
-        return ["the candidate is right; those of other questions are wrong"]
-    if task.format == "tagging":
-        pairs = zip(example.words, gold, strict=True)
-        return ["the answer:", *_wrapped(" ".join(f"{word}/{tag}" for word, tag in pairs))]
-    if task.format == "mlm":
-        return ["the answer:", *_wrapped(" ".join(tokenizer.convert_ids_to_tokens(gold)))]
-    text = gold if isinstance(gold, str) else " | ".join(dict.fromkeys(gold or [])) or "(there is none in the text)"
-    return [f"the answer: {text}"]
 
 
 def _wrapped(text: str) -> list[str]:
@@ -235,7 +202,7 @@ def markdown() -> str:
     for name, tasks in groups().items():
         rows = [_markdown_row(task) for task in tasks if not task.added]
         head = "| task | kind | metric | languages | evaluated after | files | Hub | licence |\n|" + " --- |" * 8
-        parts.append(f"## {name}: {_KINDS_OF_DATA[name]}\n\n" + "\n".join([head, *rows]))
+        parts.append(f"## {name}: {formats.get(name).kind_of_data}\n\n" + "\n".join([head, *rows]))
     return "\n\n".join(parts) + "\n\n" + _presets_page() + "\n"
 
 

@@ -15,8 +15,7 @@ from tests.paths import SHARED_DATA
 from training import formats
 from training.data.tokens import TokenCache
 from training.formats.base import Piece
-from training.model.encoder import load_tokenizer
-from training.pretrained import small
+from training.pretrained import load_tokenizer, small
 from training.spec import Settings
 from training.tasks import find
 

@@ -18,7 +18,7 @@ from tests.benchmarks import peer
 from tests.benchmarks.cases import CASES, Case, load
 from tests.benchmarks.windows import Measured, Windows
 from training.engine.matmul import apply
-from training.model.encoder import load_tokenizer
+from training.pretrained import load_tokenizer
 
 
 def main(told: dict[str, Any]) -> None:

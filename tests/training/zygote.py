@@ -103,8 +103,9 @@ def _warm(parent: Path, matmul: Any) -> None:
     from training.engine import matmul as matmul_library
     from training.engine import setup
     from training.model import encoder
+    from training.pretrained import load_tokenizer
 
-    tokenizer, choice = encoder.load_tokenizer(parent), matmul_library.choose_matmul(matmul)
+    tokenizer, choice = load_tokenizer(parent), matmul_library.choose_matmul(matmul)
     encoder.load_encoder(parent)
     # The runs that follow are forks: they have it already.
     setattr(setup, "load_tokenizer", {parent: tokenizer}.__getitem__)  # noqa: B010

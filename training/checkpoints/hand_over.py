@@ -5,6 +5,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from slurm.base.files import make_folder, remove_folder, sync_folder
+from training import formats
 from training.checkpoints.fragments import FragmentReader
 from training.model.encoder import HeadKind, head_module, lm_head_of, save_encoder, save_head, save_lm_head
 
@@ -31,7 +32,7 @@ def write(
     for kind in kinds:
         state = below(tensors, f"heads.{head_module(kind.task)}.")
         save_head(state, kind, out / "heads")
-        lm_head = state if kind.format == "mlm" else lm_head
+        lm_head = state if formats.get(kind.format).is_language_model else lm_head
     save_lm_head(lm_head, out / "encoder")
     sync_folder(out / "encoder")
     sync_folder(out / "heads")

@@ -4,11 +4,12 @@ import fnmatch
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from slurm.base import UsageError, UserError
+from training import formats
 from training.data.splits import NAME as SPLITS
 from training.data.splits import read_splits
 from training.formats.rows import read_bytes
@@ -56,7 +57,7 @@ def find_languages(task: Task, root: Path | None, languages: Sequence[str] | Non
             )
     codes = tuple(dict.fromkeys(task.languages if languages is None else languages))
     local = _local(task, root)
-    if not ((local or task.hub).test or (local and task.format == "mining" and local.dev)):
+    if not ((local or task.hub).test or (local and formats.get(task.format).evaluates_dev and local.dev)):
         raise UserError(f"target {task.name}: no test data{_entry(task, root)}")
     splits = {code: _language(task, local, code, root) for code in codes}
     present = {code: split for code, split in splits.items() if split is not None}
@@ -101,7 +102,8 @@ def _is_there(root: Path, file: File, task: Task, language: str) -> bool:
 
 
 def _is_pattern(file: File, task: Task) -> bool:
-    return any(mark in file.path for mark in "*?[") or (task.format == "mlm" and "{lang}" in file.path)
+    in_any_language = formats.get(task.format).in_any_language
+    return any(mark in file.path for mark in "*?[") or (in_any_language and "{lang}" in file.path)
 
 
 def _matching(root: Path, file: File, task: Task) -> dict[str, str]:
@@ -109,7 +111,7 @@ def _matching(root: Path, file: File, task: Task) -> dict[str, str]:
     role of each: the language, where `{lang}` stands for any. Of a file and its .gz the one as named."""
     template = file.path.removesuffix(".gz")
     pattern, language = template, None
-    if task.format == "mlm":
+    if formats.get(task.format).in_any_language:
         pattern = template.replace("{lang}", "*")
         language = re.compile(fnmatch.translate(template).replace(_ANY, f"(?P<language>{_LANGUAGE})", 1))
     roles = {}
@@ -129,7 +131,7 @@ def _whole(files: Sequence[File], task: Task, root: Path) -> Split:
 
 def _data_files(root: Path, file: File, task: Task) -> list[DataFile]:
     """The file; or all files of its form, in multilingual text with the language as role."""
-    if task.format == "mlm" and "{lang}" not in file.path and not file.role:
+    if formats.get(task.format).in_any_language and "{lang}" not in file.path and not file.role:
         raise UserError(
             f"task {task.name}: {file.path}: of which language? Write {{lang}} in its place, as in mlm/{{lang}}.txt,"
             f" or give the language as role: {{de: {file.path}}} (in {root / SPLITS})."
@@ -148,39 +150,12 @@ def _language(task: Task, local: Files | None, code: str, root: Path | None) -> 
         codes = task.hub.languages or task.languages
         return _parts(task, task.hub.test, code, root) if code in codes else None
     assert root is not None
-    if task.format == "mining":
-        return _mined(task, local, code, root)
-    if not any(_find(root, file, task, code) for file in local.test):
-        return None
-    if task.format == "dual_encoder" and len(local.test) == 1:
-        return _with_pool(task, local.test[0], code, root)
-    return tuple(_data_file(root, file, task, code) for file in local.test)
 
+    def is_there(file: File, language: str) -> bool:
+        return _find(root, file, task, language) is not None
 
-def _mined(task: Task, local: Files, code: str, root: Path) -> Split | None:
-    """The files of dev and of test with roles such as "dev-source"; either may be missing, and its gold."""
-    data_files: list[DataFile] = []
-    for split, files in (("dev", local.dev), ("test", local.test)):
-        if {file.role for file in files} not in ({"source", "target"}, {"source", "target", "gold"}, set()):
-            raise UserError(
-                f"task {task.name}: {split} takes three files, {{source: FILE, target: FILE, gold: FILE}}: mend its"
-                f" entry in {root / SPLITS}"
-            )
-        texts = [file for file in files if file.role != "gold"]
-        if not any(_find(root, file, task, code) for file in texts):
-            continue
-        there = [file for file in files if file.role != "gold" or _find(root, file, task, code)]
-        data_files += [replace(_data_file(root, file, task, code), role=f"{split}-{file.role}") for file in there]
-    return tuple(data_files) or None
-
-
-def _with_pool(task: Task, file: File, code: str, root: Path) -> Split:
-    """A language's own file for its questions, and those of all languages for the candidates (LAReQA)."""
-    pool = [pool_code for pool_code in task.languages if _find(root, file, task, pool_code)]
-    return (
-        replace(_data_file(root, file, task, code), role="questions"),
-        *(replace(_data_file(root, file, task, pool_code), role=f"pool:{pool_code}") for pool_code in pool),
-    )
+    files = formats.get(task.format).target_files(task, local, code, is_there, root / SPLITS)
+    return tuple(_data_file(root, file, task, language) for file, language in files) or None
 
 
 def _data_file(root: Path, file: File, task: Task, language: str) -> DataFile:

@@ -63,7 +63,7 @@ def load_part(data: TaskData, tokenizer: Any, settings: Settings) -> Part:
     pieces = encode(form, examples, tokenizer, task, settings)
     head = with_labels(find(data.head_name), examples)
     dev = encode(form, dev_examples, tokenizer, task, settings)
-    if form.name == "mlm":
+    if form.in_any_language:
         return _text_part(task, head, examples, pieces, dev, settings)
     by_example = pieces_of(pieces, len(examples))
     useful = [number for number, indices in enumerate(by_example) if any(form.count(pieces[i]) for i in indices)]
@@ -87,7 +87,7 @@ def _text_part(
     of = [examples[piece.example] for piece in pieces]
     ids = tuple(f"{example.id}:{number}" for number, example in enumerate(of))
     by_example = tuple((number,) for number in range(len(pieces)))
-    return Part(task, head, formats.get("mlm"), ids, pieces, by_example, dev, _languages(of, settings))
+    return Part(task, head, formats.get(task.format), ids, pieces, by_example, dev, _languages(of, settings))
 
 
 def with_labels(task: Task, examples: Sequence[Example]) -> Task:

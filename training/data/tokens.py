@@ -35,9 +35,6 @@ from training.tasks import Task
 _SCHEMA = 1
 _MANIFEST = "manifest.json"
 _ABANDONED_SECONDS = 24 * 3600
-# What `encode` looks at besides the texts. Settings that only decoding or training uses must not make it happen again.
-_SETTINGS = ("max_length", "doc_stride", "max_query_length")
-_ONLY_MAX_LENGTH = ("sequence", "choice", "tagging", "retrieval", "mining", "mlm")
 
 
 @dataclass(frozen=True)
@@ -104,7 +101,8 @@ class TokenCache:
             "format": form.name,
             "labels": list(task.labels),
             "metric_family": task.metric_family,
-            "settings": {name: getattr(settings, name) for name in settings_of(form.name)},
+            # Not those that only decoding or training uses: they must not make it happen again.
+            "settings": {name: getattr(settings, name) for name in form.encode_settings},
             "examples": _examples_hash(examples),
         }
         return hashlib.sha256(to_json(meaning)).hexdigest()[:32]
@@ -185,11 +183,6 @@ def token_values(pieces: Sequence[Piece]) -> Iterator[NDArray[Any]]:
         yield pieces.tokens
     else:
         yield from (np.array(row) for piece in pieces for row in piece.rows)
-
-
-def settings_of(form: str) -> tuple[str, ...]:
-    """The settings that a format's `encode` looks at."""
-    return _SETTINGS[:1] if form in _ONLY_MAX_LENGTH else _SETTINGS
 
 
 @cache

@@ -158,7 +158,7 @@ class Maker:
         )
         pieces = tuple(piece for of_example in pieces_by_example for piece in of_example)
         form = part.task.format
-        unit = self.settings.contrast_size if form == "dual_encoder" else 1
+        unit = part.form.examples_together(self.settings)
         micros = cut_pieces(pieces, unit, budget, self.world)
         batches = []
         for micro in share(micros, self.rank, self.world):

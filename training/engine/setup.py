@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from slurm.base.files import to_json
+from training import formats
 from training.data.parts import Part, load_part
 from training.data.sampling import mix_of
 from training.engine.batches import Order
@@ -24,9 +25,9 @@ from training.model.encoder import (
     head_dropout,
     lm_head_of,
     load_encoder,
-    load_tokenizer,
 )
 from training.model.vocabulary import CompactEmbedding, used_ids
+from training.pretrained import load_tokenizer
 from training.seeds import sub_seed
 from training.spec import TrainSpec, to_record
 
@@ -65,7 +66,7 @@ class StageModelParts:
     @property
     def needs_all_words(self) -> bool:
         """Whether a head compares with the whole vocabulary."""
-        return any(kind.format == "mlm" for kind in self.kinds)
+        return any(formats.get(kind.format).is_language_model for kind in self.kinds)
 
     def used_ids(self) -> NDArray[np.int64]:
         """The tokens that occur in train or English dev, and the special ones, sorted."""
@@ -128,7 +129,7 @@ def parameter_count(model: nn.Module) -> int:
 
 def _head_kind(part: Part, encoder: Any) -> HeadKind:
     head, config = part.head, encoder.config
-    outputs = int(config.vocab_size) if head.format == "mlm" else len(head.labels)
+    outputs = int(config.vocab_size) if formats.get(head.format).is_language_model else len(head.labels)
     return HeadKind(head.name, head.format, head.labels, int(config.hidden_size), outputs)
 
 

@@ -331,7 +331,7 @@ class _Training:
         times.steps, times.examples = times.steps + 1, times.examples + len(step.examples)
         times.tokens, times.filler = times.tokens + prepared_step.tokens, times.filler + prepared_step.filler
         times.computed += sum(batch.layout.tokens for _, batch in prepared_step.batches)
-        predicted_tokens = prepared_step.terms if prepared_step.part.task.format == "mlm" else 0
+        predicted_tokens = prepared_step.terms if prepared_step.part.form.is_language_model else 0
         squares = sum(length**2 for length in lengths)
         times.flops += training_flops(self.sizes, prepared_step.tokens, squares, predicted_tokens=predicted_tokens)
         times.update += updating

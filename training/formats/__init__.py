@@ -13,9 +13,10 @@ from training.formats.span import Span
 from training.formats.tagging import Tagging
 
 _FORMATS: dict[str, Format[Any]] = {
-    form.name: form
-    for form in (Sequence(), Span(), Tagging(), Choice(), MaskedLanguageModel(), DualEncoder(), Retrieval(), Mining())
+    form.name: form  # in the order of what people are shown
+    for form in (Sequence(), Choice(), Span(), Tagging(), MaskedLanguageModel(), DualEncoder(), Retrieval(), Mining())
 }
+NAMES = tuple(_FORMATS)
 
 
 def get(name: str) -> Format[Any]:

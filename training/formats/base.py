@@ -1,7 +1,11 @@
-"""What a format is: it reads examples, encodes them as pieces for the model, and decodes its outputs. No torch."""
+"""What a format is: it reads examples, encodes them as pieces for the model, and decodes its outputs. No torch.
+
+All that is asked about formats elsewhere (what a key takes, what it costs, how it is shown, where its files are) is an
+attribute or a method here, with what is right for most; a format says only what is special about it.
+"""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -9,7 +13,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from training.spec import DataFile, Settings
+from training.formats.lengths import CHARACTERS_OF_TOKEN, SPECIALS, FileCounts
+from training.spec import DataFile, Settings, Split
+from training.tasks import presets
+from training.tasks.task import File, Files, Overrides
 
 if TYPE_CHECKING:
     from training.tasks import Task
@@ -50,9 +57,29 @@ class Format(ABC, Generic[E]):
     choice [choices]; retrieval [hidden]."""
 
     name: ClassVar[str]
+    kind_of_data: ClassVar[str]  # a few words for people: "two texts, one label"
+    has_head: ClassVar[bool] = True  # else sentences are compared by their pooled hidden states, and nothing is trained
+    is_language_model: ClassVar[bool] = False  # its head scores the whole vocabulary, with the word embeddings
+    in_any_language: ClassVar[bool] = False  # training text by language, a file each; every piece is trained for itself
+    compares_examples: ClassVar[bool] = False  # a target's examples with each other: languages are not put together
+    evaluates_dev: ClassVar[bool] = False  # a target may come with dev data alone
+    makes_windows: ClassVar[bool] = False  # a long text is several sequences
+
+    # --- of tasks that users add
+    metrics: ClassVar[tuple[str, ...]] = ()  # metric families that can score it, the default first; (): none is added
+    target_settings: ClassVar[Overrides] = presets.PAIR_TARGET
+    open_labels: ClassVar[bool] = False  # a task that names no labels has those of its training examples
+    texts_in_columns: ClassVar[bool] = False  # of a table, so that a task says in which
+
+    # --- settings
     # Settings that examples and predictions depend on, besides those that matter to all formats: a part of stage keys.
     # A train stage's too, for dev scores select the epoch. `training.spec` says of each which stages take it, and when.
     key_settings: ClassVar[tuple[str, ...]] = ()
+    encode_settings: ClassVar[tuple[str, ...]] = ("max_length",)  # what `encode` looks at besides the texts
+
+    # --- for estimates
+    usual_tokens: ClassVar[int]  # of an example of a data set on the Hub, whose lengths are not known
+    prediction_bytes: ClassVar[int] = 100  # of the record of one
 
     @abstractmethod
     def read(self, path: Path, task: "Task", language: str) -> list[E]:
@@ -119,25 +146,94 @@ class Format(ABC, Generic[E]):
         """Whether there is a gold answer at all (some published test sets come without)."""
         return True
 
+    # --- where it differs from others elsewhere
+
+    def lacks(self, task: "Task") -> str | None:
+        """What a user's task of this format still has to say, for people; None: nothing."""
+        return None
+
+    def target_files(
+        self, task: "Task", files: Files, language: str, is_there: Callable[[File, str], bool], named_in: Path
+    ) -> list[tuple[File, str]]:
+        """The files (with their roles) of a target's data in a language, each with the language that its name is of;
+        none where there is no data. `is_there`: whether a language's file is; `named_in`: what to mend, for errors."""
+        if not any(is_there(file, language) for file in files.test):
+            return []
+        return [(file, language) for file in files.test]
+
+    def has_test(self, split: Split) -> bool:
+        """Whether a target's data are what a benchmark's submission holds predictions of."""
+        return True
+
+    def evaluated_lists(self, examples: Sequence[E]) -> list[list[E]]:
+        """The lists that evaluation encodes a target's examples in."""
+        return [list(examples)]
+
+    def rows_of_example(self, task: "Task") -> int:
+        """Sequences that the model reads for one short example."""
+        return 1
+
+    def examples_together(self, settings: Settings) -> int:
+        """Consecutive examples that no micro-batch may part."""
+        return 1
+
+    def constant_answers(self, golds: Sequence[Any], task: "Task") -> list[list[Any]] | None:
+        """The predictions of those who always say the same; None where being better than these says nothing."""
+        return None
+
+    def by_accident(self, constant: float, examples: int) -> float:
+        """The primary metric, in percent, that one who learned nothing may reach where the best constant answer has
+        `constant`. Here: tags and spans, of which no more than 1 % is found by accident."""
+        return max(constant, 1.0)
+
+    # --- how it is shown
+
+    def row_title(self, piece: Piece, row: int, task: "Task") -> str:
+        """What a piece's row number `row` is, "" where there is but one kind."""
+        return piece.way_back if isinstance(piece.way_back, str) else ""
+
+    def answer_shown(self, example: E, gold: Any, tokenizer: Any) -> list[str]:
+        """The gold answer for people: a line, and what may be long in others; nothing where there is nothing to say."""
+        text = gold if isinstance(gold, str) else " | ".join(dict.fromkeys(gold or [])) or "(there is none in the text)"
+        return [f"the answer: {text}"]
+
+    # --- estimates, before anything is read
+
+    def sequences_of_piece(self, task: "Task") -> int:
+        """Sequences that a piece counts as (those of a dual encoder's as one)."""
+        return 1
+
+    def text_of_file(self, counts: FileCounts, task: "Task") -> tuple[float, float]:
+        """(examples, tokens of the text of one) of a file. Here: an example a line."""
+        lines = max(1, counts.lines)
+        return lines, counts.characters / lines / CHARACTERS_OF_TOKEN
+
+    def tokens_and_length(
+        self, examples: float, tokens: float, task: "Task", settings: Settings
+    ) -> tuple[float, float]:
+        """(tokens that the model reads of so many examples, length of one sequence); `tokens`: of the text of one."""
+        length = min(settings.max_length, tokens + SPECIALS)
+        return examples * length, length
+
 
 def pieces_of(pieces: Iterable[Piece], n_examples: int) -> list[list[int]]:
     """For every example, the indices of its pieces, in order."""
-    found: list[list[int]] = [[] for _ in range(n_examples)]
+    by_example: list[list[int]] = [[] for _ in range(n_examples)]
     for index, piece in enumerate(pieces):
-        found[piece.example].append(index)
-    return found
+        by_example[piece.example].append(index)
+    return by_example
 
 
 def with_unique_ids(examples: Iterable[E]) -> list[E]:
     """The same examples; the second of two with one id gets `#1` behind it (TyDiQA's training file repeats ids)."""
-    seen: dict[str, int] = {}
-    taken: set[str] = set()
+    repeats: dict[str, int] = {}
+    names: set[str] = set()
     unique: list[E] = []
     for example in examples:
         name = example.id
-        while name in taken:
-            seen[example.id] = seen.get(example.id, 0) + 1
-            name = f"{example.id}#{seen[example.id]}"
-        taken.add(name)
+        while name in names:
+            repeats[example.id] = repeats.get(example.id, 0) + 1
+            name = f"{example.id}#{repeats[example.id]}"
+        names.add(name)
         unique.append(example if name == example.id else replace(example, id=name))
     return unique

@@ -7,8 +7,16 @@ from typing import Any
 
 from training.formats.base import Example as BaseExample
 from training.formats.base import Floats, Format, Piece
+from training.formats.lengths import SPECIALS
 from training.formats.rows import RowError, field, render, row_id, row_label
-from training.formats.sequence import best_labels, encode_pairs, label_target, read_table
+from training.formats.sequence import (
+    best_labels,
+    encode_pairs,
+    label_target,
+    lacks_labels_or_texts,
+    lucky_accuracy,
+    read_table,
+)
 from training.spec import Settings
 from training.tasks import Task
 
@@ -22,6 +30,11 @@ class Example(BaseExample):
 
 class Choice(Format[Example]):
     name = "choice"
+    kind_of_data = "a text and several choices, one is right"
+    metrics = ("accuracy",)
+    texts_in_columns = True
+    usual_tokens = 320
+    prediction_bytes = 120
 
     def read(self, path: Path, task: Task, language: str) -> list[Example]:
         return read_table(self, path, task, language)
@@ -68,6 +81,31 @@ class Choice(Format[Example]):
 
     def labelled(self, example: Example) -> bool:
         return bool(example.label)
+
+    def lacks(self, task: Task) -> str | None:
+        if not task.columns.choices and not lacks_labels_or_texts(task):
+            return "give `columns: {choices: [FIELD, ...]}`, the fields of its choices"
+        return lacks_labels_or_texts(task)
+
+    def rows_of_example(self, task: Task) -> int:
+        return len(task.labels)
+
+    def constant_answers(self, golds: Sequence[Any], task: Task) -> list[list[Any]]:
+        return [[label] * len(golds) for label in dict.fromkeys(golds)]
+
+    def by_accident(self, constant: float, examples: int) -> float:
+        return lucky_accuracy(constant, examples)
+
+    def row_title(self, piece: Piece, row: int, task: Task) -> str:
+        return task.labels[row]
+
+    def sequences_of_piece(self, task: Task) -> int:
+        return len(task.labels)
+
+    def tokens_and_length(self, examples: float, tokens: float, task: Task, settings: Settings) -> tuple[float, float]:
+        """Every choice repeats the beginning."""
+        length = min(settings.max_length, tokens / 2 + SPECIALS)
+        return examples * len(task.labels) * length, length
 
 
 def _choices(row: Mapping[str, Any], task: Task) -> list[str]:

@@ -9,7 +9,8 @@ sentences of language xx; Mewsli-X's JSON lines, without a role (training pairs)
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,12 @@ from training.formats.base import Floats, Format, Piece
 from training.formats.batch import token_ids
 from training.formats.dual_example import Example
 from training.formats.english import sentence_spans
+from training.formats.lengths import FileCounts, questions_with_contexts
 from training.formats.neighbours import Search, neighbours
 from training.formats.squad_json import Question, question_of, read_questions
 from training.spec import DataFile, Settings
 from training.tasks import Task
+from training.tasks.task import File, Files
 
 RANKED = 20  # how many candidates a prediction names: the metrics look no further
 _SPECIALS = 4  # of a candidate's row: <s>, </s></s>, </s>
@@ -35,6 +38,11 @@ class DualEncoder(Format[Example]):
     """One piece per example; its rows: the question, then the candidate (those of the two that it has)."""
 
     name = "dual_encoder"
+    kind_of_data = "which of many texts belongs to a question"
+    compares_examples = True
+    usual_tokens = 190
+    prediction_bytes = 150
+    encode_settings = ("max_length", "doc_stride", "max_query_length")
     key_settings = ("max_query_length", "contrast_size")
 
     def read(self, path: Path, task: Task, language: str) -> list[Example]:
@@ -106,6 +114,34 @@ class DualEncoder(Format[Example]):
 
     def labelled(self, example: Example) -> bool:
         return bool(example.right)
+
+    def target_files(
+        self, task: Task, files: Files, language: str, is_there: Callable[[File, str], bool], named_in: Path
+    ) -> list[tuple[File, str]]:
+        """One test file (LAReQA): a language's own for its questions, and those of all languages for the candidates."""
+        if len(files.test) != 1 or not is_there(files.test[0], language):
+            return super().target_files(task, files, language, is_there, named_in)
+        (file,) = files.test
+        pool = [code for code in task.languages if is_there(file, code)]
+        return [(replace(file, role="questions"), language), *((replace(file, role=f"pool:{c}"), c) for c in pool)]
+
+    def evaluated_lists(self, examples: Sequence[Example]) -> list[list[Example]]:
+        return [[e for e in examples if e.question], [e for e in examples if not e.question]]
+
+    def rows_of_example(self, task: Task) -> int:
+        return 2
+
+    def examples_together(self, settings: Settings) -> int:
+        return settings.contrast_size
+
+    def row_title(self, piece: Piece, row: int, task: Task) -> str:
+        return ("question", "candidate")[row]
+
+    def answer_shown(self, example: Example, gold: Any, tokenizer: Any) -> list[str]:
+        return ["the candidate is right; those of other questions are wrong"]
+
+    def text_of_file(self, counts: FileCounts, task: Task) -> tuple[float, float]:
+        return questions_with_contexts(counts)
 
 
 def rank(questions: Floats, candidates: Floats, ids: Sequence[str], search: Search = neighbours) -> list[list[str]]:

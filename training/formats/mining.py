@@ -5,18 +5,20 @@ Files of a language, as XTREME has them: the sentences of the other language ("s
 for both.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from slurm.base import UserError
 from training.formats.base import Example as BaseExample
 from training.formats.base import Floats, Format, Piece
 from training.formats.batch import token_ids
 from training.formats.rows import bad_row, read_lines, render, row_id
-from training.spec import DataFile, Settings
+from training.spec import DataFile, Settings, Split
 from training.tasks import Task
+from training.tasks.task import File, Files
 
 SPLITS = ("dev", "test")
 SIDES = ("source", "target")
@@ -39,6 +41,11 @@ class Mining(Format[Example]):
     """One piece per sentence."""
 
     name = "mining"
+    kind_of_data = "which sentences are translations, among others that are not"
+    has_head = False
+    compares_examples = True
+    evaluates_dev = True
+    usual_tokens = 35
     key_settings = ("layer", "pooling")
 
     def read(self, path: Path, task: Task, language: str) -> list[Example]:
@@ -83,12 +90,53 @@ class Mining(Format[Example]):
     def labelled(self, example: Example) -> bool:
         return example.translations is not None
 
+    def target_files(
+        self, task: Task, files: Files, language: str, is_there: Callable[[File, str], bool], named_in: Path
+    ) -> list[tuple[File, str]]:
+        """Those of dev and of test with roles such as "dev-source"; either may be missing, and its gold."""
+        roles = {"source", "target"}
+        there: list[tuple[File, str]] = []
+        for split, templates in (("dev", files.dev), ("test", files.test)):
+            if {file.role for file in templates} not in (roles, {*roles, "gold"}, set()):
+                raise UserError(
+                    f"task {task.name}: {split} takes three files, {{source: FILE, target: FILE, gold: FILE}}: mend its"
+                    f" entry in {named_in}"
+                )
+            if any(is_there(file, language) for file in templates if file.role != "gold"):
+                there += [
+                    (replace(file, role=f"{split}-{file.role}"), language)
+                    for file in templates
+                    if file.role != "gold" or is_there(file, language)
+                ]
+        return there
+
+    def has_test(self, split: Split) -> bool:
+        return any(part.role.startswith("test") for part in split if isinstance(part, DataFile))
+
+    def evaluated_lists(self, examples: Sequence[Example]) -> list[list[Example]]:
+        """Each side of each split, every text once."""
+        sides: dict[tuple[str, str], list[Example]] = {}
+        for example in examples:
+            sides.setdefault((example.split, example.side), []).append(example)
+        return [[*unique(side).values()] for side in sides.values()]
+
+    def answer_shown(self, example: Example, gold: Any, tokenizer: Any) -> list[str]:
+        return []
+
+
+def unique(examples: Sequence[Example]) -> dict[str, Example]:
+    """The first example of each text."""
+    by_text: dict[str, Example] = {}
+    for example in examples:
+        by_text.setdefault(example.text, example)
+    return by_text
+
 
 def gold_pairs(examples: Sequence[Example]) -> set[tuple[str, str]] | None:
     """(source name, target name) of all translations among the examples of one split; None where it has no gold."""
     if not any(example.translations is not None for example in examples):
         return None
-    return {(example.name, other) for example in examples for other in example.translations or ()}
+    return {(example.name, target) for example in examples for target in example.translations or ()}
 
 
 def _read(files: Mapping[str, Path], split: str, language: str) -> list[Example]:
@@ -96,8 +144,8 @@ def _read(files: Mapping[str, Path], split: str, language: str) -> list[Example]
     if source is None or target is None:
         return []
     sources, targets = _sentences(source), _sentences(target)
-    found = _gold(gold, sources, targets) if gold else None
-    translations = {name: None if found is None else found.get(name, ()) for name in sources}
+    pairs = _gold(gold, sources, targets) if gold else None
+    translations = {name: None if pairs is None else pairs.get(name, ()) for name in sources}
     return [
         *(_example(split, "source", language, name, text, translations[name]) for name, text in sources.items()),
         *(_example(split, "target", language, name, text, None) for name, text in targets.items()),
@@ -121,45 +169,45 @@ def _example(
 
 def _sentences(path: Path) -> dict[str, str]:
     """Sentences by id, in the file's order."""
-    found: dict[str, str] = {}
+    sentences: dict[str, str] = {}
     for number, line in enumerate(read_lines(path), start=1):
         name, tab, text = line.partition("\t")
         if not tab or not name:
             bad_row(path, number, "not id<TAB>sentence")
-        elif name in found:
+        elif name in sentences:
             bad_row(path, number, f"id {name} is there twice")
         else:
-            found[name] = text.strip()
-    return found
+            sentences[name] = text.strip()
+    return sentences
 
 
 def _gold(path: Path, sources: Mapping[str, str], targets: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     """The names of the translations by the name of the source sentence."""
-    found: dict[str, tuple[str, ...]] = {}
+    translations: dict[str, tuple[str, ...]] = {}
     for number, line in enumerate(read_lines(path), start=1):
         source, tab, target = line.strip().partition("\t")
-        unknown = [name for name, known in ((source, sources), (target, targets)) if name not in known]
+        unknown = [name for name, side in ((source, sources), (target, targets)) if name not in side]
         if not tab:
             bad_row(path, number, "not source id<TAB>target id")
         elif unknown:
             bad_row(path, number, f"no sentence has the id {unknown[0]}")
         else:
-            found[source] = (*found.get(source, ()), target)
-    return found
+            translations[source] = (*translations.get(source, ()), target)
+    return translations
 
 
 def _first(examples: Sequence[Example], limit: int) -> list[Example]:
-    pairs = list(islice(((e.name, other) for e in examples for other in e.translations or ()), limit))
+    pairs = list(islice(((e.name, target) for e in examples for target in e.translations or ()), limit))
     in_gold = {name for e in examples for name in ((e.name, *e.translations) if e.translations else ())}
-    kept = {name for pair in pairs for name in pair}
+    names = {name for pair in pairs for name in pair}
     for side in SIDES:
-        others = (e.name for e in examples if e.side == side and e.name not in in_gold)
-        kept |= set(islice(others, _OTHERS * limit))
-    return [_with(e, pairs) for e in examples if e.name in kept]
+        alone = (e.name for e in examples if e.side == side and e.name not in in_gold)
+        names |= set(islice(alone, _OTHERS * limit))
+    return [_with(e, pairs) for e in examples if e.name in names]
 
 
 def _with(example: Example, pairs: Sequence[tuple[str, str]]) -> Example:
     """The example with those of its translations that are among `pairs`."""
     if example.translations is None:
         return example
-    return replace(example, translations=tuple(other for name, other in pairs if name == example.name))
+    return replace(example, translations=tuple(target for source, target in pairs if source == example.name))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from training.formats.base import IGNORED, Floats, Format, Piece, pieces_of
 from training.formats.base import Example as BaseExample
 from training.formats.batch import token_ids
+from training.formats.lengths import SPECIALS
 from training.formats.rows import read_lines, render, row_id
 from training.seeds import random_words, sub_seed
 from training.spec import DataFile, Settings
@@ -31,6 +32,12 @@ class MaskedLanguageModel(Format[Example]):
     """Tokens hidden as by BERT and RoBERTa (Devlin et al. 2019, arXiv 1810.04805; Liu et al. 2019, 1907.11692)."""
 
     name = "mlm"
+    kind_of_data = "plain text, some of its tokens are hidden"
+    is_language_model = True
+    in_any_language = True
+    metrics = ("words",)
+    usual_tokens = 256
+    prediction_bytes = 0
     key_settings = ("mask_probability", "language_exponent")
 
     def read(self, path: Path, task: Task, language: str) -> list[Example]:
@@ -50,13 +57,13 @@ class MaskedLanguageModel(Format[Example]):
         """The first of each language: else a trial would be of the first language alone."""
         if limit is None:
             return list(examples)
-        seen: Counter[str] = Counter()
-        kept = []
+        counts: Counter[str] = Counter()
+        trial = []
         for example in examples:
-            seen[example.language] += 1
-            if seen[example.language] <= limit:
-                kept.append(example)
-        return kept
+            counts[example.language] += 1
+            if counts[example.language] <= limit:
+                trial.append(example)
+        return trial
 
     def encode(self, examples: Sequence[Example], tokenizer: Any, task: Task, settings: Settings) -> list[Piece]:
         """Long lines in several pieces; nothing is hidden yet."""
@@ -96,17 +103,24 @@ class MaskedLanguageModel(Format[Example]):
         task: Task,
         settings: Settings,
     ) -> list[list[int]]:
-        """The tokens found at the hidden places, in their order."""
-        found = pieces_of(pieces, len(examples))
-        return [[int(token) for index in own for token in outputs[index]] for own in found]
+        """The tokens predicted at the hidden places, in their order."""
+        by_example = pieces_of(pieces, len(examples))
+        return [[int(token) for index in indices for token in outputs[index]] for indices in by_example]
 
     def gold(self, example: Example, task: Task) -> Any:
         raise AssertionError("what is right depends on what is hidden: use golds")
 
     def golds(self, examples: Sequence[Example], pieces: Sequence[Piece], task: Task) -> list[Any]:
         """The hidden tokens; None for an example without any."""
-        found = pieces_of(pieces, len(examples))
-        return [[t for index in own for t in pieces[index].target if t != IGNORED] or None for own in found]
+        targets = [[pieces[index].target for index in indices] for indices in pieces_of(pieces, len(examples))]
+        return [[token for target in rows for token in target if token != IGNORED] or None for rows in targets]
+
+    def answer_shown(self, example: Example, gold: Any, tokenizer: Any) -> list[str]:
+        return ["the answer:", " ".join(tokenizer.convert_ids_to_tokens(gold))]
+
+    def tokens_and_length(self, examples: float, tokens: float, task: Task, settings: Settings) -> tuple[float, float]:
+        """Long lines go on in further sequences."""
+        return examples * (tokens + SPECIALS), min(settings.max_length, tokens + SPECIALS)
 
 
 def _example(name: str, language: str, text: str) -> Example:

@@ -24,6 +24,10 @@ class Retrieval(Format[Example]):
     """Two pieces per example, the English sentence and then the other one; `way_back` says which."""
 
     name = "retrieval"
+    kind_of_data = "which sentences are each other's translations, of as many"
+    has_head = False
+    compares_examples = True
+    usual_tokens = 30
     key_settings = ("layer", "pooling")
 
     def read(self, path: Path, task: Task, language: str) -> list[Example]:
@@ -65,6 +69,9 @@ class Retrieval(Format[Example]):
 
     def gold(self, example: Example, task: Task) -> str:
         return example.id
+
+    def answer_shown(self, example: Example, gold: Any, tokenizer: Any) -> list[str]:
+        return []
 
 
 def _example(name: str, language: str, english: str, other: str) -> Example:

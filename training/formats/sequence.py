@@ -1,5 +1,6 @@
 """A pair of texts and one label: `<s> first </s></s> second </s>`."""
 
+import math
 from collections.abc import Mapping
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from training.formats.rows import RowError, bad_row, read_rows, render, row_id, 
 from training.spec import Settings
 from training.tasks import Task
 
+_MANY = 500  # examples: from there on, who guesses is told from who knows
+
 
 @dataclass(frozen=True, kw_only=True)
 class Example(BaseExample):
@@ -25,6 +28,11 @@ class Example(BaseExample):
 
 class Sequence(Format[Example]):
     name = "sequence"
+    kind_of_data = "two texts, one label"
+    metrics = ("accuracy",)
+    texts_in_columns = True
+    usual_tokens = 50
+    prediction_bytes = 120
 
     def read(self, path: Path, task: Task, language: str) -> list[Example]:
         return read_table(self, path, task, language)
@@ -66,16 +74,40 @@ class Sequence(Format[Example]):
     def labelled(self, example: Example) -> bool:
         return bool(example.label)
 
+    def lacks(self, task: Task) -> str | None:
+        return lacks_labels_or_texts(task)
+
+    def constant_answers(self, golds: Items[Any], task: Task) -> list[list[Any]]:
+        return [[label] * len(golds) for label in dict.fromkeys(golds)]
+
+    def by_accident(self, constant: float, examples: int) -> float:
+        return lucky_accuracy(constant, examples)
+
+
+def lacks_labels_or_texts(task: Task) -> str | None:
+    """See `Format.lacks`."""
+    if not task.labels:
+        return f"format {task.format} needs `labels: [NAME, ...]`"
+    if not (task.columns.first and task.columns.second):
+        return 'give `columns: {first: "{field}", second: "{field}"}`, where its two texts are'
+    return None
+
+
+def lucky_accuracy(constant: float, examples: int) -> float:
+    """Two standard deviations above the best constant answer, where examples are many: the best of several epochs of
+    guessing is a little better now and then."""
+    return constant + (2 * math.sqrt(constant * (100.0 - constant) / examples) if examples >= _MANY else 0.0)
+
 
 def read_table(form: Any, path: Path, task: Task, language: str) -> list[Any]:
     """The labelled rows of a table, by the format's `from_row`; an error names the line."""
-    found = []
+    examples = []
     for position, line, row in read_rows(path, task.columns.header):
         try:
-            found.append(form.from_row(row, task, language, position))
+            examples.append(form.from_row(row, task, language, position))
         except RowError as error:
             bad_row(path, line, str(error))
-    return [example for example in found if example is not None]
+    return [example for example in examples if example is not None]
 
 
 def encode_pairs(tokenizer: Any, first: list[str], second: list[str], max_length: int) -> list[tuple[int, ...]]:

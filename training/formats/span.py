@@ -18,9 +18,10 @@ from slurm.base import UserError
 from training.formats.base import Example as BaseExample
 from training.formats.base import Floats, Format, Piece, pieces_of
 from training.formats.batch import token_ids, tokens_and_offsets
+from training.formats.lengths import SPECIALS, FileCounts, questions_with_contexts
 from training.formats.squad_json import Answer, Question, question_of, read_questions
 from training.spec import Settings
-from training.tasks import Task
+from training.tasks import Task, presets
 
 Ints = NDArray[np.int32]
 _NO_ANSWER = (0, 0)  # the position of <s>: what a window is trained on that the answer is not in
@@ -47,6 +48,13 @@ class Window:
 
 class Span(Format[Example]):
     name = "span"
+    kind_of_data = "a question whose answer stands in a text"
+    makes_windows = True
+    metrics = ("squad", "squad_v2", "mlqa")
+    target_settings = presets.QA_TARGET
+    usual_tokens = 190
+    prediction_bytes = 300
+    encode_settings = ("max_length", "doc_stride", "max_query_length")
     key_settings = ("doc_stride", "max_query_length", "n_best", "max_answer_length", "null_threshold")
 
     def read(self, path: Path, task: Task, language: str) -> list[Example]:
@@ -96,8 +104,8 @@ class Span(Format[Example]):
         """
         predictions: list[Any] = []
         for example, of_example in zip(examples, pieces_of(pieces, len(examples)), strict=True):
-            found = [_best_span(pieces[i].way_back, outputs[i], settings) for i in of_example]
-            score, start, end = max(found, key=lambda candidate: candidate[0])
+            candidates = [_best_span(pieces[i].way_back, outputs[i], settings) for i in of_example]
+            score, start, end = max(candidates, key=lambda candidate: candidate[0])
             span = "" if score == -np.inf else example.context[start:end].strip()
             if _may_be_unanswerable(task):
                 null_score = min(float(outputs[i][0, 0] + outputs[i][0, 1]) for i in of_example)
@@ -111,6 +119,19 @@ class Span(Format[Example]):
 
     def labelled(self, example: Example) -> bool:
         return example.unanswerable or any(answer.text for answer in example.answers)
+
+    def constant_answers(self, golds: Sequence[Any], task: Task) -> list[list[Any]]:
+        return [[{"text": "", "span": "", "null_odds": 0.0}] * len(golds)] if _may_be_unanswerable(task) else []
+
+    def text_of_file(self, counts: FileCounts, task: Task) -> tuple[float, float]:
+        return questions_with_contexts(counts)
+
+    def tokens_and_length(self, examples: float, tokens: float, task: Task, settings: Settings) -> tuple[float, float]:
+        longest = settings.max_length
+        if tokens + SPECIALS <= longest:
+            return super().tokens_and_length(examples, tokens, task, settings)
+        of_example = 1 + (tokens + SPECIALS - longest) / settings.doc_stride  # windows
+        return examples * of_example * longest, longest
 
 
 def _example(question: Question, task: Task, language: str) -> Example:
@@ -186,17 +207,17 @@ def _jumps(context: str) -> tuple[Ints, Ints, Ints]:
     return _next(white), len(context) - _next(white[::-1])[::-1], _next(accents)
 
 
-def _any_of(characters: NDArray[np.uint32], wanted: Sequence[str]) -> NDArray[np.bool_]:
-    found = np.zeros(len(characters), dtype=np.bool_)
-    for character in wanted:
-        found |= characters == ord(character)
-    return found
+def _any_of(characters: NDArray[np.uint32], alphabet: Sequence[str]) -> NDArray[np.bool_]:
+    is_in_alphabet = np.zeros(len(characters), dtype=np.bool_)
+    for character in alphabet:
+        is_in_alphabet |= characters == ord(character)
+    return is_in_alphabet
 
 
-def _next(skipped: NDArray[np.bool_]) -> Ints:
-    """For each place the first one from there on whose character is not skipped; the last place is the end."""
-    places = np.arange(len(skipped) + 1, dtype=np.int32)
-    places[:-1][skipped] = len(skipped)
+def _next(gaps: NDArray[np.bool_]) -> Ints:
+    """For each place the first one from there on whose character is no gap; the last place is the end."""
+    places = np.arange(len(gaps) + 1, dtype=np.int32)
+    places[:-1][gaps] = len(gaps)
     return np.minimum.accumulate(places[::-1])[::-1]
 
 

@@ -4,8 +4,10 @@ With open labels a tag is whatever the data says. One that training never saw ha
 and stays the gold tag that no prediction equals.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -15,10 +17,11 @@ from slurm.base import UserError
 from training.formats.base import IGNORED, Floats, Format, Piece, pieces_of
 from training.formats.base import Example as BaseExample
 from training.formats.batch import token_ids
+from training.formats.lengths import TOKENS_OF_WORD, FileCounts
 from training.formats.rows import RowError
 from training.formats.tagged_text import read_sentences, tag_name
 from training.spec import Settings
-from training.tasks import Task
+from training.tasks import Task, presets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +32,12 @@ class Example(BaseExample):
 
 class Tagging(Format[Example]):
     name = "tagging"
+    kind_of_data = "a label for every word"
+    metrics = ("words", "ner", "pos")
+    target_settings = presets.TAGGING_TARGET
+    open_labels = True
+    usual_tokens = 35
+    prediction_bytes = 400
 
     def read(self, path: Path, task: Task, language: str) -> list[Example]:
         return [_example(name, language, words, tags) for name, words, tags in read_sentences(path, task)]
@@ -81,6 +90,25 @@ class Tagging(Format[Example]):
 
     def labelled(self, example: Example) -> bool:
         return bool(example.tags)
+
+    def constant_answers(self, golds: Sequence[Any], task: Task) -> list[list[Any]] | None:
+        """O, and the most frequent tag; not every tag there is (CCG has hundreds)."""
+        if task.metric_family == "ner" and not any(tag != "O" for gold in golds for tag in gold):
+            return None  # O is all that is asked for
+        counts = Counter(chain(*golds))
+        tags = {"O", *(tag for tag, _ in counts.most_common(1))} & counts.keys()
+        return [[[tag] * len(gold) for gold in golds] for tag in tags]
+
+    def answer_shown(self, example: Example, gold: Any, tokenizer: Any) -> list[str]:
+        pairs = zip(example.words, gold, strict=True)
+        return ["the answer:", " ".join(f"{word}/{tag}" for word, tag in pairs)]
+
+    def text_of_file(self, counts: FileCounts, task: Task) -> tuple[float, float]:
+        """A word a line, unless the task has a separator."""
+        if task.columns.separator:
+            return super().text_of_file(counts, task)
+        sentences = max(1, counts.paragraphs)
+        return sentences, TOKENS_OF_WORD * counts.lines / sentences
 
 
 def _is_list(value: Any) -> TypeGuard[Sequence[Any]]:

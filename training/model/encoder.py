@@ -152,18 +152,6 @@ def _set_dropout(encoder: nn.Module, dropout: float | None, attention_dropout: f
             part.p = probability
 
 
-def load_tokenizer(folder: Path) -> Any:
-    """The fast tokenizer of a model folder."""
-    from transformers import AutoTokenizer
-
-    check_folder(folder)
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    # A tokenizer made without its vocabulary is silently five tokens long.
-    if len(tokenizer) < 100:
-        raise UserError(f"{folder}: the tokenizer knows {len(tokenizer)} tokens only; copy XLM-R's files again.")
-    return tokenizer
-
-
 def check_fit(encoder: nn.Module, tokenizer: Any, settings: Settings, folder: Path) -> None:
     """Raise a UserError where ids or positions would leave the embeddings."""
     config: Any = encoder.config

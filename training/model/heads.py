@@ -1,11 +1,15 @@
 """What stands on the encoder, one small head per format: its start, its logits, its loss.
 
+A format with another kind of head: a module, and a `FormatHead` that builds it, in the table `_HEADS`.
+
 A head gets the hidden states of the tokens that it reads, [n, width]: of sequence, choice and dual_encoder the first of
 every row, of tagging the words' first subwords, of mlm the masked ones, of span all. Its outputs are logits, but for
 the dual encoder's: a vector of every row, and a loss that draws questions to their own answers.
 """
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -90,21 +94,127 @@ class DualEncoderHead(nn.Module):
             return functional.normalize(inner, dim=1) * self.scale.float().clamp(min=1e-3).sqrt()
 
 
+class FormatHead(ABC):
+    """What is asked about the heads of a format. Here: one score per output of every row, one of them is right."""
+
+    @abstractmethod
+    def build(self, outputs: int, width: int, dropout: float) -> nn.Module:
+        """An uninitialised head; `outputs`: see `training.model.encoder.HeadKind`."""
+
+    def reads(self, pieces: Sequence[Piece]) -> list[int] | None:
+        """The places, in the packed rows, of the tokens that the head reads; None: it reads them all."""
+        lengths = [len(row) for piece in pieces for row in piece.rows]
+        return [end - length for end, length in zip(accumulate(lengths), lengths, strict=True)]
+
+    def loss(self, logits: Tensor, pieces: Sequence[Piece], contrast_size: int) -> Tensor:
+        """The SUM of the pieces' loss terms; `logits` are fp32."""
+        return _sum_loss(logits, [piece.target[0] for piece in pieces])
+
+    def unbatch(self, logits: Tensor, pieces: Sequence[Piece]) -> list[NDArray[Any]]:
+        """One fp32 array per piece. Here: [outputs]."""
+        return list(_array(logits))
+
+
+class SequenceHead(FormatHead):
+    def build(self, outputs: int, width: int, dropout: float) -> nn.Module:
+        return RowHead(width, outputs, dropout)
+
+
+class ChoiceHead(FormatHead):
+    """One score per row; a piece's rows are its choices, [choices]."""
+
+    def build(self, outputs: int, width: int, dropout: float) -> nn.Module:
+        return RowHead(width, 1, dropout)
+
+    def loss(self, logits: Tensor, pieces: Sequence[Piece], contrast_size: int) -> Tensor:
+        return super().loss(_by_choice(logits, pieces), pieces, contrast_size)
+
+    def unbatch(self, logits: Tensor, pieces: Sequence[Piece]) -> list[NDArray[Any]]:
+        return super().unbatch(_by_choice(logits, pieces), pieces)
+
+
+class TaggingHead(FormatHead):
+    """The scores of every word's first subword, [words, labels]."""
+
+    def build(self, outputs: int, width: int, dropout: float) -> nn.Module:
+        return TokenHead(width, outputs, dropout)
+
+    def reads(self, pieces: Sequence[Piece]) -> list[int]:
+        return [place + word for place, piece in _placed(pieces) for word in piece.way_back]
+
+    def loss(self, logits: Tensor, pieces: Sequence[Piece], contrast_size: int) -> Tensor:
+        return _sum_loss(logits, [piece.target[word] for piece in pieces for word in piece.way_back])
+
+    def unbatch(self, logits: Tensor, pieces: Sequence[Piece]) -> list[NDArray[Any]]:
+        return _cut(_array(logits), [len(piece.way_back) for piece in pieces])
+
+
+class SpanHead(FormatHead):
+    """The scores of every token as the answer's start and as its end, [length, 2]; two loss terms a piece."""
+
+    def build(self, outputs: int, width: int, dropout: float) -> nn.Module:
+        return TokenHead(width, SPAN_OUTPUTS, dropout=0.0)
+
+    def reads(self, pieces: Sequence[Piece]) -> None:
+        return None
+
+    def loss(self, logits: Tensor, pieces: Sequence[Piece], contrast_size: int) -> Tensor:
+        padded = _padded(logits, pieces)  # [pieces, length, 2]
+        starts, ends = ([piece.target[side] for piece in pieces] for side in (0, 1))
+        return _sum_loss(padded[..., 0], starts) + _sum_loss(padded[..., 1], ends)
+
+    def unbatch(self, logits: Tensor, pieces: Sequence[Piece]) -> list[NDArray[Any]]:
+        return _cut(_array(logits), [len(piece.rows[0]) for piece in pieces])
+
+
+class MaskedTokensHead(FormatHead):
+    """The whole vocabulary's scores of every masked token, of which only the best token's id is kept."""
+
+    def build(self, outputs: int, width: int, dropout: float) -> nn.Module:
+        return LanguageModelHead(width, outputs)
+
+    def reads(self, pieces: Sequence[Piece]) -> list[int]:
+        return [
+            place + token
+            for place, piece in _placed(pieces)
+            for token, target in enumerate(piece.target)
+            if target != IGNORED
+        ]
+
+    def loss(self, logits: Tensor, pieces: Sequence[Piece], contrast_size: int) -> Tensor:
+        return _sum_loss(logits, [label for piece in pieces for label in piece.target if label != IGNORED])
+
+    def unbatch(self, logits: Tensor, pieces: Sequence[Piece]) -> list[NDArray[Any]]:
+        best = _array(logits.argmax(dim=-1))  # exact up to 2**24
+        return _cut(best, [sum(label != IGNORED for label in piece.target) for piece in pieces])
+
+
+class QuestionsHead(FormatHead):
+    """A vector of every row, [rows, width]; the loss draws questions to their own answers."""
+
+    def build(self, outputs: int, width: int, dropout: float) -> nn.Module:
+        return DualEncoderHead(width)
+
+    def loss(self, logits: Tensor, pieces: Sequence[Piece], contrast_size: int) -> Tensor:
+        return contrastive_loss(logits, pieces, contrast_size)
+
+    def unbatch(self, logits: Tensor, pieces: Sequence[Piece]) -> list[NDArray[Any]]:
+        return _cut(_array(logits), [len(piece.rows) for piece in pieces])
+
+
+_HEADS: dict[str, FormatHead] = {
+    "sequence": SequenceHead(),
+    "choice": ChoiceHead(),
+    "span": SpanHead(),
+    "tagging": TaggingHead(),
+    "mlm": MaskedTokensHead(),
+    "dual_encoder": QuestionsHead(),
+}
+
+
 def build(form: str, outputs: int, width: int, dropout: float) -> nn.Module:
-    """An uninitialised head for a format; `outputs`: see `outputs_of`."""
-    match form:
-        case "sequence":
-            return RowHead(width, outputs, dropout)
-        case "choice":
-            return RowHead(width, 1, dropout)
-        case "tagging":
-            return TokenHead(width, outputs, dropout)
-        case "mlm":
-            return LanguageModelHead(width, outputs)
-        case "dual_encoder":
-            return DualEncoderHead(width)
-    assert form == "span", form
-    return TokenHead(width, SPAN_OUTPUTS, dropout=0.0)
+    """An uninitialised head for a format; `outputs`: see `training.model.encoder.HeadKind`."""
+    return _HEADS[form].build(outputs, width, dropout)
 
 
 def fresh(form: str, outputs: int, width: int, dropout: float, seed: int, task: str) -> nn.Module:
@@ -123,20 +233,9 @@ def fresh(form: str, outputs: int, width: int, dropout: float, seed: int, task: 
 
 
 def reads(form: str, pieces: Sequence[Piece]) -> list[int] | None:
-    """The places, in the packed rows, of the tokens that a format's head reads; None: it reads them all."""
-    if form == "span":
-        return None
-    places, place = [], 0
-    for piece in pieces:
-        if form == "tagging":
-            places += [place + word for word in piece.way_back]
-        elif form == "mlm":
-            places += [place + token for token, target in enumerate(piece.target) if target != IGNORED]
-        for row in piece.rows:
-            if form not in ("tagging", "mlm"):
-                places.append(place)
-            place += len(row)
-    return places
+    """The places, in the packed rows, of the tokens that a format's head reads; None: it reads them all. Of a format
+    without a head the first of every row."""
+    return _HEADS.get(form, _HEADS["sequence"]).reads(pieces)
 
 
 def loss(form: str, logits: Tensor, pieces: Sequence[Piece], contrast_size: int = 1) -> Tensor:
@@ -144,25 +243,16 @@ def loss(form: str, logits: Tensor, pieces: Sequence[Piece], contrast_size: int 
 
     A piece is one term; span: two, its start and its end; tagging, mlm: one per labelled or masked token.
     """
-    logits = logits.float()
-    if form == "dual_encoder":
-        return contrastive_loss(logits, pieces, contrast_size)
-    targets = torch.tensor(_targets(form, pieces), device=logits.device)
-    if form == "span":
-        scores = _padded(logits, pieces)  # [pieces, length, 2]
-        return _sum_loss(scores[..., 0], targets[:, 0]) + _sum_loss(scores[..., 1], targets[:, 1])
-    return _sum_loss(_by_choice(form, logits, pieces), targets)
+    return _HEADS[form].loss(logits.float(), pieces, contrast_size)
 
 
-def _targets(form: str, pieces: Sequence[Piece]) -> list[Any]:
-    """What is right, for every row of logits (span: for every piece)."""
-    if form == "span":
-        return [piece.target for piece in pieces]
-    if form == "tagging":
-        return [piece.target[word] for piece in pieces for word in piece.way_back]
-    if form == "mlm":
-        return [label for piece in pieces for label in piece.target if label != IGNORED]
-    return [piece.target[0] for piece in pieces]
+def unbatch(form: str, logits: Tensor, pieces: Sequence[Piece]) -> list[NDArray[Any]]:
+    """One fp32 array per piece.
+
+    Sequence [labels]; choice [choices]; span [length, 2]; tagging [words, labels]; dual_encoder [rows, width];
+    mlm [masked tokens]: the best token's id alone, for its scores are as many as the vocabulary.
+    """
+    return _HEADS[form].unbatch(logits, pieces)
 
 
 def contrastive_loss(vectors: Tensor, pieces: Sequence[Piece], contrast_size: int) -> Tensor:
@@ -182,8 +272,17 @@ def contrastive_loss(vectors: Tensor, pieces: Sequence[Piece], contrast_size: in
     return total
 
 
-def _sum_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    return functional.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
+def _placed(pieces: Sequence[Piece]) -> Iterator[tuple[int, Piece]]:
+    """Every piece with the place of its first token in the packed rows."""
+    place = 0
+    for piece in pieces:
+        yield place, piece
+        place += sum(map(len, piece.rows))
+
+
+def _sum_loss(logits: Tensor, targets: Sequence[int]) -> Tensor:
+    right = torch.tensor(targets, device=logits.device)
+    return functional.cross_entropy(logits, right, ignore_index=IGNORED, reduction="sum")
 
 
 def _padded(logits: Tensor, pieces: Sequence[Piece]) -> Tensor:
@@ -192,33 +291,15 @@ def _padded(logits: Tensor, pieces: Sequence[Piece]) -> Tensor:
     return pad_sequence(list(rows), batch_first=True, padding_value=torch.finfo(logits.dtype).min)
 
 
-def _by_choice(form: str, logits: Tensor, pieces: Sequence[Piece]) -> Tensor:
-    """Choice: [rows, 1] → [pieces, choices]; else as it is."""
-    if form != "choice":
-        return logits
+def _by_choice(logits: Tensor, pieces: Sequence[Piece]) -> Tensor:
+    """[rows, 1] → [pieces, choices]."""
     counts = {len(piece.rows) for piece in pieces}
     assert len(counts) == 1, f"pieces of one batch with different numbers of choices: {counts}"
     return logits.reshape(len(pieces), counts.pop())
 
 
-def unbatch(form: str, logits: Tensor, pieces: Sequence[Piece]) -> list[NDArray[Any]]:
-    """One fp32 array per piece.
-
-    Sequence [labels]; choice [choices]; span [length, 2]; tagging [words, labels]; dual_encoder [rows, width];
-    mlm [masked tokens]: the best token's id alone, for its scores are as many as the vocabulary.
-    """
-    if form == "mlm":
-        best = logits.argmax(dim=-1).cpu().numpy().astype(np.float32)  # exact up to 2**24
-        return _cut(best, [sum(label != IGNORED for label in piece.target) for piece in pieces])
-    values = _by_choice(form, logits.float(), pieces).cpu().numpy().astype(np.float32)
-    match form:
-        case "dual_encoder":
-            return _cut(values, [len(piece.rows) for piece in pieces])
-        case "span":
-            return _cut(values, [len(piece.rows[0]) for piece in pieces])
-        case "tagging":
-            return _cut(values, [len(piece.way_back) for piece in pieces])
-    return list(values)
+def _array(values: Tensor) -> NDArray[Any]:
+    return values.float().cpu().numpy()
 
 
 def _cut(values: NDArray[Any], lengths: Sequence[int]) -> list[NDArray[Any]]:

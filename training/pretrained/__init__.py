@@ -1,7 +1,8 @@
 """What training starts from: an XLM-R folder or a pinned commit on the Hub, checked and identified by its content.
 
 Imports `slurm.base` alone; no torch. Begin with `start`: `resolve` says which model `model:` means, `check_folder`
-whether it is one that we can train. `small` writes a real small one, without a network.
+whether it is one that we can train. `tokenizer` loads its tokenizer; `small` writes a real small model, without a
+network.
 """
 
 from training.pretrained.start import (
@@ -12,5 +13,14 @@ from training.pretrained.start import (
     tokenizer_hash,
     weight_files,
 )
+from training.pretrained.tokenizer import load_tokenizer
 
-__all__ = ["StartModel", "check_folder", "resolve", "start_model_folder", "tokenizer_hash", "weight_files"]
+__all__ = [
+    "StartModel",
+    "check_folder",
+    "load_tokenizer",
+    "resolve",
+    "start_model_folder",
+    "tokenizer_hash",
+    "weight_files",
+]

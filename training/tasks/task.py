@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-FormatName = Literal["sequence", "span", "tagging", "choice", "mlm", "dual_encoder", "retrieval", "mining"]
 Preset = Literal["paper-intermediate", "paper-target", "xtreme"]
 PRESETS: tuple[Preset, ...] = get_args(Preset)
 Overrides = Mapping[str, Any]  # fields of training.spec.Settings
@@ -74,7 +73,7 @@ class Task:
     """One entry. `version` goes up when the same data would make other examples, for it is a part of stage keys."""
 
     name: str
-    format: FormatName
+    format: str  # its name, one of training.formats.NAMES
     metric_family: str  # what eval.metrics.score is asked for
     metric: str  # its primary metric (profile `xtreme`: as published)
     licence: str

@@ -18,6 +18,7 @@ from training.data import load, locate
 from training.formats.dual_example import Example
 from training.model import encoder, heads
 from training.model.packing import pack
+from training.pretrained import load_tokenizer
 from training.spec import EvaluateSpec, Runtime, Settings
 from training.tasks import find
 
@@ -49,7 +50,7 @@ class Counting(Answers):
 def test_answers_are_ranked_by_the_heads_dot_product(shared_data: Path, tiny_model: Path, head_folder: Path) -> None:
     loaded, tokenizer = (
         encoder.load_trained(tiny_model, head_folder, (SQUAD.name,), HOW, CPU),
-        encoder.load_tokenizer(tiny_model),
+        load_tokenizer(tiny_model),
     )
     splits = locate.find_languages(LAREQA, shared_data, ["de", "zh"]).found
     by_language = {code: load.load_language(LAREQA, code, split, 2) for code, split in splits.items()}
@@ -84,7 +85,7 @@ def test_answers_are_ranked_by_the_heads_dot_product(shared_data: Path, tiny_mod
 def test_english_dev_is_scored_by_reciprocal_rank(shared_data: Path, tiny_model: Path, head_folder: Path) -> None:
     loaded = encoder.load_trained(tiny_model, head_folder, (SQUAD.name,), HOW, CPU)
     _, dev = load.load_training(locate.find_training(SQUAD, shared_data, 1, 12))
-    tokenizer = encoder.load_tokenizer(tiny_model)
+    tokenizer = load_tokenizer(tiny_model)
     found = predict.evaluate_language(loaded, SQUAD, SQUAD.name, "en", dev, tokenizer, HOW, Runtime())
     assert set(found.scores) == {"mrr@20"}
     names = {example.candidate for example in dev if isinstance(example, Example)}

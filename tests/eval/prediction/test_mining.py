@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from eval.prediction import mining
 from training.formats.mining import Example, gold_pairs
 from training.formats.neighbours import neighbours
-from training.model.encoder import load_tokenizer, load_trained
+from training.model.encoder import (
+    load_trained,
+)
+from training.pretrained import load_tokenizer
 from training.spec import Runtime, Settings
 from training.tasks import find
 

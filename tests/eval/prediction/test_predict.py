@@ -17,7 +17,12 @@ from training import formats
 from training.data import load
 from training.formats.base import Format
 from training.model import heads
-from training.model.encoder import StageModel, load_encoder, load_tokenizer, load_trained
+from training.model.encoder import (
+    StageModel,
+    load_encoder,
+    load_trained,
+)
+from training.pretrained import load_tokenizer
 from training.spec import DataFile, Runtime, Settings, TaskData, TrainSpec
 from training.tasks import Task, find
 

@@ -17,9 +17,12 @@ from training import formats
 from training.data import load, locate
 from training.formats.base import Piece
 from training.formats.retrieval import Example
-from training.model.encoder import StageModel, load_tokenizer, load_trained
+from training.model.encoder import (
+    StageModel,
+    load_trained,
+)
 from training.model.packing import pack
-from training.pretrained import small
+from training.pretrained import load_tokenizer, small
 from training.spec import Runtime, Settings
 from training.tasks import find
 

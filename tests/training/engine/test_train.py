@@ -20,8 +20,15 @@ from training.data.sampling import Mix
 from training.engine.batches import Order
 from training.engine.optimizer import learning_rate
 from training.model import heads
-from training.model.encoder import StageModel, encoder_hash, encoder_state, load_encoder, load_head, load_tokenizer
+from training.model.encoder import (
+    StageModel,
+    encoder_hash,
+    encoder_state,
+    load_encoder,
+    load_head,
+)
 from training.model.packing import pack
+from training.pretrained import load_tokenizer
 from training.spec import Runtime, Settings, TrainSpec
 from training.tasks import find
 from training.tensors import read_tensors

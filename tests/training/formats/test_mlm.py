@@ -13,8 +13,12 @@ from training.data import load, locate
 from training.formats.base import IGNORED
 from training.formats.mlm import MaskedLanguageModel
 from training.model import heads
-from training.model.encoder import StageModel, load_encoder, load_tokenizer
+from training.model.encoder import (
+    StageModel,
+    load_encoder,
+)
 from training.model.packing import pack
+from training.pretrained import load_tokenizer
 from training.spec import DataFile, Settings
 from training.tasks import find
 

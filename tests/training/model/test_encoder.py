@@ -18,12 +18,11 @@ from training.model.encoder import (
     encoder_state,
     load_encoder,
     load_head,
-    load_tokenizer,
     save_encoder,
     save_head,
 )
 from training.model.packing import pack
-from training.pretrained import check_folder, start_model_folder
+from training.pretrained import check_folder, load_tokenizer, start_model_folder
 from training.spec import Settings
 from training.tensors import write_tensors
 

@@ -16,8 +16,11 @@ from training.checkpoints.progress import DevScore
 from training.engine.optimizer import learning_rate
 from training.engine.setup import read
 from training.engine.train import Stopped
-from training.model.encoder import load_encoder, load_tokenizer
+from training.model.encoder import (
+    load_encoder,
+)
 from training.model.vocabulary import CompactEmbedding, decay_factor, used_ids
+from training.pretrained import load_tokenizer
 from training.spec import Runtime, Settings, TrainSpec
 from training.tensors import read_tensors
 
