@@ -28,7 +28,7 @@ class Family:
 _FAMILIES: dict[str, Family] = {
     "accuracy": Family("accuracy", "labels", lambda golds, predictions, _: accuracy.score(golds, predictions)),
     "paraphrase": Family(
-        "accuracy", "labels", lambda golds, predictions, _: accuracy.score_with_f1(golds, predictions, "paraphrase")
+        "acc_and_f1", "labels", lambda golds, predictions, _: accuracy.score_with_f1(golds, predictions, "paraphrase")
     ),
     "squad": Family(
         "f1",
@@ -49,8 +49,8 @@ _FAMILIES: dict[str, Family] = {
     "pos": Family("pos_f1_xtreme", "tags", lambda golds, predictions, _: tags.score_pos(golds, predictions)),
     "words": Family("accuracy", "tags", lambda golds, predictions, _: accuracy.score_words(golds, predictions)),
     "retrieval": Family("accuracy", "places", lambda golds, predictions, _: retrieval.score(golds, predictions)),
-    "map20": Family("map20", "ranked", lambda golds, predictions, _: ranking.score_map(golds, predictions)),
-    "mrr20": Family("mrr20", "ranked", lambda golds, predictions, _: ranking.score_mrr(golds, predictions)),
+    "map20": Family("map@20", "ranked", lambda golds, predictions, _: ranking.score_map(golds, predictions)),
+    "mrr20": Family("mrr@20", "ranked", lambda golds, predictions, _: ranking.score_mrr(golds, predictions)),
     "mining": Family("f1", "pairs", None),
 }
 FAMILIES = tuple(name for name, family in _FAMILIES.items() if family.score)

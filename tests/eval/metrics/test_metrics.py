@@ -62,6 +62,7 @@ def test_every_family_in_percent_with_its_primary_metric_first(family: str) -> N
     golds, predictions = EXAMPLES[family]
     scores = metrics.score(family, golds, predictions, "en")
     assert list(scores) == list(EXPECTED[family])
+    assert metrics.primary(family) == next(iter(scores))
     assert scores == pytest.approx(EXPECTED[family])
 
 
