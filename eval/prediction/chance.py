@@ -21,5 +21,6 @@ def at_chance(task: Task, golds: Sequence[Any], score: float) -> bool:
     answers = form.constant_answers(golds, task)
     if answers is None or len(golds) < _FEW:
         return False
-    constant = max((metrics.score(task.metric_family, golds, same, "en")[task.metric] for same in answers), default=0.0)
+    scores = (metrics.score(task.metric_family, golds, predictions, "en")[task.metric] for predictions in answers)
+    constant = max(scores, default=0.0)
     return constant < 100.0 and score <= form.by_accident(constant, len(golds))

@@ -73,22 +73,26 @@ def default(cluster: Cluster, *, gpu: bool, bf16: bool) -> Rate:
     share = _MFU_BF16 if peak else _MFU_FP32
     peak = peak or device_peak(device, bf16=False)
     assert peak is not None, device
-    asked = "" if name else "; the file does not say which GPU"
-    return Rate(share * peak, device, f"{share:.0%} of its data sheet{asked}")
+    note = "" if name else "; the file does not say which GPU"
+    return Rate(share * peak, device, f"{share:.0%} of its data sheet{note}")
 
 
 def choose(
-    found: Iterable[Measured], cluster: Cluster, *, gpu: bool, precision: Precision, cores: int | None = None
+    measurements: Iterable[Measured], cluster: Cluster, *, gpu: bool, precision: Precision, cores: int | None = None
 ) -> Rate:
     """The median of what trainings took on such devices, in that precision and on a CPU with so many cores a rank; else
     `default`. cores: None: as the file asks for."""
-    wanted = _named(cluster) if gpu else None
+    gpu_name = _named(cluster) if gpu else None
     cores = cores or executors.of_cluster(cluster).cores_per_rank(cluster)
     by_device: dict[str, list[float]] = {}
-    for one in found:
-        alike = (one.device != "cpu") is gpu and (gpu or one.cores == cores) and _is_in(one, precision)
-        if alike and (wanted is None or _is(one.device, wanted)):
-            by_device.setdefault(one.device, []).append(one.flops_per_second)
+    for measurement in measurements:
+        alike = (
+            (measurement.device != "cpu") is gpu
+            and (gpu or measurement.cores == cores)
+            and _is_in(measurement, precision)
+        )
+        if alike and (gpu_name is None or _is(measurement.device, gpu_name)):
+            by_device.setdefault(measurement.device, []).append(measurement.flops_per_second)
     if not by_device:
         return default(cluster, gpu=gpu, bf16=precision == "bf16" or (precision == "auto" and gpu))
     device = max(by_device, key=lambda name: len(by_device[name]))
@@ -97,26 +101,26 @@ def choose(
     return Rate(median(by_device[device]), device, why, measured=True)
 
 
-def _is_in(one: Measured, precision: Precision) -> bool:
+def _is_in(measurement: Measured, precision: Precision) -> bool:
     """Whether it was measured in the precision asked for; auto: in what that comes to there (`training.model`)."""
     if precision != "auto":
-        return one.precision == precision
-    if one.device == "cpu":
-        return one.precision == "fp32"
-    fp32, bf16 = (device_peak(one.device, bf16=half) for half in (False, True))
-    return fp32 is None or (one.precision == "bf16") is (bf16 is not None)  # of an unknown GPU it is not known
+        return measurement.precision == precision
+    if measurement.device == "cpu":
+        return measurement.precision == "fp32"
+    fp32, bf16 = (device_peak(measurement.device, bf16=half) for half in (False, True))
+    return fp32 is None or (measurement.precision == "bf16") is (bf16 is not None)  # of an unknown GPU it is not known
 
 
-def _is(device: str, wanted: str) -> bool:
+def _is(device: str, gpu_name: str) -> bool:
     """Whether a device is of the type that the file names; a GPU without a name may be."""
-    return device == "cuda" or wanted.lower() in re.findall(r"[a-z0-9]+", device.lower())
+    return device == "cuda" or gpu_name.lower() in re.findall(r"[a-z0-9]+", device.lower())
 
 
 def _named(cluster: Cluster) -> str | None:
     """The type of GPU that the file's flags name: `gres: gpu:a100:2`, `constraint: h100`, `partition: gpu-v100`."""
     flags = ("gres", "gpus", "gpus-per-task", "gpus-per-socket", "constraint", "partition")
-    given = cluster.sbatch_flags()
-    words = set(re.findall(r"[a-z0-9]+", " ".join(str(given.get(flag, "")) for flag in flags).lower()))
+    flag_values = cluster.sbatch_flags()
+    words = set(re.findall(r"[a-z0-9]+", " ".join(str(flag_values.get(flag, "")) for flag in flags).lower()))
     return next((name for name in _NAMES if name.lower() in words), None)
 
 
@@ -135,10 +139,10 @@ def read(root: Path) -> list[Measured]:
 
 def remember(root: Path, new: Iterable[Measured]) -> list[Measured]:
     """Add what was measured to the store's file, which is written where that changes it; returns all."""
-    known = {one.stage: one for one in read(root)}
-    found = known | {one.stage: one for one in new}
-    if found != known:
-        kept = list(found.values())[-_REMEMBERED:]
-        stages = [list(astuple(one)) for one in kept]
+    before = {measurement.stage: measurement for measurement in read(root)}
+    after = before | {measurement.stage: measurement for measurement in new}
+    if after != before:
+        latest = list(after.values())[-_REMEMBERED:]
+        stages = [list(astuple(measurement)) for measurement in latest]
         write_atomic(path(root), seal({"schema": _SCHEMA, "stages": stages}))
-    return list(found.values())
+    return list(after.values())

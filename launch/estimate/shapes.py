@@ -59,10 +59,10 @@ class StepShape:
         shape = self.shape
         stage = "DDP without DeepSpeed" if shape.zero == "none" else f"ZeRO {shape.zero}"
         ranks = f"{shape.world} {'GPU' if self.gpu else 'CPU rank'}{'' if shape.world == 1 else 's'}"
-        most = "1 micro-batch" if self.micro_batches == 1 else f"up to {self.micro_batches} micro-batches"
+        micro_batches = "1 micro-batch" if self.micro_batches == 1 else f"up to {self.micro_batches} micro-batches"
         more = " (more with windows)" if self.windows else ""
         return (
-            f"{stage}{' and offload' if shape.offload else ''} on {ranks}, {most}{more} of at most"
+            f"{stage}{' and offload' if shape.offload else ''} on {ranks}, {micro_batches}{more} of at most"
             f" {self.tokens:,} tokens a step; {gigabytes(shape.states_bytes)} of states"
             f" + {shape.token_bytes / 1e6:.2f} MB a token, {gigabytes(self.bytes)} a rank at most"
         )
@@ -106,7 +106,7 @@ def _of_step(step: StepDefinition, sizes: Sizes, cluster: Cluster) -> StepShape:
     bf16 = settings.precision == "bf16" or (settings.precision == "auto" and gpu)
     forms = [formats.get(task.format) for task in tasks]
     language_model = any(form.is_language_model for form in forms)
-    predicted = settings.mask_probability if language_model else 0.0
+    predicted_share = settings.mask_probability if language_model else 0.0
     shape = choose(
         sizes,
         cluster.ranks,
@@ -115,7 +115,7 @@ def _of_step(step: StepDefinition, sizes: Sizes, cluster: Cluster) -> StepShape:
         bf16=bf16,
         gpu=gpu,
         max_length=settings.max_length,
-        predicted_share=predicted,
+        predicted_share=predicted_share,
     )
     loads = [
         shape.most(
@@ -127,14 +127,16 @@ def _of_step(step: StepDefinition, sizes: Sizes, cluster: Cluster) -> StepShape:
         for form, task in zip(forms, tasks, strict=True)
     ]
     windows = any(form.makes_windows for form in forms)
-    most = max(passes for passes, _ in loads)
+    micro_batches = max(passes for passes, _ in loads)
     longest = max(shape.token_budget if windows else 0, *(tokens for _, tokens in loads))
-    needed = shape.states_bytes + longest * shape.token_bytes
+    peak_bytes = shape.states_bytes + longest * shape.token_bytes
     if language_model:
         vocabulary = "all rows, because mlm predicts any token"
     else:
         vocabulary = "compact" if runtime.compact_vocabulary else "all rows (compact_vocabulary: false)"
-    return StepShape(step.task, shape, gpu, max(shape.token_budget, longest), most, needed, windows, vocabulary)
+    return StepShape(
+        step.task, shape, gpu, max(shape.token_budget, longest), micro_batches, peak_bytes, windows, vocabulary
+    )
 
 
 def model_sizes(plan: Plan) -> Sizes | None:

@@ -43,9 +43,9 @@ def check_fetched(plan: Plan) -> None:
         raise _not_fetched(plan, f"{first} and {len(missing) - 1} more are" if missing[1:] else f"{first} is")
 
 
-def _not_fetched(plan: Plan, what: str) -> UserError:
+def _not_fetched(plan: Plan, subject: str) -> UserError:
     return UserError(
-        f"{what} not in this machine's Hugging Face cache, and jobs run offline: run"
+        f"{subject} not in this machine's Hugging Face cache, and jobs run offline: run"
         f" `stepstone prepare {plan.experiment.path}` first (with the same HF_HOME)"
     )
 

@@ -31,6 +31,7 @@ _BYTES = {"error": 1 << 30, "warning": 20 << 30}  # less free space than that
 _INODES = {"error": 1_000, "warning": 50_000}
 _CALLS_PER_HOUR = 240  # more questions to Slurm than that are a loop around `status`
 _OF_ONE_MACHINE = ("ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "tmpfs", "ramfs", "overlay")
+_EVERY_COMMAND_NEEDS = ("torch", "transformers", "tokenizers", "deepspeed", "submitit")
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;#]+)", re.MULTILINE)
 
 
@@ -85,23 +86,25 @@ def _limits_line(experiment: Experiment | None) -> Line:
     cluster = experiment.cluster if experiment else None
     account, partition, qos = (cluster.account, cluster.partition, cluster.qos) if cluster else (None, None, None)
     try:
-        found = limits.discover(account, partition, qos)
+        cluster_limits = limits.discover(account, partition, qos)
     except UserError as error:
         return Line("error", "limits", str(error), "try again later")
-    chosen = found.partitions(partition)
-    missing = [name for name in chosen if found.times and name not in found.times]
+    names = cluster_limits.partitions(partition)
+    missing = [name for name in names if cluster_limits.times and name not in cluster_limits.times]
     if missing:
-        fix = f"cluster: {{partition: {_any_of(found.times)}}}"
+        fix = f"cluster: {{partition: {_any_of(cluster_limits.times)}}}"
         return Line("error", "limits", f"no partition {' or '.join(missing)}", fix)
-    least = min(found.submit, key=lambda limit: limit.most, default=None)
+    least = min(cluster_limits.submit, key=lambda limit: limit.most, default=None)
     submit = f"{least.most} jobs in the queue ({least.name})" if least else "no limit of jobs per user"
-    shown = f"MaxArraySize {found.array_size}; {submit}"
-    asked = limits.seconds(cluster.time) if cluster and cluster.time else None
-    most, where = min(((most, name) for name in chosen if (most := found.times.get(name))), default=(0, ""))
-    if cluster and asked and most and asked > most:
-        return Line("error", "limits", f"{shown}; time {cluster.time} is over {where}'s limit",
-                    f"set `cluster: {{time: …}}` to {most // 60} minutes or less")  # fmt: skip
-    return Line("ok", "limits", shown)
+    summary = f"MaxArraySize {cluster_limits.array_size}; {submit}"
+    seconds = limits.seconds(cluster.time) if cluster and cluster.time else None
+    longest, where = min(
+        ((longest, name) for name in names if (longest := cluster_limits.times.get(name))), default=(0, "")
+    )
+    if cluster and seconds and longest and seconds > longest:
+        return Line("error", "limits", f"{summary}; time {cluster.time} is over {where}'s limit",
+                    f"set `cluster: {{time: …}}` to {longest // 60} minutes or less")  # fmt: skip
+    return Line("ok", "limits", summary)
 
 
 def _any_of(names: dict[str, Any]) -> str:
@@ -121,12 +124,12 @@ def _accounting_line() -> Line:
 def _calls_line() -> Line:
     now = time.time()
     hour, day = (usercache.calls(now - seconds) for seconds in (3600, 86400))
-    shown = f"Slurm was asked {sum(hour.values())} times in the last hour, {sum(day.values())} in the last day"
-    most = ", ".join(f"{name} {count}" for name, count in sorted(day.items(), key=lambda item: -item[1])[:4])
-    shown += f" ({most})" if most else ""
+    summary = f"Slurm was asked {sum(hour.values())} times in the last hour, {sum(day.values())} in the last day"
+    by_command = ", ".join(f"{name} {count}" for name, count in sorted(day.items(), key=lambda item: -item[1])[:4])
+    summary += f" ({by_command})" if by_command else ""
     if sum(hour.values()) > _CALLS_PER_HOUR:
-        return Line("warning", "calls", shown, "use `submit --wait` instead of a loop around `submit` or `status`")
-    return Line("ok", "calls", shown)
+        return Line("warning", "calls", summary, "use `submit --wait` instead of a loop around `submit` or `status`")
+    return Line("ok", "calls", summary)
 
 
 # --- the store's file system
@@ -156,18 +159,18 @@ def store_lines(root: Path, *, on_slurm: bool) -> Iterator[Line]:
 
 def _tried(base: Path, probe: Path) -> Iterator[Line]:
     try:
-        begun = time.monotonic()
+        start = time.monotonic()
         for content in (b"1", b"2"):
             write_atomic(probe / "renamed", content)
-        slow = (time.monotonic() - begun) / 2
-        whole = (probe / "renamed").read_bytes() == b"2"
+        slow = (time.monotonic() - start) / 2
+        is_whole = (probe / "renamed").read_bytes() == b"2"
         once = [write_once(probe / "once", content) for content in (b"1", b"2")]
     except OSError as error:
         yield Line(
             "error", "store", f"{base}: {error.strerror}", "choose a `store:` with hard links and atomic renames"
         )
         return
-    if not whole or once != [True, False]:
+    if not is_whole or once != [True, False]:
         yield Line("error", "store", f"{base}: renames or links are not atomic", "choose another `store:`")
     elif slow > _SLOW_SECONDS:
         yield Line("warning", "store", f"{base}: a durable write takes {slow:.1f} s", "ask for a faster file system")
@@ -188,16 +191,16 @@ def _skew(probe: Path) -> float:
 
 
 def _room(base: Path) -> Iterator[Line]:
-    found = room(base)
-    by = "left by your quota" if found.by_quota else "free"
+    space = room(base)
+    by = "left by your quota" if space.by_quota else "free"
     fix = "free some, or choose another `store:`; then: stepstone gc FILE"
-    level = _level(found.bytes, _BYTES)
-    yield Line(level, "space", f"{found.bytes / 2**30:.0f} GiB {by}", fix if level != "ok" else "")
-    if found.files is None:
+    level = _level(space.bytes, _BYTES)
+    yield Line(level, "space", f"{space.bytes / 2**30:.0f} GiB {by}", fix if level != "ok" else "")
+    if space.files is None:
         yield Line("ok", "inodes", "this file system does not count them here; see its own quota command")
     else:
-        level = _level(found.files, _INODES)
-        yield Line(level, "inodes", f"{found.files:,} {by}", fix if level != "ok" else "")
+        level = _level(space.files, _INODES)
+        yield Line(level, "inodes", f"{space.files:,} {by}", fix if level != "ok" else "")
 
 
 def _level(value: int, least: dict[str, int]) -> Level:
@@ -226,8 +229,8 @@ def _slurm_gpus(partition: str | None) -> Line:
     if output is None:
         return Line("warning", "GPUs", "Slurm does not say which nodes have some", "try again later")
     rows = [line.strip().partition("|") for line in output.splitlines()]
-    chosen = partition.split(",") if partition else [name for name, _, _ in rows]
-    kinds = sorted({kind for name, _, kind in rows if name in chosen and "gpu" in kind})
+    partitions = partition.split(",") if partition else [name for name, _, _ in rows]
+    kinds = sorted({kind for name, _, kind in rows if name in partitions and "gpu" in kind})
     if kinds:
         return Line("ok", "GPUs", f"{partition or 'all partitions'}: {', '.join(kinds)[:80]}")
     where = f"partition {partition} has" if partition else "Slurm names"
@@ -237,10 +240,10 @@ def _slurm_gpus(partition: str | None) -> Line:
 def _gpu_names() -> list[str]:
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return []
-    return found.stdout.split("\n")[:-1] if found.returncode == 0 else []
+    return answer.stdout.split("\n")[:-1] if answer.returncode == 0 else []
 
 
 def package_line(constraints: Path | None = None, version_of: Callable[[str], str | None] | None = None) -> Line:
@@ -251,24 +254,28 @@ def package_line(constraints: Path | None = None, version_of: Callable[[str], st
     except OSError:
         return Line("ok", "packages", f"Python {sys.version.split()[0]}; no constraints.txt beside the code")
     look_up = version_of or _version
-    found = {name: look_up(name) for name in pins}
-    others = [
-        f"{name} {found[name]} (tested: {pins[name]})" for name in pins if not _is_as_tested(found[name], pins[name])
+    versions = {name: look_up(name) for name in pins}
+    untested_versions = [
+        f"{name} {versions[name]} (tested: {pins[name]})"
+        for name in pins
+        if not _is_as_tested(versions[name], pins[name])
     ]
     missing = [
-        name for name in ("torch", "transformers", "tokenizers", "deepspeed", "submitit") if found.get(name, "") is None
+        name
+        for name in ("torch", "transformers", "tokenizers", "deepspeed", "submitit")
+        if versions.get(name, "") is None
     ]
     fix = f"{_installer()} install -c {path} -e {path.parent}"
     if missing:
         return Line("error", "packages", f"not installed: {', '.join(missing)}", fix)
-    if others:
-        return Line("warning", "packages", f"not as tested: {some(others)}", fix)
+    if untested_versions:
+        return Line("warning", "packages", f"not as tested: {some(untested_versions)}", fix)
     return Line("ok", "packages", f"as in constraints.txt; Python {sys.version.split()[0]}")
 
 
-def _is_as_tested(found: str | None, pinned: str) -> bool:
+def _is_as_tested(version: str | None, pin: str) -> bool:
     """What is not installed is none of the packages that every command needs; `2.9+cpu` is a build of `2.9`."""
-    return found in (None, pinned) or ("+" not in pinned and (found or "").partition("+")[0] == pinned)
+    return version in (None, pin) or ("+" not in pin and (version or "").partition("+")[0] == pin)
 
 
 def _version(name: str) -> str | None:

@@ -41,10 +41,10 @@ class Summary:
     def lines(self) -> Iterator[str]:
         """For people."""
         entries = {entry.folder: entry for entry in reversed(self.entries)}.values()  # equal ones: as the first was
-        made, found = ([entry for entry in entries if entry.made is is_made] for is_made in (True, False))
+        new_entries, old_entries = ([entry for entry in entries if entry.made is is_made] for is_made in (True, False))
         yield f"fetched: {', '.join(self.fetched) or 'nothing'}"
-        yield f"made:  {_amount(made)}"
-        yield f"found: {_amount(found)}"
+        yield f"made:  {_amount(new_entries)}"
+        yield f"found: {_amount(old_entries)}"
         if self.skipped:
             yield f"malformed rows left out: {len(self.skipped)}"
             yield from (f"  {text}" for text in self.skipped)
@@ -58,7 +58,7 @@ def _amount(entries: Sequence[Entry]) -> str:
 class Track(Protocol):
     """Goes through items and shows how far it has come."""
 
-    def __call__(self, what: str, items: Sequence[_T]) -> Iterator[_T]: ...
+    def __call__(self, heading: str, items: Sequence[_T]) -> Iterator[_T]: ...
 
 
 def prepare(plan: Plan, *, skip_bad_rows: bool, track: Track) -> Summary:
@@ -76,8 +76,8 @@ def prepare(plan: Plan, *, skip_bad_rows: bool, track: Track) -> Summary:
 
 def _fetch(plan: Plan, summary: Summary, track: Track) -> Path:
     """See that the model and the data sets of the Hub are here; returns the model's folder."""
-    wanted: list[HubPart | None] = [None, *checks.hub_parts(plan)]  # None: the model
-    for part in track("fetching", wanted):
+    parts: list[HubPart | None] = [None, *checks.hub_parts(plan)]  # None: the model
+    for part in track("fetching", parts):
         if part is not None and not hub.is_cached(part):
             hub.fetch(part)
             summary.fetched.append(f"{part.repo} {part.config or ''} {part.split}")
@@ -95,22 +95,22 @@ def _fetch(plan: Plan, summary: Summary, track: Track) -> Path:
 def _encode_all(plan: Plan, model: Path, skip: bool, summary: Summary, track: Track) -> Summary:
     cache, tokenizer = TokenCache(token_folder(plan.experiment.store)), load_tokenizer(model)
     cache.remove_abandoned()
-    seen: list[str] = []
-    counted: dict[str, dict[int, tuple[Entry, Task]]] = {}  # lists by name and place, for estimates
+    all_bad_rows: list[str] = []
+    lists_by_name: dict[str, dict[int, tuple[Entry, Task]]] = {}  # lists by name and place, for estimates
     works: list[_Training | _Language] = [*_trainings(plan), *_languages(plan)]
     for work in track("tokenising", works):
-        lists, skipped = _read(work, skip)
-        seen += skipped
+        lists, bad_rows = _read(work, skip)
+        all_bad_rows += bad_rows
         for position, (task, examples) in enumerate(lists):
             for settings in work.settings:
                 with _problems_with_disk(plan):
                     form = formats.get(task.format)
                     entry = cache.prepare(form, examples, tokenizer, task, settings)
                 summary.entries.append(entry)
-                counted.setdefault(work.name(settings, position), {})[position] = (entry, task)
+                lists_by_name.setdefault(work.name(settings, position), {})[position] = (entry, task)
     with _problems_with_disk(plan):
-        amounts.remember(plan.experiment.store, {name: lists.values() for name, lists in counted.items()})
-    summary.skipped = list(dict.fromkeys(seen))
+        amounts.remember(plan.experiment.store, {name: lists.values() for name, lists in lists_by_name.items()})
+    summary.skipped = list(dict.fromkeys(all_bad_rows))
     return summary
 
 
@@ -118,8 +118,8 @@ def _read(work: "_Training | _Language", skip: bool) -> tuple[_Lists, list[str]]
     """What the work's data holds, and the malformed rows in it."""
     if not skip:
         return work.read(skip), []
-    with skipping() as skipped:
-        return work.read(skip), skipped
+    with skipping() as bad_rows:
+        return work.read(skip), bad_rows
 
 
 @contextmanager
@@ -169,11 +169,11 @@ class _Language:
 
 
 def _trainings(plan: Plan) -> list[_Training]:
-    found: dict[TaskData, dict[Settings, None]] = {}
+    settings_of: dict[TaskData, dict[Settings, None]] = {}
     for step in plan.steps.values():
         for part in step.parts:
-            found.setdefault(replace(part, head=""), {})[step.settings] = None
-    return [_Training(data, tuple(settings)) for data, settings in found.items()]
+            settings_of.setdefault(replace(part, head=""), {})[step.settings] = None
+    return [_Training(data, tuple(settings)) for data, settings in settings_of.items()]
 
 
 def _languages(plan: Plan) -> list[_Language]:
@@ -191,23 +191,23 @@ def tracker(console: Console) -> Track:
 
 
 def _bars(console: Console) -> Track:
-    def track(what: str, items: Sequence[Any]) -> Iterator[Any]:
+    def track(heading: str, items: Sequence[Any]) -> Iterator[Any]:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=console) as progress:
-            bar = progress.add_task(what, total=len(items))
+            bar = progress.add_task(heading, total=len(items))
             for item in items:
-                progress.update(bar, description=f"{what} {_name(item)}")
+                progress.update(bar, description=f"{heading} {_name(item)}")
                 yield item
                 progress.advance(bar)
-            progress.update(bar, description=what)
+            progress.update(bar, description=heading)
 
     return track
 
 
 def _plain_lines(console: Console) -> Track:
-    def track(what: str, items: Sequence[Any]) -> Iterator[Any]:
+    def track(heading: str, items: Sequence[Any]) -> Iterator[Any]:
         for number, item in enumerate(items, start=1):
-            console.print(f"{what} {number}/{len(items)}: {_name(item)}", soft_wrap=True)
+            console.print(f"{heading} {number}/{len(items)}: {_name(item)}", soft_wrap=True)
             yield item
 
     return track

@@ -50,10 +50,10 @@ class Outcome:
     @property
     def line(self) -> str:
         """For people."""
-        what = f"{self.stage.kind} {self.stage.task}"
+        stage = f"{self.stage.kind} {self.stage.task}"
         many = "1 stage" if self.stands_for == 1 else f"{self.stands_for} stages"
-        shown = "ok" if self.failure is None else f"failed: {self.failure}"
-        return f"{what} (for {many}): {shown}" + "".join(f"\n  log: {path}" for path in self.logs)
+        outcome = "ok" if self.failure is None else f"failed: {self.failure}"
+        return f"{stage} (for {many}): {outcome}" + "".join(f"\n  log: {path}" for path in self.logs)
 
 
 @dataclass(frozen=True)
@@ -75,43 +75,43 @@ def rehearse(experiment: Experiment, *, local: bool, report: Callable[[str], Non
     `local`: with local workers on this machine, whatever the file says. A rehearsal that is still under way is gone on
     with. UserError where the experiment cannot be planned or sent.
     """
-    whole = planning.make(experiment)
-    made = make(whole, local=local)
-    if local and experiment.cluster.gpus_asked_for and not made.experiment.cluster.gpus_asked_for:
+    full_plan = planning.make(experiment)
+    plan = make(full_plan, local=local)
+    if local and experiment.cluster.gpus_asked_for and not plan.experiment.cluster.gpus_asked_for:
         report("no GPU here: rehearsed on the CPU, which says nothing about the GPUs' memory")
-    report(f"{len(made.stages)} stages stand for {len(whole.stages)}")
-    checks.check(made)
-    checks.check_fetched(made)
+    report(f"{len(plan.stages)} stages stand for {len(full_plan.stages)}")
+    checks.check(plan)
+    checks.check_fetched(plan)
     submitter.check_writable(experiment.store)
     # The experiment's own lock: gc, and another rehearsal of the experiment, are to see all of it or nothing.
     with lock.lock(experiment.store, lock.PATIENCE, report):
-        _clear(made, report)
-        submitter.submit(made, report=report)
-    follow.follow(made, report)
-    done = _rehearsal(whole, made)
-    if done.went_well and not keep:
+        _clear(plan, report)
+        submitter.submit(plan, report=report)
+    follow.follow(plan, report)
+    rehearsal = _rehearsal(full_plan, plan)
+    if rehearsal.went_well and not keep:
         with suppress(UserError), lock.lock(experiment.store, lock.PATIENCE, report):
-            if _is_under_way(made) is False:
-                remove_folder(made.experiment.store)
-    return done
+            if _is_under_way(plan) is False:
+                remove_folder(plan.experiment.store)
+    return rehearsal
 
 
 # --- what is rehearsed
 
 
-def make(whole: Plan, *, local: bool) -> Plan:
+def make(full_plan: Plan, *, local: bool) -> Plan:
     """The plan of a rehearsal: the first seed, and of its paths as few as have every step and every target."""
-    made = planning.make(smaller(whole, local=local))
-    chosen: dict[tuple[str, str, int], str] = {}
-    covered: set[str] = set()
-    for path, key in made.paths.items():
-        chain = list(_chain(made, key))
-        if not covered.issuperset(stage.definition for stage in chain):
-            chosen[path] = key
-            covered |= {stage.definition for stage in chain}
-    kept = {stage.key for key in chosen.values() for stage in _chain(made, key)}
-    stages = {key: stage for key, stage in made.stages.items() if key in kept}
-    return replace(made, stages=stages, paths=chosen)
+    plan = planning.make(smaller(full_plan, local=local))
+    paths: dict[tuple[str, str, int], str] = {}
+    definitions: set[str] = set()
+    for path, key in plan.paths.items():
+        chain = list(_chain(plan, key))
+        if not definitions.issuperset(stage.definition for stage in chain):
+            paths[path] = key
+            definitions |= {stage.definition for stage in chain}
+    keys = {stage.key for key in paths.values() for stage in _chain(plan, key)}
+    stages = {key: stage for key, stage in plan.stages.items() if key in keys}
+    return replace(plan, stages=stages, paths=paths)
 
 
 def _chain(plan: Plan, key: str) -> Iterator[Stage]:
@@ -122,10 +122,10 @@ def _chain(plan: Plan, key: str) -> Iterator[Stage]:
         at = plan.stages[at].parent
 
 
-def smaller(whole: Plan, *, local: bool) -> Experiment:
+def smaller(full_plan: Plan, *, local: bool) -> Experiment:
     """The experiment on a slice of its data. Batches and lengths stay as they are: they are what memory goes by."""
-    experiment = whole.experiment
-    batch = max((step.settings.global_batch_size for step in whole.steps.values()), default=1)
+    experiment = full_plan.experiment
+    batch = max((step.settings.global_batch_size for step in full_plan.steps.values()), default=1)
     return replace(
         experiment,
         name=f"{experiment.name[: _NAME_LENGTH - len(_SUFFIX)]}{_SUFFIX}",
@@ -163,8 +163,8 @@ def _cluster(cluster: Cluster, *, local: bool) -> Cluster:
 
 
 def _without_gpus(cluster: Cluster) -> dict[str, Any]:
-    kept = {flag: value for flag, value in cluster.sbatch.items() if flag not in _GPU_FLAGS}
-    return {"gpus_per_node": None, "sbatch": kept}
+    flags = {flag: value for flag, value in cluster.sbatch.items() if flag not in _GPU_FLAGS}
+    return {"gpus_per_node": None, "sbatch": flags}
 
 
 def _gpu_is_here() -> bool:
@@ -174,10 +174,10 @@ def _gpu_is_here() -> bool:
 # --- what came of it
 
 
-def _clear(made: Plan, report: Callable[[str], None]) -> None:
+def _clear(plan: Plan, report: Callable[[str], None]) -> None:
     """Remove what an earlier rehearsal left, unless some of it is still under way."""
-    folder = made.experiment.store
-    under_way = _is_under_way(made)
+    folder = plan.experiment.store
+    under_way = _is_under_way(plan)
     if under_way is None:
         raise UserError(f"Slurm does not answer, and {folder} may be in use by an earlier rehearsal; try again later")
     if under_way:
@@ -186,23 +186,24 @@ def _clear(made: Plan, report: Callable[[str], None]) -> None:
         remove_folder(folder)
 
 
-def _is_under_way(made: Plan) -> bool | None:
+def _is_under_way(plan: Plan) -> bool | None:
     """Whether anything that was ever sent from a rehearsal's store is queued or runs, also by the file as it was before
     an edit; None where Slurm does not answer."""
-    sent = submissions.read_all(made.experiment.store)
-    queued = way.in_queue(sent)
-    return None if queued is None else way.is_busy(sent, queued)
+    intents = submissions.read_all(plan.experiment.store)
+    queue = way.in_queue(intents)
+    return None if queue is None else way.is_busy(intents, queue)
 
 
-def _rehearsal(whole: Plan, made: Plan) -> Rehearsal:
-    store = Store(made.experiment.store)
-    seen = Observation(made, store, 0)
-    counts = _counts(whole)
+def _rehearsal(full_plan: Plan, plan: Plan) -> Rehearsal:
+    store = Store(plan.experiment.store)
+    observation = Observation(plan, store, 0)
+    counts = _counts(full_plan)
     outcomes = tuple(
-        _outcome(made, seen, digest, counts.get(_means(made, kind, digest), 0)) for digest, kind in _definitions(made)
+        _outcome(plan, observation, digest, counts.get(_means(plan, kind, digest), 0))
+        for digest, kind in _definitions(plan)
     )
-    finished = all(seen.is_finished(stage) for stage in made.stages.values())
-    return Rehearsal(made, outcomes, _collect(made, store) if finished else None)
+    all_finished = all(observation.is_finished(stage) for stage in plan.stages.values())
+    return Rehearsal(plan, outcomes, _collect(plan, store) if all_finished else None)
 
 
 def _definitions(plan: Plan) -> list[tuple[str, Kind]]:
@@ -210,20 +211,22 @@ def _definitions(plan: Plan) -> list[tuple[str, Kind]]:
     return list({stage.definition: stage.kind for stage in plan.stages.values()}.items())
 
 
-def _outcome(made: Plan, seen: Observation, digest: str, stands_for: int) -> Outcome:
+def _outcome(plan: Plan, observation: Observation, digest: str, stands_for: int) -> Outcome:
     """Of all stages with one definition: well where each is finished, else what the first one says that failed."""
-    alike = [stage for stage in made.stages.values() if stage.definition == digest]
-    bad = [stage for stage in alike if not seen.is_finished(stage)]
+    alike = [stage for stage in plan.stages.values() if stage.definition == digest]
+    bad = [stage for stage in alike if not observation.is_finished(stage)]
     if not bad:
         return Outcome(alike[0], stands_for, None, ())
-    worst = next((stage for stage in bad if seen.state(stage).state == "failed"), bad[0])
-    state = seen.state(worst)
-    return Outcome(worst, stands_for, state.reason or state.state, _logs(made, seen, worst))
+    worst = next((stage for stage in bad if observation.state(stage).state == "failed"), bad[0])
+    state = observation.state(worst)
+    return Outcome(worst, stands_for, state.reason or state.state, _logs(plan, observation, worst))
 
 
-def _logs(made: Plan, seen: Observation, stage: Stage) -> tuple[Path, ...]:
+def _logs(plan: Plan, observation: Observation, stage: Stage) -> tuple[Path, ...]:
     try:
-        return tuple(executors.logs_of(made.experiment.store, stage)) if seen.state(stage).state == "failed" else ()
+        return (
+            tuple(executors.logs_of(plan.experiment.store, stage)) if observation.state(stage).state == "failed" else ()
+        )
     except UserError:
         return ()
 
@@ -231,10 +234,10 @@ def _logs(made: Plan, seen: Observation, stage: Stage) -> tuple[Path, ...]:
 def _counts(plan: Plan) -> Counter[tuple[Any, ...]]:
     """How many stages mean the same apart from how much data there is and how long they train."""
     stages = Counter(stage.definition for stage in plan.stages.values())
-    found: Counter[tuple[Any, ...]] = Counter()
+    counts: Counter[tuple[Any, ...]] = Counter()
     for digest, kind in _definitions(plan):
-        found[_means(plan, kind, digest)] += stages[digest]
-    return found
+        counts[_means(plan, kind, digest)] += stages[digest]
+    return counts
 
 
 def _means(plan: Plan, kind: Kind, digest: str) -> tuple[Any, ...]:
@@ -247,12 +250,12 @@ def _means(plan: Plan, kind: Kind, digest: str) -> tuple[Any, ...]:
     return kind, parts, replace(step.settings, epochs=0)
 
 
-def _collect(made: Plan, store: Store) -> str | None:
+def _collect(plan: Plan, store: Store) -> str | None:
     """Make the table as `collect` does; what is wrong with it, if anything."""
     try:
-        rows = scores.rows(made, store)
-        table.cells(made, store, rows)
-        table.write(made, store, rows)
+        rows = scores.rows(plan, store)
+        table.cells(plan, store, rows)
+        table.write(plan, store, rows)
     except UserError as error:
         return str(error)
     return None if rows else "all stages finished, but there is no score to collect"

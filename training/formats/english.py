@@ -17,18 +17,18 @@ _INITIALS = re.compile(r"^(?:[^\W\d_]\.)*[^\W\d_]$")  # J, U.S
 
 def sentence_spans(text: str) -> list[tuple[int, int]]:
     """(start, end) of every sentence, without the white space around it; at least one."""
-    ends = [found.end() for found in _END.finditer(text) if _ends(text, found)]
-    ends += [found.start() for found in re.finditer(r"\s*\n\s*", text)]
+    ends = [match.end() for match in _END.finditer(text) if _ends(text, match)]
+    ends += [match.start() for match in re.finditer(r"\s*\n\s*", text)]
     bounds = [0, *sorted(set(ends)), len(text)]
     spans = [_stripped(text, start, end) for start, end in pairwise(bounds)]
     return [span for span in spans if span[0] < span[1]] or [(0, len(text))]
 
 
-def _ends(text: str, found: re.Match[str]) -> bool:
+def _ends(text: str, match: re.Match[str]) -> bool:
     """Whether the full stop ends a sentence: not after an abbreviation or a name's initial."""
-    if found[0] != ".":
+    if match[0] != ".":
         return True
-    before = _WORD.search(text, max(found.start() - 40, 0), found.start())
+    before = _WORD.search(text, max(match.start() - 40, 0), match.start())
     word = before[0].lstrip("\"'“‘([") if before else ""
     return word.lower() not in _ABBREVIATIONS and not _INITIALS.match(word)
 

@@ -54,8 +54,8 @@ def _examples(path: Path, of_row: Callable[[Row], list[Example]]) -> Iterator[Ex
         try:
             yield from of_row(row)
         except (KeyError, TypeError, ValueError) as error:  # RowError is a ValueError
-            what = str(error) if isinstance(error, RowError) else f"{type(error).__name__} {error}"
-            bad_row(path, line, f"not Mewsli-X's form ({what})")
+            reason = str(error) if isinstance(error, RowError) else f"{type(error).__name__} {error}"
+            bad_row(path, line, f"not Mewsli-X's form ({reason})")
 
 
 def _mentions_of(row: Row, language: str) -> list[Example]:
@@ -96,15 +96,17 @@ def _marked(context: Mapping[str, Any], span: Mapping[str, Any]) -> str:
     first = min((int(s["start"]) for s in around), default=0)
     last = max((int(s["end"]) for s in around), default=len(text))
     # Braces that are there already would look like the mention's.
-    left, right = (_BRACES.sub(r"(\1)", part) for part in (text[min(first, start) : start], text[end : max(last, end)]))
-    return " ".join(f"{span['text']}: {left} {{ {span['text']} }} {right}".split())
+    before, after = (
+        _BRACES.sub(r"(\1)", part) for part in (text[min(first, start) : start], text[end : max(last, end)])
+    )
+    return " ".join(f"{span['text']}: {before} {{ {span['text']} }} {after}".split())
 
 
 def _described(entity: Mapping[str, Any]) -> str:
     """The sentences of an entity's description, on one line."""
     text = str(entity["description"])
     sentences = [text[int(span["start"]) : int(span["end"])] for span in entity["sentence_spans"]]
-    found = " ".join(" ".join(sentences or [text]).split())
-    if not found:
+    description = " ".join(" ".join(sentences or [text]).split())
+    if not description:
         raise ValueError(f"entity {entity['entity_id']} without a description")
-    return found
+    return description

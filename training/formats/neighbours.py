@@ -24,16 +24,19 @@ def neighbours(queries: Floats, index: Floats, k: int, tile: int = _TILE) -> tup
 
 def _of_tile(queries: Floats, index: Floats, k: int, tile: int) -> tuple[Floats, Places]:
     best = np.full((len(queries), k), -np.inf, np.float32)
-    where = np.zeros((len(queries), k), np.int64)
+    places = np.zeros((len(queries), k), np.int64)
     for start in range(0, len(index), tile):
         scores = queries @ index[start : start + tile].T
         # Most rows find nothing better in most tiles: the costly part is for the others.
         rows = np.flatnonzero(scores.max(axis=1) > best[:, -1])
-        found, at = _best(scores[rows], k)
-        joined, joined_at = np.hstack((best[rows], found)), np.hstack((where[rows], at + start))
-        order = np.argsort(-joined, axis=1, kind="stable")[:, :k]
-        best[rows], where[rows] = np.take_along_axis(joined, order, 1), np.take_along_axis(joined_at, order, 1)
-    return best, where
+        tile_best, columns = _best(scores[rows], k)
+        candidates, candidate_places = np.hstack((best[rows], tile_best)), np.hstack((places[rows], columns + start))
+        order = np.argsort(-candidates, axis=1, kind="stable")[:, :k]
+        best[rows], places[rows] = (
+            np.take_along_axis(candidates, order, 1),
+            np.take_along_axis(candidate_places, order, 1),
+        )
+    return best, places
 
 
 def _best(scores: Floats, k: int) -> tuple[Floats, Places]:

@@ -36,17 +36,17 @@ class Retrieval(Format[Example]):
     def read_split(self, files: Sequence[DataFile], task: Task, language: str) -> list[Example]:
         by_role = {file.role: file for file in files}
         assert set(by_role) == {"english", "other"}, files
-        english, other = (read_lines(Path(by_role[role].path)) for role in ("english", "other"))
-        if len(english) != len(other):
+        english, foreign = (read_lines(Path(by_role[role].path)) for role in ("english", "other"))
+        if len(english) != len(foreign):
             raise UserError(
-                f"{by_role['other'].path}:{len(other)}: {len(other)} lines, but {by_role['english'].path} has"
+                f"{by_role['other'].path}:{len(foreign)}: {len(foreign)} lines, but {by_role['english'].path} has"
                 f" {len(english)}; line by line they must be each other's translation."
             )
-        return [_example(str(n), language, *pair) for n, pair in enumerate(zip(english, other, strict=True))]
+        return [_example(str(n), language, *pair) for n, pair in enumerate(zip(english, foreign, strict=True))]
 
     def from_row(self, row: Mapping[str, Any], task: Task, language: str, position: int = 0) -> Example | None:
-        english, other = render(row, task.columns.first), render(row, task.columns.second)
-        return _example(row_id(row, task, position), language, english, other)
+        english, foreign = render(row, task.columns.first), render(row, task.columns.second)
+        return _example(row_id(row, task, position), language, english, foreign)
 
     def encode(self, examples: Sequence[Example], tokenizer: Any, task: Task, settings: Settings) -> list[Piece]:
         if not examples:
@@ -74,5 +74,5 @@ class Retrieval(Format[Example]):
         return []
 
 
-def _example(name: str, language: str, english: str, other: str) -> Example:
-    return Example(id=name, language=language, group=english, english=english, other=other)
+def _example(name: str, language: str, english: str, foreign: str) -> Example:
+    return Example(id=name, language=language, group=english, english=english, other=foreign)

@@ -26,9 +26,9 @@ class RowError(ValueError):
     """A row is not what its task says; whoever knows where the row came from turns this into a UserError."""
 
 
-def malformed(path: Path, line: int, what: str) -> NoReturn:
+def malformed(path: Path, line: int, reason: str) -> NoReturn:
     """Refuse a data file."""
-    raise UserError(f"{path}:{line}: {what}. Mend the file, or take another in splits.yaml.")
+    raise UserError(f"{path}:{line}: {reason}. Mend the file, or take another in splits.yaml.")
 
 
 @contextmanager
@@ -37,30 +37,30 @@ def skipping() -> Iterator[list[str]]:
 
     Inside another, the outer list gets them too."""
     outer = _SKIPPED.get()
-    skipped: list[str] = []
-    token = _SKIPPED.set(skipped)
+    bad_rows: list[str] = []
+    token = _SKIPPED.set(bad_rows)
     try:
-        yield skipped
+        yield bad_rows
     finally:
         _SKIPPED.reset(token)
         if outer is not None:
-            outer.extend(skipped)
+            outer.extend(bad_rows)
 
 
 def skips(text: str) -> bool:
     """Whether malformed rows are left out; if so, this one is listed as `text`."""
-    skipped = _SKIPPED.get()
-    if skipped is None:
+    bad_rows = _SKIPPED.get()
+    if bad_rows is None:
         return False
-    skipped.append(text)
+    bad_rows.append(text)
     return True
 
 
-def bad_row(path: Path, line: int, what: str) -> None:
+def bad_row(path: Path, line: int, reason: str) -> None:
     """Refuse a data file for one row in it; where such rows are skipped, list it and return."""
-    if not skips(f"{path}:{line}: {what}"):
+    if not skips(f"{path}:{line}: {reason}"):
         raise UserError(
-            f"{path}:{line}: {what}. Mend the file, take another in splits.yaml, or leave such rows out: in the"
+            f"{path}:{line}: {reason}. Mend the file, take another in splits.yaml, or leave such rows out: in the"
             " experiment file, data: {skip_bad_rows: true}."
         )
 
@@ -139,8 +139,8 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, Row | str]]:
             continue
         if row is None:
             return
-        whole = None not in row and None not in row.values()
-        yield reader.line_num, row if whole else f"not {columns} columns"
+        is_whole = None not in row and None not in row.values()
+        yield reader.line_num, row if is_whole else f"not {columns} columns"
 
 
 def _tsv_rows(path: Path, header: Sequence[str] | None) -> Iterator[tuple[int, Row | str]]:
@@ -175,7 +175,7 @@ def render(row: Row, templates: Sequence[str], **more: str) -> str:
     values = {**row, **more}
     for template in templates:
         try:
-            return _FIELD.sub(lambda found: _text(values, found[1]), template).strip()
+            return _FIELD.sub(lambda match: _text(values, match[1]), template).strip()
         except KeyError:
             continue
     raise RowError(f"no field {' or '.join(dict.fromkeys(_FIELD.findall(' '.join(templates))))}")

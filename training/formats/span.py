@@ -189,9 +189,9 @@ def trimmed(context: str, offsets: Sequence[tuple[int, int]], lone: Sequence[boo
         return np.zeros((0, 2), dtype=np.int32)
     starts, ends = np.array(offsets, dtype=np.int32).T
     limits = np.append(starts[1:], len(context))
-    left, right, accents = _jumps(context)
-    starts = np.minimum(left[starts], ends)
-    ends = np.maximum(right[ends], starts)
+    leftmost, rightmost, accents = _jumps(context)
+    starts = np.minimum(leftmost[starts], ends)
+    ends = np.maximum(rightmost[ends], starts)
     longer = np.maximum(ends, np.minimum(accents[ends], limits))
     ends = np.where(starts < ends, longer, ends)
     return np.stack([starts, np.where(lone, starts, ends)], axis=1).astype(np.int32)
@@ -280,18 +280,18 @@ def _best_span(window: Window, output: Floats, settings: Settings) -> tuple[floa
     ends = np.argsort(-output[:, 1], kind="stable")[: settings.n_best] - window.first
     starts, ends = _tokens_of(starts, window, window.best), _tokens_of(ends, window, None)
     length = ends[None, :] - starts[:, None] + 1
-    allowed = (length >= 1) & (length <= settings.max_answer_length)
-    allowed &= window.spans[ends, 1][None, :] > window.spans[starts, 0][:, None]  # a lone `▁` is no answer
-    if not allowed.any():
+    is_span = (length >= 1) & (length <= settings.max_answer_length)
+    is_span &= window.spans[ends, 1][None, :] > window.spans[starts, 0][:, None]  # a lone `▁` is no answer
+    if not is_span.any():
         return -np.inf, 0, 0
     start_scores, end_scores = output[starts + window.first, 0], output[ends + window.first, 1]
-    scores = np.where(allowed, start_scores[:, None] + end_scores[None, :], -np.inf)
+    scores = np.where(is_span, start_scores[:, None] + end_scores[None, :], -np.inf)
     row, column = np.unravel_index(int(np.argmax(scores)), scores.shape)
     characters = int(window.spans[starts[row], 0]), int(window.spans[ends[column], 1])
     return float(scores[row, column]), *characters
 
 
-def _tokens_of(positions: NDArray[Any], window: Window, allowed: NDArray[np.bool_] | None) -> NDArray[Any]:
+def _tokens_of(positions: NDArray[Any], window: Window, selectable: NDArray[np.bool_] | None) -> NDArray[Any]:
     """Those positions that are tokens of the context (and allowed), in their order."""
     inside = positions[(positions >= 0) & (positions < len(window.spans))]
-    return inside if allowed is None else inside[allowed[inside]]
+    return inside if selectable is None else inside[selectable[inside]]

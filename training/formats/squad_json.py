@@ -48,8 +48,8 @@ def question_of(row: Mapping[str, Any]) -> Question:
     """
     try:
         context = str(row["context"])
-        found = [] if row.get("is_impossible") else _answers(row["answers"])
-        answers = tuple(anchored(context, text, start) for text, start in found)
+        texts_and_starts = [] if row.get("is_impossible") else _answers(row["answers"])
+        answers = tuple(anchored(context, text, start) for text, start in texts_and_starts)
         return Question(str(row["id"]), str(row["question"]), context, answers)
     except RowError:
         raise

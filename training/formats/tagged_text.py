@@ -39,24 +39,24 @@ def _columns(path: Path, task: Task) -> Iterator[Sentence]:
     if task.languages and not any("\t" in line for line in lines):
         yield from _words_alone(lines)
         return
-    position, whole = 0, True
+    position, is_whole = 0, True
     words: list[str] = []
     tags: list[str] = []
     for number, line in enumerate([*lines, ""], start=1):
         if line.strip():
             word, tab, tag = line.partition("\t")
             if not tab or not word or not tag or (not task.open_labels and tag not in task.label_map):
-                if whole:
-                    allowed = f" ({' '.join(task.labels)})" if task.labels else ""
-                    bad_row(path, number, f"{line!r} is not a word, a tab and a tag{allowed}")
-                whole = False
+                if is_whole:
+                    label_list = f" ({' '.join(task.labels)})" if task.labels else ""
+                    bad_row(path, number, f"{line!r} is not a word, a tab and a tag{label_list}")
+                is_whole = False
                 continue
             words.append(word)
             tags.append(tag_name(tag, task))
-        elif words or not whole:
-            if whole:
+        elif words or not is_whole:
+            if is_whole:
                 yield str(position), words, tags
-            position, whole, words, tags = position + 1, True, [], []
+            position, is_whole, words, tags = position + 1, True, [], []
 
 
 def _words_alone(lines: Sequence[str]) -> Iterator[Sentence]:
@@ -97,8 +97,8 @@ def _derivations(path: Path, task: Task) -> Iterator[Sentence]:
     for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():
             continue
-        if found := _ID.match(line):
-            name = found[1]
+        if match := _ID.match(line):
+            name = match[1]
             continue
         position += 1
         leaves = _LEAF.findall(line)

@@ -35,7 +35,7 @@ def read(files: Sequence[DataFile], language: str) -> list[Example]:
         for file in files
         if file.role.startswith("pool:")
     }
-    (asked,) = (read_paragraphs(Path(file.path)) for file in files if file.role == "questions")
+    (paragraphs,) = (read_paragraphs(Path(file.path)) for file in files if file.role == "questions")
     right = _answers(pools)
     questions = [
         Example(
@@ -45,7 +45,7 @@ def read(files: Sequence[DataFile], language: str) -> list[Example]:
             question=question.question.strip(),
             right=tuple(right.get(question.id, ())),
         )
-        for paragraph in asked
+        for paragraph in paragraphs
         for question in paragraph.questions
     ]
     return [*questions, *(example for code, pool in pools.items() for example in _candidates(pool, code))]
@@ -101,13 +101,13 @@ def _line(text: str, value: str) -> int:
 
 def _answers(pools: Mapping[str, Sequence[Paragraph]]) -> dict[str, list[str]]:
     """By question the ids of the sentences in which its answer begins, in all languages of the pool."""
-    found: dict[str, list[str]] = {}
+    right_sentences: dict[str, list[str]] = {}
     for code, pool in pools.items():
         for paragraph in pool:
             for question in paragraph.questions:
                 number = bisect_right(paragraph.breaks, question.answers[0].start, key=lambda span: span[0]) - 1
-                found.setdefault(question.id, []).append(f"{code}:{paragraph.place}.{max(number, 0)}")
-    return found
+                right_sentences.setdefault(question.id, []).append(f"{code}:{paragraph.place}.{max(number, 0)}")
+    return right_sentences
 
 
 def _candidates(pool: Sequence[Paragraph], code: str) -> list[Example]:

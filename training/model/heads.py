@@ -159,9 +159,9 @@ class SpanHead(FormatHead):
         return None
 
     def loss(self, logits: Tensor, pieces: Sequence[Piece], contrast_size: int) -> Tensor:
-        padded = _padded(logits, pieces)  # [pieces, length, 2]
+        scores = _padded(logits, pieces)  # [pieces, length, 2]
         starts, ends = ([piece.target[side] for piece in pieces] for side in (0, 1))
-        return _sum_loss(padded[..., 0], starts) + _sum_loss(padded[..., 1], ends)
+        return _sum_loss(scores[..., 0], starts) + _sum_loss(scores[..., 1], ends)
 
     def unbatch(self, logits: Tensor, pieces: Sequence[Piece]) -> list[NDArray[Any]]:
         return _cut(_array(logits), [len(piece.rows[0]) for piece in pieces])
