@@ -15,7 +15,6 @@ from launch.experiment.fields import Section
 from launch.experiment.schema import Data, FileContent, Overrides, Presets
 from training import formats
 from training.spec import RUNTIME, SETTINGS, InKey, Says, Setting
-from training.tasks.task import FormatName
 
 _HEAD = """\
 # The experiment file
@@ -140,9 +139,7 @@ def _in_key(name: str, in_key: InKey) -> str:
     """Whose keys take a setting, and when, in words."""
     words = ", ".join(in_key.kinds)
     if in_key.by_format:
-        words += (
-            f"; format {', '.join(form for form in get_args(FormatName) if name in formats.get(form).key_settings)}"
-        )
+        words += f"; format {', '.join(form for form in formats.NAMES if name in formats.get(form).key_settings)}"
     if in_key.mixture:
         words += " of a mixture"
     if in_key.where:
