@@ -21,10 +21,10 @@ from launch.status import Observation, under_way
 from launch.status.under_way import Queued
 from launch.store import Store, attempts, submissions
 from launch.store import lock as store_lock
-from launch.store.artifacts import DROPPED
+from launch.store.artifacts import DROPPED, read_train_result
 from launch.store.store import rehearsal_folder, token_folder
 from slurm.base import UserError
-from slurm.base.files import make_folder, read_sealed, remove_folder, seal, write_atomic
+from slurm.base.files import make_folder, remove_folder, seal, write_atomic
 
 _GONE = ".gone-"  # what an interrupted gc left; the next one takes it
 _OLD_SECONDS = 24 * 3600  # what a process may still be writing is younger
@@ -147,8 +147,10 @@ def _is_needed(plan: Plan, stage: Stage, observation: Observation) -> bool:
 
 def _encoder(store: Store, stage: Stage) -> Iterator[tuple[Path, str]]:
     result = store.train_result(stage)
-    folder = store.stage_folder(stage.folder) / str((result or {}).get("attempt")) / "encoder"
-    if result and folder.is_dir():
+    if result is None:
+        return
+    folder = store.stage_folder(stage.folder) / result.attempt / "encoder"
+    if result.attempt and folder.is_dir():
         yield folder, "encoder that no stage needs (`keep: all` would keep it)"
 
 
@@ -168,8 +170,9 @@ def _of_attempts(folder: Path, *, finished: bool) -> Iterator[tuple[Path, str]]:
 
 
 def _attempt_of_result(folder: Path) -> str | None:
-    result = read_sealed(folder / "result.json")
-    return Path(str(result["attempt"])).name if result and "attempt" in result else None
+    """The name of the attempt's folder; of an evaluate there is no such result."""
+    result = read_train_result(folder)
+    return Path(result.attempt).name if result and result.attempt else None
 
 
 def _left_over(root: Path) -> Iterator[tuple[Path, str]]:

@@ -15,6 +15,7 @@ from launch.estimate.amounts import Amount
 from launch.estimate.rates import Measured, Rate
 from launch.plan import Plan, Stage
 from launch.store import Store
+from launch.store.artifacts import TrainResult
 from training import formats
 from training.flops import Sizes, forward_flops, training_flops
 from training.spec import Precision, Runtime, Settings
@@ -172,8 +173,8 @@ class Estimates:
             if self.store.exists(stage):
                 tried[digest] = tried.get(digest, 0) + 1
                 result = self.store.train_result(stage)
-                if result is not None and result.get("tokens"):
-                    found[digest] = result["tokens"]
+                if result is not None and result.tokens:
+                    found[digest] = result.tokens
         return found
 
     def _training(self, stage: Stage, read: Amount) -> float:
@@ -265,21 +266,21 @@ class Estimates:
         found = []
         for stage, result in self._finished():
             flops = self._training(stage, self._as_counted(stage, result))
-            rate = flops / (result["seconds"] * result["world_size"])
-            device, cores = result.get("device_name") or result["device"], result.get("cores")
-            found.append((stage, Measured(stage.key, device, result["precision"], cores, rate)))
+            rate = flops / (result.seconds * result.world_size)
+            device, cores = result.device_name or result.device, result.cores
+            found.append((stage, Measured(stage.key, device, result.precision, cores, rate)))
         return found
 
-    def _as_counted(self, stage: Stage, result: dict[str, Any]) -> Amount:
+    def _as_counted(self, stage: Stage, result: TrainResult) -> Amount:
         read, _ = self.amounts_of(stage, from_results=False)
-        return read.times(result["tokens"] / read.tokens) if read.tokens else Amount(0, result["tokens"], 1)
+        return read.times(result.tokens / read.tokens) if read.tokens else Amount(0, result.tokens, 1)
 
-    def _finished(self) -> Iterator[tuple[Stage, dict[str, Any]]]:
+    def _finished(self) -> Iterator[tuple[Stage, TrainResult]]:
         trains = [stage for stage in self.plan.stages.values() if stage.kind == "train" and self.store.exists(stage)]
         every = max(1, len(trains) // _LOOKED_AT)
         for stage in trains[::every]:
             result = self.store.train_result(stage)
-            if result is not None and result.get("seconds") and result.get("tokens"):
+            if result is not None and result.seconds and result.tokens:
                 yield stage, result
 
     def accuracy(self) -> Accuracy | None:
@@ -287,12 +288,12 @@ class Estimates:
         took, first, calibrated = [], [], []
         known = rates_of(self)
         for stage, result in self._finished():
-            gpu, bf16 = result["device"] != "cpu", result["precision"] == "bf16"
+            gpu, bf16 = result.device != "cpu", result.precision == "bf16"
             flops = self._training(stage, self.amounts_of(stage, from_results=False)[0])
             counted = self._training(stage, self._as_counted(stage, result))
-            took.append(result["seconds"] * result["world_size"])
+            took.append(result.seconds * result.world_size)
             first.append(flops / rates.default(self.cluster, gpu=gpu, bf16=bf16).flops_per_second)
-            rate = rates.choose(known, self.cluster, gpu=gpu, precision=result["precision"], cores=result.get("cores"))
+            rate = rates.choose(known, self.cluster, gpu=gpu, precision=result.precision, cores=result.cores)
             calibrated.append(counted / rate.flops_per_second)
         if not took:
             return None

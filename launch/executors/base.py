@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from launch.experiment import Cluster
 from launch.store import Location, Submission
+from launch.store.attempts import Starter
 from slurm.accounting import Ended
 from slurm.causes import Cause
 from slurm.limits import Limits
@@ -48,9 +49,9 @@ class Element:
     job: str | None  # `123_4`; None: a local process, which only its time tells apart
     sent: float = 0.0  # Unix time
 
-    def has_begun(self, starter: Mapping[str, Any]) -> bool:
-        """Whether it began the attempt that this starter.json is of."""
-        return starter.get("job") == self.job and (self.job is not None or starter.get("time", 0.0) >= self.sent)
+    def has_begun(self, starter: Starter) -> bool:
+        """Whether it began the attempt that this is the starter of."""
+        return starter.job == self.job and (self.job is not None or (starter.time or 0.0) >= self.sent)
 
 
 @dataclass(frozen=True)

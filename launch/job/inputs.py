@@ -2,13 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from launch.job.verdicts import parent_missing
 from launch.store import artifacts
-from launch.store.artifacts import generation_of
+from launch.store.artifacts import TrainResult, generation_of
 from launch.store.manifests import Manifest, StageEntry
-from slurm.base.files import read_sealed
 from training.pretrained import start as start_model
 
 
@@ -65,8 +63,8 @@ class Inputs:
         if not artifacts.encoder_verifies(folder, result):
             aside = artifacts.put_encoder_aside(folder, result)
             raise parent_missing(entry, f"had a damaged encoder, which is now {aside}")
-        attempt = folder / result["attempt"]
-        return Origin(generation_of(result["encoder_hash"]), attempt / "encoder", attempt / "heads")
+        attempt = folder / result.attempt
+        return Origin(generation_of(result.encoder_hash), attempt / "encoder", attempt / "heads")
 
     def _start_model(self) -> Origin:
         start = self._manifest.start
@@ -77,10 +75,10 @@ class Inputs:
         folder = start_model.start_model_folder(start.repo, start.revision)
         return Origin(generation_of(start.identity), folder, None)
 
-    def _result(self, folder: str) -> dict[str, Any] | None:
-        return read_sealed(self.stage_folder(folder) / "result.json")
+    def _result(self, folder: str) -> TrainResult | None:
+        return artifacts.read_train_result(self.stage_folder(folder))
 
-    def _parent_result(self, entry: StageEntry) -> dict[str, Any]:
+    def _parent_result(self, entry: StageEntry) -> TrainResult:
         """UserError where there is none: a dependency on a job that Slurm has forgotten does not hold a stage back."""
         assert entry.parent is not None, entry.folder
         result = self._result(entry.parent)
@@ -92,14 +90,12 @@ class Inputs:
         """Of the encoder that an evaluate is of. UserError where its parent has no result."""
         if entry.parent is None:
             return generation_of(self._manifest.start.identity)
-        return generation_of(self._parent_result(entry)["encoder_hash"])
+        return generation_of(self._parent_result(entry).encoder_hash)
 
-    def _was_dropped(self, entry: StageEntry, result: dict[str, Any]) -> bool:
+    def _was_dropped(self, entry: StageEntry, result: TrainResult) -> bool:
         """Whether this job, started again, finds a train whose encoder was dropped after its last evaluate."""
         if not any(entry.folder in folders for folders in self._manifest.drop.values()):
             return False
-        generation = generation_of(result["encoder_hash"])
-        children = [other for other in self._manifest.entries() if other.parent == entry.folder]
-        return all(
-            child.kind == "evaluate" and not self.missing_languages(child, generation) for child in children
-        )  # fmt: skip
+        generation = generation_of(result.encoder_hash)
+        children = [child for child in self._manifest.entries() if child.parent == entry.folder]
+        return all(child.kind == "evaluate" and not self.missing_languages(child, generation) for child in children)

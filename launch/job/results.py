@@ -66,7 +66,7 @@ def _origin(entry: StageEntry, attempt: Attempt, world: World) -> dict[str, Any]
         "schema": _SCHEMA,
         "key": entry.key,
         "kind": entry.kind,
-        "made_by": attempts.starter_of(attempt),
+        "made_by": attempts.starter_of(attempt).record(),
         "code": provenance.code_root().name,  # in a job: the frozen code's hash
         "runtime": entry.runtime,
         "versions": provenance.versions(),

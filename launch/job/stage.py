@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from launch.job.inputs import Inputs, Origin
 from launch.job.verdicts import StageFailed, error_verdict, stop_verdict
 from launch.status import breaker, history, policy
 from launch.store import artifacts, attempts, logs, provenance, sharing
-from launch.store.attempts import Attempt, Fenced, Heartbeat, RunningElsewhere, Starter
+from launch.store.attempts import Attempt, BeforeNote, FailureNote, Fenced, Heartbeat, RunningElsewhere, Starter
 from launch.store.manifests import Manifest, StageEntry
 from launch.store.store import token_folder
 from slurm import causes
@@ -50,12 +50,12 @@ class ElementRun:
     def __post_init__(self) -> None:
         self.inputs = Inputs(self.manifest)
         self.policy = failure_rules.from_record(self.manifest.failures)
-        self.starter = Starter.this_process()
         self.tokens = TokenCache(token_folder(self.inputs.root))
         packages = self.manifest.packages
-        self.differences = provenance.differences(packages, provenance.versions()) if packages else []
-        if self.differences and self.world.first:
-            print(f"warning: other packages than at submission: {', '.join(self.differences)}", file=sys.stderr)
+        differences = provenance.differences(packages, provenance.versions()) if packages else []
+        self.starter = replace(Starter.this_process(), packages=tuple(differences))
+        if differences and self.world.first:
+            print(f"warning: other packages than at submission: {', '.join(differences)}", file=sys.stderr)
 
     def run(self, entry: StageEntry) -> None:
         """Do one stage, or nothing where it is finished. StageFailed where it did not get its result."""
@@ -107,22 +107,21 @@ class ElementRun:
 
     def _begin(self, entry: StageEntry) -> Attempt:
         folder = self.inputs.stage_folder(entry.folder)
-        name = self._decided(lambda: attempts.begin(folder, self.starter, has_ended, self._note(folder)).folder.name)
+        name = self._decided(lambda: attempts.begin(folder, self._starter(folder), has_ended).folder.name)
         return Attempt(folder / "attempts" / name)
 
-    def _note(self, stage_folder: Path) -> dict[str, Any]:
-        """What an attempt is to remember: other packages, and how this job's start before it was ended, if by force."""
-        note: dict[str, Any] = {"packages": self.differences} if self.differences else {}
+    def _starter(self, stage_folder: Path) -> Starter:
+        """Who begins an attempt; it also remembers how this job's start before was ended, if by force."""
         job = self.starter.job
         for earlier in attempts.attempts_of(stage_folder)[-1:]:
-            same_job = job is not None and attempts.starter_of(earlier).get("job") == job
+            same_job = job is not None and attempts.starter_of(earlier).job == job
             if same_job and attempts.end_of(earlier) is None:
                 assert job is not None
                 verdict = causes.classify(None, None, logs.start_before(logs.of_job(self.path, job)))
                 if verdict.cause == "unknown":
                     verdict = Verdict("node", "Slurm started the job again without a word, as after a node's failure")
-                note["before"] = history.before_record(verdict, earlier.number)
-        return note
+                return replace(self.starter, before=BeforeNote(verdict.cause, verdict.evidence, earlier.number))
+        return self.starter
 
     def _check_budget(self, entry: StageEntry, attempt: Attempt) -> None:
         """StageFailed where Slurm has started this job again more often than the file allows."""
@@ -262,5 +261,5 @@ class ElementRun:
                 patience = time.monotonic() + _MOMENT
                 while attempts.end_of(attempt) is None and time.monotonic() < patience:
                     time.sleep(_POLL)
-            return attempt.end({"class": verdict.cause, "message": verdict.evidence})
+            return attempt.end(FailureNote(verdict.cause, verdict.evidence))
         return False

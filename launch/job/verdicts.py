@@ -22,9 +22,9 @@ class StageFailed(Exception):
         self.stopped = stopped  # by a signal, between two steps
 
 
-def parent_missing(entry: StageEntry, what: str) -> UserError:
+def parent_missing(entry: StageEntry, trouble: str) -> UserError:
     """The error of a stage that cannot start, as `slurm.causes` reads it."""
-    return UserError(f"parent-missing: {entry.parent} {what}; `stepstone submit FILE` sends what is missing")
+    return UserError(f"parent-missing: {entry.parent} {trouble}; `stepstone submit FILE` sends what is missing")
 
 
 def error_verdict(error: Exception) -> Verdict:
@@ -35,10 +35,10 @@ def error_verdict(error: Exception) -> Verdict:
     return verdict if is_foreseen or verdict.cause != "unknown" else Verdict("code", verdict.evidence)
 
 
-def stop_verdict(received: int | None) -> Verdict:
+def stop_verdict(signal_number: int | None) -> Verdict:
     """USR2 warns of the time limit, and at some sites of preemption; TERM is preemption, or a person."""
     end = os.environ.get("SLURM_JOB_END_TIME", "")  # only newer versions of Slurm say it
     early = end.isdigit() and int(end) - time.time() > _NEAR_SECONDS
-    if received == signal.SIGTERM or early:
+    if signal_number == signal.SIGTERM or early:
         return Verdict("preempted", "stopped by a signal from Slurm or a person; resumes from its checkpoint")
     return Verdict("time", "stopped by the signal before the time limit; resumes from its checkpoint")

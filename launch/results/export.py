@@ -12,6 +12,7 @@ from eval.tables import export
 from launch.experiment import recipes
 from launch.plan import Plan, Stage
 from launch.store import Store
+from launch.store.artifacts import LanguageScores
 from launch.text import some
 from slurm.base import UsageError, UserError
 from slurm.base.files import make_folder
@@ -84,7 +85,7 @@ def _write_folder(plan: Plan, store: Store, folder: Path, entries: Entries) -> t
     return folder, "; ".join(missing)
 
 
-def _results(plan: Plan, store: Store, stage: Stage) -> dict[str, dict[str, Any]]:
+def _results(plan: Plan, store: Store, stage: Stage) -> dict[str, LanguageScores]:
     """By language; without those of which there is dev data alone (BUCC), for no submission holds such predictions."""
     definition = plan.by_digest[stage.definition]
     results = store.language_results(plan, stage)
@@ -92,7 +93,7 @@ def _results(plan: Plan, store: Store, stage: Stage) -> dict[str, dict[str, Any]
     return {code: result for code, result in results.items() if form.has_test(definition.languages[code])}
 
 
-def _content(plan: Plan, store: Store, stage: Stage, language: str, result: dict[str, Any]) -> str:
+def _content(plan: Plan, store: Store, stage: Stage, language: str, result: LanguageScores) -> str:
     records = _records(store, stage, result)
     spec, task = plan.evaluate_spec(stage), plan.by_digest[stage.definition].task
     english: dict[str, str] = {}
@@ -104,7 +105,7 @@ def _content(plan: Plan, store: Store, stage: Stage, language: str, result: dict
     return export.content(task.name, task.metric_family, records, english)
 
 
-def _records(store: Store, stage: Stage, result: dict[str, Any]) -> list[dict[str, Any]]:
-    folder = store.stage_folder(stage.folder) / "languages" / result["generation"]
-    with (folder / result["predictions"]).open(encoding="utf-8") as lines:
+def _records(store: Store, stage: Stage, result: LanguageScores) -> list[dict[str, Any]]:
+    folder = store.stage_folder(stage.folder) / "languages" / result.generation
+    with (folder / result.predictions).open(encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]

@@ -1,7 +1,6 @@
 """Scores out of the store: as rows, and each stage's own."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from eval.tables import cells
 from eval.tables.rows import Row
@@ -27,10 +26,10 @@ def _stage_rows(plan: Plan, store: Store, stage: Stage, recipe: str, target: str
     return [
         Row(
             recipe, target, language, stage.seed, metric, metric == primary, score,
-            result["examples"], stage.key, result["generation"], result["code"], rests_on_chance,
+            result.examples, stage.key, result.generation, result.code, rests_on_chance,
         )
         for language, result in store.language_results(plan, stage).items()
-        for metric, score in result["scores"].items()
+        for metric, score in result.scores.items()
     ]  # fmt: skip
 
 
@@ -49,7 +48,7 @@ def at_chance(plan: Plan, store: Store, stage: Stage) -> tuple[str, ...]:
     if summary := store.known(stage):
         return tuple(summary.at_chance)
     result = store.train_result(stage) if stage.kind == "train" else None
-    heads = tuple(result.get("at_chance", ())) if result else ()
+    heads = tuple(result.at_chance) if result else ()
     every = {part.head_name for part in plan.steps[stage.definition].parts} if heads else set()
     return heads if every <= set(heads) else ()
 
@@ -59,10 +58,10 @@ def score(plan: Plan, store: Store, stage: Stage) -> float | None:
     if summary := store.known(stage):
         return summary.score
     if stage.kind == "train":
-        result: dict[str, Any] | None = store.train_result(stage)
-        return None if result is None else float(result["dev_score"])
+        result = store.train_result(stage)
+        return None if result is None else result.dev_score
     results = store.language_results(plan, stage)
-    scores = {language: result["scores"] for language, result in results.items()}
+    scores = {language: result.scores for language, result in results.items()}
     metric = cells.shown_metric(
         plan.by_digest[stage.definition].task.metric, {name for by_metric in scores.values() for name in by_metric}
     )

@@ -43,7 +43,7 @@ def expected(plan: Plan, store: Store, metric_names: dict[str, str]) -> dict[tup
         languages[recipe, target, plan.stages[key].seed] = [
             language
             for language in score_cells.in_the_mean(list(plan.targets[target].languages))
-            if language not in results or _counts(results[language]["scores"], metric_names[target])
+            if language not in results or _counts(results[language].scores, metric_names[target])
         ]
     return languages
 
@@ -98,8 +98,8 @@ def notes(plan: Plan, store: Store, rows: list[Row], profile: Profile = "xtreme"
 def _codes(plan: Plan, store: Store, rows: list[Row]) -> set[str]:
     """Hashes of the code that made some rows, and the trainings that they rest on."""
     trainings = {t.key: t for key in {row.stage for row in rows} for t in trainings_under(plan, plan.stages[key])}
-    results = [store.train_result(training) or {} for training in trainings.values()]
-    return {row.code for row in rows} | {result["code"] for result in results if "code" in result}
+    results = [store.train_result(training) for training in trainings.values()]
+    return {row.code for row in rows} | {result.code for result in results if result and result.code}
 
 
 def _marked(rows: list[Row]) -> list[str]:

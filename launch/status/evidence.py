@@ -13,6 +13,7 @@ from launch.status import breaker, history
 from launch.status.history import EndedElement, Failure
 from launch.status.rules import StageState
 from launch.store import Location, Store, Submission, attempts, logs
+from launch.store.attempts import Starter
 from slurm import causes
 
 # What is said of a stage whose parent stands so.
@@ -170,8 +171,8 @@ class StageEvidence:
     @property
     def _made_result(self) -> bool:
         """Whether a training's result was made by the element, which dropped the encoder since."""
-        maker = (self._sources.store.train_result(self._stage) or {}).get("made_by", {})
-        return self._element.has_begun(maker)
+        result = self._sources.store.train_result(self._stage)
+        return self._element.has_begun(result.made_by if result else Starter())
 
     # --- where to ask
 

@@ -89,7 +89,7 @@ def _look(plan: Plan, store: Store, stage: Stage, generation: str | None, langua
     """What to remember of a stage that is finished; None where it may not be safe to."""
     if stage.kind == "train":
         result = store.train_result(stage)
-        generation = generation_of(result["encoder_hash"]) if result else None
+        generation = generation_of(result.encoder_hash) if result else None
     if generation is None:
         return None  # an evaluate whose parent's result is lost
     before = _time_of(_folder(store, stage, generation))

@@ -2,18 +2,17 @@
 
 import os
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from launch.executors import Element
 from launch.plan import Stage
 from launch.store import Store, attempts
-from launch.store.attempts import Attempt
+from launch.store.attempts import Attempt, Beat, EndNote, Starter
 from launch.text import moment
 from slurm import causes
-from slurm.base.files import make_folder, read_json, read_sealed, seal, write_once
+from slurm.base.files import make_folder, read_sealed, seal, write_once
 from slurm.causes import CAUSES, Cause, EndedLike, Verdict
 
 
@@ -51,37 +50,36 @@ class AttemptNotes:
     """What one attempt left on the disk, read once."""
 
     number: int
-    starter: Mapping[str, Any]  # starter.json
-    end: Mapping[str, Any] | None  # end.json; None: it runs, or was killed
-    beat: Mapping[str, Any]  # the last heartbeat
+    starter: Starter
+    end: EndNote | None  # None: it runs, or was killed
+    beat: Beat  # the last one
     step: int  # of its newest checkpoint with a manifest; 0: none
 
     @classmethod
     def read(cls, attempt: Attempt) -> "AttemptNotes":
         return cls(
-            attempt.number, attempts.starter_of(attempt), attempts.end_of(attempt), _beat(attempt),
+            attempt.number, attempts.starter_of(attempt), attempts.end_of(attempt), attempts.beat_of(attempt),
             _checkpoint_step(attempt),
         )  # fmt: skip
 
     @property
     def job(self) -> str | None:
-        job: str | None = self.starter.get("job")
-        return job
+        return self.starter.job
 
     @property
     def node(self) -> str | None:
         """Slurm's name of the node; a local process has none."""
-        return (self.starter.get("node") or self.starter.get("host")) if self.job else None
+        return (self.starter.node or self.starter.host) if self.job else None
 
     @property
     def last_sign(self) -> float:
         """When it was last heard of (Unix time)."""
-        return float(self.end["time"] if self.end else self.beat.get("time", self.starter.get("time", 0.0)))
+        return self.end.time if self.end else self.beat.time or self.starter.time or 0.0
 
     @property
     def languages(self) -> int:
         """Of an evaluate: how many it published, which no later attempt does again."""
-        return int(self.beat.get("step", 0)) if "language" in self.beat else 0
+        return self.beat.step if self.beat.language is not None else 0
 
 
 @dataclass(frozen=True)
@@ -145,7 +143,7 @@ def began(stage_folder: Path, element: Element) -> bool:
 def has_attempt_of(stage_folder: Path, element: Element, until: float) -> bool:
     """Whether any attempt at a stage is an element's, and began before a time (Unix)."""
     starters = (attempts.starter_of(attempt) for attempt in attempts.attempts_of(stage_folder))
-    return any(element.has_begun(starter) and starter.get("time", 0.0) < until for starter in starters)
+    return any(element.has_begun(starter) and (starter.time or 0.0) < until for starter in starters)
 
 
 def noted_its_end(stage_folder: Path, element: Element) -> bool:
@@ -194,11 +192,6 @@ def lines(stage_folder: Path, failures: list[Failure] | None = None) -> list[str
     return [_line(one_try) for one_try in tries(stage_folder, failures)]
 
 
-def before_record(verdict: Verdict, attempt: int) -> dict[str, Any]:
-    """What a later start of a killed job notes of the earlier one's end, in its own starter.json."""
-    return {"attempt": attempt, "class": verdict.cause, "message": verdict.evidence}
-
-
 # --- how an attempt failed
 
 
@@ -214,17 +207,17 @@ class _Case:
 
     def verdict(self) -> Verdict | None:
         """How it failed, by the first who knows; None where it did not fail, or runs."""
-        if self.notes.end is not None and not self.notes.end["failure"]:
+        if self.notes.end is not None and self.notes.end.failure is None:
             return None
         witnesses = (self._itself, self._settled, self._later_start, self._slurm_and_its_log, self._nobody)
         return next((verdict for witness in witnesses if (verdict := witness()) is not None), None)
 
     def _itself(self) -> Verdict | None:
         """Its own last words; but who stopped it with a signal, and for what, accounting knows better."""
-        if self.notes.end is None:
+        failure = self.notes.end.failure if self.notes.end else None
+        if failure is None:
             return None
-        failure = self.notes.end["failure"]
-        cause, message = _cause(failure["class"]), causes.one_line(str(failure["message"]))
+        cause, message = _cause(failure.cause), causes.one_line(failure.message)
         if cause in ("unknown", "time", "preempted"):
             said_by_slurm = causes.classify(self._ended, message, "")
             return said_by_slurm if said_by_slurm.cause != "unknown" else Verdict(cause, message)
@@ -240,10 +233,10 @@ class _Case:
 
     def _later_start(self) -> Verdict | None:
         """What the next start of the same job learnt of it."""
-        before = (self.later.starter.get("before") or {}) if self.later else {}
-        if before.get("attempt") != self.notes.number:
+        before = self.later.starter.before if self.later else None
+        if before is None or before.attempt != self.notes.number:
             return None
-        return Verdict(_cause(before["class"]), causes.one_line(str(before["message"])))
+        return Verdict(_cause(before.cause), causes.one_line(before.message))
 
     def _slurm_and_its_log(self) -> Verdict | None:
         """What accounting says, and of a last attempt its log: of earlier ones the log may be another's."""
@@ -260,8 +253,8 @@ class _Case:
         return self.over.ended if self.over is not None else None
 
 
-def _cause(word: Any) -> Cause:
-    return cast(Cause, word) if word in CAUSES else "unknown"
+def _cause(word: str) -> Cause:
+    return word if word in CAUSES else "unknown"
 
 
 def _before_any(over: EndedElement) -> Failure:
@@ -302,19 +295,12 @@ def _checkpoint_step(attempt: Attempt) -> int:
     return max((int(step) for step in steps if step.isdigit()), default=0)
 
 
-def _beat(attempt: Attempt) -> dict[str, Any]:
-    try:
-        return read_json(attempt.folder / "heartbeat.json") or {}
-    except ValueError:
-        return {}
-
-
 # --- as it is told
 
 
 def _tried(notes: AttemptNotes, failure: Failure | None) -> TriedOnce:
-    end = notes.end["time"] if notes.end else failure.time if failure else None
-    node, when = notes.node or notes.starter.get("host"), notes.starter.get("time")
+    end = notes.end.time if notes.end else failure.time if failure else None
+    node, when = notes.node or notes.starter.host, notes.starter.time
     cause, evidence = (failure.cause, failure.evidence) if failure else (None, None)
     return TriedOnce(notes.number, notes.job, node, when, end, cause, evidence)
 

@@ -1,7 +1,8 @@
-"""Removing a leaf training's encoder once its element's evaluates are finished, as quotas are small (`keep:`).
+"""What stages leave: trained encoders and languages' scores, as they are published, verified, put aside and removed.
 
-A later submission may have come to need it: a target that was added while the element waited. Then it stays, and
-`stepstone gc` takes it when nobody needs it any more; so it does in doubt, for to train again costs more than room.
+A leaf training's encoder goes once its element's evaluates are finished, as quotas are small (`keep:`). A later
+submission may have come to need it: a target that was added while the element waited. Then it stays, and `stepstone gc`
+takes it when nobody needs it any more; so it does in doubt, for to train again costs more than room.
 """
 
 import hashlib
@@ -10,14 +11,18 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
 
 from launch.plan import keys
-from launch.store import manifests
+from launch.store import manifests, records
+from launch.store.attempts import Starter
 from launch.store.manifests import StageEntry
 from slurm.base.files import make_folder, read_sealed, remove_folder, seal, sha256_file, write_atomic, write_once
-from training.spec import Split
+from training.spec import Precision, Split
 
 GENERATION_LENGTH = 16
 
@@ -27,27 +32,78 @@ def generation_of(identity: str) -> str:
     return identity.rpartition(":")[2].rpartition("@")[2][:GENERATION_LENGTH]
 
 
-def encoder_is_whole(stage_folder: Path, result: dict[str, Any]) -> bool:
+@dataclass(frozen=True)
+class FileFacts:
+    """Of one file of a hand-over."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What is read of a train stage's result.json. It says more, for people: `launch.job.results` writes it."""
+
+    encoder_hash: str
+    dev_score: float  # English, of the selected epoch, in percent
+    key: str = ""  # of the stage
+    attempt: str = ""  # the folder of the attempt that made it, below the stage's
+    files: dict[str, FileFacts] = field(default_factory=dict)  # of the hand-over, by their names below the attempt's
+    at_chance: tuple[str, ...] = ()  # heads that did no better than a constant answer
+    made_by: Starter = field(default_factory=Starter)
+    code: str | None = None  # hash of the code that made it
+    seconds: float = 0.0  # of training
+    tokens: int = 0  # that were read, in all epochs
+    world_size: int = 1
+    device: str = ""  # "cpu", "cuda"
+    device_name: str | None = None
+    cores: int | None = None  # of a rank
+    precision: Precision = "fp32"
+    schema: Literal[1] = 1
+
+
+@dataclass(frozen=True)
+class LanguageScores:
+    """What is read of an evaluate stage's result in one language."""
+
+    scores: dict[str, float]  # by metric, in percent
+    predictions: str  # name of their file beside it
+    predictions_size: int
+    examples: int = 0
+    generation: str = ""  # of the encoder
+    code: str = ""
+    schema: Literal[1] = 1
+
+
+_TRAIN_RESULT, _LANGUAGE = TypeAdapter(TrainResult), TypeAdapter(LanguageScores)
+
+
+def read_train_result(stage_folder: Path) -> TrainResult | None:
+    """A train stage's result; None where it is missing or does not verify. UserError for another version's."""
+    path = stage_folder / "result.json"
+    record = read_sealed(path)
+    return None if record is None else records.convert(path, record, _TRAIN_RESULT)
+
+
+def encoder_is_whole(stage_folder: Path, result: TrainResult) -> bool:
     """Whether every file of a train stage's hand-over is there, with its size."""
-    files: dict[str, Any] = result["files"]
-    return all(_size(stage_folder / result["attempt"] / name) == entry["size"] for name, entry in files.items())
+    return all(_size(stage_folder / result.attempt / name) == facts.size for name, facts in result.files.items())
 
 
-def encoder_verifies(stage_folder: Path, result: dict[str, Any]) -> bool:
+def encoder_verifies(stage_folder: Path, result: TrainResult) -> bool:
     """The same, by content."""
-    folder = stage_folder / result["attempt"]
-    files: dict[str, Any] = result["files"]
+    folder = stage_folder / result.attempt
     try:
         return encoder_is_whole(stage_folder, result) and all(
-            sha256_file(folder / name) == entry["sha256"] for name, entry in files.items()
+            sha256_file(folder / name) == facts.sha256 for name, facts in result.files.items()
         )
     except FileNotFoundError:  # another job has just put it aside
         return False
 
 
-def put_encoder_aside(stage_folder: Path, result: dict[str, Any]) -> Path:
+def put_encoder_aside(stage_folder: Path, result: TrainResult) -> Path:
     """Quarantine an encoder that does not verify: then it counts as missing."""
-    encoder = stage_folder / str(result["attempt"]) / "encoder"
+    encoder = stage_folder / result.attempt / "encoder"
     aside = encoder.with_suffix(f".{uuid.uuid4().hex[:8]}.quarantined")
     with suppress(FileNotFoundError):  # another put it aside
         os.rename(encoder, aside)
@@ -71,16 +127,17 @@ def _language_file(stage_folder: Path, generation: str, language: str, split: Sp
     return stage_folder / "languages" / generation / f"{language}-{keys.language_identity(split)}.json"
 
 
-def read_language(stage_folder: Path, generation: str, language: str, split: Split) -> dict[str, Any] | None:
+def read_language(stage_folder: Path, generation: str, language: str, split: Split) -> LanguageScores | None:
     """One language's result; None where it is missing or does not verify, or its predictions are gone."""
     return _read_language(_language_file(stage_folder, generation, language, split))
 
 
-def _read_language(path: Path) -> dict[str, Any] | None:
+def _read_language(path: Path) -> LanguageScores | None:
     record = read_sealed(path)
-    if record is None or _size(path.parent / record["predictions"]) != record["predictions_size"]:
+    if record is None:
         return None
-    return record
+    result = records.convert(path, record, _LANGUAGE)
+    return result if _size(path.parent / result.predictions) == result.predictions_size else None
 
 
 def publish_language(
@@ -124,27 +181,27 @@ def drop(root: Path, submission: Path, folder: str) -> bool:
     It is put out of sight first, and only then looked who needs it: a submitter that still saw it has the lock now, or
     its submission is there already, and one that looks later plans without it.
     """
-    result = read_sealed(root / "stages" / folder / "result.json")
+    result = read_train_result(root / "stages" / folder)
     if result is None:
         return True
-    encoder = root / "stages" / folder / result["attempt"] / "encoder"
-    gone = encoder.with_name(f"{DROPPED}{uuid.uuid4().hex}")
+    encoder = root / "stages" / folder / result.attempt / "encoder"
+    hidden_encoder = encoder.with_name(f"{DROPPED}{uuid.uuid4().hex}")
     try:
-        os.rename(encoder, gone)
+        os.rename(encoder, hidden_encoder)
     except FileNotFoundError:
         return True
     if _may_be_awaited(root / "submissions", submission.name, folder, result):
-        os.rename(gone, encoder)
+        os.rename(hidden_encoder, encoder)
         return False
-    remove_folder(gone)
+    remove_folder(hidden_encoder)
     return True
 
 
-def _may_be_awaited(submissions: Path, earlier: str, folder: str, result: dict[str, Any]) -> bool:
+def _may_be_awaited(submissions: Path, earlier: str, folder: str, result: TrainResult) -> bool:
     try:
         if _is_held(submissions / "lock"):
             return True  # somebody submits at this moment, and nothing tells yet what
-        generation = generation_of(result["encoder_hash"])
+        generation = generation_of(result.encoder_hash)
         stages = submissions.parent / "stages"
         return any(not _is_finished(stages, child, generation) for child in _children(submissions, earlier, folder))
     except Exception:  # whatever cannot be read
@@ -170,6 +227,6 @@ def _children(submissions: Path, earlier: str, folder: str) -> Iterator[StageEnt
 
 def _is_finished(stages: Path, entry: StageEntry, generation: str) -> bool:
     if entry.kind == "train":
-        return read_sealed(stages / entry.folder / "result.json") is not None
+        return read_train_result(stages / entry.folder) is not None
     languages = entry.evaluate_spec().languages
     return all(read_language(stages / entry.folder, generation, code, split) for code, split in languages.items())

@@ -12,13 +12,16 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field, TypeAdapter
+
+from launch.store import records
+from slurm.base import UserError
 from slurm.base.files import (
     make_folder,
-    read_json,
     seal,
     sync_folder,
     to_json,
@@ -43,16 +46,40 @@ class Fenced(Exception):
 
 
 @dataclass(frozen=True)
+class FailureNote:
+    """How an attempt failed, as it says itself."""
+
+    cause: Annotated[str, Field(alias="class")]  # one of slurm.causes.CAUSES, in whatever version
+    message: str
+
+    def record(self) -> dict[str, Any]:
+        return {"class": self.cause, "message": self.message}
+
+
+@dataclass(frozen=True)
+class BeforeNote(FailureNote):
+    """How the start of a job before this one was ended by force, as its next start makes it out."""
+
+    attempt: int  # its number
+
+    def record(self) -> dict[str, Any]:
+        return super().record() | {"attempt": self.attempt}
+
+
+@dataclass(frozen=True)
 class Starter:
     """Who starts an attempt: a Slurm element (`job` is `123_4`) or a local process (`job` is None)."""
 
-    job: str | None
-    restart: int
-    host: str
-    pid: int
-    pid_start: int | None
+    job: str | None = None
+    restart: int = 0
+    host: str | None = None
+    pid: int | None = None
+    pid_start: int | None = None
     name: str | None = None  # the job's, by which a submission knows its own
     node: str | None = None  # Slurm's name of it
+    packages: tuple[str, ...] = ()  # other versions than at submission
+    before: BeforeNote | None = None
+    time: float | None = None  # when the attempt began (Unix time)
 
     @classmethod
     def this_process(cls) -> "Starter":
@@ -62,6 +89,37 @@ class Starter:
         restart = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
         name, node = os.environ.get("SLURM_JOB_NAME"), os.environ.get("SLURMD_NODENAME")
         return cls(job, restart, socket.gethostname(), os.getpid(), start_time(os.getpid()), name, node)
+
+    def record(self) -> dict[str, Any]:
+        """As starter.json has it."""
+        record = vars(self) | {
+            "packages": list(self.packages),
+            "before": self.before.record() if self.before else None,
+        }
+        return {name: value for name, value in record.items() if value or name not in ("packages", "before", "time")}
+
+
+@dataclass(frozen=True)
+class EndNote:
+    """That an attempt is over."""
+
+    failure: FailureNote | None  # None: it ended well
+    time: float
+
+
+@dataclass(frozen=True)
+class Beat:
+    """How far an attempt is: steps of a training, languages of an evaluate."""
+
+    step: int = 0
+    total: int = 0
+    loss: float | None = None
+    language: str | None = None  # that it published last
+    time: float | None = None  # Unix time
+
+
+_STARTER, _END, _BEAT = TypeAdapter(Starter), TypeAdapter(EndNote), TypeAdapter(Beat)
+_UNKNOWN, _NO_BEAT = Starter(), Beat()
 
 
 @dataclass(frozen=True)
@@ -100,12 +158,12 @@ class Attempt:
         """Whether a later attempt has begun."""
         return not (self.folder / "open").exists()
 
-    def end(self, failure: dict[str, Any] | None = None) -> bool:
+    def end(self, failure: FailureNote | None = None) -> bool:
         """Note that this attempt is over, and why where it failed; whether the note is ours.
 
         Of several ranks' failures the first stays: the others mostly follow from it. A good end stands above all.
         """
-        content = to_json({"failure": failure, "time": time.time()})
+        content = to_json({"failure": failure.record() if failure else None, "time": time.time()})
         if failure is not None:
             return write_once(self.folder / "end.json", content)
         write_atomic(self.folder / "end.json", content)
@@ -121,51 +179,51 @@ def attempts_of(stage_folder: Path) -> list[Attempt]:
     return [Attempt(stage_folder / "attempts" / name) for name in sorted(names, key=int)]
 
 
-def starter_of(attempt: Attempt) -> dict[str, Any]:
-    """Who started an attempt, as its JSON record; empty where it cannot be read."""
-    return read_json(attempt.folder / "starter.json") or {}
+def starter_of(attempt: Attempt) -> Starter:
+    """Who started an attempt; one of whom nothing is known where that cannot be read."""
+    return records.read(attempt.folder / "starter.json", _STARTER) or _UNKNOWN
 
 
-def end_of(attempt: Attempt) -> dict[str, Any] | None:
+def end_of(attempt: Attempt) -> EndNote | None:
     """The note that `Attempt.end` left; None while it runs or where it was killed."""
-    record: dict[str, Any] | None = read_json(attempt.folder / "end.json")
-    return record
+    return records.read(attempt.folder / "end.json", _END)
+
+
+def beat_of(attempt: Attempt) -> Beat:
+    """The last heartbeat; an empty one where there is none that can be read."""
+    try:
+        return records.read(attempt.folder / "heartbeat.json", _BEAT) or _NO_BEAT
+    except UserError:  # torn: nothing depends on it
+        return _NO_BEAT
 
 
 def seconds_of(attempt: Attempt) -> float:
     """From the beginning of an attempt to its last sign of life."""
-    began = starter_of(attempt).get("time")
+    began = starter_of(attempt).time
     if began is None:
         return 0.0
-    last = (end_of(attempt) or read_json(attempt.folder / "heartbeat.json") or {}).get("time", began)
-    return max(0.0, float(last - began))
+    end = end_of(attempt)
+    last = end.time if end else beat_of(attempt).time
+    return 0.0 if last is None else max(0.0, last - began)
 
 
-def begin(
-    stage_folder: Path,
-    starter: Starter,
-    job_has_ended: Callable[[str], bool | None],
-    note: dict[str, Any] | None = None,
-) -> Attempt:
-    """Start an attempt and fence all earlier ones. RunningElsewhere where another job's attempt is alive.
-
-    `note` stays in the attempt's starter.json.
-    """
+def begin(stage_folder: Path, starter: Starter, job_has_ended: Callable[[str], bool | None]) -> Attempt:
+    """Start an attempt and fence all earlier ones. RunningElsewhere where another job's attempt is alive."""
     folder = make_folder(stage_folder / "attempts")
     for attempt in attempts_of(stage_folder):
         if not attempt.is_fenced() and not _is_over(attempt, starter, job_has_ended):
-            raise RunningElsewhere(f"{attempt.folder} ({starter_of(attempt)})")
-    attempt = _make(folder, asdict(starter) | (note or {}))
+            raise RunningElsewhere(f"{attempt.folder} ({starter_of(attempt).record()})")
+    attempt = _make(folder, replace(starter, time=time.time()))
     for earlier in attempts_of(stage_folder):
         if earlier.number < attempt.number:
             _fence(earlier)
     return attempt
 
 
-def _make(folder: Path, starter: dict[str, Any]) -> Attempt:
+def _make(folder: Path, starter: Starter) -> Attempt:
     temporary = make_folder(folder / f".tmp-{uuid.uuid4().hex}")
     write_atomic(temporary / "open", b"")
-    write_atomic(temporary / "starter.json", to_json(starter | {"time": time.time()}))
+    write_atomic(temporary / "starter.json", to_json(starter.record()))
     write_atomic(temporary / "heartbeat.json", to_json({}))
     number = max((attempt.number for attempt in attempts_of(folder.parent)), default=0)
     while True:
@@ -191,13 +249,12 @@ def _is_over(attempt: Attempt, starter: Starter, job_has_ended: Callable[[str], 
     """Whether an earlier attempt can no longer be running."""
     if end_of(attempt) is not None:
         return True
-    other = starter_of(attempt)
-    job, pid = other.get("job"), other.get("pid")
-    if job is not None and job == starter.job:
+    holder = starter_of(attempt)
+    if holder.job is not None and holder.job == starter.job:
         return True  # a later start of the same job: Slurm runs only one at a time
-    if job is None and pid is not None and other.get("host") == starter.host:
-        return not is_alive(pid, other.get("pid_start"))
-    return _is_stale(attempt) or (job is not None and job_has_ended(job) is True)
+    if holder.job is None and holder.pid is not None and holder.host == starter.host:
+        return not is_alive(holder.pid, holder.pid_start)
+    return _is_stale(attempt) or (holder.job is not None and job_has_ended(holder.job) is True)
 
 
 def _is_stale(attempt: Attempt) -> bool:
@@ -218,29 +275,30 @@ class Heartbeat:
 
     def __init__(self, attempt: Attempt) -> None:
         self._path = attempt.folder / "heartbeat.json"
-        self._progress: dict[str, Any] = {}
-        self._done = threading.Event()
+        self._progress = _NO_BEAT
+        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def progress(self, **values: Any) -> None:
+    def progress(self, step: int, total: int, *, loss: float | None = None, language: str | None = None) -> None:
         """What the next beat says."""
-        self._progress = values
+        self._progress = Beat(step, total, loss, language)
 
     def __enter__(self) -> "Heartbeat":
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._done.set()
+        self._stopped.set()
         self._thread.join()
         self._beat()
 
     def _run(self) -> None:
-        while not self._done.wait(_BEAT_SECONDS):
+        while not self._stopped.wait(_BEAT_SECONDS):
             self._beat()
 
     def _beat(self) -> None:
         try:
-            write_atomic(self._path, to_json(self._progress | {"time": time.time()}))
+            record = vars(replace(self._progress, time=time.time()))
+            write_atomic(self._path, to_json({name: value for name, value in record.items() if value is not None}))
         except OSError:
             return  # a full disk must not end the training; the result's own write will say so

@@ -72,7 +72,7 @@ def lock(root: Path, patience: float = 0.0, report: Callable[[str], None] = lamb
 
 
 def _take(path: Path, me: Holder, patience: float, report: Callable[[str], None]) -> None:
-    waited = 0.0
+    seconds_waited = 0.0
     while not write_once(path, to_json(asdict(me))):
         _break_stale(path)
         if write_once(path, to_json(asdict(me))):
@@ -81,15 +81,15 @@ def _take(path: Path, me: Holder, patience: float, report: Callable[[str], None]
         if holder is None:
             _check_readable(path)
             continue  # it has just been given back
-        if waited >= patience:
+        if seconds_waited >= patience:
             raise UserError(
                 f"another submit is at work ({holder}); wait for it, then type the command again."
                 f" If it is gone: rm {path}"
             )
-        if not waited:
+        if not seconds_waited:
             report(f"waiting for another submit ({holder}), up to {patience:.0f} s")
         time.sleep(_LOOK_SECONDS)
-        waited += _LOOK_SECONDS
+        seconds_waited += _LOOK_SECONDS
 
 
 def _check_readable(path: Path) -> None:

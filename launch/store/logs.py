@@ -29,8 +29,8 @@ def mark_start(restart: int) -> None:
 
 
 def _print(line: str) -> None:
-    one = os.path.sameopenfile(1, 2)
-    for stream in (sys.stdout,) if one else (sys.stdout, sys.stderr):
+    is_same_file = os.path.sameopenfile(1, 2)
+    for stream in (sys.stdout,) if is_same_file else (sys.stdout, sys.stderr):
         print(line, file=stream, flush=True)
 
 
@@ -58,8 +58,8 @@ def came_to(paths: list[Path], folder: str) -> bool:
 
 
 def _of_stage(text: str, folder: str) -> str:
-    _, begun, after = text.rpartition(f"{_STAGE}{folder}\n")
-    return after.partition(f"\n{_STAGE}")[0] if begun else text
+    _, mark, after = text.rpartition(f"{_STAGE}{folder}\n")
+    return after.partition(f"\n{_STAGE}")[0] if mark else text
 
 
 def start_before(paths: list[Path]) -> str:
@@ -75,10 +75,10 @@ def _starts(path: Path) -> list[str]:
             text = file.read().decode(errors="replace")
     except OSError:
         return [""]
-    found = [""]
+    starts = [""]
     for line in text.splitlines():
         if line.startswith(_MARK):
-            found.append("")
+            starts.append("")
         else:
-            found[-1] += line + "\n"
-    return found
+            starts[-1] += line + "\n"
+    return starts

@@ -30,24 +30,24 @@ def freeze(root: Path) -> Path:
     digest = hashlib.sha256()
     for path, content in files.items():
         digest.update(f"{path}\0{hashlib.sha256(content).hexdigest()}\n".encode())
-    frozen = root / "code" / digest.hexdigest()[:16]
-    if not frozen.exists():
-        _write(files, frozen)
-    return frozen
+    folder = root / "code" / digest.hexdigest()[:16]
+    if not folder.exists():
+        _write(files, folder)
+    return folder
 
 
-def _write(files: dict[Path, bytes], frozen: Path) -> None:
-    temporary = make_folder(frozen.parent / f".tmp-{uuid.uuid4().hex}")
+def _write(files: dict[Path, bytes], folder: Path) -> None:
+    temporary = make_folder(folder.parent / f".tmp-{uuid.uuid4().hex}")
     for path, content in files.items():
         make_folder((temporary / path).parent)
         write_file(temporary / path, content)
     try:
-        os.rename(temporary, frozen)
+        os.rename(temporary, folder)
     except OSError:
         remove_folder(temporary)
-        if not frozen.exists():  # else another submitter was first, with the same content
+        if not folder.exists():  # else another submitter was first, with the same content
             raise
-    sync_folder(frozen.parent)
+    sync_folder(folder.parent)
 
 
 _NAMES = ("torch", "transformers", "tokenizers", "deepspeed", "datasets", "safetensors", "numpy", "submitit")
@@ -55,19 +55,19 @@ _NAMES = ("torch", "transformers", "tokenizers", "deepspeed", "datasets", "safet
 
 def versions() -> dict[str, str]:
     """Python and the packages that results depend on, as installed here. Imports none of them."""
-    found = {"python": platform.python_version()}
+    packages = {"python": platform.python_version()}
     for name in _NAMES:
         try:
-            found[name] = version(name)
+            packages[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return packages
 
 
-def differences(sent: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """What changed, such as `torch 2.6.0 instead of 2.5.1`."""
     return [
-        f"{name} {found.get(name, 'missing')} instead of {sent.get(name, 'none')}"
-        for name in sorted({*sent, *found})
-        if sent.get(name) != found.get(name)
+        f"{name} {now.get(name, 'missing')} instead of {before.get(name, 'none')}"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
     ]

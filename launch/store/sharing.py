@@ -42,9 +42,9 @@ def let_in_again(folder: Path) -> None:
     Nothing where no group was let in. Never fails: what was sent is sent.
     """
     with suppress(OSError, UserError):
-        found = folder.stat()
-        if found.st_mode & 0o050 == 0o050:
-            _give_all(folder, found.st_gid)
+        status = folder.stat()
+        if status.st_mode & 0o050 == 0o050:
+            _give_all(folder, status.st_gid)
 
 
 def _number(group: str) -> int:
@@ -69,14 +69,14 @@ def _give_all(part: Path, group: int) -> None:
 def _give(path: Path, group: int) -> None:
     """Once it is the group's, it is opened for reading. What goes away meanwhile, or is another's, is left alone."""
     try:
-        found = path.lstat()
-        if not (path.is_dir() or path.is_file()) or path.is_symlink() or found.st_uid != os.geteuid():
+        status = path.lstat()
+        if not (path.is_dir() or path.is_file()) or path.is_symlink() or status.st_uid != os.geteuid():
             return
-        if found.st_gid != group:
+        if status.st_gid != group:
             os.chown(path, -1, group, follow_symlinks=False)
-        wanted = _FOLDER if path.is_dir() else _FILE
-        if found.st_mode & 0o7777 != wanted:
-            os.chmod(path, wanted)
+        mode = _FOLDER if path.is_dir() else _FILE
+        if status.st_mode & 0o7777 != mode:
+            os.chmod(path, mode)
     except FileNotFoundError:
         return
     except OSError as error:

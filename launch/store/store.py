@@ -14,8 +14,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from launch.plan import Plan, Stage
-from launch.store.artifacts import encoder_is_whole, generation_of, read_language
-from slurm.base.files import make_folder, read_json, read_sealed, to_json, write_atomic
+from launch.store.artifacts import (
+    LanguageScores,
+    TrainResult,
+    encoder_is_whole,
+    generation_of,
+    read_language,
+    read_train_result,
+)
+from slurm.base.files import make_folder, read_json, to_json, write_atomic
 
 
 def token_folder(root: Path) -> Path:
@@ -45,7 +52,7 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.index: Mapping[str, Known] = {}  # what launch.status.finished remembers, by stage key
-        self._results: dict[str, dict[str, Any] | None] = {}
+        self._results: dict[str, TrainResult | None] = {}
 
     def stage_folder(self, folder: str) -> Path:
         return self.root / "stages" / folder
@@ -64,14 +71,14 @@ class Store:
 
     def known(self, stage: Stage) -> Known | None:
         """What is remembered of a stage that is finished."""
-        found = self.index.get(stage.key)
-        return None if found is None else Known(*found)
+        values = self.index.get(stage.key)
+        return None if values is None else Known(*values)
 
     def parents_of(self, keys: Collection[str]) -> set[str]:
         """What stages start from, by their identities: also stages of which no plan is at hand."""
         names = (name for name in self._existing if name.rpartition("-")[2] in keys)
-        found = (read_json(self.stage_folder(name) / "identity.json") for name in names)
-        return {str(identity.get("parent")) for identity in found if identity is not None}
+        identities = (read_json(self.stage_folder(name) / "identity.json") for name in names)
+        return {str(identity.get("parent")) for identity in identities if identity is not None}
 
     @cached_property
     def _by_key(self) -> dict[str, str]:
@@ -85,11 +92,11 @@ class Store:
         """Whether a train stage's result is there, of which no plan is at hand."""
         return (self.stage_folder(folder) / "result.json").exists()
 
-    def train_result(self, stage: Stage) -> dict[str, Any] | None:
+    def train_result(self, stage: Stage) -> TrainResult | None:
         """The published, verified result of a train stage."""
         if stage.key not in self._results:
-            found = read_sealed(self.stage_folder(stage.folder) / "result.json") if self.exists(stage) else None
-            self._results[stage.key] = found if found and found.get("key") == stage.key else None
+            result = read_train_result(self.stage_folder(stage.folder)) if self.exists(stage) else None
+            self._results[stage.key] = result if result is not None and result.key == stage.key else None
         return self._results[stage.key]
 
     def has_encoder(self, stage: Stage) -> bool:
@@ -97,20 +104,20 @@ class Store:
         result = self.train_result(stage)
         return result is not None and encoder_is_whole(self.stage_folder(stage.folder), result)
 
-    def language_results(self, plan: Plan, stage: Stage) -> dict[str, dict[str, Any]]:
+    def language_results(self, plan: Plan, stage: Stage) -> dict[str, LanguageScores]:
         """The verified results of an evaluate stage, by language: of the languages asked for, of one generation."""
         if not self.exists(stage):
             return {}
         languages = plan.by_digest[stage.definition].languages
-        found: dict[str, dict[str, Any]] = {}
+        fullest: dict[str, LanguageScores] = {}
         for generation in self._generations(plan, stage):
             results = {
                 code: result
                 for code, split in languages.items()
                 if (result := read_language(self.stage_folder(stage.folder), generation, code, split))
             }
-            found = results if len(results) > len(found) else found
-        return found
+            fullest = results if len(results) > len(fullest) else fullest
+        return fullest
 
     def _generations(self, plan: Plan, stage: Stage) -> list[str]:
         """The one that counts; any, where the parent's own result is lost and so cannot say."""
@@ -118,7 +125,7 @@ class Store:
             return [generation_of(plan.start.identity)]
         result = self.train_result(plan.stages[stage.parent])
         if result is not None:
-            return [generation_of(result["encoder_hash"])]
+            return [generation_of(result.encoder_hash)]
         try:
             return sorted(os.listdir(self.stage_folder(stage.folder) / "languages"))
         except FileNotFoundError:

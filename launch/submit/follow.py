@@ -8,7 +8,6 @@ import re
 import sys
 import time
 from collections.abc import Callable, Collection
-from pathlib import Path
 
 from launch import draft, executors, submit
 from launch.plan import Plan, Stage
@@ -17,7 +16,6 @@ from launch.store import Location, Store, attempts
 from launch.submit import outcome
 from slurm.arrays import SendUnclear
 from slurm.base import UsageError, UserError
-from slurm.base.files import read_json
 
 _FIRST_SECONDS, _LAST_SECONDS, _GROWTH = 2.0, 15.0, 1.15  # between two looks at the disk
 _SEND_SECONDS = 60.0  # between two tries to send what there was no room for
@@ -113,5 +111,5 @@ def _line(plan: Plan, store: Store, observation: Observation) -> str:
 
 def _progress(store: Store, stage: Stage) -> str:
     every = attempts.attempts_of(store.stage_folder(stage.folder))
-    beat = read_json(Path(every[-1].folder) / "heartbeat.json") if every else None
-    return f"{stage.name} {beat['step']}/{beat['total']}" if beat and beat.get("total") else stage.name
+    beat = attempts.beat_of(every[-1]) if every else None
+    return f"{stage.name} {beat.step}/{beat.total}" if beat and beat.total else stage.name

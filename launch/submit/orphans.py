@@ -129,7 +129,7 @@ def _started(unsettled: _Unsettled) -> set[str]:
     except FileNotFoundError:
         return set()
     starters = [attempts.starter_of(attempt) for folder in folders for attempt in attempts.attempts_of(folder)]
-    jobs = {str(starter["job"]) for starter in starters if starter.get("name") == unsettled.name and starter.get("job")}
+    jobs = {starter.job for starter in starters if starter.name == unsettled.name and starter.job}
     return {job.partition("_")[0] for job in jobs}
 
 

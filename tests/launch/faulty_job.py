@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from launch.store import artifacts, attempts, manifests
-from launch.store.attempts import Attempt, Fenced, RunningElsewhere, Starter
+from launch.store.attempts import Attempt, FailureNote, Fenced, RunningElsewhere, Starter
 from launch.store.manifests import Manifest, StageEntry
 from slurm.base.files import make_folder, read_sealed, write_atomic
 from slurm.queue import has_ended
@@ -36,7 +36,7 @@ class FaultyJob:
                 continue
             yield
             if run.signalled:
-                attempt.end({"class": "time", "message": "stopped by a signal"})
+                attempt.end(FailureNote("time", "stopped by a signal"))
                 requeue()
                 return TRY_AGAIN
             failure = self._failure(root, entry)
@@ -54,10 +54,10 @@ class FaultyJob:
             attempt.end()
         return code
 
-    def _failure(self, root: Path, entry: StageEntry) -> dict[str, Any] | None:
+    def _failure(self, root: Path, entry: StageEntry) -> FailureNote | None:
         if entry.parent and _result(root, entry.parent) is None:
-            return {"class": "parent-missing", "message": f"parent-missing: {entry.parent} has no result"}
-        return {"class": "code", "message": self.bugs.popleft()} if self.bugs else None
+            return FailureNote("parent-missing", f"parent-missing: {entry.parent} has no result")
+        return FailureNote("code", self.bugs.popleft()) if self.bugs else None
 
 
 def _folder(root: Path, name: str) -> Path:
@@ -88,7 +88,7 @@ def _is_finished(root: Path, manifest: Manifest, entry: StageEntry) -> bool:
 
 def _publish(manifest: Manifest, entry: StageEntry, attempt: Attempt) -> None:
     made = {"schema": 1, "key": entry.key, "kind": entry.kind, "code": "c", "runtime": entry.runtime}
-    made["made_by"] = attempts.starter_of(attempt)
+    made["made_by"] = attempts.starter_of(attempt).record()
     if entry.kind == "train":
         write_atomic(make_folder(attempt.folder / "encoder") / "weights", entry.key.encode())
         digest = hashlib.sha256(entry.key.encode()).hexdigest()

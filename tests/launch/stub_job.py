@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 from launch.store import artifacts, attempts, manifests
-from launch.store.attempts import Starter
+from launch.store.attempts import FailureNote, Starter
 from launch.store.manifests import StageEntry
 from slurm.base.files import read_sealed
 from slurm.queue import has_ended
@@ -48,7 +48,7 @@ def failing(names: tuple[str, ...], message: str = "it broke", cause: str = "cod
             folder = _folder(Path(manifest.store), entry)
             if entry.folder.rpartition("-")[0] in names:
                 attempt = attempts.begin(folder, Starter.this_process(), has_ended)
-                attempt.end({"class": cause, "message": message})
+                attempt.end(FailureNote(cause, message))
                 return 1
             if not do(Path(manifest.store), entry):
                 return 1

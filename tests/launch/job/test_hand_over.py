@@ -7,7 +7,7 @@ import pytest
 
 from launch.store import artifacts, attempts
 from launch.store.attempts import Starter
-from slurm.base.files import make_folder, read_sealed
+from slurm.base.files import make_folder
 from tests import trace
 from tests.training import stage_data
 from tests.training.zygote import dev_score
@@ -44,9 +44,9 @@ def test_what_is_published_is_whole(recorded: tuple[str, list[trace.Event]], los
     for number, left in trace.crashes(recorded[1], loss):
         if "result.json" in left:
             folder = trace.make(left, tmp_path / str(number))
-            result = read_sealed(folder / "result.json")
+            result = artifacts.read_train_result(folder)
             assert result is not None and artifacts.encoder_verifies(folder, result), number
-            assert (folder / result["attempt"] / "encoder" / "model.safetensors").exists()
+            assert (folder / result.attempt / "encoder" / "model.safetensors").exists()
             published += 1
     assert published >= 1 or loss == "torn"  # nothing is written after the rename
 

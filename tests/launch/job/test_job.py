@@ -16,7 +16,7 @@ from launch.job import element as job_element
 from launch.job.stage import ElementRun
 from launch.job.verdicts import StageFailed, error_verdict
 from launch.store import manifests
-from launch.store.attempts import Starter, begin
+from launch.store.attempts import FailureNote, Starter, begin
 from launch.store.manifests import Manifest, StageEntry
 from slurm.base import UserError
 from slurm.signals import StopFlag
@@ -239,10 +239,10 @@ def test_a_lost_connection_alone_and_a_preemption_alone_are_what_they_are(
 
 def test_a_good_end_stands(tmp_path: Path) -> None:
     attempt = begin(tmp_path, Starter("7_0", 0, "n", 1, None), lambda job: None)
-    assert attempt.end({"class": "nccl", "message": "first"}) and not attempt.end({"class": "code", "message": "late"})
-    assert (stage.attempts.end_of(attempt) or {})["failure"]["message"] == "first"
-    assert attempt.end() and not attempt.end({"class": "nccl", "message": "at the barrier"})
-    assert (stage.attempts.end_of(attempt) or {})["failure"] is None
+    assert attempt.end(FailureNote("nccl", "first")) and not attempt.end(FailureNote("code", "late"))
+    assert stage.attempts.end_of(attempt).failure.message == "first"
+    assert attempt.end() and not attempt.end(FailureNote("nccl", "at the barrier"))
+    assert stage.attempts.end_of(attempt).failure is None
 
 
 def test_a_lone_rank_waits_for_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,8 +317,8 @@ def test_other_packages_are_noted(
     _fail(_run(tmp_path, monkeypatch, packages=sent | {"torch": "0.1"}), ValueError("no"), monkeypatch)
     assert "warning: other packages than at submission: torch" in capsys.readouterr().err
     first, second = stage.attempts.attempts_of(tmp_path / "stages" / "squad")
-    assert "packages" not in stage.attempts.starter_of(first)
-    assert stage.attempts.starter_of(second)["packages"][0].endswith("instead of 0.1")
+    assert not stage.attempts.starter_of(first).packages
+    assert stage.attempts.starter_of(second).packages[0].endswith("instead of 0.1")
 
 
 def test_a_stage_that_runs_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from launch.job.stage import ElementRun
 from launch.plan import Plan
 from launch.status import Observation
 from launch.store import Store, artifacts, attempts, manifests, provenance, sharing
-from launch.store.attempts import Attempt, Starter
+from launch.store.attempts import Attempt, FailureNote, Starter
 from launch.store.manifests import Manifest, StageEntry
 from launch.submit import cancel, follow, retry
 from slurm import local
@@ -91,7 +91,7 @@ def _failing_at(target: str) -> Work:
         yield
         if target not in entry.folder:
             return None
-        attempt.end({"class": "code", "message": "KeyError: 'answers'"})
+        attempt.end(FailureNote("code", "KeyError: 'answers'"))
         return 1
 
     return _in_turn(work)
@@ -102,7 +102,7 @@ def _near_the_time_limit(run: Run, entry: StageEntry, attempt: Attempt) -> Gener
     for _ in range(300 if entry.kind == "train" else 1):
         yield
         if run.signalled:
-            attempt.end({"class": "time", "message": "stopped by the signal before the time limit"})
+            attempt.end(FailureNote("time", "stopped by the signal before the time limit"))
             requeue()
             return element.TRY_AGAIN
     return None
@@ -262,7 +262,7 @@ def test_a_damaged_encoder_is_made_again(workspace: Workspace) -> None:
         store = Store(plan.experiment.store)
         result = store.train_result(damaged)
         assert result is not None
-        weights = store.stage_folder(damaged.folder) / result["attempt"] / "encoder" / "weights"
+        weights = store.stage_folder(damaged.folder) / result.attempt / "encoder" / "weights"
         weights.write_bytes(bytes(byte ^ 1 for byte in weights.read_bytes()))  # of the same size
         submit.submit(plan)
         scheduler.run_all()

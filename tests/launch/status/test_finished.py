@@ -11,7 +11,7 @@ from launch.plan import Plan, Stage
 from launch.results import scores as stage_scores
 from launch.results import table
 from launch.status import finished
-from launch.store import Store, artifacts, store
+from launch.store import Store, artifacts
 from launch.store.artifacts import generation_of
 from slurm.base.files import make_folder, seal, write_atomic
 from tests.launch.workspace import Workspace
@@ -48,7 +48,7 @@ def finish(plan: Plan, stage: Stage) -> Path:
         return folder
     parent = plan.stages[stage.parent] if stage.parent else None
     result = kept.train_result(parent) if parent else None
-    generation = generation_of(result["encoder_hash"] if result else plan.start.identity)
+    generation = generation_of(result.encoder_hash if result else plan.start.identity)
     for code, split in plan.by_digest[stage.definition].languages.items():
         scores = {plan.by_digest[stage.definition].task.metric: 25.0}
         record = {"language": code, "generation": generation, "scores": scores, "examples": 1, "code": "c"}
@@ -72,7 +72,7 @@ def test_a_second_look_opens_no_result(plan: Plan, monkeypatch: pytest.MonkeyPat
     def fail(*arguments: object) -> None:
         raise AssertionError("a result was opened")
 
-    monkeypatch.setattr(store, "read_sealed", fail)
+    monkeypatch.setattr(artifacts, "read_sealed", fail)
     again = Store(plan.experiment.store)
     assert finished.finished(plan, again) == set(plan.stages)
     scores = {stage_scores.score(plan, again, stage) for stage in plan.stages.values()}

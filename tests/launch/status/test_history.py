@@ -14,9 +14,8 @@ from launch.status import history
 from launch.status.history import EndedElement, Failure
 from launch.status.policy import decide
 from launch.store import attempts, logs
-from launch.store.attempts import Attempt, Starter, begin
+from launch.store.attempts import Attempt, BeforeNote, FailureNote, Starter, begin
 from slurm.base.files import write_atomic
-from slurm.causes import Verdict
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,8 @@ class Record:
     signal: int = 0
 
 
-def _start(folder: Path, job: str | None = "7_0", note: dict[str, Any] | None = None) -> Attempt:
-    return begin(folder, Starter(job, 0, "login", 1, None, "name", "node1"), lambda job: True, note)
+def _start(folder: Path, job: str | None = "7_0", **notes: Any) -> Attempt:
+    return begin(folder, Starter(job, 0, "login", 1, None, "name", "node1", **notes), lambda job: True)
 
 
 def _over(record: Record | None = None, log: str = "", job: str = "7_0") -> EndedElement:
@@ -53,7 +52,7 @@ def test_no_attempts_no_failures(tmp_path: Path) -> None:
 
 
 def test_what_an_attempt_said_of_itself(tmp_path: Path) -> None:
-    _start(tmp_path).end({"class": "cuda-oom", "message": "CUDA out of memory"})
+    _start(tmp_path).end(FailureNote("cuda-oom", "CUDA out of memory"))
     _start(tmp_path).end()
     (failure,) = history.failures_of(tmp_path, _over(Record("FAILED")))
     assert (failure.cause, failure.evidence, failure.attempt) == ("cuda-oom", "CUDA out of memory", 1)
@@ -70,7 +69,7 @@ def test_a_last_attempt_without_an_end_runs_unless_its_element_is_over(tmp_path:
 
 def test_what_a_later_start_learnt_of_the_one_before(tmp_path: Path) -> None:
     _start(tmp_path)
-    _start(tmp_path, note={"before": history.before_record(Verdict("preempted", "DUE TO PREEMPTION"), 1)})
+    _start(tmp_path, before=BeforeNote("preempted", "DUE TO PREEMPTION", 1))
     assert _causes(tmp_path) == ["preempted"]
     _start(tmp_path, "8_0")  # another job knows nothing of it
     assert _causes(tmp_path) == ["preempted", "unknown"]
@@ -78,7 +77,7 @@ def test_what_a_later_start_learnt_of_the_one_before(tmp_path: Path) -> None:
 
 
 def test_accounting_says_who_stopped_it(tmp_path: Path) -> None:
-    _start(tmp_path).end({"class": "preempted", "message": "stopped by a signal from Slurm or a person"})
+    _start(tmp_path).end(FailureNote("preempted", "stopped by a signal from Slurm or a person"))
     assert _causes(tmp_path) == ["preempted"]
     assert _causes(tmp_path, _over(Record("CANCELLED by 1001"))) == ["cancelled"]
     assert _causes(tmp_path, _over(Record("FAILED", exit_code=75))) == ["preempted"]
@@ -89,7 +88,7 @@ def test_how_a_requeued_job_ended_is_not_said_of_its_earlier_starts(tmp_path: Pa
     for step in (100, 200):
         attempt = _start(tmp_path)
         _checkpoint(attempt, step)
-        attempt.end({"class": "time", "message": "stopped by the signal before the time limit"})
+        attempt.end(FailureNote("time", "stopped by the signal before the time limit"))
     _start(tmp_path)
     *earlier, last = _causes(tmp_path, _over(Record(state)))
     assert earlier == ["time", "time"] and last in ("host-oom", "cancelled")
@@ -97,7 +96,7 @@ def test_how_a_requeued_job_ended_is_not_said_of_its_earlier_starts(tmp_path: Pa
 
 @pytest.mark.parametrize(("state", "cause"), [("OUT_OF_MEMORY", "host-oom"), ("NODE_FAIL", "node"), ("FAILED", "nccl")])
 def test_ranks_that_lost_one_another_do_not_know_why(tmp_path: Path, state: str, cause: str) -> None:
-    _start(tmp_path).end({"class": "nccl", "message": "Connection closed by peer"})
+    _start(tmp_path).end(FailureNote("nccl", "Connection closed by peer"))
     assert _causes(tmp_path, _over(Record(state))) == [cause]
 
 
@@ -112,7 +111,7 @@ def test_an_element_that_ended_before_an_attempt(tmp_path: Path) -> None:
     log = "Traceback (most recent call last):\nImportError: no torch\n"
     (failure,) = history.failures_of(tmp_path, _over(Record("FAILED"), log))
     assert (failure.cause, failure.attempt, failure.job) == ("code", 0, "7_0")
-    _start(tmp_path, "6_0").end({"class": "data", "message": "gone"})
+    _start(tmp_path, "6_0").end(FailureNote("data", "gone"))
     assert _causes(tmp_path, _over(Record("FAILED"), log)) == ["data", "code"]
     assert [f.cause for f in history.failures_of(tmp_path / "none", _over(log="error: no GPU here"))] == ["unknown"]
 
@@ -129,7 +128,7 @@ def test_what_only_slurm_said_is_settled_before_the_stage_is_sent_again(tmp_path
         found = history.failures_of(tmp_path, _over(Record("OUT_OF_MEMORY", job=job)))
         history.settle(tmp_path, found[-1])
     assert _causes(tmp_path) == ["node", "host-oom", "host-oom", "host-oom"]
-    _start(tmp_path, "9_0").end({"class": "disk", "message": "full"})
+    _start(tmp_path, "9_0").end(FailureNote("disk", "full"))
     history.settle(tmp_path, history.failures_of(tmp_path)[-1])
     assert _causes(tmp_path) == ["node", "host-oom", "host-oom", "host-oom", "disk"]
     assert len(list((tmp_path / "failures").iterdir())) == 4
@@ -138,7 +137,7 @@ def test_what_only_slurm_said_is_settled_before_the_stage_is_sent_again(tmp_path
 
 def test_a_job_that_began_no_attempt_is_told_from_the_attempts_before_it(tmp_path: Path) -> None:
     """Where accounting says nothing too."""
-    _start(tmp_path, "6_0").end({"class": "data", "message": "gone"})
+    _start(tmp_path, "6_0").end(FailureNote("data", "gone"))
     assert _causes(tmp_path, _over(job="6_0")) == ["data"]
     for job in ("7_0", "8_0"):
         found = history.failures_of(tmp_path, _over(job=job))
@@ -173,7 +172,7 @@ def test_further_is_a_newer_checkpoint_or_a_language_more(tmp_path: Path) -> Non
         attempt = _start(tmp_path)
         if step:
             _checkpoint(attempt, step)
-        attempt.end({"class": "time", "message": "stopped by the signal before the time limit"})
+        attempt.end(FailureNote("time", "stopped by the signal before the time limit"))
     (attempt.folder / "checkpoints" / "step-000900").mkdir()  # without a manifest: it does not count
     write_atomic(_start(tmp_path).folder / "heartbeat.json", json.dumps({"step": 2, "language": "de", "time": 5.0}))
     found = history.failures_of(tmp_path, _over())
@@ -182,7 +181,7 @@ def test_further_is_a_newer_checkpoint_or_a_language_more(tmp_path: Path) -> Non
 
 
 def test_lines_and_records_for_people_and_programs(tmp_path: Path) -> None:
-    _start(tmp_path).end({"class": "disk", "message": "No space left"})
+    _start(tmp_path).end(FailureNote("disk", "No space left"))
     _start(tmp_path, None).end()
     _start(tmp_path)
     first, second, third = history.lines(tmp_path)
@@ -203,8 +202,8 @@ def test_a_starter_knows_its_jobs_name_and_node(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_note_stays_with_the_attempt(tmp_path: Path) -> None:
-    attempt = _start(tmp_path, note={"packages": ["torch 2 instead of 1"]})
-    assert attempts.starter_of(attempt)["packages"] == ["torch 2 instead of 1"]
+    attempt = _start(tmp_path, packages=("torch 2 instead of 1",))
+    assert attempts.starter_of(attempt).packages == ("torch 2 instead of 1",)
 
 
 # --- logs of several starts

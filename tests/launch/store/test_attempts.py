@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from launch.store import attempts
-from launch.store.attempts import Attempt, Fenced, Heartbeat, RunningElsewhere, Starter, attempts_of, begin
+from launch.store.attempts import Attempt, FailureNote, Fenced, Heartbeat, RunningElsewhere, Starter, attempts_of, begin
 from slurm.base.files import read_sealed
 from slurm.base.processes import start_time
 from tests.at_once import at_once
@@ -44,7 +44,7 @@ def _age(attempt: Attempt, seconds: float) -> None:
 def test_the_first_attempt(tmp_path: Path) -> None:
     attempt = begin(tmp_path / "stage", _job("7_0"), _running)
     assert attempt.number == 1 and not attempt.is_fenced()
-    assert attempts.starter_of(attempt)["job"] == "7_0"
+    assert attempts.starter_of(attempt).job == "7_0"
     assert attempt.folder.stat().st_mode & 0o777 == 0o700
     attempt.publish({"made": 1})
     assert read_sealed(tmp_path / "stage" / "result.json") == {"made": 1}
@@ -89,8 +89,8 @@ def test_a_stale_heartbeat_is_fenced_a_fresh_one_is_not(tmp_path: Path) -> None:
 
 def test_an_attempt_that_noted_its_end_is_over(tmp_path: Path) -> None:
     first = begin(tmp_path, _job("7_0"), _running)
-    first.end({"class": "user", "message": "no"})
-    assert (attempts.end_of(first) or {})["failure"]["message"] == "no"
+    first.end(FailureNote("user", "no"))
+    assert attempts.end_of(first).failure == FailureNote("user", "no")
     assert begin(tmp_path, _job("8_0"), _running).number == 2
 
 

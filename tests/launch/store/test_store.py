@@ -9,9 +9,10 @@ import pytest
 
 from launch.plan import Plan, Stage
 from launch.store import Store, artifacts
-from launch.store.artifacts import generation_of, publish_language, read_language
+from launch.store.artifacts import FileFacts, TrainResult, generation_of, publish_language, read_language
 from launch.store.attempts import Starter, begin
-from slurm.base.files import make_folder, seal, write_atomic
+from slurm.base import UserError
+from slurm.base.files import make_folder, read_sealed, seal, write_atomic
 from tests.at_once import at_once
 from tests.launch.workspace import Workspace
 from training.spec import DataFile, Split
@@ -40,8 +41,8 @@ def test_a_published_language_reads_back(tmp_path: Path) -> None:
     assert read_language(tmp_path, "gen", "de", SPLIT) is None
     assert publish_language(tmp_path, "gen", "de", SPLIT, _record(), LINES)
     found = read_language(tmp_path, "gen", "de", SPLIT)
-    assert found is not None and found["scores"] == {"accuracy": 50.0}
-    assert (_record_file(tmp_path).parent / found["predictions"]).read_bytes() == LINES
+    assert found is not None and found.scores == {"accuracy": 50.0}
+    assert (_record_file(tmp_path).parent / found.predictions).read_bytes() == LINES
     for other in (("gen2", "de", SPLIT), ("gen", "en", SPLIT), ("gen", "de", (DataFile("/x", "b" * 64),))):
         assert read_language(tmp_path, *other) is None
     moved = (DataFile("/elsewhere/de.tsv.gz", "a" * 64),)
@@ -52,8 +53,8 @@ def test_the_first_result_of_a_language_stays_with_its_predictions(tmp_path: Pat
     assert publish_language(tmp_path, "gen", "de", SPLIT, _record(50.0), LINES)
     assert not publish_language(tmp_path, "gen", "de", SPLIT, _record(60.0), b"other predictions\n")
     found = read_language(tmp_path, "gen", "de", SPLIT)
-    assert found is not None and found["scores"] == {"accuracy": 50.0}
-    assert (_record_file(tmp_path).parent / found["predictions"]).read_bytes() == LINES
+    assert found is not None and found.scores == {"accuracy": 50.0}
+    assert (_record_file(tmp_path).parent / found.predictions).read_bytes() == LINES
 
 
 @pytest.mark.parametrize("trial", range(3))
@@ -64,8 +65,8 @@ def test_of_many_at_once_one_publishes(tmp_path: Path, trial: int) -> None:
     answers = at_once(6, work)
     assert sum(answers) == 1
     found = read_language(tmp_path, "gen", "de", SPLIT)
-    assert found is not None and found["scores"] == {"accuracy": float(answers.index(True))}
-    assert found["predictions_size"] == len(LINES) * (answers.index(True) + 1)
+    assert found is not None and found.scores == {"accuracy": float(answers.index(True))}
+    assert found.predictions_size == len(LINES) * (answers.index(True) + 1)
 
 
 def test_predictions_are_named_by_content(tmp_path: Path) -> None:
@@ -83,7 +84,7 @@ def test_a_torn_record_is_put_aside_and_replaced(tmp_path: Path, torn: bytes) ->
     assert read_language(tmp_path, "gen", "de", SPLIT) is None
     assert publish_language(tmp_path, "gen", "de", SPLIT, _record(60.0), LINES)
     found = read_language(tmp_path, "gen", "de", SPLIT)
-    assert found is not None and found["scores"] == {"accuracy": 60.0}
+    assert found is not None and found.scores == {"accuracy": 60.0}
     (quarantined,) = [name for name in _files(tmp_path) if name.endswith(".quarantined")]
     assert (path.parent / quarantined).read_bytes() == torn
 
@@ -99,7 +100,7 @@ def test_a_torn_record_that_many_put_aside_at_once(tmp_path: Path, trial: int) -
 
     answers = at_once(6, work)
     found = read_language(tmp_path, "gen", "de", SPLIT)
-    assert found is not None and answers[int(found["scores"]["accuracy"])]
+    assert found is not None and answers[int(found.scores["accuracy"])]
 
 
 def test_a_record_without_its_predictions_does_not_count(tmp_path: Path) -> None:
@@ -132,7 +133,7 @@ def _finish_train(root: Path, stage: Stage, weights: bytes = b"weights") -> Path
 def _generation(root: Path, stage: Stage) -> str:
     result = Store(root).train_result(stage)
     assert result is not None
-    return generation_of(result["encoder_hash"])
+    return generation_of(result.encoder_hash)
 
 
 def _evaluate(root: Path, made: Plan, stage: Stage, *languages: str, score: float = 50.0) -> None:
@@ -222,7 +223,7 @@ def test_results_of_an_earlier_training_do_not_count(workspace: Workspace) -> No
     _finish_train(root, train, b"other weights")
     assert Store(root).language_results(made, evaluate) == {}
     _evaluate(root, made, evaluate, "de", score=60.0)
-    assert [found["scores"]["accuracy"] for found in Store(root).language_results(made, evaluate).values()] == [60.0]
+    assert [found.scores["accuracy"] for found in Store(root).language_results(made, evaluate).values()] == [60.0]
     result.write_bytes(first)  # the first encoder is the one that counts again
     assert Store(root).is_finished(made, evaluate)
 
@@ -236,7 +237,7 @@ def test_where_the_parents_result_is_lost_the_fullest_generation_is_shown(worksp
     _evaluate(root, made, evaluate, "de", "sw", score=60.0)
     (Store(root).stage_folder(train.folder) / "result.json").unlink()
     found = Store(root).language_results(made, evaluate)
-    assert {code: result["scores"]["accuracy"] for code, result in found.items()} == {"de": 60.0, "sw": 60.0}
+    assert {code: result.scores["accuracy"] for code, result in found.items()} == {"de": 60.0, "sw": 60.0}
 
 
 def test_a_store_that_is_not_there_or_is_a_file(workspace: Workspace) -> None:
@@ -277,7 +278,9 @@ def test_an_encoder_that_another_job_puts_aside_meanwhile_does_not_verify(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_atomic(make_folder(tmp_path / "a" / "encoder") / "weights", b"x")
-    result = {"attempt": "a", "files": artifacts.list_files(tmp_path / "a", ("encoder",))}
+    files = artifacts.list_files(tmp_path / "a", ("encoder",))
+    facts = {name: FileFacts(**entry) for name, entry in files.items()}
+    result = TrainResult("sha256:0", 50.0, attempt="a", files=facts)
     assert artifacts.encoder_verifies(tmp_path, result)
     whole = artifacts.encoder_is_whole
 
@@ -289,3 +292,17 @@ def test_an_encoder_that_another_job_puts_aside_meanwhile_does_not_verify(
     monkeypatch.setattr(artifacts, "encoder_is_whole", and_then_gone)
     assert not artifacts.encoder_verifies(tmp_path, result)
     assert len(list((tmp_path / "a").glob("encoder.*.quarantined"))) == 1
+
+
+@pytest.mark.parametrize("schema", [2, "next"])
+def test_a_result_of_another_version_is_an_error_of_one_line(workspace: Workspace, schema: object) -> None:
+    plan = workspace.plan()
+    root, stage = plan.experiment.store, plan.find("squad-s1")
+    path = _finish_train(root, stage).parents[1] / "result.json"
+    record = read_sealed(path)
+    assert record is not None and record.pop("sha256", None) is None
+    path.write_bytes(seal(record | {"schema": schema}))
+    with pytest.raises(UserError) as caught:
+        Store(root).train_result(stage)
+    words = f"{path}: written by another version of stepstone (schema {schema!r}, not 1); update this one"
+    assert str(caught.value).startswith(words) and "\n" not in str(caught.value)

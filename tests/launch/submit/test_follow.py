@@ -13,7 +13,7 @@ from launch.experiment import failures
 from launch.plan import Plan
 from launch.status import Observation, breaker
 from launch.store import Store, attempts, lock, provenance
-from launch.store.attempts import Starter
+from launch.store.attempts import FailureNote, Starter
 from launch.submit import cancel, follow, outcome, retry
 from slurm.base import UserError
 from slurm.causes import Verdict
@@ -173,7 +173,7 @@ def test_what_equal_failures_held_goes_once_they_are_mended(
             return stub_job.work(run)
         folder = manifest["elements"][str(run.index)][0]["folder"]
         attempt = attempts.begin(Path(manifest["store"]) / "stages" / folder, Starter.this_process(), has_ended)
-        attempt.end({"class": "code", "message": bug[0]})
+        attempt.end(FailureNote("code", bug[0]))
         breaker.note(run.manifest.parent, folder, Verdict("code", bug[0]), failures.from_record(manifest["failures"]))
         if breaker.held_line(run.manifest.parent):
             scheduler.limits.slots = 0  # others have the nodes for a while
