@@ -1,4 +1,7 @@
-"""TODO."""
+"""An array of a draft as sbatch is asked for it: its name, its dependency, its flags, what its jobs see.
+
+`plan --script` shows the very text that `submit` sends, but for the ids that only sending gives.
+"""
 
 import sys
 from collections.abc import Callable

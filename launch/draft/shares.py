@@ -1,4 +1,7 @@
-"""TODO."""
+"""How one throttle is shared out over an experiment's arrays, and which of them takes its turn after which.
+
+Slurm knows a throttle per array only (`%`). Arithmetic alone: `launch.submit.throttle` gives arrays their shares.
+"""
 
 from collections.abc import Sequence
 
