@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 else:  # what there is, for pydantic to check
     AddedFormat = Literal[tuple(_METRICS)]
     Metric = Literal[tuple(name for name in FAMILIES if name in chain(*_METRICS.values()))]
-_PRIMARY = {name: primary(name) for name in FAMILIES}
 _RESERVED = ("none", "orders", "subsets", "default")
 
 
@@ -187,7 +186,7 @@ def _base(name: str, section: Definition) -> Task:
     if section.metric not in _METRICS.get(base.format, ()):
         metrics = ", ".join(_METRICS.get(base.format, ())) or "its own only"
         raise UsageError(f"task {name}: metric {section.metric} cannot score format {base.format}; allowed: {metrics}")
-    return replace(base, metric_family=section.metric, metric=_PRIMARY.get(section.metric, "accuracy"))
+    return replace(base, metric_family=section.metric, metric=primary(section.metric))
 
 
 def _empty(name: str, form: str) -> Task:

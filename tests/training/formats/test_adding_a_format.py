@@ -83,7 +83,7 @@ def test_the_pages_metric_scores(ordinal: Format[Any]) -> None:
 
 def test_what_the_page_names_is_there() -> None:
     for path in re.findall(r"`((?:training|eval|tests)/[\w/]+\.py)`", PAGE):
-        assert (ROOT / path).is_file() or path.endswith(("NAME.py", "ordinal.py", "closeness.py")), path
+        assert (ROOT / path).is_file(), path
     for name in ("key_settings", "encode_settings", "kind_of_data", "metrics", "by_accident", "count", "decode"):
         assert hasattr(Format, name) or name in Format.__annotations__, name
 
