@@ -91,11 +91,13 @@ class Estimates:
 
     def of_stage(self, stage: Stage) -> Estimate:
         """What one stage will cost."""
-        kept = stage.kind == "train" and self._stays(stage)
-        at = (stage.definition, kept)
+        stays = stage.kind == "train" and self._stays(stage)
+        at = (stage.definition, stays)
         if at not in self._of_definition:
-            made = self._of_train(stage) if stage.kind == "train" else self._of_evaluate(stage)
-            self._of_definition[at] = made if kept else replace(made, disk_bytes=made.disk_bytes - self._dropped(stage))
+            estimate = self._of_train(stage) if stage.kind == "train" else self._of_evaluate(stage)
+            self._of_definition[at] = (
+                estimate if stays else replace(estimate, disk_bytes=estimate.disk_bytes - self._dropped(stage))
+            )
         return self._of_definition[at]
 
     def element_seconds(self, stages: Iterable[str]) -> float:
@@ -106,15 +108,15 @@ class Estimates:
         """Wall-clock seconds of a stage, once its job has started."""
         return self.of_stage(stage).gpu_seconds / self._held
 
-    def of_plan(self, needed: Collection[str]) -> Totals:
+    def of_plan(self, keys: Collection[str]) -> Totals:
         """The stages with these keys together."""
-        stages = [stage for stage in self.plan.stages.values() if stage.key in needed]
-        each = [self.of_stage(stage) for stage in stages]
+        stages = [stage for stage in self.plan.stages.values() if stage.key in keys]
+        estimates = [self.of_stage(stage) for stage in stages]
         rate, gpu = self._main_rate(stages)
         at_once = executors.of_cluster(self.cluster).at_once(self.cluster)
         disk, files = self._peak(stages, at_once)
         return Totals(
-            gpu_hours=sum(estimate.gpu_seconds for estimate in each) / 3600,
+            gpu_hours=sum(estimate.gpu_seconds for estimate in estimates) / 3600,
             device="GPU" if gpu else "CPU rank",
             wall_clock=self._wall_clock(stages, at_once),
             at_once=at_once,
@@ -153,36 +155,36 @@ class Estimates:
 
     def _read(self, stage: Stage, *, from_results: bool) -> tuple[Amount, Amount]:
         step = self.plan.steps[stage.definition]
-        found = [amounts.of_training(part, step.settings, self._counts) for part in step.parts]
-        dev = amounts.together([dev for _, dev in found])
-        one = amounts.together([train for train, _ in found])
+        amounts_of_parts = [amounts.of_training(part, step.settings, self._counts) for part in step.parts]
+        dev = amounts.together([dev for _, dev in amounts_of_parts])
+        epoch = amounts.together([train for train, _ in amounts_of_parts])
         if from_results and stage.definition in self._counted_tokens:
             tokens = self._counted_tokens[stage.definition]
-            return replace(one.times(tokens / one.tokens), source="results"), dev
-        return one.times(step.settings.epochs), dev
+            return replace(epoch.times(tokens / epoch.tokens), source="results"), dev
+        return epoch.times(step.settings.epochs), dev
 
     @cached_property
     def _counted_tokens(self) -> dict[str, int]:
         """By definition: the tokens that a finished training of it counted, in all epochs."""
-        found: dict[str, int] = {}
-        tried: dict[str, int] = {}
+        tokens: dict[str, int] = {}
+        tries: dict[str, int] = {}
         for stage in self.plan.stages.values():
             digest = stage.definition
-            if stage.kind != "train" or digest in found or tried.get(digest, 0) >= _TRIES:
+            if stage.kind != "train" or digest in tokens or tries.get(digest, 0) >= _TRIES:
                 continue
             if self.store.exists(stage):
-                tried[digest] = tried.get(digest, 0) + 1
+                tries[digest] = tries.get(digest, 0) + 1
                 result = self.store.train_result(stage)
                 if result is not None and result.tokens:
-                    found[digest] = result.tokens
-        return found
+                    tokens[digest] = result.tokens
+        return tokens
 
     def _training(self, stage: Stage, read: Amount) -> float:
         """Operations of training, all epochs."""
         step = self.plan.steps[stage.definition]
         language_model = any(formats.get(catalogue.find(part.task).format).is_language_model for part in step.parts)
-        predicted = int(read.tokens * step.settings.mask_probability) if language_model else 0
-        return training_flops(self.sizes, int(read.tokens), int(read.squares), predicted_tokens=predicted)
+        predicted_tokens = int(read.tokens * step.settings.mask_probability) if language_model else 0
+        return training_flops(self.sizes, int(read.tokens), int(read.squares), predicted_tokens=predicted_tokens)
 
     def _forward(self, read: Amount) -> float:
         return forward_flops(self.sizes, int(read.tokens), int(read.squares))
@@ -220,8 +222,8 @@ class Estimates:
 
     def _counted(self, stages: list[Stage]) -> str:
         sources = {s.definition: s for s in stages if s.kind == "train"}.values()
-        found = sorted({self.amounts_of(stage)[0].source for stage in sources})
-        return ", ".join(found) or "file sizes"
+        names = sorted({self.amounts_of(stage)[0].source for stage in sources})
+        return ", ".join(names) or "file sizes"
 
     # --- the plan as a whole
 
@@ -229,22 +231,22 @@ class Estimates:
         """The longest chain of stages, or all of them on what may run at once, whichever takes longer."""
         until: dict[str, float] = {}
         for stage in stages:
-            own = self.stage_seconds(stage) + _ELEMENT_SECONDS
-            until[stage.key] = own + (until.get(stage.parent, 0.0) if stage.parent else 0.0)
+            seconds = self.stage_seconds(stage) + _ELEMENT_SECONDS
+            until[stage.key] = seconds + (until.get(stage.parent, 0.0) if stage.parent else 0.0)
         longest = max(until.values(), default=0.0)
         together = sum(self.stage_seconds(stage) for stage in stages)
         return max(longest, together / at_once) if at_once else longest
 
     def _peak(self, stages: list[Stage], at_once: int | None) -> tuple[float, int]:
         """(bytes, files) when most is there: what stays, and what the trainings that run at once need besides."""
-        each = [self.of_stage(stage) for stage in stages]
+        estimates = [self.of_stage(stage) for stage in stages]
         trains = [stage for stage in stages if stage.kind == "train"]
         running = min(len(trains), at_once or len(trains))
         temporary = self.sizes.parameters * (_CHECKPOINTS * _CHECKPOINT + 2 * _WEIGHT)  # two: best epoch and hand-over
         read = {stage.definition: self.amounts_of(stage)[0] for stage in trains}
         cache = sum(amount.tokens / self._epochs(digest) for digest, amount in read.items()) * _TOKEN_BYTES
-        disk = sum(estimate.disk_bytes for estimate in each) + running * temporary + cache
-        files = sum(estimate.files for estimate in each) + running * _RUNNING_FILES + 2 * len(read) * _TOKEN_FILES
+        disk = sum(estimate.disk_bytes for estimate in estimates) + running * temporary + cache
+        files = sum(estimate.files for estimate in estimates) + running * _RUNNING_FILES + 2 * len(read) * _TOKEN_FILES
         return disk, files
 
     def _epochs(self, digest: str) -> int:
@@ -263,13 +265,13 @@ class Estimates:
 
     def measured(self) -> list[tuple[Stage, Measured]]:
         """The rates of some finished trainings, evenly spread over the plan."""
-        found = []
+        measurements = []
         for stage, result in self._finished():
             flops = self._training(stage, self._as_counted(stage, result))
             rate = flops / (result.seconds * result.world_size)
             device, cores = result.device_name or result.device, result.cores
-            found.append((stage, Measured(stage.key, device, result.precision, cores, rate)))
-        return found
+            measurements.append((stage, Measured(stage.key, device, result.precision, cores, rate)))
+        return measurements
 
     def _as_counted(self, stage: Stage, result: TrainResult) -> Amount:
         read, _ = self.amounts_of(stage, from_results=False)
@@ -285,28 +287,28 @@ class Estimates:
 
     def accuracy(self) -> Accuracy | None:
         """How good the estimates of finished trainings were; None: none is finished."""
-        took, first, calibrated = [], [], []
-        known = rates_of(self)
+        device_seconds, first, with_measured_rate = [], [], []
+        measurements = rates_of(self)
         for stage, result in self._finished():
             gpu, bf16 = result.device != "cpu", result.precision == "bf16"
             flops = self._training(stage, self.amounts_of(stage, from_results=False)[0])
-            counted = self._training(stage, self._as_counted(stage, result))
-            took.append(result.seconds * result.world_size)
+            counted_flops = self._training(stage, self._as_counted(stage, result))
+            device_seconds.append(result.seconds * result.world_size)
             first.append(flops / rates.default(self.cluster, gpu=gpu, bf16=bf16).flops_per_second)
-            rate = rates.choose(known, self.cluster, gpu=gpu, precision=result.precision, cores=result.cores)
-            calibrated.append(counted / rate.flops_per_second)
-        if not took:
+            rate = rates.choose(measurements, self.cluster, gpu=gpu, precision=result.precision, cores=result.cores)
+            with_measured_rate.append(counted_flops / rate.flops_per_second)
+        if not device_seconds:
             return None
-        errors = [abs(one / true - 1) for one, true in zip(calibrated, took, strict=True)]
-        return Accuracy(len(took), sum(took), sum(first), sum(calibrated), median(errors))
+        errors = [abs(estimate / true - 1) for estimate, true in zip(with_measured_rate, device_seconds, strict=True)]
+        return Accuracy(len(device_seconds), sum(device_seconds), sum(first), sum(with_measured_rate), median(errors))
 
 
 def rates_of(estimates: Estimates) -> list[Measured]:
     """What the store remembers, and what its finished trainings say now. Writes nothing."""
-    known = {one.stage: one for one in rates.read(estimates.store.root)}
-    return list((known | {one.stage: one for _, one in estimates.measured()}).values())
+    by_stage = {measurement.stage: measurement for measurement in rates.read(estimates.store.root)}
+    return list((by_stage | {measurement.stage: measurement for _, measurement in estimates.measured()}).values())
 
 
 def calibrate(plan: Plan, store: Store) -> None:
     """Remember the rates of the plan's finished trainings in the store, for the next estimates."""
-    rates.remember(store.root, [one for _, one in Estimates(plan, store).measured()])
+    rates.remember(store.root, [measurement for _, measurement in Estimates(plan, store).measured()])
