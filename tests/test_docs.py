@@ -7,7 +7,9 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import typer
 
+from launch.cli.app import app
 from tests.paths import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -41,6 +43,12 @@ def quoted_errors() -> list[str]:
 
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text()) <= _README_LENGTH
+
+
+def test_the_readme_has_every_command() -> None:
+    names = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    listed = set(re.findall(r"^\| `stepstone ([a-z]+)", (ROOT / "README.md").read_text(), re.MULTILINE))
+    assert names == listed
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
