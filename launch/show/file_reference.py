@@ -65,6 +65,15 @@ must have data; the others are evaluated in those of `default` that they have. `
 has. `mlqa: [de-en]` is a cross pair: German context, English question. Languages are no part of a key: one more
 language is evaluated without training anything again.
 
+## Data and cluster
+
+What lies in `data.root` goes before the Hub, task by task; without it everything comes from the Hub. [The
+tasks](tasks.md) name their files; [a task of your own](adding-a-task.md) needs no code.
+
+`cluster:` takes sbatch's own flag names; a site's other flags go under `sbatch:`. `executor: local`, the default where
+there is no sbatch, runs the same stages on this machine. What `throttle`, `bundle`, `gpu-hours`, `share-group` and
+`failures:` promise is in [launching](launching.md); how training runs, in [the engine](engine.md).
+
 ## Settings: which one holds
 
 The later one wins:
