@@ -4,8 +4,6 @@ import sys
 import time
 from collections.abc import Iterable
 
-from rich import filesize
-
 
 def say(line: str) -> None:
     """Progress and what was done: to stderr, for stdout is for data."""
@@ -39,4 +37,6 @@ def duration(seconds: float) -> str:
 
 def size(count: int) -> str:
     """Bytes for people, in powers of ten as estimates have them: 17 bytes, 1.5 MB."""
+    from rich import filesize  # every command and every job imports this module, few print a size
+
     return filesize.decimal(count)

@@ -4,7 +4,7 @@ Imports `launch.store`. Begin with `base`, the questions; `slurm` and `local` an
 executor by name, and the file chooses one (`cluster: {executor: …}`); whoever branches on that name belongs in here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from launch.executors.base import Element, Executor, Look, Queued, Scope, Unanswered, Whereabouts
@@ -16,8 +16,8 @@ from launch.store import Location, Submission, submissions
 from slurm.base import UserError
 
 __all__ = [
-    "EXECUTORS", "Element", "Executor", "Look", "Queued", "Scope", "Unanswered", "Whereabouts", "logs_of",
-    "of_cluster", "of_location", "of_submission",
+    "EXECUTORS", "Element", "Executor", "Look", "Queued", "Scope", "Unanswered", "Whereabouts", "by_executor",
+    "logs_of", "of_cluster", "of_location", "of_submission",
 ]  # fmt: skip
 
 EXECUTORS: Mapping[str, Executor] = {"slurm": Slurm(), "local": LocalWorkers()}
@@ -36,6 +36,14 @@ def of_submission(submission: Submission) -> Executor:
 def of_location(location: Location) -> Executor:
     """The executor that has, or had, an element."""
     return EXECUTORS[location.submission.executor]
+
+
+def by_executor(locations: Iterable[Location]) -> list[tuple[Executor, list[Location]]]:
+    """Elements by the executor that has them, those without a queue first: to end them, nobody else has to answer."""
+    groups: dict[str, list[Location]] = {}
+    for location in locations:
+        groups.setdefault(location.submission.executor, []).append(location)
+    return sorted(((EXECUTORS[name], group) for name, group in groups.items()), key=lambda pair: pair[0].has_queue)
 
 
 def logs_of(root: Path, stage: Stage) -> list[Path]:

@@ -3,6 +3,7 @@
 import os
 import time
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -47,20 +48,29 @@ class EndedElement:
 
 @dataclass(frozen=True)
 class AttemptNotes:
-    """What one attempt left on the disk, read once."""
+    """What one attempt left on the disk, read once; of most attempts the rarer notes are never asked for."""
 
-    number: int
+    attempt: Attempt
     starter: Starter
     end: EndNote | None  # None: it runs, or was killed
-    beat: Beat  # the last one
-    step: int  # of its newest checkpoint with a manifest; 0: none
 
     @classmethod
     def read(cls, attempt: Attempt) -> "AttemptNotes":
-        return cls(
-            attempt.number, attempts.starter_of(attempt), attempts.end_of(attempt), attempts.beat_of(attempt),
-            _checkpoint_step(attempt),
-        )  # fmt: skip
+        return cls(attempt, attempts.starter_of(attempt), attempts.end_of(attempt))
+
+    @property
+    def number(self) -> int:
+        return self.attempt.number
+
+    @cached_property
+    def beat(self) -> Beat:
+        """The last one."""
+        return attempts.beat_of(self.attempt)
+
+    @cached_property
+    def step(self) -> int:
+        """Of its newest checkpoint with a manifest; 0: none."""
+        return _checkpoint_step(self.attempt)
 
     @property
     def job(self) -> str | None:

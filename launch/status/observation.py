@@ -94,9 +94,8 @@ class Observation:
 
     def stuck(self) -> list[Location]:
         """Elements of ours in the queue that wait for what cannot happen any more."""
-        elements = dict.fromkeys(self._open().values())
-        looks = self._looks
-        return [at for at in elements if looks[at.submission.executor].whereabouts(at).phase == "stuck"]
+        queued = (at for at in dict.fromkeys(self._open().values()) if EXECUTORS[at.submission.executor].has_queue)
+        return [at for at in queued if self._looks[at.submission.executor].whereabouts(at).phase == "stuck"]
 
     def _evidence(self, stage: Stage) -> StageEvidence:
         return StageEvidence(stage, self.locations.get(stage.key), self._sources)

@@ -298,7 +298,8 @@ class Heartbeat:
 
     def _beat(self) -> None:
         try:
-            record = vars(replace(self._progress, time=time.time()))
-            write_atomic(self._path, to_json({name: value for name, value in record.items() if value is not None}))
+            progress = {} if self._progress is _NO_BEAT else vars(self._progress)
+            record = {name: value for name, value in progress.items() if value is not None} | {"time": time.time()}
+            write_atomic(self._path, to_json(record))
         except OSError:
             return  # a full disk must not end the training; the result's own write will say so

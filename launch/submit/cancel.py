@@ -95,7 +95,9 @@ def _waits_in_vain(observation: Observation, key: str) -> bool:
     location = observation.locations.get(key)
     if key in observation.finished:
         return False
-    return location is not None and observation.is_at_work(location)
+    if location is None or not executors.of_location(location).has_queue:
+        return False
+    return observation.is_at_work(location)
 
 
 def cancel(
@@ -155,13 +157,11 @@ def _within(plan: Plan, observation: Observation, proposal: Cancellation, keys: 
 
 def _end(cancellation: Cancellation, lock: Lock) -> None:
     by_submission: dict[Path, list[Location]] = defaultdict(list)
-    by_executor: dict[str, list[Location]] = defaultdict(list)
     for location in cancellation.locations:
         by_submission[location.submission.folder].append(location)
-        by_executor[location.submission.executor].append(location)
     lock.keep()
     for locations in by_submission.values():
         locations[0].submission.record_cancelled({location.place for location in locations})
-    for name, locations in by_executor.items():
+    for executor, locations in executors.by_executor(cancellation.locations):
         lock.keep()
-        executors.EXECUTORS[name].cancel(locations)
+        executor.cancel(locations)

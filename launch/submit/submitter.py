@@ -62,7 +62,8 @@ def submit(
         observation, cleanup_lines = _settle(plan, report)
         stuck = observation.stuck()
         if stuck:
-            executor.cancel(stuck)
+            for holder, locations in executors.by_executor(stuck):  # the file may name another one by now
+                holder.cancel(locations)
             cleanup_lines.append(
                 f"{len(stuck)} elements whose parents failed were cancelled: they would never have started"
             )

@@ -168,7 +168,7 @@ def test_a_heartbeat_says_how_far_it_is(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from launch import attempts
+from launch.store import attempts
 left = int(sys.argv[2])
 def counted(function):
     def wrapper(*arguments, **named):
