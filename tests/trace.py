@@ -1,6 +1,7 @@
 """Records every change that code makes to a folder, and shows what a crash after any of them leaves.
 
-All of our durable writes go through functions of `os` with whole paths (slurm/files.py); these are what is recorded.
+All of our durable writes go through functions of `os` with whole paths (slurm/base/files.py); these are what is
+recorded.
 """
 
 import os

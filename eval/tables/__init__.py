@@ -1,5 +1,6 @@
 """From scores to what people read: rows, cells with their spread, the benchmarks' averages, XTREME's layout.
 
-Imports `training.tasks` for the benchmarks' languages; no torch, and nothing of the store: rows come in as records.
-Begin with `rows`, the one shape of a score; `cells` are computed from them, and `table` draws those.
+Imports `training.tasks` for the benchmarks' languages and `eval.metrics` for how predictions are laid out; no torch,
+and nothing of the store: rows come in as records. Begin with `rows`, the one shape of a score; `cells` are computed
+from them, and `table` draws those.
 """

@@ -1,4 +1,4 @@
-"""The collector: every published score as one row, and the rows as a table of files."""
+"""Every published score as one row, and the rows as a table of files. `launch.results` collects them."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -7,7 +7,7 @@ executor by name, and the file chooses one (`cluster: {executor: …}`); whoever
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from launch.executors.base import Element, Executor, Look, Queued, Scope, Unanswered, Whereabouts
+from launch.executors.base import ElementStart, Executor, Look, Queued, Scope, Unanswered, Whereabouts
 from launch.executors.local import LocalWorkers
 from launch.executors.slurm import Slurm
 from launch.experiment import Cluster
@@ -16,7 +16,7 @@ from launch.store import Location, Submission, submissions
 from slurm.base import UserError
 
 __all__ = [
-    "EXECUTORS", "Element", "Executor", "Look", "Queued", "Scope", "Unanswered", "Whereabouts", "by_executor",
+    "EXECUTORS", "ElementStart", "Executor", "Look", "Queued", "Scope", "Unanswered", "Whereabouts", "by_executor",
     "logs_of", "of_cluster", "of_location", "of_submission",
 ]  # fmt: skip
 

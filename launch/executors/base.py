@@ -43,8 +43,8 @@ class Unanswered:
 
 
 @dataclass(frozen=True)
-class Element:
-    """By what an element's own attempts are known."""
+class ElementStart:
+    """One start of an element: by what its own attempts are known."""
 
     job: str | None  # `123_4`; None: a local process, which only its time tells apart
     sent: float = 0.0  # Unix time
@@ -107,7 +107,7 @@ class Executor(Protocol):
     def job(self, location: Location) -> str | None:
         """What people call an element: `123_4`, or `local`; None while that is not known."""
 
-    def element(self, location: Location) -> Element: ...
+    def element(self, location: Location) -> ElementStart: ...
 
     def logs(self, location: Location) -> list[Path]:
         """Files in which an element's tasks have printed something."""

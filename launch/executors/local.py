@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from launch.executors.base import Element, Look, Queued, Scope, Unanswered, Whereabouts
+from launch.executors.base import ElementStart, Look, Queued, Scope, Unanswered, Whereabouts
 from launch.experiment import Cluster
 from launch.store import Location, Submission, logs
 from slurm import local
@@ -54,8 +54,8 @@ class LocalWorkers:
     def job(self, location: Location) -> str | None:
         return "local"
 
-    def element(self, location: Location) -> Element:
-        return Element(None, location.sending or 0.0)
+    def element(self, location: Location) -> ElementStart:
+        return ElementStart(None, location.sending or 0.0)
 
     def logs(self, location: Location) -> list[Path]:
         submission = location.submission

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from launch.executors.base import Element, Look, Queued, Scope, Unanswered, Whereabouts
+from launch.executors.base import ElementStart, Look, Queued, Scope, Unanswered, Whereabouts
 from launch.experiment import Cluster
 from launch.store import Location, Submission, logs
 from launch.text import clock
@@ -102,8 +102,8 @@ class Slurm:
     def job(self, location: Location) -> str | None:
         return f"{location.job}_{location.index}" if location.job else None
 
-    def element(self, location: Location) -> Element:
-        return Element(f"{location.job}_{location.index}")
+    def element(self, location: Location) -> ElementStart:
+        return ElementStart(f"{location.job}_{location.index}")
 
     def logs(self, location: Location) -> list[Path]:
         submission = location.submission

@@ -68,7 +68,7 @@ class FilesSection(Section):
 
 
 class ColumnsSection(Section):
-    """`columns:` of an added task, as training.task.Columns; what is not given stays as it was."""
+    """`columns:` of an added task, as training.tasks.task.Columns; what is not given stays as it was."""
 
     first: Annotated[
         _Texts | None, Says("the first text: a template of columns", '"{premise}"', in_key="train, evaluate")

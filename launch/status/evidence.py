@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from launch import executors
-from launch.executors import Element, Executor, Look, Unanswered, Whereabouts
+from launch.executors import ElementStart, Executor, Look, Unanswered, Whereabouts
 from launch.plan import Plan, Stage
 from launch.status import breaker, history
 from launch.status.history import EndedElement, Failure
@@ -39,7 +39,7 @@ class Sources:
             self._held_lines[submission] = breaker.held_line(submission)
         return self._held_lines[submission]
 
-    def begun_at(self, location: Location, element: Element) -> set[str]:
+    def begun_at(self, location: Location, element: ElementStart) -> set[str]:
         """Keys of the stages that an element began an attempt at, whichever file asks for them."""
         if location not in self._begun:
             folders = self.store.folders_of(location.keys)
@@ -52,7 +52,7 @@ class Sources:
             }
         return self._begun[location]
 
-    def _sent_again(self, key: str, location: Location, element: Element) -> float:
+    def _sent_again(self, key: str, location: Location, element: ElementStart) -> float:
         """When a stage was next sent, where only its time tells attempts apart (Unix time)."""
         if element.job is not None:
             return math.inf
@@ -190,7 +190,7 @@ class StageEvidence:
         return self._sources.looks[self._where.submission.executor]
 
     @cached_property
-    def _element(self) -> Element:
+    def _element(self) -> ElementStart:
         return self._executor.element(self._where)
 
     @cached_property

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from launch.executors import Element
+from launch.executors import ElementStart
 from launch.plan import Stage
 from launch.store import Store, attempts
 from launch.store.attempts import Attempt, Beat, EndNote, Starter
@@ -42,8 +42,8 @@ class EndedElement:
     reached: bool = True  # the stage; False: it ended at an earlier stage of its own, which is no failure of this one
 
     @property
-    def element(self) -> Element:
-        return Element(self.job, self.sent)
+    def element(self) -> ElementStart:
+        return ElementStart(self.job, self.sent)
 
 
 @dataclass(frozen=True)
@@ -144,19 +144,19 @@ def failures_of(stage_folder: Path, over: EndedElement | None = None) -> list[Fa
     return failures
 
 
-def began(stage_folder: Path, element: Element) -> bool:
+def began(stage_folder: Path, element: ElementStart) -> bool:
     """Whether the last attempt at a stage is an element's."""
     every = attempts.attempts_of(stage_folder)
     return bool(every) and element.has_begun(attempts.starter_of(every[-1]))
 
 
-def has_attempt_of(stage_folder: Path, element: Element, until: float) -> bool:
+def has_attempt_of(stage_folder: Path, element: ElementStart, until: float) -> bool:
     """Whether any attempt at a stage is an element's, and began before a time (Unix)."""
     starters = (attempts.starter_of(attempt) for attempt in attempts.attempts_of(stage_folder))
     return any(element.has_begun(starter) and (starter.time or 0.0) < until for starter in starters)
 
 
-def noted_its_end(stage_folder: Path, element: Element) -> bool:
+def noted_its_end(stage_folder: Path, element: ElementStart) -> bool:
     """Whether that attempt said itself how it ended."""
     return began(stage_folder, element) and attempts.end_of(attempts.attempts_of(stage_folder)[-1]) is not None
 
