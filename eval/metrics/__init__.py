@@ -3,6 +3,8 @@
 Every value is in percent, 0..100. Definitions are those the benchmarks were scored with (profile `xtreme`), known
 flaws included, so that numbers compare; `*_corrected` and `pos_accuracy` are profile `corrected`. Mined pairs are
 scored by `eval.metrics.mining`.
+
+Imports nothing of ours. Begin with `score` and the table of families below; a file each has the definitions.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,4 +1,9 @@
-"""The formats by name: one file each."""
+"""The formats by name, one file each: how examples are read, what a model sees of them, what its outputs mean.
+
+Imports `training.tasks`, `training.spec`, `training.seeds` and `slurm.base`; no torch: heads are in
+`training.model.heads`. Begin with `base`, all that is asked about a format, and `sequence`, the plainest; to add one:
+docs/adding-a-format.md.
+"""
 
 from typing import Any
 

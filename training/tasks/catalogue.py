@@ -1,4 +1,4 @@
-"""The tasks by name: the built-in ones (their entries are in `tasks/`), those that users add, and `task@xx`.
+"""The tasks by name: the built-in ones (gathered by `entries`), those that users add, and `task@xx`.
 
 A user's task comes from the experiment file (`register`) or from an installed package's entry point in the group
 `stepstone.tasks`. `squad@de` is squad's English training data translated by machine, in the same native format.

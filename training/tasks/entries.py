@@ -1,4 +1,4 @@
-"""The catalogue's entries, one file per format. Data only; to add a task of an existing format, add an entry.
+"""The catalogue's entries, one file per kind of data. Data only; to add a task of an existing format, add an entry.
 
 Hub: every id is namespaced, every revision a commit that several public repositories pin by themselves; where none
 could be established the revision is None and only local data will do. Local paths are those of the data sets' own
