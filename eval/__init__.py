@@ -1,1 +1,9 @@
-"""What came out: prediction, retrieval, metrics, the collector and its tables."""
+"""What came out: what a model predicts on a target, how good that is, and the tables of it.
+
+    metrics     golds and predictions into scores: pure functions
+    prediction  an evaluate stage: a model on a target's languages; needs torch
+    tables      rows of scores into cells, averages, tables and submissions
+
+Imports `training` and `slurm.base`, never `launch`; `metrics` import neither. Begin with `prediction.stage`, what an
+evaluate stage does; a score is worked out in `metrics`, and `tables.rows` has the shape in which it is collected.
+"""

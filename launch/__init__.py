@@ -1,6 +1,6 @@
 """What to run and where it stands: from the experiment file to jobs in the queue, and from the store to the table.
 
-The way of a command through the rooms, each importing only those before it:
+The way of a command through the rooms:
 
     experiment  the file, read strictly                  estimate   what it will cost
     plan        stages, equal ones merged, keys          results    scores, tables, exports
@@ -11,5 +11,7 @@ The way of a command through the rooms, each importing only those before it:
     cli, demo   the command line; its small example
 
 Begin with `plan.stages` for the nouns, then `submit.submitter` for the way down. `gc` makes room in a store; `text` has
-the words that several rooms say. Only `job` needs torch. pyproject.toml holds the order.
+the words that several rooms say. Only `job` needs torch. Each room imports only those before it in pyproject.toml's
+order: `text`, `experiment`, `plan`, `store`, `executors`, then `results` and `estimate`, `status`, `draft`, `submit`,
+then the rest, and `cli` last.
 """

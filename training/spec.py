@@ -21,7 +21,7 @@ Matmul = Literal["auto", "mkl", "onednn"]
 
 
 @dataclass(frozen=True)
-class Limits:
+class Bounds:
     """The least and the most that an experiment file may say, both included."""
 
     least: float
@@ -61,50 +61,50 @@ class Settings:
     Lengths are in tokens, specials included. The defaults hold where neither the catalogue's preset nor the file says.
     """
 
-    learning_rate: Annotated[float, Limits(0, 1), TRAIN, Says("the highest learning rate", "3e-5")] = 1e-5
-    epochs: Annotated[int, Limits(1, 10_000), TRAIN, Says("passes over the training data", "2")] = 3
+    learning_rate: Annotated[float, Bounds(0, 1), TRAIN, Says("the highest learning rate", "3e-5")] = 1e-5
+    epochs: Annotated[int, Bounds(1, 10_000), TRAIN, Says("passes over the training data", "2")] = 3
     global_batch_size: Annotated[
         int,
-        Limits(1, 1_000_000),
+        Bounds(1, 1_000_000),
         TRAIN,
         Says("examples per optimizer step, over all ranks and micro-batches", "16"),
     ] = 32
     max_length: Annotated[
-        int, Limits(8, 512), BOTH, Says("tokens that the model sees at once, specials included", "384")
+        int, Bounds(8, 512), BOTH, Says("tokens that the model sees at once, specials included", "384")
     ] = 256
     doc_stride: Annotated[
         int,
-        Limits(1, 500),
+        Bounds(1, 500),
         BOTH_BY_FORMAT,
         Says("tokens from the start of one window of a context to the start of the next", "100"),
     ] = 128
     max_query_length: Annotated[
-        int, Limits(1, 500), BOTH_BY_FORMAT, Says("tokens of a question; longer ones are cut", "32")
+        int, Bounds(1, 500), BOTH_BY_FORMAT, Says("tokens of a question; longer ones are cut", "32")
     ] = 64
     n_best: Annotated[
-        int, Limits(1, 1000), BOTH_BY_FORMAT, Says("starts and ends that are tried for an answer", "10")
+        int, Bounds(1, 1000), BOTH_BY_FORMAT, Says("starts and ends that are tried for an answer", "10")
     ] = 20
-    max_answer_length: Annotated[int, Limits(1, 500), BOTH_BY_FORMAT, Says("tokens of the longest answer", "50")] = 30
-    weight_decay: Annotated[float, Limits(0, 1), TRAIN, Says("AdamW's weight decay", "0.0")] = 0.01
+    max_answer_length: Annotated[int, Bounds(1, 500), BOTH_BY_FORMAT, Says("tokens of the longest answer", "50")] = 30
+    weight_decay: Annotated[float, Bounds(0, 1), TRAIN, Says("AdamW's weight decay", "0.0")] = 0.01
     warmup_ratio: Annotated[
-        float, Limits(0, 1), TRAIN, Says("the share of all optimizer steps in which the learning rate rises", "0.06")
+        float, Bounds(0, 1), TRAIN, Says("the share of all optimizer steps in which the learning rate rises", "0.06")
     ] = 0.1
     warmup_steps: Annotated[
         int | None,
-        Limits(0, 10**9),
+        Bounds(0, 10**9),
         InKey(("train",), changed=True, instead_of="warmup_ratio"),
         Says("optimizer steps in which the learning rate rises, instead of `warmup_ratio`", "500"),
     ] = None
-    adam_epsilon: Annotated[float, Limits(1e-12, 1), TRAIN, Says("AdamW's epsilon", "1e-6")] = 1e-8
+    adam_epsilon: Annotated[float, Bounds(1e-12, 1), TRAIN, Says("AdamW's epsilon", "1e-6")] = 1e-8
     max_grad_norm: Annotated[
-        float, Limits(0, 1e6), TRAIN, Says("gradients with a larger norm are scaled down to it", "5")
+        float, Bounds(0, 1e6), TRAIN, Says("gradients with a larger norm are scaled down to it", "5")
     ] = 1.0
     dropout: Annotated[
-        float | None, Limits(0, 0.99), TRAIN, Says("dropout; not given: what the model's own config says", "0.0")
+        float | None, Bounds(0, 0.99), TRAIN, Says("dropout; not given: what the model's own config says", "0.0")
     ] = None
     attention_dropout: Annotated[
         float | None,
-        Limits(0, 0.99),
+        Bounds(0, 0.99),
         InKey(("train",), changed=True),
         Says("dropout of attention's weights; not given: as `dropout`", "0.0"),
     ] = None
@@ -125,40 +125,40 @@ class Settings:
     ] = "proportional"
     temperature: Annotated[
         float,
-        Limits(1, 1000),
+        Bounds(1, 1000),
         InKey(("train",), mixture=True, where=("sampling", "temperature")),
         Says("of `sampling: temperature`: 1 is proportional, the higher the more even", "5"),
     ] = 2.0
     examples_cap: Annotated[
         int,
-        Limits(1, 10**9),
+        Bounds(1, 10**9),
         InKey(("train",), mixture=True, where=("sampling", "capped")),
         Says("of `sampling: capped`: what a task counts for at most", "65536"),
     ] = 16384
     mask_probability: Annotated[
-        float, Limits(0.01, 0.99), BOTH_BY_FORMAT, Says("the share of tokens that are to be guessed", "0.3")
+        float, Bounds(0.01, 0.99), BOTH_BY_FORMAT, Says("the share of tokens that are to be guessed", "0.3")
     ] = 0.15
     language_exponent: Annotated[
         float,
-        Limits(0, 1),
+        Bounds(0, 1),
         BOTH_BY_FORMAT,
         Says("an example is of a language drawn by its number of examples ** this", "0.5"),
     ] = 0.3
     null_threshold: Annotated[
         float,
-        Limits(-1000, 1000),
+        Bounds(-1000, 1000),
         BOTH_BY_FORMAT,
         Says("squad_v2: no answer where its score is higher than the best answer's by more than this", "1.5"),
     ] = 0.0
     contrast_size: Annotated[
         int,
-        Limits(2, 10_000),
+        Bounds(2, 10_000),
         InKey(("train",), by_format=True),
         Says("questions whose answers are each other's negatives", "8"),
     ] = 4
     layer: Annotated[
         int | None,
-        Limits(0, 100),
+        Bounds(0, 100),
         InKey(("evaluate",), by_format=True),
         Says("the layer that is compared, 0: the embeddings; not given: round(14 / 24 * number of layers)", "7"),
     ] = None
@@ -178,10 +178,10 @@ class Runtime:
     ] = "auto"
     device: Annotated[Device, Says("where it computes; `auto`: on the GPU where there is one", "cpu")] = "auto"
     token_budget: Annotated[
-        int | None, Limits(8, 10**7), Says("tokens per forward pass in training; not given: by memory", "16384")
+        int | None, Bounds(8, 10**7), Says("tokens per forward pass in training; not given: by memory", "16384")
     ] = None
     eval_token_budget: Annotated[
-        int | None, Limits(8, 10**7), Says("the same in evaluation; not given: by memory", "32768")
+        int | None, Bounds(8, 10**7), Says("the same in evaluation; not given: by memory", "32768")
     ] = None
     offload: Annotated[bool, Says("the optimizer's state lies in the host's memory; needs ZeRO 1 to 3", "true")] = False
     compact_vocabulary: Annotated[bool, Says("train only the word embeddings that the stage's data uses", "false")] = (
@@ -191,7 +191,7 @@ class Runtime:
         "auto"
     )
     compile: Annotated[bool, Says("torch.compile the encoder's layers", "true")] = False
-    checkpoint_minutes: Annotated[float, Limits(0, 100_000), Says("minutes between two checkpoints", "30")] = 10.0
+    checkpoint_minutes: Annotated[float, Bounds(0, 100_000), Says("minutes between two checkpoints", "30")] = 10.0
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ class Setting:
     name: str
     type: Any  # of a value that is given: bool, int, float or a Literal
     default: Any
-    limits: Limits | None
+    limits: Bounds | None
     in_key: InKey | None  # None: it is part of no key
     says: Says
 
@@ -213,7 +213,7 @@ def _declared(owner: type[Settings] | type[Runtime]) -> Iterator[Setting]:
         if get_origin(kind) is not Literal:
             kind = next((option for option in get_args(kind) if option is not type(None)), kind)
         note = {type(note): note for note in notes}
-        yield Setting(field.name, kind, field.default, note.get(Limits), note.get(InKey), note[Says])
+        yield Setting(field.name, kind, field.default, note.get(Bounds), note.get(InKey), note[Says])
 
 
 SETTINGS = tuple(_declared(Settings))

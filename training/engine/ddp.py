@@ -15,7 +15,7 @@ from training.spec import Settings
 
 
 class PlainEngine:
-    """The same face as `training.zero.ZeroEngine`."""
+    """The same face as `training.engine.zero.ZeroEngine`."""
 
     def __init__(self, model: StageModel, settings: Settings, world: World) -> None:
         self.model = model

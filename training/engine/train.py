@@ -1,6 +1,6 @@
 """Trains one stage: a parent's encoder on one step of a path, with fresh heads, on any number of ranks.
 
-Below `out`: log.jsonl (see `training.record`), checkpoints/, and at the end encoder/ and heads/ of the best epoch.
+Below `out`: log.jsonl (see `training.engine.log`), checkpoints/, and at the end encoder/ and heads/ of the best epoch.
 """
 
 import math
