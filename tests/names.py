@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.paths import ROOT
 
 # Of all names that functions bind, in percent. It only falls: lower it when `python -m tests.names` says so.
-LIMIT = 0.5
+LIMIT = 0.2
 
 PRONOUNS = frozenset((
     "all", "another", "any", "both", "each", "either", "everything", "it", "itself", "mine", "most", "neither",
