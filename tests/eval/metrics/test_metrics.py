@@ -275,6 +275,7 @@ def test_ner_equals_seqeval(sentences: Pairs) -> None:
         (["B-PER", "I-PER", "O"], ["B-PER", "O", "O"], 0),  # borders count
         (["B-PER", "I-LOC"], ["B-PER", "B-LOC"], 100),  # another type is another entity
         (["B-PER"], ["B-LOC"], 0),
+        (["B-A-B"], ["B-B"], 0),  # a type may have hyphens of its own
         (["O"], ["O"], 0),  # nothing to find, nothing found: 0 as published
     ],
 )
