@@ -108,6 +108,7 @@ def test_two_workers_share(begin: Any) -> None:
 HELD = f"{NOTE}\nwhile not os.path.exists('end'): time.sleep(0.01)"
 
 
+@pytest.mark.slow
 def test_runs_share_places(begin: Any, tmp_path: Path) -> None:
     """Of two places a second run takes the free one; a third waits, and its worker ends where it is cancelled."""
     shared = {"places": str(tmp_path / "places"), "width": 2}

@@ -255,6 +255,7 @@ def sides(sentences: Pairs) -> tuple[list[list[str]], list[list[str]]]:
     return [[gold for gold, _ in s] for s in sentences], [[found for _, found in s] for s in sentences]
 
 
+@pytest.mark.slow
 @given(pairs(NER) | pairs([*NER, "S-PER", "E-PER", "E-ORG", "B", "I", "I-A-B", "."]))
 @settings(max_examples=200, deadline=None)
 def test_ner_equals_seqeval(sentences: Pairs) -> None:

@@ -219,6 +219,7 @@ def test_neighbours_do_not_trip_the_breaker(workspace: Workspace) -> None:
         ]
 
 
+@pytest.mark.slow
 def test_a_bundle_that_may_not_be_requeued_is_followed_to_its_end(workspace: Workspace) -> None:
     cluster = CLUSTER | {"bundle": "59:00"}
     plan = workspace.plan(**(MORE | {"cluster": cluster, "seeds": ["1", "2", "3", "4"]}))

@@ -162,6 +162,7 @@ def test_accounting_that_is_late_is_waited_for(plan: Plan, scheduler: Scheduler)
     assert look(plan).state(plan.find("mnli-s1")).cause == "host-oom"
 
 
+@pytest.mark.slow
 def test_an_hour_of_waiting_asks_accounting_once_for_what_failed(plan: Plan, scheduler: Scheduler) -> None:
     scheduler.work = stub_job.failing(("squad-s1",), "the loss is not finite", "not-finite")
     submit.submit(plan)

@@ -75,6 +75,7 @@ def test_a_slurmctld_that_is_away_for_some_minutes_ends_nothing(
     assert max(Counter(said).values()) == 1
 
 
+@pytest.mark.slow
 def test_a_submit_that_cannot_be_told_from_a_dead_one_is_waited_for(
     plan: Plan, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:

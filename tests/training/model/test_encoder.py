@@ -96,6 +96,7 @@ def test_heads_come_back_as_they_were(tmp_path: Path) -> None:
         load_head(tmp_path, "squad")
 
 
+@pytest.mark.slow
 def test_layers_and_unused_heads(tiny_model: Path) -> None:
     model = StageModel(load_encoder(tiny_model, 0.0), {name: heads.fresh(form, 3, 32, 0.0, 1, name)
                        for name, form in (("a", "sequence"), ("b", "span"))})  # fmt: skip

@@ -158,6 +158,7 @@ def test_buckets_and_runs_have_every_token_once(lengths: list[int]) -> None:
     assert all(a[2] != b[2] for a, b in zip(layout.runs, layout.runs[1:], strict=False))
 
 
+@pytest.mark.slow
 @given(rows_of, st.integers(0, 99))
 def test_every_way_of_attention_is_that_of_each_row_alone(lengths: list[int], seed: int) -> None:
     draw = torch.Generator().manual_seed(seed)
