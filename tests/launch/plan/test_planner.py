@@ -243,6 +243,11 @@ def test_the_more_special_setting_holds(workspace: Workspace) -> None:
     assert {step.settings.weight_decay for step in made.steps.values()} == {0.5}
 
 
+def test_a_train_tasks_setting_reaches_the_evaluation_after_it(workspace: Workspace) -> None:
+    plan = workspace.plan(recipes=["none"], targets=["xquad"], tasks={"squad": {"n_best": "3"}})
+    assert plan.targets["xquad"].settings.n_best == 3
+
+
 def test_tasks_of_a_mixture_that_disagree_are_named_with_all_that_differs(workspace: Workspace) -> None:
     tasks = {"squad": {"epochs": "4", "max_length": "300"}, "qqp": {"epochs": "5", "max_length": "200"}}
     with pytest.raises(
