@@ -1,6 +1,7 @@
 """Fixtures of the whole suite."""
 
 import atexit
+import fcntl
 import os
 import shutil
 import tempfile
@@ -79,8 +80,8 @@ def devcluster_folder() -> Iterator[Path]:
 
 @contextmanager
 def own_devcluster(name: str) -> Iterator[Path]:
-    _stop_leftovers()
     _require_slurm()
+    _stop_leftovers()
     folder = Path(tempfile.gettempdir()) / f"{_PREFIX}{os.getpid()}-{start_time(os.getpid())}-{name}"
     folder.mkdir()
     try:
@@ -104,8 +105,18 @@ def _require_slurm() -> None:
 
 def _stop_leftovers() -> None:
     """End the clusters of earlier runs that were killed: their own processes only, and only in folders of this user."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*-*"):
-        pid, started, _ = folder.name.removeprefix(_PREFIX).split("-")
-        ours = folder.lstat().st_uid == os.geteuid() and not folder.is_symlink()
-        if ours and (folder / "cluster.json").exists() and str(start_time(int(pid))) != started:
-            slurm_on_this_machine.down(folder, wipe=True)
+    with _alone_among_testers():
+        for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*-*"):
+            pid, started, _ = folder.name.removeprefix(_PREFIX).split("-")
+            if str(start_time(int(pid))) == started or folder.is_symlink() or folder.lstat().st_uid != os.geteuid():
+                continue
+            if (folder / "cluster.json").exists():
+                slurm_on_this_machine.down(folder, wipe=True)
+
+
+@contextmanager
+def _alone_among_testers() -> Iterator[None]:
+    """The processes that run tests all come upon the same leftovers, and one of them shall end a cluster."""
+    with (Path(tempfile.gettempdir()) / f"{_PREFIX}leftovers.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -68,4 +68,5 @@ def test_the_newest_whole_checkpoint_is_found(
         assert step in (steps[-2:] if loss == "names" else steps[-1:]), number
         found += checkpoint is not None
         shutil.rmtree(folder)
-    assert found > 20
+    # How many there are depends on how long each takes to write: the next begins once the one before is there.
+    assert found >= len([event for event in events if event.completes]) > 2
