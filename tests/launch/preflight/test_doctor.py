@@ -9,8 +9,7 @@ import pytest
 
 from launch import experiment
 from launch.experiment import Experiment
-from launch.preflight import doctor
-from launch.preflight.doctor import Line
+from launch.preflight.doctor import Line, cluster, filesystem, machine
 from slurm import commands
 from tests.launch.workspace import Workspace
 from tests.slurm.answers import install
@@ -34,7 +33,7 @@ def _by_name(lines: list[Line]) -> dict[str, Line]:
 
 
 def test_a_cluster_that_is_well(workspace: Workspace, scheduler: Scheduler) -> None:
-    found = _by_name(list(doctor.slurm_lines(_on_slurm(workspace, partition="gpu", time="1:00:00"))))
+    found = _by_name(list(cluster.slurm_lines(_on_slurm(workspace, partition="gpu", time="1:00:00"))))
     assert {line.level for line in found.values()} == {"ok"}
     assert "22.05.8" in found["Slurm"].found and "MaxArraySize 1001" in found["limits"].found
     assert "50 jobs" in found["limits"].found and "squeue" not in found["calls"].found
@@ -42,40 +41,40 @@ def test_a_cluster_that_is_well(workspace: Workspace, scheduler: Scheduler) -> N
 
 def test_a_cluster_that_does_not_answer(workspace: Workspace, scheduler: Scheduler) -> None:
     scheduler.ctld = "down"
-    (line,) = doctor.slurm_lines(_on_slurm(workspace))
+    (line,) = cluster.slurm_lines(_on_slurm(workspace))
     assert line.level == "error" and "Unable to contact slurm controller" in line.found
     scheduler.missing = {"scontrol"}
-    (line,) = doctor.slurm_lines(None)
+    (line,) = cluster.slurm_lines(None)
     assert line.level == "warning" and "scontrol not found" in line.found
 
 
 @pytest.mark.parametrize(("has", "up", "words"), [(False, True, "none here"), (True, False, "does not answer")])
 def test_accounting(workspace: Workspace, scheduler: Scheduler, has: bool, up: bool, words: str) -> None:
     scheduler.has_accounting, scheduler.dbd_up = has, up
-    line = _by_name(list(doctor.slurm_lines(_on_slurm(workspace))))["accounting"]
+    line = _by_name(list(cluster.slurm_lines(_on_slurm(workspace))))["accounting"]
     assert line.level == "warning" and words in line.found
 
 
 def test_what_the_file_asks_for_and_the_cluster_lacks(workspace: Workspace, scheduler: Scheduler) -> None:
     scheduler.limits.partitions = {"debug": 600.0}
-    found = _by_name(list(doctor.slurm_lines(_on_slurm(workspace, partition="debug", time="1:00:00"))))
+    found = _by_name(list(cluster.slurm_lines(_on_slurm(workspace, partition="debug", time="1:00:00"))))
     assert found["limits"].level == "error" and "10 minutes or less" in found["limits"].fix
-    found = _by_name(list(doctor.slurm_lines(_on_slurm(workspace, partition="gpu"))))
+    found = _by_name(list(cluster.slurm_lines(_on_slurm(workspace, partition="gpu"))))
     assert found["limits"].level == "error" and "partition: debug" in found["limits"].fix
     scheduler.limits.may_requeue = False
-    found = _by_name(list(doctor.slurm_lines(_on_slurm(workspace))))
+    found = _by_name(list(cluster.slurm_lines(_on_slurm(workspace))))
     assert found["requeue"].level == "warning"
 
 
 def test_a_loop_around_status_is_noticed(workspace: Workspace, scheduler: Scheduler) -> None:
     for _ in range(300):
         commands.run(["scontrol", "ping"])
-    line = _by_name(list(doctor.slurm_lines(_on_slurm(workspace))))["calls"]
+    line = _by_name(list(cluster.slurm_lines(_on_slurm(workspace))))["calls"]
     assert line.level == "warning" and "scontrol 30" in line.found
 
 
 def test_the_store_is_tried_and_left_as_it_was(tmp_path: Path) -> None:
-    found = _by_name(list(doctor.store_lines(tmp_path / "not" / "yet", on_slurm=False)))
+    found = _by_name(list(filesystem.store_lines(tmp_path / "not" / "yet", on_slurm=False)))
     assert found["store"].level in ("ok", "warning") and found["clock"].level == "ok"
     assert set(found) == {"store", "clock", "space", "inodes", "shared"}
     assert os.listdir(tmp_path) == []
@@ -84,7 +83,7 @@ def test_the_store_is_tried_and_left_as_it_was(tmp_path: Path) -> None:
 def test_a_clock_that_is_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.time
     monkeypatch.setattr(time, "time", lambda: now() + 90)
-    line = _by_name(list(doctor.store_lines(tmp_path, on_slurm=False)))["clock"]
+    line = _by_name(list(filesystem.store_lines(tmp_path, on_slurm=False)))["clock"]
     assert line.level == "warning" and "+90 s" in line.found
 
 
@@ -93,7 +92,7 @@ def test_a_store_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refuse)
-    line = _by_name(list(doctor.store_lines(tmp_path, on_slurm=False)))["store"]
+    line = _by_name(list(filesystem.store_lines(tmp_path, on_slurm=False)))["store"]
     assert line.level == "error" and "hard links" in line.fix
 
 
@@ -103,56 +102,56 @@ def test_a_full_disk_and_one_without_inodes(tmp_path: Path, monkeypatch: pytest.
     fields[4] = fields[3] = 1000  # blocks
     fields[7] = fields[6] = 20_000  # inodes
     monkeypatch.setattr(os, "statvfs", lambda path: os.statvfs_result(fields))
-    found = _by_name(list(doctor.store_lines(tmp_path, on_slurm=False)))
+    found = _by_name(list(filesystem.store_lines(tmp_path, on_slurm=False)))
     assert found["space"].level == "error" and found["inodes"].level == "warning"
 
 
 def test_a_store_of_this_machine_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "mount_of", lambda path: ("/", "ext4"))
-    assert _by_name(list(doctor.store_lines(tmp_path, on_slurm=True)))["shared"].level == "warning"
-    monkeypatch.setattr(doctor, "mount_of", lambda path: ("/", "nfs4"))
-    assert _by_name(list(doctor.store_lines(tmp_path, on_slurm=True)))["shared"].level == "ok"
+    monkeypatch.setattr(filesystem, "mount_of", lambda path: ("/", "ext4"))
+    assert _by_name(list(filesystem.store_lines(tmp_path, on_slurm=True)))["shared"].level == "warning"
+    monkeypatch.setattr(filesystem, "mount_of", lambda path: ("/", "nfs4"))
+    assert _by_name(list(filesystem.store_lines(tmp_path, on_slurm=True)))["shared"].level == "ok"
 
 
 def test_packages_beside_constraints(tmp_path: Path) -> None:
     pins = tmp_path / "constraints.txt"
     pins.write_text("torch==2.9\nsubmitit==1.5.4\n# a comment\nrich==1\n")
     versions = {"torch": "2.9", "submitit": "1.5.4", "rich": "1"}
-    assert doctor.package_line(pins, versions.get).level == "ok"
-    assert doctor.package_line(pins, (versions | {"torch": "2.9+cpu"}).get).level == "ok"
-    line = doctor.package_line(pins, (versions | {"torch": "2.8"}).get)
+    assert machine.package_line(pins, versions.get).level == "ok"
+    assert machine.package_line(pins, (versions | {"torch": "2.9+cpu"}).get).level == "ok"
+    line = machine.package_line(pins, (versions | {"torch": "2.8"}).get)
     assert line.level == "warning" and "torch 2.8 (tested: 2.9)" in line.found and "install -c" in line.fix
-    line = doctor.package_line(pins, {"torch": "2.9"}.get)
+    line = machine.package_line(pins, {"torch": "2.9"}.get)
     assert line.level == "error" and "submitit" in line.found
-    assert doctor.package_line(tmp_path / "none", versions.get).level == "ok"
+    assert machine.package_line(tmp_path / "none", versions.get).level == "ok"
 
 
 def test_gpus_of_the_cluster(workspace: Workspace, scheduler: Scheduler) -> None:
     asked = experiment.load(workspace.file(cluster={"executor": "slurm", "gpus-per-node": 1, "partition": "gpu"}))
-    line = doctor.gpu_line(asked)
+    line = machine.gpu_line(asked)
     assert line.level == "error" and "partition gpu has no GPUs" in line.found
 
 
 def test_a_list_of_partitions(workspace: Workspace, scheduler: Scheduler) -> None:
     scheduler.limits.partitions = {"debug": 600.0, "gpu": 86400.0}
-    line = _by_name(list(doctor.slurm_lines(_on_slurm(workspace, partition="gpu,debug", time="5"))))["limits"]
+    line = _by_name(list(cluster.slurm_lines(_on_slurm(workspace, partition="gpu,debug", time="5"))))["limits"]
     assert line.level == "ok"
-    line = _by_name(list(doctor.slurm_lines(_on_slurm(workspace, partition="gpu,debug", time="20"))))["limits"]
+    line = _by_name(list(cluster.slurm_lines(_on_slurm(workspace, partition="gpu,debug", time="20"))))["limits"]
     assert line.level == "error" and "over debug's limit" in line.found
-    line = _by_name(list(doctor.slurm_lines(_on_slurm(workspace, partition="gpu,nowhere"))))["limits"]
+    line = _by_name(list(cluster.slurm_lines(_on_slurm(workspace, partition="gpu,nowhere"))))["limits"]
     assert line.level == "error" and line.found == "no partition nowhere" and "debug | gpu" in line.fix
-    line = _by_name(list(doctor.slurm_lines(_on_slurm(workspace, time="20"))))["limits"]  # of the default one
+    line = _by_name(list(cluster.slurm_lines(_on_slurm(workspace, time="20"))))["limits"]  # of the default one
     assert line.level == "error" and "over debug's limit" in line.found
 
 
 def test_preemption_is_told_as_the_cluster_has_it(workspace: Workspace, scheduler: Scheduler) -> None:
     """A setting without a value stands above it."""
-    line = _by_name(list(doctor.slurm_lines(_on_slurm(workspace))))["requeue"]
+    line = _by_name(list(cluster.slurm_lines(_on_slurm(workspace))))["requeue"]
     assert line.found == "allowed; preemption: REQUEUE"
 
 
 def test_gpus_of_one_of_several_partitions(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, sinfo="cpu|(null)\nold|gpu:v100:4\nnew|gpu:h100:8(S:0-1)\n")
     cluster = {"executor": "slurm", "gpus-per-node": 1, "partition": "cpu,new"}
-    line = doctor.gpu_line(experiment.load(workspace.file(cluster=cluster)))
+    line = machine.gpu_line(experiment.load(workspace.file(cluster=cluster)))
     assert (line.level, line.found) == ("ok", "cpu,new: gpu:h100:8(S:0-1)")
