@@ -24,7 +24,7 @@ from launch.status import breaker, history, policy
 from launch.store import artifacts, attempts, logs, provenance, sharing
 from launch.store.attempts import Attempt, BeforeNote, FailureNote, Fenced, Heartbeat, RunningElsewhere, Starter
 from launch.store.manifests import Manifest, StageEntry
-from launch.store.store import token_folder
+from launch.store.store import processors_folder, token_folder
 from slurm import causes
 from slurm.base import UserError
 from slurm.causes import Verdict
@@ -68,7 +68,8 @@ class ElementRun:
             self._share(entry)  # how far it is may be looked at meanwhile, and after its end by force
             print(f"{entry.folder}: attempt {attempt.number}", flush=True)
             self._check_budget(entry, attempt)
-            with self._failures_noted(entry, attempt), caching(self.tokens):
+            decisions = matmul.deciding_in(processors_folder(self.inputs.root))
+            with self._failures_noted(entry, attempt), caching(self.tokens), decisions:
                 if self._decided(lambda: self.inputs.is_finished(entry)):
                     # Published by another attempt after the first look, before this one fenced it: it stays as it is.
                     if self.world.first:

@@ -3,6 +3,7 @@
     stages/<name>-<key>/   identity.json  result.json  attempts/NNNN/  languages/<generation>/
     submissions/<time>-<id>/   code/<hash>/   results/<experiment>/   index/<experiment>.json   cache/tokens/<key>/
     rehearsal/<experiment>/: a store in itself   workers/: locks of local workers
+    processors/: what was decided for each model of processor
 
 A generation is one trained encoder, by its hash: results of two trainings of one stage never mix.
 """
@@ -28,6 +29,11 @@ from slurm.base.files import make_folder, read_json, to_json, write_atomic
 def token_folder(root: Path) -> Path:
     """Where a store keeps what its stages have tokenised."""
     return root / "cache" / "tokens"
+
+
+def processors_folder(root: Path) -> Path:
+    """Where a store keeps what was decided for each model of processor."""
+    return root / "processors"
 
 
 def rehearsal_folder(root: Path, experiment: str) -> Path:

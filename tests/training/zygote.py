@@ -105,11 +105,11 @@ def _warm(parent: Path, matmul: Any) -> None:
     from training.model import encoder
     from training.pretrained import load_tokenizer
 
-    tokenizer, choice = load_tokenizer(parent), matmul_library.choose_matmul(matmul)
+    tokenizer = load_tokenizer(parent)
     encoder.load_encoder(parent)
+    matmul_library.choose_matmul(matmul)
     # The runs that follow are forks: they have it already.
     setattr(setup, "load_tokenizer", {parent: tokenizer}.__getitem__)  # noqa: B010
-    setattr(matmul_library, "choose_matmul", {matmul: choice}.__getitem__)  # noqa: B010
 
 
 def _run(told: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ recognised, and what an attempt that could not go on leaves for the next one.
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -15,7 +16,7 @@ from training import distributed, shape
 from training.checkpoints.progress import Progress
 from training.distributed import World
 from training.engine import matmul as matmul_library
-from training.engine.matmul import MatmulChoice
+from training.engine.matmul import Library, MatmulChoice
 from training.engine.setup import StageModelParts, parameter_count
 from training.flops import device_peak, sizes_of
 from training.model.encoder import StageModel
@@ -65,7 +66,7 @@ def matmul(runtime: Runtime, begun_with: str, world: World) -> MatmulChoice | No
 
 def _matmul(runtime: Runtime, begun_with: str) -> MatmulChoice:
     if runtime.matmul == "auto" and begun_with in ("mkl", "onednn"):
-        choice = matmul_library.choose_matmul(begun_with)
+        choice = matmul_library.choose_matmul(cast(Library, begun_with))
         if matmul_library.is_exact(choice):
             return choice
     return matmul_library.choose_matmul(runtime.matmul)

@@ -6,20 +6,29 @@ products in bf16 routes them there. Whether it then rounds to bf16 depends on th
 so nothing is believed without a comparison to float64. On chips where the switch does nothing (too old for oneDNN's
 bf16 kernels, or torch built without MKL or oneDNN) both names give the same products at the same speed: MKL's it stays.
 The switch is one for the whole process.
+
+The two round differently, and a probe on a busy machine may fall either way. So `auto` is decided once for a store and
+a model of processor, by the first stage that computes there, and written down; later stages follow (see `deciding_in`).
 """
 
+import platform
+import re
 import statistics
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from slurm.base import UserError
+from slurm.base.files import make_folder, read_sealed, seal, write_once
 from training.spec import Matmul
 
 Library = Literal["mkl", "onednn"]
@@ -32,6 +41,7 @@ _CHECKED_ROWS = 32  # of a product: float64 is slow
 _MOST_ERROR = 1e-5  # relative; fp32 stays near 4e-7, bf16 is near 3e-3
 _FASTER = 1.25  # by less, a run must not change its library: timings are noise
 _REPETITIONS, _SECONDS = 7, 0.1
+_DECISIONS: ContextVar[Path | None] = ContextVar("decisions", default=None)
 
 
 @dataclass(frozen=True)
@@ -84,21 +94,67 @@ def using(library: Matmul, device: torch.device) -> Iterator[MatmulChoice | None
         restore(before)
 
 
-@cache  # a process asks for each of its stages
-def choose_matmul(library: Matmul) -> MatmulChoice:
-    """Measure both libraries (0.3 s; half a second on one busy core), and choose. Nothing stays changed: see `apply`.
+@contextmanager
+def deciding_in(folder: Path) -> Iterator[None]:
+    """Inside, `auto` is what `folder` says for this model of processor; what it does not say yet is written there."""
+    token = _DECISIONS.set(folder)
+    try:
+        yield
+    finally:
+        _DECISIONS.reset(token)
 
-    auto: oneDNN where it is as exact as MKL (at most twice its error, and 1e-5) and at least 1.25 times as fast. A name
-    is chosen whatever the measurement says; the choice says what it found.
+
+def choose_matmul(library: Matmul) -> MatmulChoice:
+    """Choose by what both libraries do here, measured once in a process. Nothing stays changed: see `apply`.
+
+    auto: as decided before (see `deciding_in`) where that is exact here; else oneDNN where it is as exact as MKL (at
+    most twice its error, and 1e-5) and at least 1.25 times as fast. A name is chosen whatever the measurement says; the
+    choice says what it found.
     """
+    folder = _DECISIONS.get()
+    if library == "auto" and folder is not None:
+        return _as_decided(folder)
+    return decide(library, *_measured())
+
+
+def processor() -> str:
+    """The model of this machine's processor and the instructions that torch uses of it."""
+    return f"{_processor_model()} {torch.backends.cpu.get_cpu_capability()}"
+
+
+def _as_decided(folder: Path) -> MatmulChoice:
+    own = decide("auto", *_measured())
+    path = folder / f"{re.sub('[^A-Za-z0-9]+', '-', processor()).strip('-')}.json"
+    with suppress(OSError, UserError):  # another user's store, or a full disk: then this process decides for itself
+        if not path.exists():
+            write_once(make_folder(folder) / path.name, seal({"matmul": own.name, "why": own.why}))
+    record = read_sealed(path) or {}
+    if record.get("matmul") not in _PRECISION:
+        return own
+    library = cast(Library, record["matmul"])
+    choice = decide(library, *_measured())
+    return replace(choice, why=f"decided for {processor()}: {record['why']}") if is_exact(choice) else own
+
+
+def _processor_model() -> str:
+    """As Linux names it: on ARM by the number of the design."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            name, _, model = line.partition(":")
+            if name.strip() in ("model name", "CPU part"):
+                return model.strip()
+    return platform.machine()
+
+
+@cache  # a process asks for each of its stages
+def _measured() -> tuple[dict[Library, float], dict[Library, float]]:
+    """Both libraries' errors and GFLOP/s (0.3 s; half a second on one busy core)."""
     before = _setting()
     operands = [_operands(shape) for shape in _SHAPES]
     try:
-        errors = _errors(operands)
-        gflops = _speeds(*operands[0])
+        return _errors(operands), _speeds(*operands[0])
     finally:
         restore(before)
-    return decide(library, errors, gflops)
 
 
 def decide(library: Matmul, errors: dict[Library, float], gflops: dict[Library, float]) -> MatmulChoice:

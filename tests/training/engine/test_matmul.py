@@ -1,6 +1,7 @@
 """The math library of the CPU: exact against float64 here, forced by name, and the process left as it was."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -69,3 +70,46 @@ def test_auto_takes_onednn_only_where_it_is_exact_and_clearly_faster(
 def test_a_forced_library_that_rounds_says_so() -> None:
     found = matmul.decide("onednn", {"mkl": 4e-7, "onednn": 3e-3}, {"mkl": 70.0, "onednn": 700.0})
     assert (found.name, found.exact_error) == ("onednn", 3e-3) and "it rounds: relative error 3.0e-03" in found.why
+
+
+FASTER: tuple[dict[matmul.Library, float], ...] = (ERRORS, {"mkl": 217.0, "onednn": 430.0})  # type: ignore[assignment]
+BUSY: tuple[dict[matmul.Library, float], ...] = (ERRORS, {"mkl": 70.0, "onednn": 80.0})  # type: ignore[assignment]
+ROUNDS: tuple[dict[matmul.Library, float], ...] = (
+    {"mkl": 4e-7, "onednn": 3e-3},
+    {"mkl": 70.0, "onednn": 700.0},
+)
+
+
+def test_a_store_decides_once_for_a_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Later stages follow whatever they measure; another processor has its own; a name and exactness come first."""
+
+    def choice_by(measured: tuple[dict[matmul.Library, float], ...], library: matmul.Matmul = "auto") -> MatmulChoice:
+        monkeypatch.setattr(matmul, "_measured", lambda: measured)
+        with matmul.deciding_in(tmp_path / "processors"):
+            return choose_matmul(library)
+
+    assert choice_by(FASTER).name == "onednn"
+    followed = choice_by(BUSY)
+    assert (followed.name, followed.gflops) == ("onednn", 80.0)
+    assert followed.why == f"decided for {matmul.processor()}: faster and as exact: oneDNN 430, MKL 217 GFLOP/s"
+    assert choice_by(BUSY, "mkl").name == "mkl"
+    assert choice_by(ROUNDS).name == "mkl"
+    monkeypatch.setattr(matmul, "_processor_model", lambda: "AMD EPYC 9554")
+    assert choice_by(BUSY).name == "mkl"
+    assert choice_by(FASTER).name == "mkl"
+    assert len(list((tmp_path / "processors").iterdir())) == 2
+
+
+def test_without_a_decision_that_can_be_kept_a_process_decides_for_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matmul, "_measured", lambda: FASTER)
+    folder = tmp_path / "processors"
+    with matmul.deciding_in(folder):
+        choose_matmul("auto")
+        path = next(folder.iterdir())
+        path.write_text("{}")  # torn
+        assert choose_matmul("auto").name == "onednn"
+    (tmp_path / "file").write_text("")
+    with matmul.deciding_in(tmp_path / "file"):
+        assert choose_matmul("auto").name == "onednn"
