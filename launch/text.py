@@ -1,8 +1,25 @@
 """Words for the person at the terminal: progress, some of many names, sizes, times. Their one place."""
 
+import codecs
 import sys
 import time
 from collections.abc import Iterable
+
+_IN_PLAIN_LETTERS = {"→": "->", "…": "...", "–": "-", "—": "-", "≤": "<=", "≥": ">=", "±": "+-", "×": "x", "·": "-"}
+
+
+def show_what_can_be_shown() -> None:
+    """Where the encoding is not UTF-8, show what it has: our own signs in plain letters, `?` for other letters."""
+    codecs.register_error("stepstone", _in_plain_letters)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a test or a notebook may have put another stream there
+            stream.reconfigure(errors="stepstone")
+
+
+def _in_plain_letters(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError), error
+    letters = error.object[error.start : error.end]
+    return "".join(_IN_PLAIN_LETTERS.get(letter, "?") for letter in letters), error.end
 
 
 def say(line: str) -> None:

@@ -64,7 +64,7 @@ def _below(used: int, soft: int, hard: int) -> int | None:
 def mount_of(folder: Path) -> tuple[str, str]:
     """(mount point, type such as nfs4) of a folder's file system; empty where /proc does not tell."""
     try:
-        lines = Path("/proc/self/mounts").read_text().splitlines()
+        lines = os.fsdecode(Path("/proc/self/mounts").read_bytes()).splitlines()
     except OSError:
         return "", ""
     real = folder.resolve()
@@ -77,7 +77,13 @@ def _said(command: tuple[str, ...]) -> str:
     """What a command printed; nothing where it is missing or hangs. Its exit code says whether a quota is exceeded."""
     try:
         process = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PATIENCE, check=False
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_PATIENCE,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""

@@ -61,7 +61,7 @@ def _configuration() -> list[tuple[str, str]]:
             if path:
                 # The file's own place tells two clusters on one machine apart, which may share all names and ports.
                 file_entry = [("file", path)] if path == os.environ.get("SLURM_CONF") else []
-                return file_entry + _IDENTIFYING.findall(Path(path).read_text(errors="replace"))
+                return file_entry + _IDENTIFYING.findall(Path(path).read_text(encoding="utf-8", errors="replace"))
     return []
 
 

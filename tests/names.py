@@ -64,7 +64,9 @@ def bound_names(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[tu
 def names_of(path: Path) -> list[tuple[str, int]]:
     """(name, line) of all names that the functions of a file bind."""
     functions = (
-        n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))
+        n
+        for n in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))
     )
     return [entry for function in functions for entry in bound_names(function) if entry[0] not in ("self", "cls", "_")]
 

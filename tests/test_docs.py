@@ -53,14 +53,14 @@ def test_the_readme_has_every_command() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_link_leads_somewhere(page: Path) -> None:
-    for target, _ in _LINK.findall(page.read_text()):
+    for target, _ in _LINK.findall(page.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (page.parent / target).exists(), target
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_path_is_there(page: Path) -> None:
-    for path in _PATH.findall(page.read_text()):
+    for path in _PATH.findall(page.read_text(encoding="utf-8")):
         assert (ROOT / path).exists() or (ROOT / f"{path}.py").exists(), path
 
 

@@ -6,6 +6,7 @@ import sys
 import typer
 
 from launch.cli import demo, devcluster, models, plan, results, status, store, submit, tasks
+from launch.text import show_what_can_be_shown
 from slurm.base import UserError
 
 _FULL = "make room (`stepstone gc FILE` names what is not needed), then type the command again: nothing is lost"
@@ -54,6 +55,7 @@ app = _app()
 
 def main() -> None:
     """The entry point: a UserError is one line on stderr and its exit code, never a traceback."""
+    show_what_can_be_shown()
     try:
         app()
     except UserError as error:

@@ -1,6 +1,7 @@
 """What several commands take and do: the experiment file, `--json`, the plan that a command is about."""
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,7 +28,8 @@ def load_plan(file: Path) -> "Plan":
 
 def print_json(record: Any) -> None:
     """On one line: indenting 100,000 stages takes half a minute."""
-    print(json.dumps(record, ensure_ascii=False))
+    escaped = not (sys.stdout.encoding or "").lower().startswith("utf")  # the same to a program, and nothing is lost
+    print(json.dumps(record, ensure_ascii=escaped))
 
 
 def console(*, stderr: bool = False) -> "Console":

@@ -38,10 +38,11 @@ def collect(
     if as_json:
         print_json(results_shown.results_json(rows))
         return
-    results_shown.results_text(plan, store, rows, console(), metric_profile, average)
-    if rows:
+    if rows:  # before anything is printed: the terminal, or the reader of a pipe, may have had enough
         path = table.write(plan, store, rows, metric_profile, average)
         sharing.let_in(plan.experiment.cluster.share_group, store.root, [path.parent])
+    results_shown.results_text(plan, store, rows, console(), metric_profile, average)
+    if rows:
         say(f"written: {path.parent}/results.parquet, {path.name}")
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from launch.cli.options import Json, print_json
 from slurm.base import UsageError, UserError
 
 
@@ -12,7 +13,7 @@ def tasks(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="One task; all without.", show_default=False)
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs: JSON with a schema number on stdout.")] = False,
+    as_json: Json = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="The page docs/tasks.md.")] = False,
     model: Annotated[
         Path | None, typer.Option(help="A model folder whose tokenizer shows NAME's example.", show_default=False)
@@ -35,17 +36,14 @@ def tasks(
     if name is None:
         if model or root:
             raise UsageError("--model and --root show an example of one task: `stepstone tasks NAME --root FOLDER`")
-        print(
-            tasks_shown.to_json(tasks_shown.as_json())
-            if as_json
-            else tasks_shown.markdown().rstrip()
-            if markdown
-            else tasks_shown.table()
-        )
+        if as_json:
+            print_json(tasks_shown.as_json())
+        else:
+            print(tasks_shown.markdown().rstrip() if markdown else tasks_shown.table())
         return
     task = catalogue.find(name)
     if as_json:
-        print(tasks_shown.to_json({"schema": 1} | tasks_shown.json_of(task)))
+        print_json({"schema": 1} | tasks_shown.json_of(task))
         return
     print(tasks_shown.describe(task) + "\n")
     print(tasks_shown.show_example(task, _tokenizer(model), root))

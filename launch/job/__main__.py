@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launch.job import FAILED
+from launch.text import show_what_can_be_shown
 from slurm.base import UserError
 from slurm.signals import StopFlag
 
@@ -24,6 +25,7 @@ def main() -> None:
     stop = StopFlag()
     stop.install()
     path, index = _arguments()
+    show_what_can_be_shown()
     from launch.status import breaker
     from launch.store import logs, manifests
 

@@ -1,6 +1,5 @@
 """The catalogue for people: the table of all tasks, everything about one, an example as the model sees it. No torch."""
 
-import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -238,8 +237,3 @@ def _presets_page() -> str:
 
 def _settings(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in settings.items())
-
-
-def to_json(value: Any) -> str:
-    """On one line, as the other commands' JSON."""
-    return json.dumps(value, ensure_ascii=False)

@@ -94,7 +94,7 @@ def _take(path: Path, me: Holder, patience: float, report: Callable[[str], None]
 
 def _check_readable(path: Path) -> None:
     try:
-        path.open().close()
+        path.open(encoding="utf-8").close()
     except FileNotFoundError:
         return
     except PermissionError:

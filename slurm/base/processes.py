@@ -11,7 +11,7 @@ from pathlib import Path
 def start_time(pid: int) -> int | None:
     """When a process started, in clock ticks since boot; None where there is no such process."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
     fields = stat.rpartition(")")[2].split()  # the name before it may hold spaces

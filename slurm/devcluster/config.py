@@ -298,4 +298,4 @@ StorageLoc=slurm_acct
 def hosts(options: Options) -> str:
     """The nodes' own /etc/hosts: the machine's, and every node on loopback."""
     names = "".join(f"127.0.0.1 node{index + 1}\n" for index in range(options.nodes))
-    return names + Path("/etc/hosts").read_text()
+    return names + Path("/etc/hosts").read_text(encoding="utf-8")

@@ -76,7 +76,7 @@ def ensure_packages(*, install: bool, log: Path) -> None:
 @contextmanager
 def alone_on_this_machine() -> Iterator[None]:
     """One at a time of those who install packages or look for free ports, whatever their folders."""
-    with _LOCK.open("a") as file:
+    with _LOCK.open("a", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -85,13 +85,13 @@ def alone_on_this_machine() -> Iterator[None]:
 def _no_service_starts() -> Iterator[None]:
     """Keep the packages' own services from starting; a guard that is there already is the machine owner's."""
     if not _POLICY.exists():
-        _POLICY.write_text(_GUARD)
+        _POLICY.write_text(_GUARD, encoding="utf-8")
         _POLICY.chmod(0o755)
     try:
         yield
     finally:
         # also one that a killed `up` left behind
-        if _POLICY.read_text(errors="replace") == _GUARD:
+        if _POLICY.read_text(encoding="utf-8", errors="replace") == _GUARD:
             _POLICY.unlink()
 
 
@@ -118,6 +118,6 @@ def _apt_get(arguments: list[str], log: Path) -> bool:
 
 
 def _complaint(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines()
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     errors = [line for line in lines if line.startswith("E: ")]
     return (errors or lines or ["it said nothing"])[-1].removeprefix("E: ")

@@ -30,13 +30,13 @@ def observe(pid: int) -> Process | None:
     start = start_time(pid)
     if start is None:
         return None
-    return Process(pid, start, Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+    return Process(pid, start, Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip())
 
 
 def first_child(pid: int) -> int | None:
     """The pid of the first child of `pid`, if it has one."""
     try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
     except (FileNotFoundError, ProcessLookupError):
         return None
     return int(children[0]) if children else None
@@ -45,7 +45,7 @@ def first_child(pid: int) -> int | None:
 def program(pid: int) -> str:
     """The name of the program that `pid` runs; empty where it is gone."""
     try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
     except (FileNotFoundError, ProcessLookupError):
         return ""
 

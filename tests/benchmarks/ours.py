@@ -43,7 +43,7 @@ def train(case: Case, data: Data, model: Path, out: Path, zero: Any, windows: Wi
 
 def last_step(log: Path) -> dict[str, Any]:
     """The log's newest line about a step."""
-    lines = [json.loads(line) for line in log.read_text().splitlines()[-3:]]
+    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()[-3:]]
     return next(line for line in reversed(lines) if "step" in line)
 
 

@@ -39,13 +39,13 @@ def main() -> None:
 def _measure(arguments: list[str], out: Path) -> None:
     command = str(Path(sys.executable).parent / "stepstone")
     begun = time.monotonic()
-    with out.open("w") as file:
+    with out.open("w", encoding="utf-8") as file:
         subprocess.run([command, *arguments], stdout=file, check=True)
     seconds = time.monotonic() - begun
     # The largest of the children so far; the commands come in the order of their appetite.
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     shown = " ".join([arguments[0], *arguments[2:]])
-    stages = f"{len(json.loads(out.read_text())['stages']):,} stages" if "--json" in arguments else ""
+    stages = f"{len(json.loads(out.read_text(encoding='utf-8'))['stages']):,} stages" if "--json" in arguments else ""
     print(f"stepstone {shown:12} {seconds:6.2f} s  peak {peak:.2f} GiB  {stages}")
 
 

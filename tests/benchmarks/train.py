@@ -142,7 +142,7 @@ class Side:
         self.name = name
         out = model.parent / task / name
         told = {"side": name, "model": str(model), "task": task, "out": str(out), "threads": threads}
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - as long as the process
+        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - as long as the process
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.benchmarks.worker", json.dumps(told)],
             cwd=ROOT,

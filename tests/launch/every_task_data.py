@@ -165,4 +165,4 @@ def _mewslix(root: Path, codes: tuple[str, ...]) -> None:
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")

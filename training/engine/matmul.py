@@ -139,7 +139,7 @@ def _as_decided(folder: Path) -> MatmulChoice:
 def _processor_model() -> str:
     """As Linux names it: on ARM by the number of the design."""
     with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             name, _, model = line.partition(":")
             if name.strip() in ("model name", "CPU part"):
                 return model.strip()

@@ -75,4 +75,4 @@ def test_what_is_reserved_counts_gpus_as_what_is_used_does(
 
 
 def _write(path: Path, record: dict[str, object]) -> None:
-    path.write_text(json.dumps(record))
+    path.write_text(json.dumps(record), encoding="utf-8")

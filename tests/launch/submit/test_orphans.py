@@ -96,7 +96,7 @@ def test_an_sbatch_that_outlives_its_submitter_is_waited_for(
     """slurmctld has no room for 100 s, then takes the array, and sbatch ends."""
 
     def taken_in() -> None:
-        scheduler.accept(script.read_text())
+        scheduler.accept(script.read_text(encoding="utf-8"))
         sbatch.kill()
         sbatch.wait()
 

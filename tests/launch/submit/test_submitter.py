@@ -403,7 +403,7 @@ def test_everything_is_private_and_without_secrets(
         for name in names:
             path = Path(folder, name)
             assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
-            content = path.read_text(errors="replace")
+            content = path.read_text(encoding="utf-8", errors="replace")
             assert not any(value in content for value in secrets.values()), path
             found += 1
     assert found > 100

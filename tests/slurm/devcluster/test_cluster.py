@@ -53,8 +53,8 @@ def wait_for(cluster: Any, job: str, wanted: str, *, elements: int = 1, seconds:
 def wait_for_lines(path: Path, line: str, times: int = 1, seconds: float = 120) -> None:
     """Wait until a line stands so often in a file."""
     end = time.monotonic() + seconds
-    while not (path.exists() and path.read_text().splitlines().count(line) == times):
-        assert time.monotonic() < end, path.read_text() if path.exists() else f"no {path}"
+    while not (path.exists() and path.read_text(encoding="utf-8").splitlines().count(line) == times):
+        assert time.monotonic() < end, path.read_text(encoding="utf-8") if path.exists() else f"no {path}"
         time.sleep(0.1)
 
 
@@ -78,7 +78,7 @@ def listening(pids: set[int]) -> list[str]:
     rows = [
         line.split()
         for table in ("/proc/net/tcp", "/proc/net/tcp6")
-        for line in Path(table).read_text().splitlines()[1:]
+        for line in Path(table).read_text(encoding="utf-8").splitlines()[1:]
     ]
     return [row[1].split(":")[0] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in inodes]
 
