@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from launch.cli.options import File, Json, console, load_plan, print_json
+from launch.text import say
 
 
 def plan(
@@ -27,8 +28,11 @@ def plan(
     if as_json:
         print_json(plan_shown.plan_json(draft, observation))
     elif script:
-        for number, text in enumerate(request.scripts(draft)):
+        scripts = request.scripts(draft)
+        for number, text in enumerate(scripts):
             print(f"# array {number}\n{text}")
+        if not scripts:
+            say("no array, so no script: nothing is to be sent")
     else:
         plan_shown.plan_text(draft, observation, console())
 
