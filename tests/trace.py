@@ -4,6 +4,7 @@ All of our durable writes go through functions of `os` with whole paths (slurm/b
 recorded.
 """
 
+import json
 import os
 import threading
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ class Event:
     target: str = ""
     content: bytes = b""
     truncates: bool = False
+    offset: int | None = None  # of what is written; None: the end
 
     @property
     def completes(self) -> str | None:
@@ -120,7 +122,10 @@ class _Disk:
     def _write(self, event: Event) -> None:
         inode = self.names[event.path]
         assert inode is not None
-        inode.content += event.content
+        offset = len(inode.content) if event.offset is None else event.offset
+        inode.content = (
+            inode.content[:offset].ljust(offset, b"\0") + event.content + inode.content[offset:][len(event.content) :]
+        )
 
     def _fsync(self, event: Event) -> None:
         inode = self.names.get(event.path)
@@ -181,9 +186,27 @@ def crashes(events: list[Event], loss: Loss) -> Iterator[tuple[int, dict[str, by
             last = left
 
 
+def disk_of(folder: Path) -> _Disk:
+    """What is in a folder now, all of it durable."""
+    disk = _Disk()
+    for path in sorted(folder.rglob("*")):
+        content = None if path.is_dir() else path.read_bytes()
+        disk.names[str(path.relative_to(folder))] = None if content is None else _Inode(content, content)
+    disk.durable = set(disk.names)
+    return disk
+
+
+def left_after(disk: _Disk, journal: Path, loss: Loss) -> dict[str, bytes | None]:
+    """What a crash leaves of a disk after the events of a journal: a line of JSON each, contents in hex."""
+    for line in journal.read_text().splitlines():
+        told = json.loads(line)
+        disk.apply(Event(**told | {"content": bytes.fromhex(told["content"])}))
+    return disk.left(loss)
+
+
 def make(left: dict[str, bytes | None], folder: Path) -> Path:
     """What a crash left, as a real folder."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     for name in sorted(left):
         content = left[name]
         if content is None:

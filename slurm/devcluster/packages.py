@@ -3,7 +3,7 @@
 import fcntl
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -47,21 +47,21 @@ def check_machine() -> None:
         )
 
 
-def missing_packages() -> list[str]:
-    """Those of PACKAGES that are not installed."""
+def missing_packages(names: Sequence[str] = PACKAGES) -> list[str]:
+    """Those that are not installed."""
     output = subprocess.run(
-        ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *PACKAGES],
+        ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *names],
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
     ).stdout
     installed_names = {line.split()[0] for line in output.splitlines() if line.endswith(" installed")}
-    return [name for name in PACKAGES if name not in installed_names]
+    return [name for name in names if name not in installed_names]
 
 
-def ensure_packages(*, install: bool, log: Path) -> None:
+def ensure_packages(names: Sequence[str] = PACKAGES, *, install: bool, log: Path) -> None:
     """Do nothing where all packages are there; else install exactly the missing ones, or say how to."""
-    missing = missing_packages()
+    missing = missing_packages(names)
     if missing and not install:
         raise UserError(
             f"missing packages: {' '.join(missing)}. "
@@ -69,7 +69,7 @@ def ensure_packages(*, install: bool, log: Path) -> None:
         )
     if missing:
         with alone_on_this_machine(), _no_service_starts():
-            if missing := missing_packages():  # another one may just have installed them
+            if missing := missing_packages(names):  # another one may just have installed them
                 _install(missing, log)
 
 
