@@ -6,6 +6,6 @@
     data        sources, the token cache, batches
 
 Imports `slurm.base` alone besides itself, never `eval` or `launch`; pyproject.toml holds the order of the rooms. `spec`
-(the settings), `seeds` and `flops` lie below all of them. Planning needs no torch: `model`, `checkpoints` and `engine`
-do. Begin with `engine.train` for the way of a stage; with `tasks.task` and `formats.base` to add to it.
+(the settings), `seeds`, `stopwatch` and `flops` lie below all of them. Planning needs no torch: `model`, `checkpoints`
+and `engine` do. Begin with `engine.train` for the way of a stage; with `tasks.task` and `formats.base` to add to it.
 """

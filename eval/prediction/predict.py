@@ -23,6 +23,7 @@ from training.model.encoder import (
 )
 from training.pretrained import load_tokenizer
 from training.spec import Runtime, Settings, TaskData, TrainSpec
+from training.stopwatch import phase
 from training.tasks import Task, find
 
 _SCORES_SHARE = 4  # mlm: of the budget one in so many, for every masked token is scored for the whole vocabulary
@@ -172,11 +173,13 @@ def score_dev(model: StageModel, dev: Sequence[Dev], tokenizer: Any, settings: S
 
 def dev_scorer(spec: TrainSpec, runtime: Runtime, parent: Path) -> Callable[[StageModel], DevScore]:
     """The `dev_score` of a train stage: reads its dev data once, and scores a model whenever called."""
-    tokenizer = load_tokenizer(parent)
+    with phase("load"):
+        tokenizer = load_tokenizer(parent)
     dev = [_dev(part) for part in spec.parts]
     return lambda model: score_dev(model, dev, tokenizer, spec.settings, runtime)
 
 
+@phase("tokenise")
 def _dev(part: TaskData) -> Dev:
     train, dev = load_training(part)
     return Dev(with_labels(find(part.task), train), part.head_name, dev)

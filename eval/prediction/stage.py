@@ -21,6 +21,7 @@ from training.model.encoder import (
 )
 from training.pretrained import load_tokenizer
 from training.spec import EvaluateSpec, Runtime
+from training.stopwatch import phase
 from training.tasks import catalogue
 
 _HEADLESS = {"retrieval": retrieval.evaluate_language, "mining": mining.evaluate_language}
@@ -117,6 +118,7 @@ class EvaluateStage:
         pieces_of_language = predict.encoded(self.task, code, self._examples(code), self.tokenizer, self.spec.settings)
         return replace(pieces_of_language, seconds=time.monotonic() - started_at)
 
+    @phase("tokenise")
     def _examples(self, code: str) -> Sequence[Any]:
         spec, split = self.spec, self.spec.languages[code]
         return load_language(self.task, code, split, spec.max_eval, skip_bad_rows=spec.skip_bad_rows)

@@ -18,6 +18,7 @@ from eval.prediction import predict
 from eval.prediction.stage import EvaluateStage
 from launch.experiment import failures as failure_rules
 from launch.job import results
+from launch.job.clock import Clock
 from launch.job.inputs import Inputs, Origin
 from launch.job.verdicts import StageFailed, error_verdict, stop_verdict
 from launch.status import breaker, history, policy
@@ -34,6 +35,7 @@ from training import distributed
 from training.data.tokens import TokenCache, caching
 from training.distributed import World
 from training.engine import matmul, train
+from training.stopwatch import phase
 
 _MOMENT, _POLL = 2.0, 0.1  # seconds that a rank leaves the others to say first what they failed of; between two looks
 
@@ -49,6 +51,7 @@ class ElementRun:
 
     def __post_init__(self) -> None:
         self.inputs = Inputs(self.manifest)
+        self.clock = Clock(self.path)
         self.policy = failure_rules.from_record(self.manifest.failures)
         self.tokens = TokenCache(token_folder(self.inputs.root))
         packages = self.manifest.packages
@@ -69,7 +72,8 @@ class ElementRun:
             print(f"{entry.folder}: attempt {attempt.number}", flush=True)
             self._check_budget(entry, attempt)
             decisions = matmul.deciding_in(processors_folder(self.inputs.root))
-            with self._failures_noted(entry, attempt), caching(self.tokens), decisions:
+            counting = self.clock.stage(entry, attempt, notes=self.world.first)
+            with self._failures_noted(entry, attempt), counting, caching(self.tokens), decisions:
                 if self._decided(lambda: self.inputs.is_finished(entry)):
                     # Published by another attempt after the first look, before this one fenced it: it stays as it is.
                     if self.world.first:
@@ -157,9 +161,10 @@ class ElementRun:
                 resume_from=earlier,
                 on_step=lambda step, total, loss: heartbeat.progress(step=step, total=total, loss=loss),
             )
-        if self.world.first:
-            results.publish_training(entry, attempt, self.world, facts, earlier)
-        distributed.wait_for_all(self.world)
+        with phase("save"):
+            if self.world.first:
+                results.publish_training(entry, attempt, self.world, facts, earlier)
+            distributed.wait_for_all(self.world)
 
     def _evaluate(self, entry: StageEntry, attempt: Attempt) -> None:
         """Every rank evaluates its share of the missing languages; the first result of a language stays."""
@@ -167,7 +172,8 @@ class ElementRun:
         origin = self._origin(entry)
         missing = self._decided(lambda: self.inputs.missing_languages(entry, origin.generation))
         with Heartbeat(attempt) as heartbeat, matmul.using(runtime.matmul, self.world.device):
-            stage = EvaluateStage(evaluate_spec, runtime, origin.encoder, origin.heads, self.world.device)
+            with phase("load"):
+                stage = EvaluateStage(evaluate_spec, runtime, origin.encoder, origin.heads, self.world.device)
             share = missing[self.world.rank :: self.world.size]
             heartbeat.progress(step=0, total=len(share))
 
@@ -175,14 +181,18 @@ class ElementRun:
                 if self.stop.is_set():
                     raise train.Stopped(attempt.folder)
 
-            for count, (language, result) in enumerate(stage.languages(share, stop_where_asked), start=1):
-                split = evaluate_spec.languages[language]
-                results.publish_language(entry, attempt, self.world, origin.generation, language, split, result)
-                heartbeat.progress(step=count, total=len(share), language=language)
-        distributed.wait_for_all(self.world)
+            with phase("evaluate"):
+                for count, (language, result) in enumerate(stage.languages(share, stop_where_asked), start=1):
+                    split = evaluate_spec.languages[language]
+                    with phase("save"):
+                        results.publish_language(entry, attempt, self.world, origin.generation, language, split, result)
+                    self.clock.language(language, result.seconds)
+                    heartbeat.progress(step=count, total=len(share), language=language)
+                distributed.wait_for_all(self.world)
         if self.world.first:
             attempt.end()
 
+    @phase("load")
     def _origin(self, entry: StageEntry) -> Origin:
         """What a stage starts from, checked by rank 0 for all: the check reads every byte of the encoder."""
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from launch.executors import ElementStart
 from launch.plan import Stage
-from launch.store import Store, attempts
+from launch.store import Store, attempts, times
 from launch.store.attempts import Attempt, Beat, EndNote, Starter
+from launch.store.times import StageTimes
 from launch.text import moment
 from slurm import causes
 from slurm.base.files import make_folder, read_sealed, seal, write_once
@@ -103,6 +104,7 @@ class TriedOnce:
     ended: float | None
     cause: Cause | None
     evidence: str | None
+    times: StageTimes | None = None  # where its time went, as it noted
 
 
 def last(store: Store, stage: Stage, over: EndedElement) -> Failure | None:
@@ -193,13 +195,19 @@ def tries(stage_folder: Path, failures: list[Failure] | None = None) -> list[Tri
 
 
 def records(stage_folder: Path, failures: list[Failure] | None = None) -> list[dict[str, Any]]:
-    """`tries` as JSON records."""
-    return [asdict(one_try) for one_try in tries(stage_folder, failures)]
+    """`tries` as JSON records; without `times` where nobody noted them."""
+    known = [asdict(one_try) for one_try in tries(stage_folder, failures)]
+    return [{name: value for name, value in record.items() if name != "times" or value} for record in known]
 
 
 def lines(stage_folder: Path, failures: list[Failure] | None = None) -> list[str]:
-    """The same for people: number, job, node, when it began and ended, how."""
-    return [_line(one_try) for one_try in tries(stage_folder, failures)]
+    """The same for people: number, job, node, when it began and ended, how; where its time went."""
+    told_lines: list[str] = []
+    for one_try in tries(stage_folder, failures):
+        told_lines.append(_line(one_try))
+        if one_try.times is not None:
+            told_lines.append(f"  {one_try.times.line()}")
+    return told_lines
 
 
 # --- how an attempt failed
@@ -312,7 +320,8 @@ def _tried(notes: AttemptNotes, failure: Failure | None) -> TriedOnce:
     end = notes.end.time if notes.end else failure.time if failure else None
     node, when = notes.node or notes.starter.host, notes.starter.time
     cause, evidence = (failure.cause, failure.evidence) if failure else (None, None)
-    return TriedOnce(notes.number, notes.job, node, when, end, cause, evidence)
+    spent = times.of_attempt(notes.attempt)
+    return TriedOnce(notes.number, notes.job, node, when, end, cause, evidence, spent)
 
 
 def _line(one_try: TriedOnce) -> str:

@@ -5,6 +5,8 @@ change. psutil gives seconds since 1970, worked out from the boot time, which mo
 was noted before would then be another process's. Not covered: processes of other hosts.
 """
 
+import os
+import time
 from pathlib import Path
 
 
@@ -16,6 +18,14 @@ def start_time(pid: int) -> int | None:
         return None
     fields = stat.rpartition(")")[2].split()  # the name before it may hold spaces
     return None if fields[0] in "ZX" else int(fields[19])
+
+
+def seconds_since_start() -> float:
+    """How long ago this process started."""
+    started = start_time(os.getpid())
+    if started is None:
+        return 0.0
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK"))
 
 
 def is_alive(pid: int, start: int | None) -> bool:

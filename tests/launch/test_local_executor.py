@@ -51,6 +51,12 @@ def test_from_one_file_to_a_table(tmp_path: Path, tiny_model: Path) -> None:
         "hellaswag+squad.mnli-s1--xnli": "finished",
         "hellaswag+squad-s1--tatoeba": "finished",
     }
+    noted = {stage["name"]: stage["history"][0]["times"] for stage in stages}
+    evaluated = noted["hellaswag+squad.mnli-s1--xnli"]
+    assert evaluated["languages"].keys() == {"de", "hi"}  # the share of rank 0
+    assert evaluated["evaluate"] > 0 == evaluated["train"]
+    trained = noted["hellaswag+squad.mnli-s1"]
+    assert all(trained[phase] > 0 for phase in ("queue", "imports", "load", "tokenise", "train", "dev", "save"))
     (result,) = tmp_path.glob("store/stages/hellaswag+squad-s1-*/result.json")
     assert json.loads(result.read_text())["world_size"] == 2
     assert "nothing to send" in run(tmp_path, "submit", "experiment.yaml").stderr

@@ -14,6 +14,7 @@ from training.data.tokens import encode, token_values
 from training.formats.base import Example, Format, Piece, pieces_of
 from training.seeds import sub_seed
 from training.spec import Settings, TaskData
+from training.stopwatch import phase
 from training.tasks import Task, find
 
 
@@ -55,6 +56,7 @@ class Part:
         return sum(self.form.count(piece) for of_example in pieces for piece in of_example)
 
 
+@phase("tokenise")
 def load_part(data: TaskData, tokenizer: Any, settings: Settings) -> Part:
     """Read and encode a task's training examples. UserError where nothing is left to train on."""
     examples, dev_examples = load.load_training(data)

@@ -30,6 +30,7 @@ from training.data.way_back import Ragged, ragged
 from training.formats.base import Example, Format, Piece
 from training.pretrained import tokenizer_hash
 from training.spec import Settings
+from training.stopwatch import phase
 from training.tasks import Task
 
 _SCHEMA = 1
@@ -169,6 +170,7 @@ def caching(cache: TokenCache) -> Iterator[None]:
         _CURRENT.reset(token)
 
 
+@phase("tokenise")
 def encode(
     form: Format[Any], examples: Sequence[Example], tokenizer: Any, task: Task, settings: Settings
 ) -> Sequence[Piece]:

@@ -4,6 +4,7 @@ A step: step, epoch, task, loss, learning_rate, grad_norm, examples, tokens, sec
 An interval: interval [first step, last step], and of it tokens_per_second and samples_per_second (over all ranks), mfu
 (of all ranks' devices; null: the device's peak is unknown), padding (share of computed tokens, this rank's), data_wait,
 optimizer and stall (shares of the time: waiting for data, updating, copying a checkpoint).
+The last line says where the time of the whole stage went; the job writes it (`launch.store.times`).
 """
 
 import json

@@ -30,6 +30,7 @@ from torch.nn import functional
 from slurm.base import UserError
 from slurm.base.files import make_folder, read_sealed, seal, write_once
 from training.spec import Matmul
+from training.stopwatch import phase
 
 Library = Literal["mkl", "onednn"]
 _PRECISION: dict[Library, str] = {"mkl": "ieee", "onednn": "bf16"}
@@ -104,6 +105,7 @@ def deciding_in(folder: Path) -> Iterator[None]:
         _DECISIONS.reset(token)
 
 
+@phase("load")
 def choose_matmul(library: Matmul) -> MatmulChoice:
     """Choose by what both libraries do here, measured once in a process. Nothing stays changed: see `apply`.
 

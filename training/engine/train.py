@@ -34,6 +34,7 @@ from training.model.encoder import StageModel, encoder_hash, use_bf16
 from training.model.packing import Packed
 from training.model.vocabulary import full_table, ids_hash
 from training.spec import Runtime, TrainSpec
+from training.stopwatch import phase
 
 _STATIC_TOKENS = 256  # with `compile`: the number of tokens of a forward pass is a multiple of it
 
@@ -84,7 +85,8 @@ class _Training:
 
     def __init__(self, spec: TrainSpec, runtime: Runtime, parent: Path, out: Path, world: World) -> None:
         self.spec, self.runtime, self.parent, self.out, self.world = spec, runtime, parent, out, world
-        self.start = setup.read(spec, parent)
+        with phase("load"):
+            self.start = setup.read(spec, parent)
         self.order = self.start.order
         self.sizes = sizes_of(self.start.encoder.config.to_dict())
         self.progress = Progress()
@@ -96,6 +98,7 @@ class _Training:
 
     # --- the beginning: fresh, or from a checkpoint
 
+    @phase("load")
     def begin(self, folders: Sequence[Path]) -> None:
         """Build the engine, on a checkpoint's weights and moments where there is one."""
         checkpoint = self._agree_on_checkpoint(folders)
@@ -194,6 +197,7 @@ class _Training:
 
     # --- training
 
+    @phase("train")
     def run(
         self, dev_score: Callable[[StageModel], DevScore], should_stop: Callable[[], bool], on_step: OnStep | None
     ) -> None:
@@ -211,12 +215,14 @@ class _Training:
             if self._epoch_is_unscored():
                 self._end_epoch(self.progress.step - 1, dev_score)
             if save and self.progress.step < self.order.total:
-                self.record.times.stall += self.saver.save(self.progress)
+                with phase("save"):
+                    self.record.times.stall += self.saver.save(self.progress)
 
     def _epoch_is_unscored(self) -> bool:
         """Whether an epoch has just ended; a run that was stopped there goes on with its score."""
         return len(self.progress.scores) < self.progress.step // self.order.steps_per_epoch
 
+    @phase("save")
     def _stop(self) -> NoReturn:
         """Save and leave. A full disk costs what was done since the last checkpoint, no more."""
         folder = files.step_folder(self.out, self.progress.step)
@@ -348,17 +354,20 @@ class _Training:
     def _end_epoch(self, number: int, dev_score: Callable[[StageModel], DevScore]) -> None:
         self.record.interval(number)
         epoch = self.order.step(number).epoch
-        dev_result = distributed.from_first(asdict(dev_score(self._engine.model)), self.world)
+        with phase("dev"):
+            dev_result = distributed.from_first(asdict(dev_score(self._engine.model)), self.world)
         self.model.train()
         score = float(dev_result["score"])
         self.progress.scores.append(score)
         self.progress.at_chance.append(list(dev_result["at_chance"]))
         self.record.line(epoch=epoch, dev_score=score)
         if self.progress.best is None or score > self.progress.best["score"]:
-            self.saver.save_best(self.progress, epoch)
+            with phase("save"):
+                self.saver.save_best(self.progress, epoch)
             self.progress.best = {"epoch": epoch, "score": score}
         self.record.pause()
 
+    @phase("save")
     def hand_over(self) -> dict[str, Any]:
         """Put the best epoch's encoder and heads in their places, and say what happened."""
         best = self.progress.best

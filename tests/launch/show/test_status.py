@@ -13,7 +13,8 @@ from launch import submit
 from launch.cli.app import app
 from launch.draft import budget
 from launch.status import Observation
-from launch.store import Store, provenance
+from launch.store import Store, attempts, provenance, times
+from launch.store.times import StageTimes
 from tests.launch import stub_job
 from tests.launch.faulty_job import FaultyJob
 from tests.launch.workspace import Workspace
@@ -65,6 +66,19 @@ def test_every_attempt_of_a_stage(workspace: Workspace, scheduler: Scheduler) ->
     (stage,) = (stage for stage in record["stages"] if stage["name"] == "squad-s1")
     assert [made["attempt"] for made in stage["history"]] == [1, 2] and stage["cause"] == "code"
     assert {made["cause"] for made in stage["history"]} == {"code"}
+
+
+def test_where_the_time_of_a_stage_went(workspace: Workspace, scheduler: Scheduler) -> None:
+    file = workspace.file(cluster=CLUSTER)
+    type_("submit", file)
+    scheduler.run_all()
+    (folder,) = (workspace.plan(cluster=CLUSTER).experiment.store / "stages").glob("squad-s2-[0-9a-f]*")
+    assert "time:" not in type_("status", file, "--stage", "squad-s2").output
+    times.note(attempts.attempts_of(folder)[0], StageTimes(queue=70.0, imports=5.0, train=300.0))
+    assert "    time: queue 70 s, train 5 min, imports 5.0 s\n" in type_("status", file, "--stage", "squad-s2").output
+    record = json.loads(type_("status", file, "--json").output)
+    noted = {stage["name"]: stage["history"][0].get("times") for stage in record["stages"] if stage["history"]}
+    assert noted["squad-s2"]["train"] == 300 and noted["squad-s1"] is None
 
 
 def test_a_job_that_ended_before_an_attempt_is_told_too(workspace: Workspace, scheduler: Scheduler) -> None:
