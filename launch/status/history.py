@@ -196,8 +196,8 @@ def tries(stage_folder: Path, failures: list[Failure] | None = None) -> list[Tri
 
 def records(stage_folder: Path, failures: list[Failure] | None = None) -> list[dict[str, Any]]:
     """`tries` as JSON records; without `times` where nobody noted them."""
-    known = [asdict(one_try) for one_try in tries(stage_folder, failures)]
-    return [{name: value for name, value in record.items() if name != "times" or value} for record in known]
+    records_of_tries = [asdict(one_try) for one_try in tries(stage_folder, failures)]
+    return [{name: value for name, value in record.items() if name != "times" or value} for record in records_of_tries]
 
 
 def lines(stage_folder: Path, failures: list[Failure] | None = None) -> list[str]:
@@ -320,8 +320,8 @@ def _tried(notes: AttemptNotes, failure: Failure | None) -> TriedOnce:
     end = notes.end.time if notes.end else failure.time if failure else None
     node, when = notes.node or notes.starter.host, notes.starter.time
     cause, evidence = (failure.cause, failure.evidence) if failure else (None, None)
-    spent = times.of_attempt(notes.attempt)
-    return TriedOnce(notes.number, notes.job, node, when, end, cause, evidence, spent)
+    stage_times = times.of_attempt(notes.attempt)
+    return TriedOnce(notes.number, notes.job, node, when, end, cause, evidence, stage_times)
 
 
 def _line(one_try: TriedOnce) -> str:
