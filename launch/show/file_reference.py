@@ -68,7 +68,8 @@ language is evaluated without training anything again.
 ## Data and cluster
 
 What lies in `data.root` goes before the Hub, task by task; without it everything comes from the Hub. [The
-tasks](tasks.md) name their files; [a task of your own](adding-a-task.md) needs no code.
+tasks](tasks.md) name their files; [a task of your own](adding-a-task.md) needs no code. Files and folders in it may be
+links (DVC, git-annex, the Hub's cache) to what you own.
 
 `cluster:` takes sbatch's own flag names; a site's other flags go under `sbatch:`. `executor: local`, the default where
 there is no sbatch, runs the same stages on this machine. What `throttle`, `bundle`, `gpu-hours`, `share-group` and

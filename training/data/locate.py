@@ -2,6 +2,7 @@
 
 import fnmatch
 import hashlib
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -170,15 +171,25 @@ def _data_file(root: Path, file: File, task: Task, language: str) -> DataFile:
 
 
 def _find(root: Path, file: File, task: Task, language: str) -> Path | None:
-    """The file as named, or the .gz or plain one in its place; UserError where it leads out of the folder."""
+    """The file as named, or the .gz or plain one in its place; UserError for a link to another user's file."""
     name = _expand(file.path, task, language)
     for candidate in (name, _other(name)):
         path = root / candidate
         if path.is_file():
-            if not path.resolve().is_relative_to(root.resolve()):
-                raise UserError(f"task {task.name}: {path} leads out of data.root {root}: put the file itself there")
+            _check_link(path, root, task)
             return path
     return None
+
+
+def _check_link(path: Path, root: Path, task: Task) -> None:
+    """Links may lead out of the folder (DVC, git-annex, the Hub's cache) to what the user owns: whoever else may write
+    in the folder cannot have a job read, and publish, what that user never put there. UserError else."""
+    target = path.resolve()
+    if not target.is_relative_to(root.resolve()) and target.stat().st_uid != os.geteuid():
+        raise UserError(
+            f"task {task.name}: {path} leads out of data.root {root} to {target}, which is another user's: put a copy"
+            " of the file there, or a link to one that is yours"
+        )
 
 
 def _expand(template: str, task: Task, language: str) -> str:

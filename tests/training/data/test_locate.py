@@ -170,14 +170,27 @@ def test_a_file_that_changed_after_planning_is_refused(folder: Callable[..., Pat
         load.load_training(data)
 
 
-def test_a_link_out_of_the_folder_is_refused(
-    folder: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+@pytest.mark.parametrize("of_folder", [False, True])
+def test_a_link_out_of_the_folder_may_lead_to_what_the_user_owns(
+    folder: Callable[..., Path],
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    of_folder: bool,
 ) -> None:
-    outside = tmp_path_factory.mktemp("outside") / "secret.tsv"
+    outside = tmp_path_factory.mktemp("cache") / "m.tsv"
     outside.write_text(NLI_ROWS)
-    root = folder("mnli: {train: [m.tsv], hold_out: 0.5}\n")
-    (root / "m.tsv").symlink_to(outside)
-    with pytest.raises(UserError, match=r"leads out of data\.root"):
+    root = folder("mnli: {train: [data/m.tsv], hold_out: 0.5}\n")
+    if of_folder:
+        (root / "data").symlink_to(outside.parent)
+    else:
+        (root / "data").mkdir()
+        (root / "data" / "m.tsv").symlink_to(outside)
+    data = locate.find_training(find("mnli"), root, None, None)
+    assert [file.path for file in data.train if isinstance(file, DataFile)] == [str(root / "data" / "m.tsv")]
+
+    other = os.geteuid() + 1
+    monkeypatch.setattr(os, "geteuid", lambda: other)
+    with pytest.raises(UserError, match=r"leads out of data\.root .* to .*m\.tsv, which is another user's: put a copy"):
         locate.find_training(find("mnli"), root, None, None)
 
 
