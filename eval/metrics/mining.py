@@ -15,7 +15,7 @@ def best_threshold(scored_pairs: Sequence[tuple[float, str, str]], gold: Set[Pai
     best, threshold, right = 0.0, None, 0
     for count, (score, source, target) in enumerate(best_first, start=1):
         right += (source, target) in gold
-        f1 = 2 * right / (count + len(gold))
+        f1 = _f1(right, count, len(gold))
         if f1 > best:
             best = f1
             threshold = (score + best_first[count][0]) / 2 if count < len(best_first) else score
@@ -28,5 +28,14 @@ def score_pairs(pairs: Set[Pair], gold: Set[Pair]) -> dict[str, float]:
     if not right:
         return {"f1": 0.0, "precision": 0.0, "recall": 0.0}
     precision, recall = right / len(pairs), right / len(gold)
-    f1 = 2 * precision * recall / (precision + recall)
+    f1 = _f1(right, len(pairs), len(gold))
     return {"f1": 100.0 * f1, "precision": 100.0 * precision, "recall": 100.0 * recall}
+
+
+def _f1(right: int, kept: int, gold: int) -> float:
+    """F1, 0..1, in the published order of operations: the shorter `2 * right / (kept + gold)` is rounded otherwise, and
+    where two thresholds are equally good in exact numbers, the rounding decides which is the first best."""
+    if not right:
+        return 0.0
+    precision, recall = right / kept, right / gold
+    return 2 * precision * recall / (precision + recall)
