@@ -1,11 +1,12 @@
 """Scores of tagged words: entities as conlleval counts them (Tjong Kim Sang and De Meulder 2003), and accuracy.
 
-Two published readings of a tag. NER, as seqeval 1.2.2 scores by default (not strict, so that I- may open an entity):
-first character and type. POS, as XTREME scored UPOS tags with seqeval 0.0.12: the tag's first character plays the
-prefix and the whole tag the type, so that a run of equal tags is one entity, except tags that begin with S.
+XTREME scored PAN-X and UD-POS alike with seqeval 0.0.12, not strict, so that I- may open an entity. The tag's first
+character plays the prefix; the type is what follows its last hyphen, of a tag without one (`NOUN`, `PER`, `B`) the
+whole: a run of equal bare tags is one entity, except of those that begin with B, E or S, and O begins none (`ORG`).
+Later versions of seqeval read `PER` as type `ER` and `B` as `_`, and keep all hyphens but the first.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 
 from eval.metrics.accuracy import share
@@ -16,37 +17,29 @@ Entity = tuple[str, int, int]  # type, first word, last word
 
 def score_ner(golds: Sentences, predictions: Sentences) -> dict[str, float]:
     """Micro `f1`, `precision` and `recall` over all entities, in percent; 0 where nothing is to be divided by."""
-    precision, recall, f1 = _compare(golds, predictions, _ner_type)
+    precision, recall, f1 = _compare(golds, predictions)
     return {"f1": f1, "precision": precision, "recall": recall}
 
 
 def score_pos(golds: Sentences, predictions: Sentences) -> dict[str, float]:
     """`pos_f1_xtreme` (micro F1 over runs of tags) and `pos_accuracy` (of words), in percent."""
-    *_, f1 = _compare(golds, predictions, _pos_type)
+    *_, f1 = _compare(golds, predictions)
     words = share(list(chain(*golds)), list(chain(*predictions)))
     return {"pos_f1_xtreme": f1, "pos_accuracy": words}
 
 
-def entities(sentences: Sentences, type_of: Callable[[str], str]) -> set[Entity]:
+def entities(sentences: Sentences) -> set[Entity]:
     """All entities of the sentences, their words counted through with one `O` after each sentence."""
     entities_of_words, begin = set(), 0
     last, last_type = "O", ""
     for place, tag in enumerate(tag for sentence in sentences for tag in (*sentence, "O")):
-        prefix, kind = tag[0], type_of(tag)
+        prefix, kind = tag[0], tag.rpartition("-")[2]
         if _ends(last, prefix, last_type != kind):
             entities_of_words.add((last_type, begin, place - 1))
         if _starts(last, prefix, last_type != kind):
             begin = place
         last, last_type = prefix, kind
     return entities_of_words
-
-
-def _ner_type(tag: str) -> str:
-    return tag[1:].split("-", maxsplit=1)[-1] or "_"
-
-
-def _pos_type(tag: str) -> str:
-    return tag.rpartition("-")[2]
 
 
 def _ends(last: str, prefix: str, other_type: bool) -> bool:
@@ -67,10 +60,10 @@ def _starts(last: str, prefix: str, other_type: bool) -> bool:
     )
 
 
-def _compare(golds: Sentences, predictions: Sentences, type_of: Callable[[str], str]) -> tuple[float, float, float]:
+def _compare(golds: Sentences, predictions: Sentences) -> tuple[float, float, float]:
     """Precision, recall and F1 of the predicted entities, in percent."""
     assert list(map(len, golds)) == list(map(len, predictions)), "not one tag per word"
-    gold, predicted_entities = entities(golds, type_of), entities(predictions, type_of)
+    gold, predicted_entities = entities(golds), entities(predictions)
     right = len(gold & predicted_entities)
     precision = right / len(predicted_entities) if predicted_entities else 0.0
     recall = right / len(gold) if gold else 0.0

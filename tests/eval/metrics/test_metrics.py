@@ -255,16 +255,30 @@ def sides(sentences: Pairs) -> tuple[list[list[str]], list[list[str]]]:
     return [[gold for gold, _ in s] for s in sentences], [[found for _, found in s] for s in sentences]
 
 
+def as_read_at_publication(tag: str) -> str:
+    """A tag that today's seqeval reads as 0.0.12 read this one (seqeval/metrics/sequence_labeling.py, get_entities: the
+    first character, and what follows the last hyphen); where one hyphen follows one character, the tag itself."""
+    return f"{tag[0]}-{tag.split('-')[-1]}"
+
+
+BARE = st.text("BIESOPX", min_size=1, max_size=4)  # B, PER, SPORE
+# B-PER, XB-S-E; not P-O: of O itself, which seqeval puts after each sentence, the versions see different types.
+HYPHENS = st.lists(BARE, min_size=2, max_size=3).map("-".join).filter(lambda tag: not tag.endswith("-O"))
+ANY_TAG = st.sampled_from([*NER, "S-PER", "E-PER", "E-ORG", "B", "I", "PER", "LOC", "ORG", "."]) | BARE | HYPHENS
+
+
 @pytest.mark.slow
-@given(pairs(NER) | pairs([*NER, "S-PER", "E-PER", "E-ORG", "B", "I", "I-A-B", "."]))
-@settings(max_examples=200, deadline=None)
+@pytest.mark.filterwarnings("ignore:.* seems not to be NE tag")
+@given(pairs(NER) | st.lists(st.lists(st.tuples(ANY_TAG, ANY_TAG), max_size=8), min_size=1, max_size=5))
+@settings(max_examples=300, deadline=None)
 def test_ner_equals_seqeval(sentences: Pairs) -> None:
     from seqeval.metrics import f1_score, precision_score, recall_score  # seconds, for one worker only
 
     golds, predictions = sides(sentences)
     measured = metrics.score("ner", golds, predictions, "en")
     functions = {"f1": f1_score, "precision": precision_score, "recall": recall_score}
-    published = {name: 100 * function(golds, predictions, zero_division=0) for name, function in functions.items()}
+    read = [[[as_read_at_publication(tag) for tag in tags] for tags in side] for side in (golds, predictions)]
+    published = {name: 100 * function(*read, zero_division=0) for name, function in functions.items()}
     assert measured == pytest.approx(published)
 
 
@@ -276,7 +290,12 @@ def test_ner_equals_seqeval(sentences: Pairs) -> None:
         (["B-PER", "I-PER", "O"], ["B-PER", "O", "O"], 0),  # borders count
         (["B-PER", "I-LOC"], ["B-PER", "B-LOC"], 100),  # another type is another entity
         (["B-PER"], ["B-LOC"], 0),
-        (["B-A-B"], ["B-B"], 0),  # a type may have hyphens of its own
+        (["B-A-B"], ["B-B"], 100),  # the type is what follows the last hyphen
+        (["PER", "O"], ["LER", "O"], 0),  # of a bare tag the whole is the type, its first character too
+        (["B"], ["I"], 0),
+        (["PER", "PER"], ["PER", "O"], 0),  # a run of equal bare tags is one entity
+        (["BUS", "BUS"], ["BUS", "O"], 200 / 3),  # unless it begins with B, E or S
+        (["ORG"], ["ORG"], 0),  # a word that begins with O is in no entity
         (["O"], ["O"], 0),  # nothing to find, nothing found: 0 as published
     ],
 )
@@ -347,5 +366,5 @@ def test_scores_stay_within_bounds_and_are_full_for_the_gold_itself(sentences: P
 
 
 def test_entities_are_type_first_and_last_word() -> None:
-    found = tags.entities([["B-PER", "I-PER", "O"], ["I-LOC"]], lambda tag: tag[2:])
+    found = tags.entities([["B-PER", "I-PER", "O"], ["I-LOC"]])
     assert found == {("PER", 0, 1), ("LOC", 4, 4)}
