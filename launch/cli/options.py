@@ -28,8 +28,8 @@ def load_plan(file: Path) -> "Plan":
 
 def print_json(record: Any) -> None:
     """On one line: indenting 100,000 stages takes half a minute."""
-    escaped = not (sys.stdout.encoding or "").lower().startswith("utf")  # the same to a program, and nothing is lost
-    print(json.dumps(record, ensure_ascii=escaped))
+    ascii_only = not (sys.stdout.encoding or "").lower().startswith("utf")  # the same to a program, and nothing is lost
+    print(json.dumps(record, ensure_ascii=ascii_only))
 
 
 def console(*, stderr: bool = False) -> "Console":
