@@ -9,7 +9,9 @@ from huggingface_hub import constants
 
 from slurm.base import UserError
 from slurm.base.files import read_json
+from training.formats.answers import judge
 from training.formats.base import Example, Format
+from training.formats.report import reporting
 from training.formats.rows import RowError, skips
 from training.spec import HubPart
 from training.tasks import Task
@@ -20,13 +22,15 @@ def examples(part: HubPart, form: Format[Any], task: Task, language: str) -> lis
     examples_or_none = []
     dataset = _dataset(part)
     check_size(part, len(dataset), task)
-    for position, row in enumerate(named_rows(dataset)):
-        try:
-            examples_or_none.append(form.from_row(row, task, language, position))
-        except RowError as error:
-            where = f"{_name(part)}: row {position}: {error}"
-            if not skips(where):
-                raise UserError(f"{where}. The catalogue's entry of {task.name} does not fit.") from error
+    with reporting() as report:
+        for position, row in enumerate(named_rows(dataset)):
+            try:
+                examples_or_none.append(form.from_row(row, task, language, position))
+            except RowError as error:
+                where = f"{_name(part)}: row {position}: {error}"
+                if not skips(where):
+                    raise UserError(f"{where}. The catalogue's entry of {task.name} does not fit.") from error
+    judge(_name(part), report)
     return [example for example in examples_or_none if example is not None]
 
 

@@ -28,12 +28,20 @@ def read_splits(root: Path) -> Mapping[str, Files]:
 
 @lru_cache(maxsize=64)
 def _read(path: Path, mtime_ns: int, size: int) -> Mapping[str, Files]:
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        _refuse(path, content.count(b"\n", 0, error.start) + 1, "not UTF-8")
     try:
         # BaseLoader: scalars stay the text that they look like, and the nodes know their lines.
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        _refuse(path, mark.line + 1 if mark else 1, f"not YAML: {getattr(error, 'problem', error)}")
+        node = yaml.compose(text, Loader=yaml.BaseLoader)
+    except yaml.reader.ReaderError as error:  # its own text has two lines
+        line = text.count("\n", 0, error.position) + 1
+        _refuse(path, line, f"not YAML: the character U+{error.character:04X} is not allowed")
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        _refuse(path, mark.line + 1 if mark else 1, f"not YAML: {error.problem or error.context}")
     if node is None:
         return {}
     entries = {}

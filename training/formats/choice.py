@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from training.formats.base import Example as BaseExample
 from training.formats.base import Floats, Format, Piece
 from training.formats.lengths import SPECIALS
-from training.formats.rows import RowError, field, render, row_id, row_label
+from training.formats.rows import RowError, check_values, field, name_of, render, row_id, row_label, text_of
 from training.formats.sequence import (
     best_labels,
     encode_pairs,
@@ -43,6 +43,7 @@ class Choice(Format[Example]):
         label = row_label(row, task)
         if label is None:
             return None
+        check_values(row, task)
         choices = _choices(row, task)
         if len(choices) != len(task.labels):
             raise RowError(f"{len(choices)} choices instead of {len(task.labels)}")
@@ -109,18 +110,48 @@ class Choice(Format[Example]):
 
 
 def _choices(row: Mapping[str, Any], task: Task) -> list[str]:
+    """The choices' texts, in the order of the task's labels."""
     for names in task.columns.choices:
         try:
             values = [field(row, name) for name in names]
         except KeyError:
             continue
-        return _texts(values[0]) if len(names) == 1 else [str(value) for value in values]
+        if len(names) == 1:
+            return _of_list(values[0], names[0], task)
+        return [text_of(value, name) for name, value in zip(names, values, strict=True)]
     raise RowError(f"no field {' or '.join(names[0] for names in task.columns.choices)}")
 
 
-def _texts(value: Any) -> list[str]:
-    """A list of texts, of {label, text}, or {label: [...], text: [...]}."""
-    texts = value.get("text") if isinstance(value, Mapping) else value
-    if not isinstance(texts, Sequence) or isinstance(texts, str):
-        raise RowError("the choices are no list")
-    return [str(item["text"] if isinstance(item, Mapping) and "text" in item else item) for item in texts]
+def _of_list(value: Any, name: str, task: Task) -> list[str]:
+    """A list of texts, which go by their place; of {label, text}, or {label: [...], text: [...]}, which go by their
+    labels: in a file that somebody shuffled these say which choice is right."""
+    if isinstance(value, Mapping):
+        labels, texts = value.get("label"), value.get("text")
+        if not _is_list(labels) or not _is_list(texts) or len(labels) != len(texts):
+            raise RowError(f"{name}: `label` and `text` are not lists of one length")
+        return _by_label(labels, texts, name, task)
+    if not _is_list(value):
+        raise RowError(f"{name}: the choices are no list")
+    if any(isinstance(item, Mapping) for item in value):
+        if not all(isinstance(item, Mapping) and {"label", "text"} <= item.keys() for item in value):
+            raise RowError(f"{name}: not every choice has a label and a text")
+        return _by_label([item["label"] for item in value], [item["text"] for item in value], name, task)
+    return [text_of(item, f"choice {number} of {name}") for number, item in enumerate(value, start=1)]
+
+
+def _by_label(labels: Sequence[Any], texts: Sequence[Any], name: str, task: Task) -> list[str]:
+    text_by_label: dict[str, str] = {}
+    for written, text in zip(labels, texts, strict=True):
+        label = task.label_map.get(name_of(written, f"a choice's label in {name}"))
+        if label is None or label in text_by_label:
+            why = "twice" if label else f"none of {', '.join(task.labels)}"
+            raise RowError(f"{name}: the choice's label {written!r} is {'there ' if label else ''}{why}")
+        text_by_label[label] = text_of(text, f"the text of choice {written} in {name}")
+    missing = [label for label in task.labels if label not in text_by_label]
+    if missing:
+        raise RowError(f"{len(labels)} choices instead of {len(task.labels)}: {name} has none with label {missing[0]}")
+    return [text_by_label[label] for label in task.labels]
+
+
+def _is_list(value: Any) -> TypeGuard[Sequence[Any]]:
+    return isinstance(value, Sequence) and not isinstance(value, str)

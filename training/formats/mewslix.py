@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from training.formats.dual_example import Example
-from training.formats.rows import Row, RowError, bad_row, read_rows
+from training.formats.rows import Row, RowError, bad_row, name_of, read_rows, text_of, whole_number
 from training.spec import DataFile
 
 _BRACES = re.compile(r"\{(.*?)\}")
@@ -27,9 +27,9 @@ def pair_of(row: Row, language: str) -> Example:
     """A mention and its entity. RowError where the row is malformed."""
     try:
         pair, entity = row["contextual_mention"], row["entity"]
-        name = str(entity["entity_id"])
+        name = name_of(entity["entity_id"], "entity_id")
         return Example(
-            id=str(pair["mention"]["example_id"]),
+            id=name_of(pair["mention"]["example_id"], "example_id"),
             language=language,
             group=name,
             question=_marked(pair["context"], pair["mention"]["mention_span"]),
@@ -37,6 +37,8 @@ def pair_of(row: Row, language: str) -> Example:
             candidate=name,
             right=(name,),
         )
+    except RowError:
+        raise
     except (KeyError, TypeError, ValueError) as error:
         raise RowError(f"{type(error).__name__} {error}") from error
 
@@ -46,7 +48,7 @@ def read_target(files: Sequence[DataFile], language: str) -> list[Example]:
     by_role = {file.role: Path(file.path) for file in files}
     assert set(by_role) == {"mentions", "entities"}, files
     mentions = list(_examples(by_role["mentions"], lambda row: _mentions_of(row, language)))
-    return [*mentions, *_examples(by_role["entities"], lambda row: [_entity_of(row)])] if mentions else []
+    return [*mentions, *_examples(by_role["entities"], _entities_once())] if mentions else []
 
 
 def _examples(path: Path, of_row: Callable[[Row], list[Example]]) -> Iterator[Example]:
@@ -64,21 +66,35 @@ def _mentions_of(row: Row, language: str) -> list[Example]:
         return []
     return [
         Example(
-            id=str(mention["example_id"]),
+            id=name_of(mention["example_id"], "example_id"),
             language=language,
-            group=str(mention["entity_id"]),
+            group=name_of(mention["entity_id"], "entity_id"),
             question=_marked(row["context"], mention["mention_span"]),
-            right=(str(mention["entity_id"]),),
+            right=(name_of(mention["entity_id"], "entity_id"),),
         )
         for mention in row["mentions"]
     ]
 
 
+def _entities_once() -> Callable[[Row], list[Example]]:
+    """The entity of a row. RowError where an earlier row had it."""
+    names: set[str] = set()
+
+    def of_row(row: Row) -> list[Example]:
+        entity = _entity_of(row)
+        if entity.id in names:
+            raise RowError(f"entity {entity.id} is there twice")
+        names.add(entity.id)
+        return [entity]
+
+    return of_row
+
+
 def _entity_of(row: Row) -> Example:
-    name = str(row["entity_id"])
+    name = name_of(row["entity_id"], "entity_id")
     return Example(
         id=name,
-        language=str(row["description_language"]),
+        language=text_of(row["description_language"], "description_language"),
         group=name,
         sentence=_described(row),
         candidate=name,
@@ -87,14 +103,14 @@ def _entity_of(row: Row) -> Example:
 
 def _marked(context: Mapping[str, Any], span: Mapping[str, Any]) -> str:
     """`mention: left { mention } right`: the sentence of the mention, or the sentences that it crosses."""
-    text, start, end = str(context["text"]), int(span["start"]), int(span["end"])
+    text, (start, end) = text_of(context["text"], "the context's text"), _bounds(span)
     if not text:
         raise ValueError("a context without text: it is put in by the data set's own script")
     if text[start:end] != span["text"]:
         raise ValueError(f"the mention {span['text']!r} is not at {start}")
-    around = [s for s in context["sentence_spans"] if s["start"] < end and s["end"] > start]
-    first = min((int(s["start"]) for s in around), default=0)
-    last = max((int(s["end"]) for s in around), default=len(text))
+    around = [s for s in map(_bounds, context["sentence_spans"]) if s[0] < end and s[1] > start]
+    first = min((s[0] for s in around), default=0)
+    last = max((s[1] for s in around), default=len(text))
     # Braces that are there already would look like the mention's.
     before, after = (
         _BRACES.sub(r"(\1)", part) for part in (text[min(first, start) : start], text[end : max(last, end)])
@@ -104,9 +120,16 @@ def _marked(context: Mapping[str, Any], span: Mapping[str, Any]) -> str:
 
 def _described(entity: Mapping[str, Any]) -> str:
     """The sentences of an entity's description, on one line."""
-    text = str(entity["description"])
-    sentences = [text[int(span["start"]) : int(span["end"])] for span in entity["sentence_spans"]]
+    text = text_of(entity["description"], "description")
+    sentences = [text[start:end] for start, end in map(_bounds, entity["sentence_spans"])]
     description = " ".join(" ".join(sentences or [text]).split())
     if not description:
         raise ValueError(f"entity {entity['entity_id']} without a description")
     return description
+
+
+def _bounds(span: Mapping[str, Any]) -> tuple[int, int]:
+    start, end = (whole_number(span[name], f"a span's {name}") for name in ("start", "end"))
+    if not 0 <= start <= end:
+        raise RowError(f"a span from {start} to {end}")
+    return start, end

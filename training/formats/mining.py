@@ -15,7 +15,7 @@ from slurm.base import UserError
 from training.formats.base import Example as BaseExample
 from training.formats.base import Floats, Format, Piece
 from training.formats.batch import token_ids
-from training.formats.rows import bad_row, read_lines, render, row_id
+from training.formats.rows import bad_row, malformed, read_lines, render, row_id
 from training.spec import DataFile, Settings, Split
 from training.tasks import Task
 from training.tasks.task import File, Files
@@ -170,7 +170,7 @@ def _example(
 def _sentences(path: Path) -> dict[str, str]:
     """Sentences by id, in the file's order."""
     sentences: dict[str, str] = {}
-    for number, line in enumerate(read_lines(path), start=1):
+    for number, line in enumerate(_lines(path, "id<TAB>sentence"), start=1):
         name, tab, text = line.partition("\t")
         if not tab or not name:
             bad_row(path, number, "not id<TAB>sentence")
@@ -181,16 +181,26 @@ def _sentences(path: Path) -> dict[str, str]:
     return sentences
 
 
+def _lines(path: Path, form: str) -> list[str]:
+    """The lines of a file, at least one."""
+    lines = read_lines(path)
+    if not lines:
+        malformed(path, 1, f"is empty; a line is {form}")
+    return lines
+
+
 def _gold(path: Path, sources: Mapping[str, str], targets: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     """The names of the translations by the name of the source sentence."""
     translations: dict[str, tuple[str, ...]] = {}
-    for number, line in enumerate(read_lines(path), start=1):
+    for number, line in enumerate(_lines(path, "source id<TAB>target id"), start=1):
         source, tab, target = line.strip().partition("\t")
         unknown = [name for name, side in ((source, sources), (target, targets)) if name not in side]
         if not tab:
             bad_row(path, number, "not source id<TAB>target id")
         elif unknown:
             bad_row(path, number, f"no sentence has the id {unknown[0]}")
+        elif target in translations.get(source, ()):
+            bad_row(path, number, f"the pair {source}, {target} is there twice")
         else:
             translations[source] = (*translations.get(source, ()), target)
     return translations

@@ -9,7 +9,7 @@ from slurm.base import UserError
 from training.formats.base import Example as BaseExample
 from training.formats.base import Floats, Format, Piece
 from training.formats.batch import token_ids
-from training.formats.rows import read_lines, render, row_id
+from training.formats.rows import ends_with_newline, malformed, read_lines, render, row_id
 from training.spec import DataFile, Settings
 from training.tasks import Task
 
@@ -36,12 +36,9 @@ class Retrieval(Format[Example]):
     def read_split(self, files: Sequence[DataFile], task: Task, language: str) -> list[Example]:
         by_role = {file.role: file for file in files}
         assert set(by_role) == {"english", "other"}, files
-        english, foreign = (read_lines(Path(by_role[role].path)) for role in ("english", "other"))
-        if len(english) != len(foreign):
-            raise UserError(
-                f"{by_role['other'].path}:{len(foreign)}: {len(foreign)} lines, but {by_role['english'].path} has"
-                f" {len(english)}; line by line they must be each other's translation."
-            )
+        paths = tuple(Path(by_role[role].path) for role in ("english", "other"))
+        english, foreign = (read_lines(path) for path in paths)
+        _check_parallel(paths, (english, foreign))
         return [_example(str(n), language, *pair) for n, pair in enumerate(zip(english, foreign, strict=True))]
 
     def from_row(self, row: Mapping[str, Any], task: Task, language: str, position: int = 0) -> Example | None:
@@ -72,6 +69,30 @@ class Retrieval(Format[Example]):
 
     def answer_shown(self, example: Example, gold: Any, tokenizer: Any) -> list[str]:
         return []
+
+
+def _check_parallel(paths: tuple[Path, ...], sides: tuple[list[str], ...]) -> None:
+    """UserError unless the sides can be each other's translation, line by line: where one lost something, all that
+    comes after it would belong to the wrong sentence."""
+    (english_path, other_path), (english, other) = paths, sides
+    for number, lines in enumerate(zip(english, other, strict=False), start=1):
+        if bool(lines[0].strip()) != bool(lines[1].strip()):
+            path, its_other = paths if lines[1].strip() else paths[::-1]
+            malformed(path, number, f"an empty line, but line {number} of {its_other} is none")
+    if len(english) != len(other):
+        raise UserError(
+            f"{other_path}:{len(other)}: {len(other)} lines, but {english_path} has"
+            f" {len(english)}; line by line they must be each other's translation."
+        )
+    ends = [ends_with_newline(path) for path in paths]
+    if ends[0] != ends[1]:
+        path, its_other = paths if ends[1] else paths[::-1]
+        malformed(
+            path,
+            len(english),
+            f"ends within a line, and {its_other} does not: its end is lost; fetch it again, or, if the line is whole,"
+            " end it with a newline",
+        )
 
 
 def _example(name: str, language: str, english: str, foreign: str) -> Example:

@@ -3,7 +3,6 @@
 import csv
 import gzip
 import io
-import json
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,12 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from slurm.base import UserError
+from training.formats import strict_json
+from training.formats.report import current
 
 if TYPE_CHECKING:
     from training.tasks import Task
 
 Row = Mapping[str, Any]
 _FIELD = re.compile(r"\{([\w.]+)\}")
+_WITHOUT_MARKS = r"sed 's/^\xef\xbb\xbf//'"
+_MARK_INSIDE = b"\n\xef\xbb\xbf"
+_LONGEST = 300  # characters of a reason: a "line" may be a whole file
 _SKIPPED: ContextVar[list[str] | None] = ContextVar("_SKIPPED", default=None)  # None: a bad row is an error
 
 
@@ -28,7 +32,7 @@ class RowError(ValueError):
 
 def malformed(path: Path, line: int, reason: str) -> NoReturn:
     """Refuse a data file."""
-    raise UserError(f"{path}:{line}: {reason}. Mend the file, or take another in splits.yaml.")
+    raise UserError(f"{path}:{line}: {_in_one_line(reason)}. Mend the file, or take another in splits.yaml.")
 
 
 @contextmanager
@@ -53,16 +57,31 @@ def skips(text: str) -> bool:
     if bad_rows is None:
         return False
     bad_rows.append(text)
+    current().left_out += 1
     return True
 
 
 def bad_row(path: Path, line: int, reason: str) -> None:
     """Refuse a data file for one row in it; where such rows are skipped, list it and return."""
-    if not skips(f"{path}:{line}: {reason}"):
+    text = f"{path}:{line}: {_in_one_line(reason)}"
+    if not skips(text):
         raise UserError(
-            f"{path}:{line}: {reason}. Mend the file, take another in splits.yaml, or leave such rows out: in the"
+            f"{text}. Mend the file, take another in splits.yaml, or leave such rows out: in the"
             " experiment file, data: {skip_bad_rows: true}."
         )
+
+
+def filtered(path: Path, program: str) -> str:
+    """What to type to have the file mended by a program that copies its input: for messages."""
+    if path.suffix == ".gz":
+        return f"mend: zcat {path.name} | {program} | gzip > NEW.gz"
+    return f"mend: {program} {path.name} > NEW"
+
+
+def _in_one_line(reason: str) -> str:
+    """What people can read of a reason that quotes the data."""
+    text = " ".join(reason.split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
 
 
 def read_bytes(path: Path) -> bytes:
@@ -79,6 +98,15 @@ def read_bytes(path: Path) -> bytes:
 def read_text(path: Path) -> str:
     """A data file as text: UTF-8, with or without a byte order mark."""
     content = read_bytes(path)
+    if (nul := content.find(b"\0")) >= 0:
+        malformed(path, content.count(b"\n", 0, nul) + 1, "a NUL character; write the file as UTF-8 text")
+    if (mark := content.find(_MARK_INSIDE)) >= 0:  # elsewhere in a line it is a character that published texts have
+        malformed(
+            path,
+            content.count(b"\n", 0, mark) + 2,
+            "begins with a byte order mark, inside the file (were files put together?);"
+            f" {filtered(path, _WITHOUT_MARKS)}",
+        )
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -89,6 +117,11 @@ def read_lines(path: Path) -> list[str]:
     """Lines as wc counts them: only a newline ends one, for sentences do contain U+2028 and the like."""
     lines = [line.removesuffix("\r") for line in read_text(path).split("\n")]
     return lines[:-1] if lines[-1] == "" else lines
+
+
+def ends_with_newline(path: Path) -> bool:
+    """Whether the last line is ended: of a file that was cut it is not."""
+    return read_bytes(path).endswith(b"\n")
 
 
 def read_rows(path: Path, header: Sequence[str] | None) -> Iterator[tuple[int, int, Row]]:
@@ -118,9 +151,9 @@ def _json_rows(path: Path) -> Iterator[tuple[int, Row | str]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            yield number, f"not JSON ({error})"
+            row = strict_json.parse(line)
+        except strict_json.JsonError as error:
+            yield number, str(error)
             continue
         yield number, row if isinstance(row, dict) else "not a JSON object"
 
@@ -128,9 +161,10 @@ def _json_rows(path: Path) -> Iterator[tuple[int, Row | str]]:
 def _csv_rows(path: Path) -> Iterator[tuple[int, Row | str]]:
     reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
     try:
-        columns = len(reader.fieldnames or ())
+        names = reader.fieldnames or ()
     except csv.Error as error:
         malformed(path, reader.reader.line_num, f"not CSV ({error})")
+    _refuse_equal_names(path, names)
     while True:
         try:
             row = next(reader, None)
@@ -140,7 +174,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, Row | str]]:
         if row is None:
             return
         is_whole = None not in row and None not in row.values()
-        yield reader.line_num, row if is_whole else f"not {columns} columns"
+        yield reader.line_num, row if is_whole else f"not {len(names)} columns"
 
 
 def _tsv_rows(path: Path, header: Sequence[str] | None) -> Iterator[tuple[int, Row | str]]:
@@ -148,6 +182,7 @@ def _tsv_rows(path: Path, header: Sequence[str] | None) -> Iterator[tuple[int, R
     the last of the header's columns: then all lines are."""
     lines = read_lines(path)
     names = list(header) if header else lines[0].split("\t") if lines else []
+    _refuse_equal_names(path, names)
     if header and {line.count("\t") for line in lines if line} == {len(header) - 2}:
         names.pop()
     for number, line in enumerate(lines, start=1):
@@ -158,6 +193,12 @@ def _tsv_rows(path: Path, header: Sequence[str] | None) -> Iterator[tuple[int, R
             yield number, dict(zip(names, cells, strict=True))
         else:
             yield number, f"{len(cells)} columns instead of {len(names)} ({', '.join(names)})"
+
+
+def _refuse_equal_names(path: Path, names: Sequence[str]) -> None:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        malformed(path, 1, f"the column {twice!r} is there twice")
 
 
 def field(row: Row, path: str) -> Any:
@@ -182,28 +223,64 @@ def render(row: Row, templates: Sequence[str], **more: str) -> str:
 
 
 def _text(row: Row, path: str) -> str:
-    value = field(row, path)
+    return text_of(field(row, path), path)
+
+
+def text_of(value: Any, name: str) -> str:
+    """The text in a field. RowError for anything else: what stands in for it, such as "None", would be trained on."""
+    if isinstance(value, str):
+        return value
+    raise RowError(f"{name} is {_shown(value)}, not a text")
+
+
+def name_of(value: Any, name: str) -> str:
+    """What names a thing: a text, or a whole number as text. RowError for anything else."""
+    if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
+        return str(value)
+    raise RowError(f"{name} is {_shown(value)}, neither a text nor a whole number")
+
+
+def whole_number(value: Any, name: str) -> int:
+    """A whole number. RowError for anything else, a text of digits too."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise RowError(f"{name} is {_shown(value)}, not a whole number")
+
+
+def _shown(value: Any) -> str:
     if value is None:
-        raise RowError(f"{path} is null")
-    return str(value)
+        return "null"
+    if isinstance(value, Mapping | Sequence) and not isinstance(value, str):
+        return "an object" if isinstance(value, Mapping) else "a list"
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def row_id(row: Row, task: "Task", position: int) -> str:
     """The data set's own id, else the row's position (which is parallel over languages)."""
     for name in task.columns.id:
-        if name in row and str(row[name]):
-            return str(row[name])
+        if name in row and (text := name_of(row[name], name)):
+            return text
     return str(position)
+
+
+def check_values(row: Row, task: "Task") -> None:
+    """RowError where a field has a value that the task does not know there."""
+    for name, allowed in task.values.items():
+        if name in row and row[name] not in allowed:
+            raise RowError(f"{name} is {_shown(row[name])}; it is one of {', '.join(allowed)}")
 
 
 def row_label(row: Row, task: "Task") -> str | None:
     """The label's name. Of a row that came without: None, and "" for a target, which is predicted all the same."""
     without = "" if task.languages else None
-    raw = next((str(row[name]) for name in task.columns.label if name in row), None)
-    if raw is None:
+    column = next((name for name in task.columns.label if name in row), None)
+    if column is None:
         if without is None:
             raise RowError(f"no field {' or '.join(task.columns.label)}")
         return without
+    if not isinstance(row[column], str | int | float):
+        raise RowError(f"{column} is {_shown(row[column])}, not a label")
+    raw = str(row[column])
     if raw in task.unlabelled:
         return without
     if raw not in task.label_map:

@@ -12,7 +12,8 @@ import numpy as np
 from training.formats.base import IGNORED, Floats, Format, Piece, pieces_of
 from training.formats.base import Example as BaseExample
 from training.formats.batch import token_ids
-from training.formats.rows import RowError, bad_row, read_rows, render, row_id, row_label
+from training.formats.report import current
+from training.formats.rows import RowError, bad_row, check_values, read_rows, render, row_id, row_label
 from training.spec import Settings
 from training.tasks import Task
 
@@ -41,6 +42,7 @@ class Sequence(Format[Example]):
         label = row_label(row, task)
         if label is None:
             return None
+        check_values(row, task)
         first, second = render(row, task.columns.first), render(row, task.columns.second)
         return Example(
             id=row_id(row, task, position),
@@ -107,7 +109,9 @@ def read_table(form: Any, path: Path, task: Task, language: str) -> list[Any]:
             examples.append(form.from_row(row, task, language, position))
         except RowError as error:
             bad_row(path, line, str(error))
-    return [example for example in examples if example is not None]
+    labelled = [example for example in examples if example is not None]
+    current().left_out += len(examples) - len(labelled)
+    return labelled
 
 
 def encode_pairs(tokenizer: Any, first: list[str], second: list[str], max_length: int) -> list[tuple[int, ...]]:

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slurm.base import UserError
+from training.formats.answers import Answer
 from training.formats.base import Example as BaseExample
 from training.formats.base import Floats, Format, Piece, pieces_of
 from training.formats.batch import token_ids, tokens_and_offsets
 from training.formats.lengths import SPECIALS, FileCounts, questions_with_contexts
-from training.formats.squad_json import Answer, Question, question_of, read_questions
+from training.formats.squad_json import Question, question_of, read_questions
 from training.spec import Settings
 from training.tasks import Task, presets
 

@@ -6,15 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.formats.rows import RowError, bad_row, malformed, read_text
-
-
-@dataclass(frozen=True)
-class Answer:
-    """`start`: the character in the context that `text` begins at."""
-
-    text: str
-    start: int
+from training.formats import strict_json
+from training.formats.answers import Answer, anchored, judge
+from training.formats.report import reporting
+from training.formats.rows import RowError, bad_row, malformed, name_of, read_text, text_of, whole_number
 
 
 @dataclass(frozen=True)
@@ -28,17 +23,23 @@ class Question:
 def read_questions(path: Path) -> list[Question]:
     """All questions of a file, in its order."""
     text = read_text(path)
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        malformed(path, getattr(error, "lineno", 1), f"not JSON ({error})")
     questions = []
-    for record in _records(content, path):
-        try:
-            questions.append(question_of(record))
-        except RowError as error:
-            bad_row(path, _line(record, text), f"question {record.get('id')}: {error}")
+    with reporting() as report:
+        for record in _records(parsed(path, text), path):
+            try:
+                questions.append(question_of(record))
+            except RowError as error:
+                bad_row(path, line_of(text, record.get("id")), f"question {record.get('id')}: {error}")
+    judge(str(path), report)
     return questions
+
+
+def parsed(path: Path, text: str) -> Any:
+    """What a file of JSON says; `text`: its content."""
+    try:
+        return strict_json.parse(text)
+    except strict_json.JsonError as error:
+        malformed(path, error.line, str(error))
 
 
 def question_of(row: Mapping[str, Any]) -> Question:
@@ -47,52 +48,51 @@ def question_of(row: Mapping[str, Any]) -> Question:
     SQuAD 2.0's `is_impossible` questions have no answers, whatever else is written there.
     """
     try:
-        context = str(row["context"])
-        texts_and_starts = [] if row.get("is_impossible") else _answers(row["answers"])
-        answers = tuple(anchored(context, text, start) for text, start in texts_and_starts)
-        return Question(str(row["id"]), str(row["question"]), context, answers)
+        context = text_of(row["context"], "context")
+        answers = () if _is_impossible(row) else tuple(_answers(row["answers"], context))
+        return Question(name_of(row["id"], "id"), text_of(row["question"], "question"), context, answers)
     except RowError:
         raise
     except (KeyError, TypeError, ValueError) as error:
         raise RowError(f"{error.__class__.__name__} {error}") from error
 
 
-def anchored(context: str, text: str, start: int) -> Answer:
-    """The answer where it really is: some copies of the data stripped the context and kept the old offsets.
-    RowError where the text is not in the context at all."""
-    if context[start : start + len(text)] == text and start >= 0:
-        return Answer(text, start)
-    places = _places(context, text)
-    if not places:
-        raise RowError(f"the answer {text!r} is not in its context")
-    return Answer(text, min(places, key=lambda place: abs(place - start)))
+def _is_impossible(row: Mapping[str, Any]) -> bool:
+    value = row.get("is_impossible", False)
+    if not isinstance(value, bool):
+        raise RowError(f"is_impossible is {value!r}; it is true or false, without quotes")
+    return value
 
 
-def _places(context: str, text: str) -> list[int]:
-    places, place = [], context.find(text)
-    while place >= 0:
-        places.append(place)
-        place = context.find(text, place + 1)
-    return places
-
-
-def _answers(answers: Any) -> list[tuple[str, int]]:
+def _answers(answers: Any, context: str) -> Iterator[Answer]:
     if isinstance(answers, Mapping):
-        return list(zip(answers["text"], answers["answer_start"], strict=True))
-    return [(answer["text"], answer["answer_start"]) for answer in answers]
+        texts_and_starts = list(zip(answers["text"], answers["answer_start"], strict=True))
+    else:
+        texts_and_starts = [(answer["text"], answer["answer_start"]) for answer in answers]
+    for text, start in texts_and_starts:
+        yield anchored(context, text_of(text, "an answer's text"), whole_number(start, "answer_start"))
 
 
 def _records(content: Any, path: Path) -> Iterator[dict[str, Any]]:
     try:
-        for article in content["data"]:
-            for paragraph in article["paragraphs"]:
-                for question in paragraph["qas"]:
+        for article in list_in(content, "data"):
+            for paragraph in list_in(article, "paragraphs"):
+                for question in list_in(paragraph, "qas"):
                     yield {**question, "context": paragraph["context"]}
     except (KeyError, TypeError) as error:
         malformed(path, 1, f"not SQuAD's form data / paragraphs / qas ({error.__class__.__name__} {error})")
 
 
-def _line(record: Mapping[str, Any], text: str) -> int:
-    """The line of the question's id."""
-    place = text.find(json.dumps(str(record.get("id"))))
+def list_in(value: Any, name: str) -> list[Any]:
+    """The list of that name. KeyError, TypeError where there is none: of "" in its place nothing would be read."""
+    items = value[name]
+    if not isinstance(items, list):
+        raise TypeError(f"{name} is no list")
+    return items
+
+
+def line_of(text: str, value: Any) -> int:
+    """The line of a JSON text in which the string `value` stands; 1 where it is none."""
+    spellings = (json.dumps(value), json.dumps(value, ensure_ascii=False))
+    place = max(text.find(spelling) for spelling in spellings) if isinstance(value, str) else 0
     return text.count("\n", 0, max(place, 0)) + 1

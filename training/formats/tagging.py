@@ -18,7 +18,7 @@ from training.formats.base import IGNORED, Floats, Format, Piece, pieces_of
 from training.formats.base import Example as BaseExample
 from training.formats.batch import token_ids
 from training.formats.lengths import TOKENS_OF_WORD, FileCounts
-from training.formats.rows import RowError
+from training.formats.rows import RowError, name_of, text_of
 from training.formats.tagged_text import read_sentences, tag_name
 from training.spec import Settings
 from training.tasks import Task, presets
@@ -49,7 +49,9 @@ class Tagging(Format[Example]):
             raise RowError(f"`tokens` and `{task.columns.label[0]}` are not lists of one length")
         if not words:
             return None
-        return _example(str(position), language, list(words), [tag_name(str(tag), task) for tag in tags])
+        texts = [text_of(word, "a word in tokens") for word in words]
+        names = [name_of(tag, f"a tag in {task.columns.label[0]}") for tag in tags]
+        return _example(str(position), language, texts, [tag_name(name, task) for name in names])
 
     def label_set(self, examples: Sequence[Example]) -> tuple[str, ...]:
         return tuple(sorted({tag for example in examples for tag in example.tags}))

@@ -1,15 +1,17 @@
 """XQuAD-R's JSON (LAReQA): XQuAD with `sentence_breaks`, the [start, end] of every sentence of a paragraph."""
 
-import json
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from training.formats.answers import judge
 from training.formats.dual_example import Example
-from training.formats.rows import RowError, malformed, read_text
-from training.formats.squad_json import Question, question_of
+from training.formats.report import reporting
+from training.formats.rows import RowError, malformed, read_text, text_of, whole_number
+from training.formats.squad_json import Question, line_of, list_in, parsed, question_of
 from training.spec import DataFile
 
 Spans = tuple[tuple[int, int], ...]
@@ -54,49 +56,56 @@ def read(files: Sequence[DataFile], language: str) -> list[Example]:
 def read_paragraphs(path: Path) -> list[Paragraph]:
     """A file's paragraphs, in its order. UserError where it is not XQuAD-R's form."""
     text = read_text(path)
-    try:
-        articles = json.loads(text)["data"]
-        return [
-            _paragraph(f"{a}.{p}", record, path, text)
-            for a, article in enumerate(articles)
-            for p, record in enumerate(article["paragraphs"])
-        ]
-    except json.JSONDecodeError as error:
-        malformed(path, error.lineno, f"not JSON ({error})")
-    except (KeyError, TypeError, ValueError) as error:
-        malformed(
-            path,
-            1,
-            f"not XQuAD-R's form data / paragraphs / context, qas, sentence_breaks ({type(error).__name__} {error})",
-        )
+    with reporting() as report:
+        try:
+            paragraphs = [
+                _paragraph(f"{a}.{p}", record, path, text)
+                for a, article in enumerate(list_in(parsed(path, text), "data"))
+                for p, record in enumerate(list_in(article, "paragraphs"))
+            ]
+        except (KeyError, TypeError, ValueError) as error:
+            malformed(
+                path,
+                1,
+                "not XQuAD-R's form data / paragraphs / context, qas, sentence_breaks"
+                f" ({type(error).__name__} {error})",
+            )
+    judge(str(path), report)
+    return paragraphs
 
 
 def _paragraph(place: str, record: Mapping[str, Any], path: Path, text: str) -> Paragraph:
-    context = str(record["context"])
-    breaks = tuple((int(start), int(end)) for start, end in record["sentence_breaks"])
+    context = text_of(record["context"], "context")
+    breaks = tuple(
+        (whole_number(start, "a sentence's start"), whole_number(end, "a sentence's end"))
+        for start, end in record["sentence_breaks"]
+    )
     if (
         not breaks
         or any(not 0 <= start < end <= len(context) for start, end in breaks)
-        or list(breaks) != sorted(breaks)
+        or any(end > start for (_, end), (start, _) in pairwise(breaks))
     ):
-        malformed(path, _line(text, context), f"paragraph {place}: sentence_breaks do not fit the context")
+        malformed(path, line_of(text, context), f"paragraph {place}: sentence_breaks do not fit the context")
     questions = []
-    for row in record["qas"]:
+    for row in list_in(record, "qas"):
         try:
             question = question_of({**row, "context": context})
+            _sentence_of(question, breaks)
         except RowError as error:
-            malformed(path, _line(text, str(row.get("id"))), f"question {row.get('id')}: {error}")
-        if not question.answers:
-            malformed(path, _line(text, question.id), f"question {question.id}: no answer")
+            malformed(path, line_of(text, row.get("id")), f"question {row.get('id')}: {error}")
         questions.append(question)
     return Paragraph(place, context, breaks, tuple(questions))
 
 
-def _line(text: str, value: str) -> int:
-    """The line that the JSON string `value` stands in."""
-    return (
-        text.count("\n", 0, max(text.find(json.dumps(value)), text.find(json.dumps(value, ensure_ascii=False)), 0)) + 1
-    )
+def _sentence_of(question: Question, breaks: Spans) -> int:
+    """The number of the sentence in which the question's first answer begins. RowError where there is none."""
+    if not question.answers:
+        raise RowError("no answer")
+    answer = question.answers[0]
+    number = bisect_right(breaks, answer.start, key=lambda span: span[0]) - 1
+    if number < 0 or answer.start >= breaks[number][1]:
+        raise RowError(f"the answer {answer.text!r} at {answer.start} is in no sentence of sentence_breaks")
+    return number
 
 
 def _answers(pools: Mapping[str, Sequence[Paragraph]]) -> dict[str, list[str]]:
@@ -105,8 +114,8 @@ def _answers(pools: Mapping[str, Sequence[Paragraph]]) -> dict[str, list[str]]:
     for code, pool in pools.items():
         for paragraph in pool:
             for question in paragraph.questions:
-                number = bisect_right(paragraph.breaks, question.answers[0].start, key=lambda span: span[0]) - 1
-                right_sentences.setdefault(question.id, []).append(f"{code}:{paragraph.place}.{max(number, 0)}")
+                number = _sentence_of(question, paragraph.breaks)
+                right_sentences.setdefault(question.id, []).append(f"{code}:{paragraph.place}.{number}")
     return right_sentences
 
 

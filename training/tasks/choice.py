@@ -114,6 +114,7 @@ ENTRIES = (
                 id=("idx",),
                 choices=(("choice1", "choice2"),),
             ),
+            values={"question": ("cause", "effect")},
             languages=languages,
             extra_languages=("en",) if languages else (),
             training_path="siqa > copa" if languages else None,

@@ -84,6 +84,7 @@ class Task:
     label_map: Mapping[str, str] = field(default_factory=dict)  # what the data says -> the label's name
     unlabelled: tuple[str, ...] = ()  # what the data says where annotators found no label: such rows are left out
     columns: Columns = Columns()
+    values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # what a field may say: others are refused
     open_labels: bool = False  # the labels are those of the training examples
     sources: tuple[str, ...] = ()  # the tasks that are trained under this one's head, with its labels (ANLI+)
     sizes: Mapping[str, int] = field(default_factory=dict)  # published number of rows by split of the Hub's data set
