@@ -32,10 +32,10 @@ def score_pairs(pairs: Set[Pair], gold: Set[Pair]) -> dict[str, float]:
     return {"f1": 100.0 * f1, "precision": 100.0 * precision, "recall": 100.0 * recall}
 
 
-def _f1(right: int, kept: int, gold: int) -> float:
-    """F1, 0..1, in the published order of operations: the shorter `2 * right / (kept + gold)` is rounded otherwise, and
+def _f1(right: int, pairs: int, gold: int) -> float:
+    """F1, 0..1, in the published order of operations: the shorter `2 * right / (pairs + gold)` is rounded otherwise, and
     where two thresholds are equally good in exact numbers, the rounding decides which is the first best."""
     if not right:
         return 0.0
-    precision, recall = right / kept, right / gold
+    precision, recall = right / pairs, right / gold
     return 2 * precision * recall / (precision + recall)

@@ -22,10 +22,10 @@ def start_time(pid: int) -> int | None:
 
 def seconds_since_start() -> float:
     """How long ago this process started."""
-    started = start_time(os.getpid())
-    if started is None:
+    ticks = start_time(os.getpid())
+    if ticks is None:
         return 0.0
-    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK"))
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
 
 
 def is_alive(pid: int, start: int | None) -> bool:
