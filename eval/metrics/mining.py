@@ -33,7 +33,7 @@ def score_pairs(pairs: Set[Pair], gold: Set[Pair]) -> dict[str, float]:
 
 
 def _f1(right: int, pairs: int, gold: int) -> float:
-    """F1, 0..1, in the published order of operations: the shorter `2 * right / (pairs + gold)` is rounded otherwise, and
+    """F1, 0..1, in the published order of operations: the shorter `2 * right / (pairs + gold)` rounds otherwise, and
     where two thresholds are equally good in exact numbers, the rounding decides which is the first best."""
     if not right:
         return 0.0

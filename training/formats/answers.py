@@ -86,5 +86,5 @@ def _refuse(text: str, start: int, places: list[int], by_bytes: int | None) -> N
             f"the answer {text!r} is not at character {start} but at {by_bytes}: answer_start counts bytes; it must"
             " count characters"
         )
-    shown = ", ".join(map(str, places[:_LISTED])) + (", …" if len(places) > _LISTED else "")
-    raise RowError(f"the answer {text!r} is not at answer_start {start}; it is at {shown}")
+    place_list = ", ".join(map(str, places[:_LISTED])) + (", …" if len(places) > _LISTED else "")
+    raise RowError(f"the answer {text!r} is not at answer_start {start}; it is at {place_list}")

@@ -141,12 +141,12 @@ def _of_list(value: Any, name: str, task: Task) -> list[str]:
 
 def _by_label(labels: Sequence[Any], texts: Sequence[Any], name: str, task: Task) -> list[str]:
     text_by_label: dict[str, str] = {}
-    for written, text in zip(labels, texts, strict=True):
-        label = task.label_map.get(name_of(written, f"a choice's label in {name}"))
+    for code, text in zip(labels, texts, strict=True):
+        label = task.label_map.get(name_of(code, f"a choice's label in {name}"))
         if label is None or label in text_by_label:
             why = "twice" if label else f"none of {', '.join(task.labels)}"
-            raise RowError(f"{name}: the choice's label {written!r} is {'there ' if label else ''}{why}")
-        text_by_label[label] = text_of(text, f"the text of choice {written} in {name}")
+            raise RowError(f"{name}: the choice's label {code!r} is {'there ' if label else ''}{why}")
+        text_by_label[label] = text_of(text, f"the text of choice {code} in {name}")
     missing = [label for label in task.labels if label not in text_by_label]
     if missing:
         raise RowError(f"{len(labels)} choices instead of {len(task.labels)}: {name} has none with label {missing[0]}")

@@ -74,14 +74,14 @@ class Retrieval(Format[Example]):
 def _check_parallel(paths: tuple[Path, ...], sides: tuple[list[str], ...]) -> None:
     """UserError unless the sides can be each other's translation, line by line: where one lost something, all that
     comes after it would belong to the wrong sentence."""
-    (english_path, other_path), (english, other) = paths, sides
-    for number, lines in enumerate(zip(english, other, strict=False), start=1):
+    (english_path, foreign_path), (english, foreign) = paths, sides
+    for number, lines in enumerate(zip(english, foreign, strict=False), start=1):
         if bool(lines[0].strip()) != bool(lines[1].strip()):
             path, its_other = paths if lines[1].strip() else paths[::-1]
             malformed(path, number, f"an empty line, but line {number} of {its_other} is none")
-    if len(english) != len(other):
+    if len(english) != len(foreign):
         raise UserError(
-            f"{other_path}:{len(other)}: {len(other)} lines, but {english_path} has"
+            f"{foreign_path}:{len(foreign)}: {len(foreign)} lines, but {english_path} has"
             f" {len(english)}; line by line they must be each other's translation."
         )
     ends = [ends_with_newline(path) for path in paths]

@@ -265,9 +265,9 @@ def row_id(row: Row, task: "Task", position: int) -> str:
 
 def check_values(row: Row, task: "Task") -> None:
     """RowError where a field has a value that the task does not know there."""
-    for name, allowed in task.values.items():
-        if name in row and row[name] not in allowed:
-            raise RowError(f"{name} is {_shown(row[name])}; it is one of {', '.join(allowed)}")
+    for name, values in task.values.items():
+        if name in row and row[name] not in values:
+            raise RowError(f"{name} is {_shown(row[name])}; it is one of {', '.join(values)}")
 
 
 def row_label(row: Row, task: "Task") -> str | None:

@@ -109,9 +109,9 @@ def read_table(form: Any, path: Path, task: Task, language: str) -> list[Any]:
             examples.append(form.from_row(row, task, language, position))
         except RowError as error:
             bad_row(path, line, str(error))
-    labelled = [example for example in examples if example is not None]
-    current().left_out += len(examples) - len(labelled)
-    return labelled
+    labelled_examples = [example for example in examples if example is not None]
+    current().left_out += len(examples) - len(labelled_examples)
+    return labelled_examples
 
 
 def encode_pairs(tokenizer: Any, first: list[str], second: list[str], max_length: int) -> list[tuple[int, ...]]:

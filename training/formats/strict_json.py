@@ -52,8 +52,8 @@ def _refuse_halves(text: str) -> None:
         return
     for match in _ESCAPE.finditer(text):
         if match[1]:
-            what = "a NUL character" if match[1] == "\\u0000" else "half a character (a lone surrogate)"
-            raise JsonError(f"{match[1]} is {what}: write the text without it", _line(text, match.start()))
+            kind = "a NUL character" if match[1] == "\\u0000" else "half a character (a lone surrogate)"
+            raise JsonError(f"{match[1]} is {kind}: write the text without it", _line(text, match.start()))
 
 
 def _second_of_two_keys(text: str) -> tuple[str, int]:

@@ -82,9 +82,9 @@ def _ends_with_tag(line: str, task: Task) -> bool:
 def _refuse_spaces(path: Path, lines: Sequence[str], task: Task) -> None:
     """A file whose tabs became blanks looks like one of words alone, for words may have blanks in them."""
     words = [number for number, line in enumerate(lines) if _has_word(line)]
-    tagged = [number for number in words if _ends_with_tag(lines[number], task)]
-    if tagged and (len(tagged) == len(words) if task.open_labels else 2 * len(tagged) > len(words)):
-        first = tagged[0]
+    with_tag = [number for number in words if _ends_with_tag(lines[number], task)]
+    if with_tag and (len(with_tag) == len(words) if task.open_labels else 2 * len(with_tag) > len(words)):
+        first = with_tag[0]
         malformed(path, first + 1, f"{lines[first]!r} has no tab between word and tag; {_spaces(path, lines[first])}")
 
 
