@@ -4,13 +4,15 @@ import json
 import os
 import shutil
 import uuid
+from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from eval.tables import export
 from launch.experiment import recipes
-from launch.plan import Plan, Stage
+from launch.plan import Plan, Stage, TargetDefinition
 from launch.store import Store
 from launch.store.artifacts import LanguageScores
 from launch.text import some
@@ -18,13 +20,25 @@ from slurm.base import UsageError, UserError
 from slurm.base.files import make_folder
 from training import formats
 from training.data.load import load_language
+from training.data.splits import NAME as SPLITS
+from training.data.splits import read_splits
 
 _LISTED = 12  # languages; what is more is counted
 Entries = dict[str, Stage]  # by target
 
 
-def write(plan: Plan, out: Path, recipe: str | None, seed: int | None) -> Iterator[tuple[Path, str]]:
-    """Write a folder below `out` for every recipe and seed (or only these); yields it and what is not finished.
+@dataclass(frozen=True)
+class Submission:
+    """A folder that was written. `missing`: what is not finished; `cut`: what is of other test sets than the scorer's,
+    or may be; both in words, "" where there is nothing."""
+
+    folder: Path
+    missing: str
+    cut: str
+
+
+def write(plan: Plan, out: Path, recipe: str | None, seed: int | None) -> Iterator[Submission]:
+    """Write a folder below `out` for every recipe and seed (or only these).
 
     UserError where such a folder is there already, or where nothing is finished; then nothing is written.
     """
@@ -65,24 +79,45 @@ def _chosen(plan: Plan, recipe: str | None, seed: int | None) -> dict[str, Entri
     return entries
 
 
-def _write_folder(plan: Plan, store: Store, folder: Path, entries: Entries) -> tuple[Path, str]:
+def _write_folder(plan: Plan, store: Store, folder: Path, entries: Entries) -> Submission:
     """All files of one submission, put in place at once."""
     temporary = folder.parent / f".{folder.name}.{uuid.uuid4().hex}.tmp"
-    missing = []
+    missing, cut = [], []
     try:
         for target, stage in entries.items():
             definition = plan.targets[target]
-            results = _results(plan, store, stage)
-            for language, result in results.items():
+            counts = {}
+            for language, result in _results(plan, store, stage).items():
                 path = temporary / export.file_name(target, definition.task.metric_family, language)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(_content(plan, store, stage, language, result), encoding="utf-8")
-            without = [code for code in definition.languages if code not in results]
+                records = _records(store, stage, result)
+                path.write_text(_content(plan, stage, language, records), encoding="utf-8")
+                counts[language] = export.count(definition.task.metric_family, records)
+            without = [code for code in definition.languages if code not in counts]
             missing += [f"{target} {some(without, _LISTED)}"] if without else []
+            cut += _cut(plan, definition, counts)
         os.rename(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return folder, "; ".join(missing)
+    return Submission(folder, "; ".join(missing), "; ".join(cut))
+
+
+def _cut(plan: Plan, definition: TargetDefinition, counts: dict[str, int | None]) -> list[str]:
+    """Which languages' predictions are not, or may not be, of the whole published test set, and what cut it."""
+    task, root, limit = definition.task, plan.experiment.data_root, plan.experiment.max_eval
+    other_files = root is not None and read_splits(root).get(task.name, task.files).test != task.files.test
+    reason = f"max_eval {limit}" if limit else SPLITS if other_files else ""
+    languages_by_size: dict[str, list[str]] = defaultdict(list)
+    for language, count in counts.items():
+        published_size = task.test_size(language)
+        if count is not None and published_size is not None and count != published_size:
+            languages_by_size[f"{count:,} of {published_size:,} examples"].append(language)
+        elif reason and (count is None or published_size is None):
+            languages_by_size["not known how many of the published examples"].append(language)
+    return [
+        f"{task.name} {some(codes, _LISTED)}: {text}" + (f" ({reason})" if reason else "")
+        for text, codes in languages_by_size.items()
+    ]
 
 
 def _results(plan: Plan, store: Store, stage: Stage) -> dict[str, LanguageScores]:
@@ -93,8 +128,7 @@ def _results(plan: Plan, store: Store, stage: Stage) -> dict[str, LanguageScores
     return {code: result for code, result in results.items() if form.has_test(definition.languages[code])}
 
 
-def _content(plan: Plan, store: Store, stage: Stage, language: str, result: LanguageScores) -> str:
-    records = _records(store, stage, result)
+def _content(plan: Plan, stage: Stage, language: str, records: list[dict[str, Any]]) -> str:
     spec, task = plan.evaluate_spec(stage), plan.by_digest[stage.definition].task
     english: dict[str, str] = {}
     if export.needs_english(task.metric_family):

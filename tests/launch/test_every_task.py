@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.eval.tables import published_scorer
 from tests.launch import every_task_data
 from tests.launch.test_local_executor import run
 from training.tasks import catalogue
+from training.tasks.languages import ISO3
 
 pytestmark = pytest.mark.slow
 
@@ -76,3 +78,34 @@ def test_every_target_has_a_score(finished: Path) -> None:
     assert found == set(catalogue.TARGETS) - {"bucc"}
     # The data at hand has no gold but dev's: tuned and scored on the same set, which has a name of its own.
     assert [row["language"] for row in rows if row["metric"] == "f1_dev"] == ["zh"]
+
+
+def test_the_published_scorer_reads_what_is_exported(finished: Path, tmp_path: Path) -> None:
+    """Of every target and language: the same predictions in its layout, and the scores that `collect` shows."""
+    assert run(finished, "export", "experiment.yaml", str(tmp_path / "out")).returncode == 0
+    (submission,) = (tmp_path / "out").iterdir()
+    rows = json.loads(run(finished, "collect", "experiment.yaml", "--json").stdout)["rows"]
+    read_targets = set()
+    for target in sorted({row["target"] for row in rows} - {"lareqa", "bucc"}):  # no scorer; dev alone
+        for language in sorted({row["language"] for row in rows if row["target"] == target}):
+            ours = {r["metric"]: r["score"] for r in rows if (r["target"], r["language"]) == (target, language)}
+            (path,) = finished.glob(f"store/stages/*--{target}-*/languages/*/{language}-*.json")
+            names = json.loads(path.read_text())["predictions"]
+            records = [json.loads(line) for line in (path.parent / names).read_text().splitlines()]
+            predictions = published_scorer.read(submission, target, language)
+            if target == "mlqa":
+                assert predictions == {record["id"]: record["prediction"] for record in records}
+            elif target in published_scorer.TAGGED:
+                assert predictions == [record["prediction"] for record in records]
+            else:
+                labels = published_scorer.labels(target, records, _english(finished, language))
+                published = published_scorer.score(target, predictions, labels)
+                assert {metric: ours[metric] for metric in published} == pytest.approx(published)
+            read_targets.add(target)
+    assert read_targets == set(catalogue.TARGETS) - {"lareqa", "bucc"}
+
+
+def _english(finished: Path, language: str) -> list[str]:
+    """Tatoeba's English sentences of a language, as many as are evaluated."""
+    path = finished / f"data/tatoeba/tatoeba.{ISO3.get(language)}-eng.eng"
+    return path.read_text().splitlines()[:4] if path.is_file() else []

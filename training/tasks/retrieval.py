@@ -87,6 +87,7 @@ ENTRIES = (
         languages=XQUAD,
         training_path="squad_retrieval",
         files=files_of(test="lareqa/xquad-r/{lang}.json"),
+        sizes={"test": 1190},
         hub=Hub("", None, test=("test",)),
         target=LAREQA_TARGET,
         xtreme=LAREQA_XTREME,

@@ -3,7 +3,7 @@
 from training.tasks import examples
 from training.tasks.languages import MLQA, MLQA_PAIRS, TYDI_NAMES, TYDIQA, XQUAD
 from training.tasks.presets import INTERMEDIATE, QA_TARGET, QA_XTREME, XTREME, files_of
-from training.tasks.sizes import MLQA_SIZES
+from training.tasks.sizes import MLQA_SIZES, TYDIQA_SIZES
 from training.tasks.task import Hub, Task
 
 ENTRIES = (
@@ -102,7 +102,7 @@ ENTRIES = (
             test="tydiqa/tydiqa-goldp-v1.1-dev/tydiqa.goldp.{lang}.dev.json",
             hold_out=0.1,
         ),
-        sizes={"train": 49881, "validation": 5077},
+        sizes=TYDIQA_SIZES,
         hub=Hub(
             "google-research-datasets/tydiqa",
             "da78f23f9119363459acbaf46bf89426ff26c259",

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from training.tasks.languages import fill
+
 Preset = Literal["paper-intermediate", "paper-target", "xtreme"]
 PRESETS: tuple[Preset, ...] = get_args(Preset)
 Overrides = Mapping[str, Any]  # fields of training.spec.Settings
@@ -103,6 +105,17 @@ class Task:
     def trains(self) -> bool:
         """Whether it can be a train stage."""
         return bool(self.files.train or self.sources)
+
+    def test_size(self, language: str) -> int | None:
+        """The published number of examples of a target's whole test set in a language; None where it is not known."""
+        hub = self.hub
+        name = fill(hub.config or "", language, self.iso3).replace("{name}", hub.names.get(language, language))
+        config = language if hub.by_id or not name else name
+        sizes = [
+            self.sizes.get(f"{config}/{split}", None if hub.by_id else self.sizes.get(split)) for split in hub.test
+        ]
+        known_sizes = [size for size in sizes if size is not None]
+        return sum(known_sizes) if sizes and len(known_sizes) == len(sizes) else None
 
     def preset(self, name: Preset) -> Overrides | None:
         """The settings of a preset; None where the task has none of that name."""

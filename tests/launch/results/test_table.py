@@ -247,11 +247,11 @@ def test_the_export_has_xtremes_layout(workspace: Workspace, tmp_path: Path) -> 
     plan = workspace.plan(targets=["xnli", "xquad", "tatoeba", "bucc"], recipes=["none", "hellaswag > squad"])
     _publish(plan, leave=("xnli", "zh"))
     out = tmp_path / "out"
-    made = dict(export.write(plan, out, None, None))
+    missing = {submission.folder.name: submission.missing for submission in export.write(plan, out, None, None)}
     assert sorted(path.name for path in out.iterdir()) == [
         "hellaswag.squad-s1", "hellaswag.squad-s2", "none-s1", "none-s2",
     ]  # fmt: skip
-    assert made[out / "none-s1"] == "xnli zh; bucc zh"  # of BUCC there is dev data alone
+    assert missing["none-s1"] == "xnli zh; bucc zh"  # of BUCC there is dev data alone
     files = _files(out / "hellaswag.squad-s2")
     assert set(files) == {
         "xnli/test-de.tsv", "xnli/test-en.tsv", "xquad/test-de.json", "xquad/test-en.json",
@@ -262,10 +262,40 @@ def test_the_export_has_xtremes_layout(workspace: Workspace, tmp_path: Path) -> 
     assert files["tatoeba/test-de.tsv"] == "1\n1\n"
 
 
+@pytest.mark.parametrize(("limit", "reason"), [(None, "splits.yaml"), (8, "max_eval 8")])
+def test_the_export_says_what_the_scorer_would_miss(
+    workspace: Workspace, tmp_path: Path, limit: int | None, reason: str
+) -> None:
+    """In numbers where the published one is known."""
+    data = workspace.root / "data"
+    (data / "xquad-de-en.json").write_bytes((data / "xquad-en.json").read_bytes())
+    asked = {"targets": ["xnli", "tatoeba", "mlqa"], "languages": {"mlqa": ["de-en"]}, "recipes": ["none"]}
+    asked["data"] = {"root": "./data"} | ({"max_eval": limit} if limit else {})
+    _publish(workspace.plan(**asked))
+    file = str(workspace.file(**asked))
+    found = CliRunner().invoke(app, ["export", file, str(tmp_path / "out")])
+    assert found.output.splitlines() == [
+        f"written: {tmp_path}/out/none-s1",
+        "note: XTREME's scorer asks for whole test sets;"
+        f" xnli de, en, zh: 8 of 5,010 examples ({reason});"
+        f" tatoeba de: 2 of 1,000 examples ({reason}); tatoeba sw: 2 of 390 examples ({reason});"
+        f" mlqa de-en: not known how many of the published examples ({reason})",
+        f"written: {tmp_path}/out/none-s2",
+    ]
+
+
+def test_whole_test_sets_need_no_note(workspace: Workspace, tmp_path: Path, monkeypatch: Any) -> None:
+    whole = [{"id": str(n), "prediction": "neutral", "gold": "neutral"} for n in range(5010)]
+    monkeypatch.setitem(PREDICTIONS, "xnli", whole)
+    plan = workspace.plan(targets=["xnli"], recipes=["none"], seeds=["1"])
+    _publish(plan)
+    assert [submission.cut for submission in export.write(plan, tmp_path / "out", None, None)] == [""]
+
+
 def test_an_export_of_one_recipe_never_writes_over_another(workspace: Workspace, tmp_path: Path) -> None:
     plan = workspace.plan(targets=["xquad"])
     _publish(plan)
-    assert [path.name for path, _ in export.write(plan, tmp_path / "out", "squad", 2)] == ["squad-s2"]
+    assert [written.folder.name for written in export.write(plan, tmp_path / "out", "squad", 2)] == ["squad-s2"]
     kept = _files(tmp_path / "out")
     with pytest.raises(UserError, match="squad-s2: exists already; remove it, or export into another folder"):
         list(export.write(plan, tmp_path / "out", None, None))
