@@ -198,7 +198,7 @@ def disk_of(folder: Path) -> _Disk:
 
 def left_after(disk: _Disk, journal: Path, loss: Loss) -> dict[str, bytes | None]:
     """What a crash leaves of a disk after the events of a journal: a line of JSON each, contents in hex."""
-    for line in journal.read_text().splitlines():
+    for line in journal.read_text(encoding="utf-8").splitlines():
         told = json.loads(line)
         disk.apply(Event(**told | {"content": bytes.fromhex(told["content"])}))
     return disk.left(loss)

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import HashStore, Store, TCPStore  # type: ignore[attr-defined]
 
-from slurm.base import UserError
+from slurm.base import UserError, look
 from slurm.base.files import to_json, write_atomic
 from training.spec import Device
 
@@ -160,7 +160,7 @@ def _await_address(rendezvous: Path) -> tuple[str, int]:
     limit = time.monotonic() + _PATIENCE.total_seconds()
     while time.monotonic() < limit:
         try:
-            address = json.loads(rendezvous.read_bytes())
+            address = json.loads(look.read_bytes(rendezvous))
             return str(address["host"]), int(address["port"])
         except FileNotFoundError:
             time.sleep(0.1)

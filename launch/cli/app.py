@@ -1,6 +1,5 @@
 """The command line: every command of `stepstone`, registered here, and what an error becomes at the terminal."""
 
-import errno
 import sys
 
 import typer
@@ -8,19 +7,7 @@ import typer
 from launch.cli import demo, devcluster, models, plan, results, status, store, submit, tasks
 from launch.text import show_what_can_be_shown
 from slurm.base import UserError
-
-_FULL = "make room (`stepstone gc FILE` names what is not needed), then type the command again: nothing is lost"
-_CLOSED = "its owner can let a group read (`cluster: {share-group: NAME}`); nobody else writes there"
-# What a file system refuses, and what to do about it. Anything else that it says is not foreseen, and shows where.
-_REFUSALS = {
-    errno.ENOSPC: _FULL,
-    errno.EDQUOT: _FULL,
-    errno.EACCES: _CLOSED,
-    errno.EPERM: _CLOSED,
-    errno.EROFS: "it is mounted read-only here; type the command where it can be written",
-    errno.EIO: "the file system has trouble; type the command again, nothing is lost",
-    errno.ESTALE: "the file system has trouble; type the command again, nothing is lost",
-}
+from slurm.base.errors import advice
 
 
 def _app() -> typer.Typer:
@@ -65,8 +52,9 @@ def main() -> None:
         sys.stderr.close()  # the reader of a pipe went away: not our failure, and nothing more to say
         sys.exit(1)
     except OSError as error:
-        if error.errno not in _REFUSALS:
+        what_to_do = advice(error)
+        if what_to_do is None:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror}; {_REFUSALS[error.errno]}", file=sys.stderr)
+        print(f"error: {where}{error.strerror}; {what_to_do}", file=sys.stderr)
         sys.exit(1)

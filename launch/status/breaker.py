@@ -3,13 +3,13 @@
 submissions/<time>-<id>/  failures/<stage>.json  held.json
 """
 
-import os
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
 from launch.experiment import Failures
 from launch.status.history import Failure
+from slurm.base import look
 from slurm.base.files import make_folder, read_sealed, seal, write_once
 from slurm.causes import Verdict, alike
 
@@ -45,7 +45,7 @@ def note(submission: Path, stage: str, verdict: Verdict, policy: Failures) -> No
     folder = make_folder(submission / "failures")
     write_once(folder / f"{stage}.json", seal({"stage": stage, "evidence": verdict.evidence}))
     # Counted after one's own is there: of several at once, the last to write sees all.
-    records = [read_sealed(folder / name) for name in sorted(os.listdir(folder)) if not name.startswith(".")]
+    records = [read_sealed(folder / name) for name in look.names(folder) if not name.startswith(".")]
     equal = sum(record is not None and alike(record["evidence"]) == alike(verdict.evidence) for record in records)
     if equal >= policy.equal:
         write_once(

@@ -1,6 +1,5 @@
 """What became of a stage's attempts: each failure with its cause, from the attempts' notes and from accounting."""
 
-import os
 import time
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ from launch.store.attempts import Attempt, Beat, EndNote, Starter
 from launch.store.times import StageTimes
 from launch.text import moment
 from slurm import causes
+from slurm.base import look
 from slurm.base.files import make_folder, read_sealed, seal, write_once
 from slurm.causes import CAUSES, Cause, EndedLike, Verdict
 
@@ -293,7 +293,7 @@ def _notes(stage_folder: Path) -> list[AttemptNotes]:
 def _settled(stage_folder: Path) -> list[tuple[int, Failure]]:
     """What was settled: after which attempt, and the failure."""
     try:
-        names = [name for name in os.listdir(stage_folder / "failures") if not name.startswith(".")]
+        names = [name for name in look.names(stage_folder / "failures") if not name.startswith(".")]
     except (FileNotFoundError, PermissionError):
         return []
     records = [record for name in names if (record := read_sealed(stage_folder / "failures" / name))]

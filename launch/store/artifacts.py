@@ -6,7 +6,6 @@ takes it when nobody needs it any more; so it does in doubt, for to train again 
 """
 
 import hashlib
-import os
 import time
 import uuid
 from collections.abc import Iterator
@@ -21,7 +20,18 @@ from launch.plan import keys
 from launch.store import manifests, records
 from launch.store.attempts import Starter
 from launch.store.manifests import StageEntry
-from slurm.base.files import make_folder, read_sealed, remove_folder, seal, sha256_file, write_atomic, write_once
+from slurm.base import look
+from slurm.base.files import (
+    make_folder,
+    move,
+    read_sealed,
+    remove,
+    remove_folder,
+    seal,
+    sha256_file,
+    write_atomic,
+    write_once,
+)
 from training.spec import Precision, Split
 
 GENERATION_LENGTH = 16
@@ -106,21 +116,19 @@ def put_encoder_aside(stage_folder: Path, result: TrainResult) -> Path:
     encoder = stage_folder / result.attempt / "encoder"
     aside = encoder.with_suffix(f".{uuid.uuid4().hex[:8]}.quarantined")
     with suppress(FileNotFoundError):  # another put it aside
-        os.rename(encoder, aside)
+        move(encoder, aside)
     return aside
 
 
 def list_files(folder: Path, parts: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     """Size and SHA-256 of every file in some subfolders, for a result's record."""
-    paths = sorted(path for part in parts for path in (folder / part).rglob("*") if path.is_file())
+    everything = (path for part in parts for path in (folder / part).rglob("*") if not path.name.startswith(".nfs"))
+    paths = sorted(path for path in everything if path.is_file())
     return {str(path.relative_to(folder)): {"size": path.stat().st_size, "sha256": sha256_file(path)} for path in paths}
 
 
 def _size(path: Path) -> int | None:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return None
+    return look.size(path)
 
 
 def _language_file(stage_folder: Path, generation: str, language: str, split: Split) -> Path:
@@ -149,7 +157,7 @@ def publish_language(
     """
     path = _language_file(stage_folder, generation, language, split)
     make_folder(path.parent)
-    if path.exists() and read_language(stage_folder, generation, language, split) is None:
+    if look.exists(path) and read_language(stage_folder, generation, language, split) is None:
         _put_aside(path)
     # Named by content, so that an attempt that comes second cannot replace what the first one's result describes.
     name = f"{path.stem}.{hashlib.sha256(predictions).hexdigest()[:8]}.jsonl"
@@ -162,13 +170,12 @@ def _put_aside(path: Path) -> None:
     """Quarantine a record that did not verify. Another may have replaced it since: what verifies goes back."""
     aside = path.with_suffix(f".{uuid.uuid4().hex[:8]}.quarantined")
     try:
-        os.rename(path, aside)
+        move(path, aside)
     except FileNotFoundError:
         return  # another put it aside
     if _read_language(aside) is not None:
-        with suppress(FileExistsError):  # a third was here in between: one result stays, as ever
-            os.link(aside, path)
-        os.unlink(aside)
+        write_once(path, look.read_bytes(aside))  # unless a third was here in between: one result stays, as ever
+        remove(aside)
 
 
 DROPPED = ".dropped-"  # begins the name of what is being removed; gc takes it a day later, where that was interrupted
@@ -187,11 +194,11 @@ def drop(root: Path, submission: Path, folder: str) -> bool:
     encoder = root / "stages" / folder / result.attempt / "encoder"
     hidden_encoder = encoder.with_name(f"{DROPPED}{uuid.uuid4().hex}")
     try:
-        os.rename(encoder, hidden_encoder)
+        move(encoder, hidden_encoder)
     except FileNotFoundError:
         return True
     if _may_be_awaited(root / "submissions", submission.name, folder, result):
-        os.rename(hidden_encoder, encoder)
+        move(hidden_encoder, encoder)
         return False
     remove_folder(hidden_encoder)
     return True
@@ -210,18 +217,18 @@ def _may_be_awaited(submissions: Path, earlier: str, folder: str, result: TrainR
 
 def _is_held(lock: Path) -> bool:
     try:
-        return time.time() - lock.stat().st_mtime < _LEFT_OVER
+        return time.time() - look.status(lock).st_mtime < _LEFT_OVER
     except FileNotFoundError:
         return False
 
 
 def _children(submissions: Path, earlier: str, folder: str) -> Iterator[StageEntry]:
     """The stages under one, as submissions later than `earlier` tell them to their jobs."""
-    for name in sorted(os.listdir(submissions)):
+    for name in look.names(submissions):
         if name <= earlier or name.startswith((".", "lock")):
             continue
         for path in sorted((submissions / name).glob("manifest-*.json")):
-            if folder.encode() in path.read_bytes():  # else there is no need to take megabytes apart
+            if folder.encode() in look.read_bytes(path):  # else there is no need to take megabytes apart
                 yield from (entry for entry in manifests.read(path).entries() if entry.parent == folder)
 
 

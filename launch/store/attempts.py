@@ -12,6 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,14 +20,16 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter
 
 from launch.store import records
-from slurm.base import UserError
+from slurm.base import UserError, look
 from slurm.base.files import (
     make_folder,
+    move,
+    move_new,
     seal,
     sync_folder,
     to_json,
     write_atomic,
-    write_chunk,
+    write_in_place,
     write_new,
     write_once,
 )
@@ -141,22 +144,17 @@ class Attempt:
         content = seal(record)
         target = self.stage_folder / "result.json"
         try:
-            descriptor = os.open(self.folder / "open", os.O_WRONLY | os.O_TRUNC)
-            try:
-                write_chunk(descriptor, content)
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            os.rename(self.folder / "open", target)
+            write_in_place(self.folder / "open", content)
+            move(self.folder / "open", target)
         except FileNotFoundError:
             # A network file system may lose the reply of a rename that was done: then the result there is ours.
-            if not target.exists() or target.read_bytes() != content:
+            if _content(target) != content:
                 raise Fenced(self.folder) from None
         sync_folder(self.stage_folder)
 
     def is_fenced(self) -> bool:
         """Whether a later attempt has begun."""
-        return not (self.folder / "open").exists()
+        return not look.exists(self.folder / "open")
 
     def end(self, failure: FailureNote | None = None) -> bool:
         """Note that this attempt is over, and why where it failed; whether the note is ours.
@@ -173,7 +171,7 @@ class Attempt:
 def attempts_of(stage_folder: Path) -> list[Attempt]:
     """The attempts at a stage, the oldest first."""
     try:
-        names = [name for name in os.listdir(stage_folder / "attempts") if _NUMBER.fullmatch(name)]
+        names = [name for name in look.names(stage_folder / "attempts") if _NUMBER.fullmatch(name)]
     except (FileNotFoundError, PermissionError):  # closed: of a store that another user shares, it has just begun
         return []
     return [Attempt(stage_folder / "attempts" / name) for name in sorted(names, key=int)]
@@ -214,9 +212,9 @@ def begin(stage_folder: Path, starter: Starter, job_has_ended: Callable[[str], b
         if not attempt.is_fenced() and not _is_over(attempt, starter, job_has_ended):
             raise RunningElsewhere(f"{attempt.folder} ({starter_of(attempt).record()})")
     attempt = _make(folder, replace(starter, time=time.time()))
-    for earlier in attempts_of(stage_folder):
-        if earlier.number < attempt.number:
-            _fence(earlier)
+    # By their numbers: a listing may be too old to name one that has just begun.
+    for number in range(1, attempt.number):
+        _fence(Attempt(_numbered(folder, number)))
     return attempt
 
 
@@ -228,21 +226,25 @@ def _make(folder: Path, starter: Starter) -> Attempt:
     number = max((attempt.number for attempt in attempts_of(folder.parent)), default=0)
     while True:
         number += 1
-        try:
-            os.rename(temporary, folder / f"{number:04d}")  # fails where the folder exists, since it is not empty
-        except OSError:
-            if not (folder / f"{number:04d}").exists():
-                raise
-            continue
-        sync_folder(folder)
-        return Attempt(folder / f"{number:04d}")
+        if move_new(temporary, _numbered(folder, number)):
+            sync_folder(folder)
+            return Attempt(_numbered(folder, number))
+
+
+def _numbered(folder: Path, number: int) -> Path:
+    return folder / f"{number:04d}"
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return look.read_bytes(path)
+    except FileNotFoundError:
+        return None
 
 
 def _fence(attempt: Attempt) -> None:
-    try:
-        os.rename(attempt.folder / "open", attempt.folder / "fenced")
-    except FileNotFoundError:
-        return  # fenced by another, or published
+    with suppress(FileNotFoundError):  # fenced by another, or published
+        move(attempt.folder / "open", attempt.folder / "fenced")
 
 
 def _is_over(attempt: Attempt, starter: Starter, job_has_ended: Callable[[str], bool | None]) -> bool:
@@ -261,12 +263,12 @@ def _is_stale(attempt: Attempt) -> bool:
     """By the file server's clock on both sides: node clocks may differ."""
     probe = write_new(attempt.folder / "clock", b"")
     try:
-        now = probe.stat().st_mtime
-        beat = (attempt.folder / "heartbeat.json").stat().st_mtime
+        now = look.status(probe).st_mtime
+        beat = look.status(attempt.folder / "heartbeat.json").st_mtime
     except FileNotFoundError:
         return False
     finally:
-        probe.unlink()
+        probe.unlink(missing_ok=True)
     return now - beat > STALE_SECONDS
 
 

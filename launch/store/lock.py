@@ -7,19 +7,21 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
 from launch.store import records
-from slurm.base import UserError, processes
-from slurm.base.files import make_folder, to_json, write_once
+from slurm.base import UserError, look, processes
+from slurm.base.files import make_folder, remove, to_json, write_once
 
 _LOCK_SECONDS = 900  # another host's lock that was not touched for so long is left over
 _CLAIM_SECONDS = 60  # the same of a claim to remove such a lock
+_NOT_GIVEN_BACK: set[Path] = set()  # locks that this process could not remove
 PATIENCE = 300.0  # seconds that a command waits for another that sends or cancels
+_MOMENT = 0.02  # seconds until a lock that was given back is tried for again
 _LOOK_SECONDS = 0.5  # between two looks at a lock that is waited for
 
 
@@ -56,19 +58,33 @@ class Lock:
         long."""
         if not self.is_ours():
             raise UserError("another submit has taken over, since this one stood still for long; nothing more was sent")
-        os.utime(self.path)
+        with look.named(self.path):
+            os.utime(self.path)
 
 
 @contextmanager
 def lock(root: Path, patience: float = 0.0, report: Callable[[str], None] = lambda line: None) -> Iterator[Lock]:
     """One submitter at a time per store. Waits up to `patience` seconds for another; then UserError naming it."""
     held_lock = Lock(make_folder(root / "submissions") / "lock")
-    _take(held_lock.path, Holder.this_process(), patience, report)
+    if held_lock.path not in _NOT_GIVEN_BACK or not held_lock.is_ours():
+        try:
+            _take(held_lock.path, Holder.this_process(), patience, report)
+        except OSError:  # it may be there all the same
+            _give_back(held_lock)
+            raise
     try:
         yield held_lock
     finally:
+        _give_back(held_lock)
+
+
+def _give_back(held_lock: Lock) -> None:
+    """Where the file system refuses that, the next command finds its holder dead, or to be itself."""
+    _NOT_GIVEN_BACK.add(held_lock.path)
+    with suppress(OSError):
         if held_lock.is_ours():  # else another host found it stale and holds it now
-            held_lock.path.unlink(missing_ok=True)
+            remove(held_lock.path)
+        _NOT_GIVEN_BACK.discard(held_lock.path)
 
 
 def _take(path: Path, me: Holder, patience: float, report: Callable[[str], None]) -> None:
@@ -80,7 +96,9 @@ def _take(path: Path, me: Holder, patience: float, report: Callable[[str], None]
         holder = records.read(path, _HOLDER)
         if holder is None:
             _check_readable(path)
-            continue  # it has just been given back
+            look.refresh(path.parent)
+            time.sleep(_MOMENT)  # it has just been given back, which may not be seen here yet
+            continue
         if seconds_waited >= patience:
             raise UserError(
                 f"another submit is at work ({holder}); wait for it, then type the command again."
@@ -107,26 +125,22 @@ def _break_stale(path: Path) -> None:
     holder = records.read(path, _HOLDER)
     if holder is None or not _is_stale(path, holder):
         return
-    # Linked first, under a name of its own: of several that find it stale, one may remove it, and none can remove
-    # the lock that another has made in between.
+    # Claimed first, under a name of that lock's own: of several that find it stale, one may remove it, and looks once
+    # more while nobody else may. So none can remove the lock that another has made in between.
     claim = path.with_name(f"lock.stale-{holder.host}-{holder.pid}-{holder.start}")
-    try:
-        os.link(path, claim)
-    except FileNotFoundError:
-        return
-    except FileExistsError:
+    if not write_once(claim, to_json(asdict(Holder.this_process()))):
         _remove_left_over(claim)
         return
-    if records.read(claim, _HOLDER) == holder:
-        path.unlink(missing_ok=True)
-    claim.unlink(missing_ok=True)
+    if records.read(path, _HOLDER) == holder:
+        remove(path)
+    remove(claim)
 
 
 def _is_stale(path: Path, holder: Holder) -> bool:
     if holder.host == socket.gethostname():
         return not processes.is_alive(holder.pid, holder.start)
     try:
-        return time.time() - path.stat().st_mtime > _LOCK_SECONDS
+        return time.time() - look.status(path).st_mtime > _LOCK_SECONDS
     except FileNotFoundError:
         return False
 
@@ -134,7 +148,7 @@ def _is_stale(path: Path, holder: Holder) -> bool:
 def _remove_left_over(claim: Path) -> None:
     """Who removes a stale lock needs moments for it: a claim that stays is of one who was killed just then."""
     try:
-        if time.time() - claim.stat().st_ctime > _CLAIM_SECONDS:
-            claim.unlink()
+        if time.time() - look.status(claim).st_ctime > _CLAIM_SECONDS:
+            remove(claim)
     except FileNotFoundError:
         return

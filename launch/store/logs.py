@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from launch.store.submissions import Submission
+from slurm.base import look
 
 _TAIL = 20_000  # characters of a log that are looked at
 _MARK = "--- start "  # begins the line that a job prints first: a requeued job goes on in the same files
@@ -14,12 +15,13 @@ _STAGE = "--- stage "  # the same of each stage of an element
 def with_content(submission: Submission, folder: Path, beginning: str) -> list[Path]:
     """The log files in a folder whose names begin as an element's do (`12_3_`), but for those that are empty."""
     paths = (folder / name for name in submission.listing(folder).get(beginning, ()))
-    return [path for path in paths if path.stat().st_size]
+    return [path for path in paths if look.size(path)]
 
 
 def last_error(paths: list[Path]) -> str | None:
     """The last line of an element's logs that calls itself an error: why a job ended that no attempt speaks for."""
-    lines = [line for path in paths for line in path.read_text(errors="replace")[-_TAIL:].splitlines()]
+    texts = (look.read_bytes(path)[-_TAIL:].decode(errors="replace") for path in paths)
+    lines = [line for text in texts for line in text.splitlines()]
     return next((line.removeprefix("error: ") for line in reversed(lines) if line.startswith("error: ")), None)
 
 

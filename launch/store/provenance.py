@@ -5,14 +5,14 @@ was sent is written down, and compared with what its job finds.
 """
 
 import hashlib
-import os
 import platform
 import uuid
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from slurm.base.files import make_folder, remove_folder, sync_folder, write_file
+from slurm.base import look
+from slurm.base.files import make_folder, move_new, remove_folder, sync_folder, write_file
 
 _PACKAGES = ("launch", "training", "eval", "slurm")
 
@@ -31,7 +31,7 @@ def freeze(root: Path) -> Path:
     for path, content in files.items():
         digest.update(f"{path}\0{hashlib.sha256(content).hexdigest()}\n".encode())
     folder = root / "code" / digest.hexdigest()[:16]
-    if not folder.exists():
+    if not look.exists(folder):
         _write(files, folder)
     return folder
 
@@ -42,11 +42,12 @@ def _write(files: dict[Path, bytes], folder: Path) -> None:
         make_folder((temporary / path).parent)
         write_file(temporary / path, content)
     try:
-        os.rename(temporary, folder)
+        is_ours = move_new(temporary, folder)
     except OSError:
         remove_folder(temporary)
-        if not folder.exists():  # else another submitter was first, with the same content
-            raise
+        raise
+    if not is_ours:  # another submitter was first, with the same content
+        remove_folder(temporary)
     sync_folder(folder.parent)
 
 

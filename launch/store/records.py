@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from slurm.base import UserError
+from slurm.base import UserError, look
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ class Record(Protocol):
 def read(path: Path, kind: TypeAdapter[T]) -> T | None:
     """The record at `path`; None where there is no such file, or none that is open to this user (yet)."""
     try:
-        content = path.read_bytes()
+        content = look.read_bytes(path)
     except (FileNotFoundError, PermissionError):
         return None
     try:

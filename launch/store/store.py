@@ -8,7 +8,6 @@
 A generation is one trained encoder, by its hash: results of two trainings of one stage never mix.
 """
 
-import os
 from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +22,7 @@ from launch.store.artifacts import (
     read_language,
     read_train_result,
 )
+from slurm.base import look
 from slurm.base.files import make_folder, read_json, to_json, write_atomic
 
 
@@ -67,7 +67,7 @@ class Store:
     def _existing(self) -> set[str]:
         """Names of the stage folders: one listing, however many stages a plan has."""
         try:
-            return set(os.listdir(self.root / "stages"))
+            return set(look.names(self.root / "stages"))
         except (FileNotFoundError, NotADirectoryError):
             return set()
 
@@ -96,7 +96,7 @@ class Store:
 
     def has_result(self, folder: str) -> bool:
         """Whether a train stage's result is there, of which no plan is at hand."""
-        return (self.stage_folder(folder) / "result.json").exists()
+        return look.exists(self.stage_folder(folder) / "result.json")
 
     def train_result(self, stage: Stage) -> TrainResult | None:
         """The published, verified result of a train stage."""
@@ -133,7 +133,7 @@ class Store:
         if result is not None:
             return [generation_of(result.encoder_hash)]
         try:
-            return sorted(os.listdir(self.stage_folder(stage.folder) / "languages"))
+            return look.names(self.stage_folder(stage.folder) / "languages")
         except FileNotFoundError:
             return []
 
@@ -146,5 +146,5 @@ class Store:
     def write_identity(self, stage: Stage, content: dict[str, Any]) -> None:
         """Say in the stage's folder what the stage means."""
         folder = make_folder(self.stage_folder(stage.folder))
-        if not (folder / "identity.json").exists():
+        if not look.exists(folder / "identity.json"):
             write_atomic(folder / "identity.json", to_json(content))

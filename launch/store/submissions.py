@@ -20,6 +20,7 @@ from pydantic import TypeAdapter
 
 from launch.store import records
 from slurm import local
+from slurm.base import look
 from slurm.base.files import make_folder, to_json, write_atomic, write_once
 
 _STAMP = "%Y%m%d-%H%M%S.%f"  # of UTC, so that clocks may go back an hour
@@ -211,7 +212,7 @@ class Submission:
     def cancelled(self) -> set[tuple[int, int]]:
         """The (array, index) of elements that `stepstone cancel` was told to end."""
         try:
-            names = [name for name in os.listdir(self.folder) if name.startswith("cancelled-")]
+            names = [name for name in look.names(self.folder) if name.startswith("cancelled-")]
         except FileNotFoundError:
             return set()
         notes = [records.read(self.folder / name, _CANCELLED) for name in names]
@@ -238,7 +239,7 @@ class Submission:
         """Names of the logs in a folder, by the beginning that an element's have in common (`12_3_`). Listed once."""
         if folder not in self._listings:
             names: dict[str, list[str]] = {}
-            for name in sorted(os.listdir(folder) if folder.exists() else []):
+            for name in look.names(folder) if look.exists(folder) else []:
                 names.setdefault(_LOG.sub("", name), []).append(name)
             self._listings[folder] = names
         return self._listings[folder]
@@ -259,7 +260,7 @@ class Submission:
 def read_all(root: Path) -> list[Submission]:
     """Every submission in a store, the oldest first."""
     try:
-        names = sorted(name for name in os.listdir(root / "submissions") if not name.startswith((".", "lock")))
+        names = [name for name in look.names(root / "submissions") if not name.startswith((".", "lock"))]
     except (FileNotFoundError, NotADirectoryError):
         return []
     return [Submission(root / "submissions" / name) for name in names]

@@ -1,4 +1,25 @@
-"""The one exception that is meant for the person at the terminal."""
+"""The one exception that is meant for the person at the terminal, and what to do about a file system's refusals."""
+
+import errno
+
+_FULL = "make room (`stepstone gc FILE` names what is not needed), then type the command again: nothing is lost"
+_TROUBLE = "the file system has trouble; type the command again, nothing is lost"
+_CLOSED = "its owner can let a group read (`cluster: {share-group: NAME}`); nobody else writes there"
+_REFUSALS = (
+    (_FULL, (errno.ENOSPC, errno.EDQUOT)),
+    (_CLOSED, (errno.EACCES, errno.EPERM)),
+    ("it is mounted read-only here; type the command where it can be written", (errno.EROFS,)),
+    (
+        _TROUBLE,
+        (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.ESHUTDOWN, errno.EHOSTDOWN, errno.EREMOTEIO),
+    ),
+)
+_ADVICE = {code: words for words, codes in _REFUSALS for code in codes}
+
+
+def advice(error: OSError) -> str | None:
+    """What to do about what a file system refused; None for anything that is not foreseen."""
+    return _ADVICE.get(error.errno or 0)
 
 
 class UserError(Exception):

@@ -2,8 +2,12 @@
 
 Whatever changes a disk goes through `os.open`, `write`, `fsync`, `replace`, `link`, `mkdir`, `unlink` and `rmdir`, with
 whole paths: so a test can record every step, and show what a crash between any two of them leaves.
+
+A network file system may carry a call out and lose its reply: the client asks again, and is told that the file is gone,
+or there already. So where a rename or link fails, what is at its target now decides whether it was done.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -13,10 +17,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from slurm.base.errors import UserError
+from slurm.base import look
+from slurm.base.errors import UserError, advice
 
 CHUNK_BYTES = 1 << 20  # what is written and hashed at a time
 _CHECKSUM = "sha256"
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # said where a file system has no hard links
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_NO_SYNC = (errno.EINVAL, errno.EOPNOTSUPP)  # the same of folders that cannot be synced
 
 
 def make_folder(path: Path) -> Path:
@@ -24,19 +32,25 @@ def make_folder(path: Path) -> Path:
     try:
         missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         for folder in reversed(missing or [path]):  # one by one: with `parents`, mkdir gives its mode to the last only
-            folder.mkdir(mode=0o700, exist_ok=True)
+            look.again(lambda folder=folder: folder.mkdir(mode=0o700, exist_ok=True))  # type: ignore[misc]
         for folder in missing:
             sync_folder(folder.parent)
     except OSError as error:
-        raise UserError(f"{path}: cannot make this folder: {error.strerror}. Choose another `store:`.") from error
+        what_to_do = None if error.errno in _FORBIDDEN else advice(error)
+        fix = what_to_do or "Choose another `store:`."
+        raise UserError(f"{path}: cannot make this folder: {error.strerror}. {fix}") from error
     return path
 
 
 def sync_folder(path: Path) -> None:
     """Make the names in a folder durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = look.again(lambda: os.open(path, os.O_RDONLY | os.O_DIRECTORY))
     try:
-        os.fsync(descriptor)
+        with look.named(path):
+            os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
     finally:
         os.close(descriptor)
 
@@ -53,6 +67,11 @@ def write_file(path: Path, content: bytes | str) -> None:
     _write(path, [content.encode() if isinstance(content, str) else content], os.O_TRUNC)
 
 
+def write_in_place(path: Path, content: bytes) -> None:
+    """The durable content of a private file that is there; FileNotFoundError where it is not: nothing is made."""
+    _write(path, [content], os.O_TRUNC, create=0)
+
+
 def copy_file(source: Path, target: Path) -> None:
     """A durable copy, in chunks. The same in place of `target`'s content where there is one."""
     with source.open("rb") as file:
@@ -61,11 +80,14 @@ def copy_file(source: Path, target: Path) -> None:
 
 def link_file(source: Path, target: Path) -> None:
     """A second name for a file, or a durable copy where the file system has no hard links."""
+    inode = _inode(source)
     try:
-        os.link(source, target)
-    except FileExistsError:
-        raise
-    except OSError:
+        look.again(lambda: os.link(source, target))
+    except OSError as error:
+        if _is(target, inode):
+            return
+        if error.errno not in (*_NO_LINKS, errno.EXDEV):
+            raise
         copy_file(source, target)
 
 
@@ -76,14 +98,15 @@ def write_chunk(descriptor: int, content: bytes | memoryview) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _write(path: Path, chunks: Iterable[bytes], flags: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | flags, 0o600)
-    try:
-        for chunk in chunks:
-            write_chunk(descriptor, chunk)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _write(path: Path, chunks: Iterable[bytes], flags: int, create: int = os.O_CREAT) -> None:
+    descriptor = look.again(lambda: os.open(path, os.O_WRONLY | create | flags, 0o600))
+    with look.named(path):
+        try:
+            for chunk in chunks:
+                write_chunk(descriptor, chunk)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def remove_folder(path: Path) -> None:
@@ -99,25 +122,108 @@ def remove_folder(path: Path) -> None:
         os.rmdir(path)
 
 
+def move(source: Path, target: Path) -> None:
+    """Rename a file, in place of what is at `target`, or a folder."""
+    inode = _inode(source)
+    try:
+        look.again(lambda: os.replace(source, target))
+    except OSError:
+        if not _is(target, inode):
+            raise
+
+
+def move_new(source: Path, target: Path) -> bool:
+    """Rename a folder that is not empty to a name that is free; False where it is taken, also by what cannot be seen
+    here yet."""
+    inode = _inode(source)
+    try:
+        look.again(lambda: os.rename(source, target))
+    except OSError as error:
+        if _is(target, inode):
+            return True
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+            return False
+        raise
+    return True
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return os.lstat(path).st_ino
+    except OSError:
+        return None
+
+
+def _is(path: Path, inode: int | None) -> bool:
+    """Whether that file or folder is at `path` now: what is believed of it is asked anew."""
+    try:
+        return inode is not None and look.status(path).st_ino == inode
+    except OSError:
+        return False
+
+
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Replace `path` by `content`: a reader sees the old file or the new one, also after a crash."""
     data = content.encode() if isinstance(content, str) else content
     temporary = write_new(path, data)
-    os.replace(temporary, path)
+    move(temporary, path)
     sync_folder(path.parent)
 
 
 def write_once(path: Path, content: bytes) -> bool:
-    """Put `content` at `path` unless something is there already (first wins); whether it was ours."""
+    """Put `content` at `path` unless something is there already (first wins); whether it was ours.
+
+    Where the file system has no hard links, a symbolic link leads to a file beside it.
+    """
     temporary = write_new(path, content)
+    inode = _inode(temporary)
     try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
+        look.again(lambda: os.link(temporary, path))
+    except OSError as error:
+        if not _is(path, inode):
+            if error.errno == errno.EEXIST:
+                return False
+            if error.errno in _NO_LINKS:
+                return _point_once(path, content)
+            raise
     finally:
-        os.unlink(temporary)
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
     sync_folder(path.parent)
     return True
+
+
+def _point_once(path: Path, content: bytes) -> bool:
+    kept = path.parent / f".{path.name}.{uuid.uuid4().hex}.once"
+    _write(kept, [content], os.O_EXCL | os.O_NOFOLLOW)
+    try:
+        look.again(lambda: os.symlink(kept.name, path))
+    except OSError as error:
+        if not _leads_to(path, kept.name):
+            os.unlink(kept)
+            if error.errno == errno.EEXIST:
+                return False
+            error.filename = str(path)
+            raise
+    sync_folder(path.parent)
+    return True
+
+
+def _leads_to(path: Path, name: str) -> bool:
+    look.refresh(path.parent)
+    try:
+        return os.readlink(path) == name
+    except OSError:
+        return False
+
+
+def remove(path: Path) -> None:
+    """Remove what `write_once` put there; nothing where it is gone."""
+    kept = path.parent / os.readlink(path) if path.is_symlink() else None
+    for name in (path, kept):
+        with suppress(FileNotFoundError):
+            if name is not None:
+                os.unlink(name)
 
 
 def to_json(value: Any) -> bytes:
@@ -146,7 +252,7 @@ def unseal(content: bytes) -> dict[str, Any] | None:
 def read_sealed(path: Path) -> dict[str, Any] | None:
     """The sealed record at `path`; None where there is none that this user may read, or it does not verify."""
     try:
-        return unseal(path.read_bytes())
+        return unseal(look.read_bytes(path))
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
 
@@ -154,12 +260,16 @@ def read_sealed(path: Path) -> dict[str, Any] | None:
 def read_json(path: Path) -> Any:
     """The JSON value at `path`; None where there is no such file, or none that is open to this user (yet)."""
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(look.read_bytes(path))
     except (FileNotFoundError, PermissionError):
         return None
 
 
 def sha256_file(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def digest() -> str:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    return look.surely(path, digest)

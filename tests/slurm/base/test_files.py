@@ -101,8 +101,9 @@ def test_every_change_goes_through_the_functions_that_a_trace_sees(tmp_path: Pat
         write_once(root / "a" / "b" / "three", b"three")
         copy_file(root / "a" / "two", root / "a" / "copy")
         link_file(root / "a" / "two", root / "a" / "link")
+        link_file(root / "a" / "two", root / "a" / "link")  # as where the reply of the first was lost
         with pytest.raises(FileExistsError):
-            link_file(root / "a" / "two", root / "a" / "link")
+            link_file(root / "a" / "copy", root / "a" / "link")
         remove_folder(root / "a" / "b")
         remove_folder(root / "a" / "b")
     *_, (_, left) = trace.crashes(recorded.events, "all")
