@@ -122,8 +122,8 @@ def put_encoder_aside(stage_folder: Path, result: TrainResult) -> Path:
 
 def list_files(folder: Path, parts: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     """Size and SHA-256 of every file in some subfolders, for a result's record."""
-    everything = (path for part in parts for path in (folder / part).rglob("*") if not path.name.startswith(".nfs"))
-    paths = sorted(path for path in everything if path.is_file())
+    paths_below = (path for part in parts for path in (folder / part).rglob("*") if not path.name.startswith(".nfs"))
+    paths = sorted(path for path in paths_below if path.is_file())
     return {str(path.relative_to(folder)): {"size": path.stat().st_size, "sha256": sha256_file(path)} for path in paths}
 
 

@@ -194,13 +194,13 @@ def write_once(path: Path, content: bytes) -> bool:
 
 
 def _point_once(path: Path, content: bytes) -> bool:
-    kept = path.parent / f".{path.name}.{uuid.uuid4().hex}.once"
-    _write(kept, [content], os.O_EXCL | os.O_NOFOLLOW)
+    content_file = path.parent / f".{path.name}.{uuid.uuid4().hex}.once"
+    _write(content_file, [content], os.O_EXCL | os.O_NOFOLLOW)
     try:
-        look.again(lambda: os.symlink(kept.name, path))
+        look.again(lambda: os.symlink(content_file.name, path))
     except OSError as error:
-        if not _leads_to(path, kept.name):
-            os.unlink(kept)
+        if not _leads_to(path, content_file.name):
+            os.unlink(content_file)
             if error.errno == errno.EEXIST:
                 return False
             error.filename = str(path)
@@ -219,8 +219,8 @@ def _leads_to(path: Path, name: str) -> bool:
 
 def remove(path: Path) -> None:
     """Remove what `write_once` put there; nothing where it is gone."""
-    kept = path.parent / os.readlink(path) if path.is_symlink() else None
-    for name in (path, kept):
+    content_file = path.parent / os.readlink(path) if path.is_symlink() else None
+    for name in (path, content_file):
         with suppress(FileNotFoundError):
             if name is not None:
                 os.unlink(name)

@@ -167,8 +167,8 @@ def test_a_power_cut_takes_what_was_not_synced(network: Network) -> None:
     _sync_folder(network.login / "kept")
     (network.login / "kept" / "name").write_bytes(b"2")
     network.cut_power("names")
-    kept = {path.name: path.read_bytes() for path in (network.compute / "kept").iterdir()}
-    assert kept == {"old": b"1", "synced": b"1", "not": b""}
+    contents = {path.name: path.read_bytes() for path in (network.compute / "kept").iterdir()}
+    assert contents == {"old": b"1", "synced": b"1", "not": b""}
 
 
 def _sync_folder(path: Path) -> None:
