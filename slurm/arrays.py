@@ -4,10 +4,9 @@
 (tests/slurm/test_arrays.py) holds it to what is used here.
 """
 
-import os
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,6 @@ from slurm.base.files import make_folder, write_atomic
 from slurm.commands import Missing, NotRun, Output, Silent
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-# What a job may see of the submitting shell: tokens and other secrets stay behind.
-EXPORTED = (
-    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV",
-    "HF_HOME", "HF_HUB_CACHE", "HF_DATASETS_CACHE", "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "XDG_CACHE_HOME",
-    "CUDA_HOME", "NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME", "OMP_NUM_THREADS", "SLURM_CONF",
-)  # fmt: skip
-
 # While slurmctld has no room (MaxJobCount), sbatch tries for two minutes, sleeping 1, 2, … 15 s (22.05); killed in
 # between, it would leave us in doubt.
 SBATCH_TIMEOUT = 180.0  # seconds
@@ -84,6 +76,9 @@ class ArrayRequest:
     dependency: str | None = None
     setup: tuple[str, ...] = ()  # shell lines, as they are
     environment: dict[str, str] = field(default_factory=dict)  # set in every element
+    # What else every element gets: sbatch's own environment, so that no value of it stands in the script. None: ours.
+    passed: Mapping[str, str] | None = field(default=None, repr=False)
+    remarks: tuple[str, ...] = ()  # for who reads the script
     signal_seconds: int = 120  # USR2 so long before the time limit
     umask: int = 0o077  # of sbatch, which Slurm hands on: it opens the logs before the script's first line
 
@@ -111,6 +106,7 @@ class ArrayExecutor(SlurmExecutor):  # type: ignore[misc]  # submitit has no typ
             "map_count": len(request.indices),  # makes submitit name the logs by array id and index
             "signal_delay_s": request.signal_seconds,
             "setup": [
+                *(f"# {line}" for line in request.remarks),
                 *(f"export {name}={shlex.quote(value)}" for name, value in sorted(request.environment.items())),
                 *request.setup,
             ],
@@ -152,7 +148,7 @@ def send(request: ArrayRequest) -> str:
     path = request.logs / "script.sh"
     write_atomic(path, script(request))
     try:
-        answer = commands.run(["sbatch", "--parsable", str(path)], SBATCH_TIMEOUT, request.umask)
+        answer = commands.run(["sbatch", "--parsable", str(path)], SBATCH_TIMEOUT, request.umask, request.passed)
     except Missing:
         raise UserError("there is no sbatch here; run on a login node, or set `cluster: {executor: local}`") from None
     except NotRun as error:
@@ -182,14 +178,20 @@ def _outcome(answer: Output, name: str) -> str:
 def _flags(request: ArrayRequest) -> dict[str, Any]:
     flags = {name.replace("_", "-"): value for name, value in request.flags.items()}
     flags["array"] = index_list(request.indices) + (f"%{request.throttle}" if request.throttle else "")
-    flags["export"] = ",".join(name for name in EXPORTED if name in os.environ) or "NONE"
+    # All of sbatch's environment, which is made of what may go. A list of names would have Slurm log the user in on the
+    # node for the rest, which fails now and then, and brings all that the list was to keep out.
+    flags["export"] = "ALL"
+    # Soft limits of the login shell (ulimit) are meant for login nodes.
+    flags = {"propagate": "NONE"} | flags
     flags["kill-on-invalid-dep"] = "yes"
     flags["requeue"] = True
     if request.dependency:
         flags["dependency"] = request.dependency
+    # A newline would end the comment line of the script and run what follows it.
     for name, value in flags.items():
-        # A newline would end the comment line of the script and run what follows it.
         assert not _CONTROL.search(f"{name}{value}"), f"control character in sbatch flag {name}={value!r}"
+    for line in request.remarks:
+        assert not _CONTROL.search(line), f"control character in {line!r}"
     return flags
 
 

@@ -6,17 +6,16 @@ The environment is made the same for all: no abbreviated index lists, plain time
 import errno
 import os
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from slurm import usercache
+from slurm.environment import without_slurms
 
 TIMEOUT = 60.0  # seconds
 _SET = {"SLURM_BITSTR_LEN": "0", "SLURM_TIME_FORMAT": "standard"}
-_KEPT = ("SLURM_CONF", "SLURM_CLUSTERS")
 # Of what cannot be started: there is no such program. Anything else may be otherwise the next time.
 _NO_PROGRAM = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.ENOTDIR, errno.ELOOP)
-_LEAKED = ("SLURM_", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_", "SINFO_", "SCONTROL_")
 
 
 @dataclass(frozen=True)
@@ -46,16 +45,19 @@ class NotRun(Silent):
     """No answer, since it could not be started (too many processes, too long a line): nothing was asked for."""
 
 
-Runner = Callable[[Sequence[str], float, int], Output]
+Runner = Callable[[Sequence[str], float, int, Mapping[str, str]], Output]
 
 
-def run(command: Sequence[str], timeout: float = TIMEOUT, umask: int = -1) -> Output:
-    """Run one of Slurm's commands, with a umask of its own (-1: ours).
+def run(
+    command: Sequence[str], timeout: float = TIMEOUT, umask: int = -1, variables: Mapping[str, str] | None = None
+) -> Output:
+    """Run one of Slurm's commands, with a umask of its own (-1: ours), in an environment of its own (None: ours, but
+    for what would change its answers).
 
     Missing where it does not exist, Silent where it does not answer in time, NotRun where it cannot be started.
     """
     usercache.count(command[0])
-    return runner(command, timeout, umask)
+    return runner(command, timeout, umask, environment() if variables is None else variables)
 
 
 def ask(command: Sequence[str], timeout: float = TIMEOUT) -> str | None:
@@ -67,11 +69,11 @@ def ask(command: Sequence[str], timeout: float = TIMEOUT) -> str | None:
     return answer.out if answer.code == 0 else None
 
 
-def _run(command: Sequence[str], timeout: float, umask: int) -> Output:
+def _run(command: Sequence[str], timeout: float, umask: int, variables: Mapping[str, str]) -> Output:
     try:
         process = subprocess.run(
             list(command), stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
-            timeout=timeout, env=environment(), umask=umask, check=False,
+            timeout=timeout, env=variables, umask=umask, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise Silent(f"{command[0]} did not answer in {timeout:.0f} s") from None
@@ -84,8 +86,7 @@ def _run(command: Sequence[str], timeout: float, umask: int) -> Output:
 
 def environment() -> dict[str, str]:
     """This process's, as Slurm's commands are to see it: sent from inside a job, that job's settings would leak."""
-    variables = {name: value for name, value in os.environ.items() if name in _KEPT or not name.startswith(_LEAKED)}
-    return variables | _SET
+    return without_slurms(os.environ) | _SET
 
 
 runner: Runner = _run  # tests put a scripted scheduler here

@@ -61,7 +61,10 @@ def _visible() -> list[str] | None:
 
 
 def start(folder: Path, run: LocalRun, workers: int, environment: Mapping[str, str]) -> list[int]:
-    """Write the run down and start its workers, detached from the terminal. Returns their process ids."""
+    """Write the run down and start its workers, detached from the terminal. Returns their process ids.
+
+    environment: all that the workers and their elements get, but for what tells each element which one it is.
+    """
     for part in (folder / "claims", folder / "ends", folder / "logs", Path(run.places or folder)):
         make_folder(part)
     write_atomic(folder / "plan.json", to_json(asdict(run)))
@@ -72,7 +75,7 @@ def start(folder: Path, run: LocalRun, workers: int, environment: Mapping[str, s
                 subprocess.Popen(
                     [sys.executable, "-P", "-u", "-m", "slurm.local", str(folder), str(worker)],
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, umask=0o077,
-                    env=os.environ | dict(environment),
+                    env=dict(environment),
                 )
             )  # fmt: skip
     ids = [process.pid for process in processes]

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from launch.draft import flags
+from launch.draft import environment, flags
 from launch.draft import shares as throttle_shares
 from launch.draft.drafting import Draft
 from launch.draft.elements import Array, Dependency
@@ -16,10 +16,6 @@ from launch.plan import Plan
 from launch.status.policy import Changes
 from slurm import arrays
 from slurm.arrays import ArrayRequest
-
-# Jobs read what `prepare` fetched: a compute node without a network would wait for it, one with it ask every time.
-ENVIRONMENT = {"PYTHONSAFEPATH": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
-
 
 # --- as Slurm is asked
 
@@ -53,6 +49,7 @@ def request(
     """The array as Slurm is asked for it; also what `plan --script` shows. `share`: of the throttle."""
     cluster = draft.plan.experiment.cluster
     array = draft.arrays[number]
+    passing = environment.passing(cluster)
     manifest_path = submission / f"manifest-{number}.json"
     return ArrayRequest(
         name=name,
@@ -64,7 +61,9 @@ def request(
         dependency=dependency,
         # Once more in the job's first line: a site may set another one for its jobs.
         setup=(f"umask {_umask(cluster):03o}", *cluster.setup),
-        environment={"PYTHONPATH": str(code)} | ENVIRONMENT,
+        environment=environment.set_in_jobs(cluster, code),
+        passed=passing.variables,
+        remarks=environment.remarks(passing),
         umask=_umask(cluster),
     )
 

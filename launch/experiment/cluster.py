@@ -6,13 +6,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
+from launch.experiment.environment import Environment
 from launch.experiment.fields import Matching, Name, Number, Section, Text, Whole
 from training.spec import Says
 
 # What Stepstone itself sets in every script; a second setting of these would break arrays, adoption or logs.
 _OURS = (
-    "array", "chdir", "clusters", "dependency", "error", "export", "hold", "job-name", "kill-on-invalid-dep",
-    "no-requeue", "open-mode", "output", "parsable", "signal", "test-only", "wait", "wrap",
+    "array", "chdir", "clusters", "dependency", "error", "export", "export-file", "hold", "job-name",
+    "kill-on-invalid-dep", "no-requeue", "open-mode", "output", "parsable", "signal", "test-only", "wait", "wrap",
 )  # fmt: skip
 _WORD = Annotated[
     str,
@@ -32,7 +33,8 @@ def _pass_through(flag: str) -> str:
     if not re.fullmatch(r"[a-z][a-z0-9-]*", flag):
         raise ValueError(f"'{flag}' is not the long name of an sbatch flag, such as comment or licenses")
     if any(name.startswith(flag) for name in _OURS):  # sbatch takes the beginning of a flag's name for the flag
-        raise ValueError(f"'{flag}' is set by Stepstone itself; remove it from `sbatch:`")
+        mend = ", and see `environment:`" if flag.startswith("export") else ""
+        raise ValueError(f"'{flag}' is set by Stepstone itself; remove it from `sbatch:`{mend}")
     key = next((name for name in Cluster.flags() if name.startswith(flag) and flag != "gpus"), None)  # a flag, too
     if key:
         raise ValueError(f"'{key}' belongs beside `sbatch:`, directly under `cluster:`")
@@ -70,6 +72,9 @@ class Cluster(Section):
         list[Text],
         Says("shell lines before the job: code by design, shown by `stepstone plan --script`", "[module load cuda]"),
     ] = []
+    environment: Annotated[
+        Environment, Says("what jobs see of your shell's environment, and beside it", "{set: {NCCL_DEBUG: INFO}}")
+    ] = Environment()
     partition: Annotated[_WORD | None, Says("sbatch's flag", "gpu")] = None
     account: Annotated[_WORD | None, Says("sbatch's flag", "nlp")] = None
     qos: Annotated[_WORD | None, Says("sbatch's flag", "long")] = None
@@ -101,8 +106,10 @@ class Cluster(Section):
     @classmethod
     def flags(cls) -> tuple[str, ...]:
         """The sbatch flags that have a key of their own."""
-        no_flags = ("executor", "workers", "throttle", "setup", "bundle", "share_group", "gpu_hours", "sbatch")
-        return tuple(field.alias or name for name, field in cls.model_fields.items() if name not in no_flags)
+        no_flags = ("executor", "workers", "throttle", "setup", "environment", "bundle", "share_group", "gpu_hours")
+        return tuple(
+            field.alias or name for name, field in cls.model_fields.items() if name not in (*no_flags, "sbatch")
+        )
 
     @property
     def tasks_per_node(self) -> int:

@@ -3,6 +3,7 @@
 Every mistake is a UsageError of one line: file, line, what is wrong, what is allowed.
 """
 
+import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,13 +12,14 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from launch.experiment import recipes, yaml_text
+from launch.experiment import recipes, wishes, yaml_text
 from launch.experiment.added_tasks import to_task
 from launch.experiment.cluster import Cluster
 from launch.experiment.errors import explain, nearest
 from launch.experiment.failures import Failures
 from launch.experiment.recipes import Recipe
 from launch.experiment.schema import FileContent, Keep, Overrides
+from launch.experiment.wishes import Wish
 from launch.experiment.yaml_text import Document, Location
 from slurm.base import UsageError
 from training.pretrained import start
@@ -49,9 +51,10 @@ class Experiment:
     presets: dict[str, Preset]  # by role
     training: Overrides
     tasks: dict[str, Overrides]  # by task name, or a mixture's canonical text
-    cluster: Cluster
+    cluster: Cluster  # with what the shell's SBATCH_ variables add
     failures: Failures
     keep: Keep
+    wishes: tuple[Wish, ...] = ()
 
 
 def load(path: Path) -> Experiment:
@@ -70,6 +73,7 @@ def load(path: Path) -> Experiment:
     _check_offload(document, content)
     targets = _targets(document, content.targets)
     _check_revisions(document, content.data.revisions)
+    cluster, granted_wishes = wishes.grant(content.cluster, os.environ)
     languages = {name: _language_list(value) for name, value in content.languages.items()}
     default_languages = languages.pop("default", None)
     for name in languages:
@@ -94,9 +98,10 @@ def load(path: Path) -> Experiment:
         presets={"intermediate": content.presets.intermediate, "target": content.presets.target},
         training=content.training,
         tasks=_tasks(document, content.tasks),
-        cluster=content.cluster,
+        cluster=cluster,
         failures=content.failures,
         keep=content.keep,
+        wishes=granted_wishes,
     )
 
 

@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, create_model
 
 from launch.experiment.added_tasks import ColumnsSection, Definition, FilesSection
 from launch.experiment.cluster import Cluster
+from launch.experiment.environment import Environment
 from launch.experiment.failures import Failures, Rule
 from launch.experiment.fields import Matching, Name, Number, Section, Text, Whole, YesNo
 from launch.experiment.yaml_text import Location
@@ -186,6 +187,7 @@ _SECTIONS: dict[str, Any] = {
     "columns": ColumnsSection,
     "training": Overrides,
     "cluster": Cluster,
+    "environment": Environment,
     "tasks": Overrides,
 }
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from launch.experiment.added_tasks import ColumnsSection, Definition, FilesSection
 from launch.experiment.cluster import Cluster
+from launch.experiment.environment import Environment
 from launch.experiment.failures import Failures, Rule
 from launch.experiment.fields import Section
 from launch.experiment.schema import Data, FileContent, Overrides, Presets
@@ -100,6 +101,9 @@ _FOOT = """\
 `like` and `training_path` name tasks that are built in or stand above. More, with examples:
 [adding a task](adding-a-task.md)."""
 
+_ENVIRONMENT_FOOT = """\
+Which variables always go, and why: [launching](launching.md#what-jobs-see-of-your-shell)."""
+
 
 def markdown() -> str:
     """The page, ending with a line break."""
@@ -113,6 +117,7 @@ def markdown() -> str:
         ("`files` of such an entry", "", _rows(FilesSection)),
         ("`columns` of such an entry", "", _rows(ColumnsSection)),
         ("`cluster`", "", _rows(Cluster)),
+        ("`environment` of `cluster`", _ENVIRONMENT_FOOT, _rows(Environment)),
         ("`failures`: a rule for each cause", "", _rows(Failures)),
         ("Each rule of `failures`", "", _rows(Rule)),
     ]

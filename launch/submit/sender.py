@@ -9,11 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from launch.draft import Draft, request
+from launch.draft import Draft, environment, request
 from launch.draft import shares as throttle_shares
 from launch.draft.elements import Array, Element
 from launch.draft.manifests import identity, manifest
-from launch.draft.request import ENVIRONMENT
 from launch.plan import Plan
 from launch.store import Store, Submission, manifests, provenance, sharing, submissions
 from launch.store.lock import Lock
@@ -293,11 +292,10 @@ def to_workers(submission: Submission, draft: Draft, report: Callable[[str], Non
     )
     workers = min(cluster.workers, len(flat))
     threads = max(1, len(os.sched_getaffinity(0)) // (workers * cluster.tasks_per_node))
-    environment = {"PYTHONPATH": str(code)} | ENVIRONMENT
-    environment |= {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}  # workers share the cores
+    variables = {"OMP_NUM_THREADS": str(threads)} | environment.of_workers(cluster, code)  # workers share the cores
     for number in range(len(draft.arrays)):
         submission.write_sending(number)
-    local.start(make_folder(submission.folder / "local"), run, workers, environment)
+    local.start(make_folder(submission.folder / "local"), run, workers, variables)
     for number in range(len(draft.arrays)):
         submission.write_receipt(number, Receipt(local=True))
     sharing.let_in_again(submission.folder)

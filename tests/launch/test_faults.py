@@ -201,10 +201,10 @@ def _stop_at_sbatch(pid: int) -> Callable[[], None]:
 
     real = commands.runner
 
-    def run(command: Any, timeout: float, umask: int) -> Any:
+    def run(command: Any, *more: Any) -> Any:
         if "sbatch" in command:
             os.kill(pid, signal.SIGSTOP)
-        return real(command, timeout, umask)
+        return real(command, *more)
 
     commands.runner = run
 

@@ -1,6 +1,6 @@
 """Slurm's commands, answered by the test: what was asked is kept, and a command without an answer fails the test."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,11 +19,13 @@ class Answers:
         self.asked: list[list[str]] = []
         self.timeouts: list[float] = []
         self.umasks: list[int] = []
+        self.variables: list[Mapping[str, str]] = []
 
-    def __call__(self, command: Sequence[str], timeout: float, umask: int) -> Output:
+    def __call__(self, command: Sequence[str], timeout: float, umask: int, variables: Mapping[str, str]) -> Output:
         self.asked.append(list(command))
         self.timeouts.append(timeout)
         self.umasks.append(umask)
+        self.variables.append(variables)
         fitting = [start for start in self.by_start if " ".join(command).startswith(start)]
         assert fitting, f"nobody expected {command}"
         said = self.by_start[max(fitting, key=len)]

@@ -12,7 +12,7 @@ import os
 import pwd
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Literal
@@ -55,6 +55,7 @@ class Scheduler:
         self.calls: Counter[str] = Counter()
         self.asleep: Callable[[], None] = lambda: None  # called at the end of every time.sleep: what happens meanwhile
         self.umasks: list[int] = []  # of every sbatch
+        self.variables: list[Mapping[str, str]] = []  # that every sbatch was given
         self._running: list[Element] = []
         self._backlog: list[str] = []  # scripts that a stopped slurmctld has not read yet
         self._next_id = 1

@@ -6,7 +6,7 @@ Words and exit codes are those of Slurm 22.05 where it was looked at, else of it
 import itertools
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from slurm.arrays import index_list
 from slurm.commands import Missing, Output
@@ -28,7 +28,9 @@ from tests.slurm.scripted_words import (
 _FAILED = "Batch job submission failed"
 
 
-def answer(scheduler: Scheduler, command: Sequence[str], timeout: float, umask: int) -> Output:
+def answer(
+    scheduler: Scheduler, command: Sequence[str], timeout: float, umask: int, variables: Mapping[str, str]
+) -> Output:
     """One command's answer. AssertionError for what is not imitated; Missing and Silent as slurm.commands.run."""
     words = list(command)
     if words[0] == "env":
@@ -40,6 +42,7 @@ def answer(scheduler: Scheduler, command: Sequence[str], timeout: float, umask: 
     scheduler.calls[name] += 1
     if name == "sbatch":
         scheduler.umasks.append(umask)
+        scheduler.variables.append(variables)
     try:
         return _COMMANDS[name](scheduler, arguments, timeout)
     except Refused as refused:

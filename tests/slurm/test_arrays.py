@@ -35,9 +35,6 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith(("SLURM_", "SBATCH_")):
             monkeypatch.delenv(name)
-    for name in arrays.EXPORTED:
-        if name not in ("PATH", "HOME"):
-            monkeypatch.delenv(name, raising=False)
     for name, value in TOKENS.items():
         monkeypatch.setenv(name, value)
 
@@ -82,7 +79,7 @@ def test_the_scripts_flags_are_exactly_ours(tmp_path: Path) -> None:
         "array": "0-2,5%4",
         "dependency": "aftercorr:77",
         "error": f"{tmp_path}/logs/%A_%a_0_log.err",
-        "export": "PATH,HOME",
+        "export": "ALL",
         "gpus-per-node": "2",
         "job-name": "crossing-0123abcd.2",
         "kill-on-invalid-dep": "yes",
@@ -91,6 +88,7 @@ def test_the_scripts_flags_are_exactly_ours(tmp_path: Path) -> None:
         "open-mode": "append",
         "output": f"{tmp_path}/logs/%A_%a_0_log.out",
         "partition": "gpu",
+        "propagate": "NONE",
         "requeue": None,
         "signal": "USR2@120",
         "time": "12:00:00",
@@ -122,11 +120,20 @@ def test_the_scripts_lines_after_the_flags(tmp_path: Path) -> None:
     ]
 
 
-def test_no_secret_of_the_shell_is_in_the_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HOME", "/cache")
-    text = script(_request(tmp_path))
-    assert _flags(text)["export"] == "PATH,HOME,HF_HOME"
-    assert not [part for name, value in TOKENS.items() for part in (name, value) if part in text]
+def test_what_is_passed_reaches_sbatch_and_no_value_of_it_the_script(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = install(monkeypatch, sbatch="7\n")
+    asked = _request(tmp_path, passed={"PATH": "/bin", "HF_TOKEN": TOKENS["HF_TOKEN"]}, remarks=("goes: HF_TOKEN",))
+    assert send(asked) == "7"
+    assert answers.variables == [{"PATH": "/bin", "HF_TOKEN": TOKENS["HF_TOKEN"]}]
+    text = script(asked)
+    assert "\n# goes: HF_TOKEN\n" in text and "#SBATCH" not in text.partition("# goes:")[2]
+    assert not [value for value in TOKENS.values() if value in text + repr(asked)]
+
+
+def test_limits_of_the_shell_go_with_jobs_only_where_the_file_says_so(tmp_path: Path) -> None:
+    assert _flags(script(_request(tmp_path, flags={"propagate": "CORE"})))["propagate"] == "CORE"
 
 
 def test_a_site_flag_without_a_value(tmp_path: Path) -> None:
@@ -137,9 +144,9 @@ def test_a_site_flag_without_a_value(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bad", ["a\nb", "a\rb", "a\x00b", "a\x1bb", "a\x7fb"])
 def test_a_control_character_never_reaches_a_script(tmp_path: Path, bad: str) -> None:
-    for flags in ({"comment": bad}, {bad: "x"}):
+    for more in ({"flags": {"comment": bad}}, {"flags": {bad: "x"}}, {"remarks": (bad,)}):
         with pytest.raises(AssertionError, match="control character"):
-            script(_request(tmp_path, flags=flags))
+            script(_request(tmp_path, **more))
 
 
 @given(st.text(st.characters(blacklist_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1, max_size=40))
@@ -163,10 +170,12 @@ def test_an_index_list_names_exactly_its_indices(indices: set[int]) -> None:
 
 
 def test_a_job_that_submits_does_not_hand_its_own_settings_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SLURM_CPUS_PER_TASK", "SBATCH_PARTITION", "SQUEUE_FORMAT", "SACCT_FORMAT", "SLURM_CONF"):
+    kept = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT")
+    for name in (*kept, "SLURM_CPUS_PER_TASK", "SBATCH_PARTITION", "SQUEUE_FORMAT", "SACCT_FORMAT"):
         monkeypatch.setenv(name, "x")
     left = {name: value for name, value in commands.environment().items() if name.startswith(("S", "s"))}
-    assert {"SLURM_CONF": "x", "SLURM_BITSTR_LEN": "0", "SLURM_TIME_FORMAT": "standard"}.items() <= left.items()
+    assert {name: "x" for name in kept}.items() <= left.items()
+    assert {"SLURM_BITSTR_LEN": "0", "SLURM_TIME_FORMAT": "standard"}.items() <= left.items()
     assert not {"SLURM_CPUS_PER_TASK", "SBATCH_PARTITION", "SQUEUE_FORMAT", "SACCT_FORMAT"} & left.keys()
 
 

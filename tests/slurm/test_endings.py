@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -253,7 +253,7 @@ def _file() -> Path:
 
 
 def test_sixteen_commands_at_once_ask_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def answer(command: Sequence[str], timeout: float, umask: int) -> Output:
+    def answer(command: Sequence[str], timeout: float, umask: int, variables: Mapping[str, str]) -> Output:
         (tmp_path / f"asked-{time.monotonic_ns()}").touch()
         time.sleep(0.3)
         return Output(0, _said(ONE, "FAILED"), "")

@@ -46,7 +46,7 @@ def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             **more,
         )
         folder = tmp_path / name
-        started.extend(start(folder, run, workers, {}))
+        started.extend(start(folder, run, workers, os.environ))
         return folder
 
     yield begin

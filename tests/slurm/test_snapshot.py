@@ -4,7 +4,7 @@ import json
 import multiprocessing
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -177,7 +177,7 @@ def test_the_count_stays_small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 
 def _slow_slurm(folder: Path) -> commands.Runner:
-    def answer(command: Sequence[str], timeout: float, umask: int) -> Output:
+    def answer(command: Sequence[str], timeout: float, umask: int, variables: Mapping[str, str]) -> Output:
         (folder / f"asked-{os.getpid()}-{time.monotonic_ns()}").touch()
         time.sleep(0.3)
         return Output(0, TWO, "")

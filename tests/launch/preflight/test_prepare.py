@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from launch.draft import request
+from launch.draft import environment
 from launch.plan import Plan
 from launch.preflight import checks, prepare
 from launch.store.store import token_folder
@@ -103,7 +103,7 @@ def test_local_data_and_a_local_model_need_no_fetching(workspace: Workspace) -> 
 
 
 def test_jobs_run_offline(workspace: Workspace) -> None:
-    assert request.ENVIRONMENT | {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"} == request.ENVIRONMENT
+    assert environment.ENVIRONMENT | {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"} == environment.ENVIRONMENT
 
 
 @pytest.mark.slow

@@ -217,7 +217,7 @@ def test_local_elements_are_ended(tmp_path: Path) -> None:
     run = local.LocalRun((sys.executable, "-c", program), elements, ((), (0,), ()))
     folder = tmp_path / "run"
     folder.mkdir()
-    workers = local.start(folder, run, 1, {})
+    workers = local.start(folder, run, 1, os.environ)
     patience = time.monotonic() + 60
     while not (tmp_path / "began-0").exists() and time.monotonic() < patience:
         time.sleep(0.05)

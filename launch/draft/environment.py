@@ -1,0 +1,84 @@
+"""What jobs and local workers get of the submitting shell's environment, and what of it people are told."""
+
+import os
+import re
+import textwrap
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from launch.experiment import Cluster, Experiment
+from launch.text import some
+from slurm import environment
+from slurm.environment import Passing
+
+# Jobs read what `prepare` fetched: a compute node without a network would wait for it, one with it ask every time.
+ENVIRONMENT = {"PYTHONSAFEPATH": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+_SHOWN = re.compile(r"[A-Za-z0-9_%]+")
+# Whose staying behind is told unasked, as jobs may need them.
+_LOOKED_FOR = ("PYTHONPATH", "PYTHONHOME", "LD_PRELOAD", "TMPDIR")
+_WIDTH = 110  # of a remark in a script
+
+
+def passing(cluster: Cluster) -> Passing:
+    """What goes with Slurm's jobs, and what stays: by the rule, and by the file."""
+    passing = environment.of_job(os.environ, cluster.environment.asked_for, cluster.environment.drop)
+    if "PYTHONPATH" in cluster.environment.asked_for:  # it goes otherwise: `set_in_jobs`
+        return replace(passing, stays=tuple(name for name in passing.stays if name != "PYTHONPATH"))
+    return passing
+
+
+def set_in_jobs(cluster: Cluster, code: Path) -> dict[str, str]:
+    """What the first lines of a job set: what the file says, and where its code is."""
+    return cluster.environment.set | {"PYTHONPATH": _python_path(cluster, code)} | ENVIRONMENT
+
+
+def of_workers(cluster: Cluster, code: Path) -> dict[str, str]:
+    """All of the environment of local workers: the shell's, but for what Slurm set in the job that it may be in."""
+    shell = environment.without(environment.without_slurms(os.environ), cluster.environment.drop)
+    return shell | set_in_jobs(cluster, code)
+
+
+def _python_path(cluster: Cluster, code: Path) -> str:
+    """The frozen code goes before whatever the shell has there, which is asked for by its name."""
+    has_more = "PYTHONPATH" in cluster.environment.asked_for
+    return ":".join(filter(None, (str(code), os.environ.get("PYTHONPATH", "") if has_more else "")))
+
+
+def summary(cluster: Cluster) -> str:
+    """How much goes with Slurm's jobs, and what stays of what people look for."""
+    goes = passing(cluster)
+    looked_for = [name for name in goes.stays if name in _LOOKED_FOR or environment.is_secret(name)]
+    stays = f"{len(goes.stays)} stay" + (f", {some(looked_for)} among them" if looked_for else "")
+    return f"{len(goes.names)} variables of your shell go with jobs, {stays} (plan --script names all)"
+
+
+def notices(experiment: Experiment) -> list[str]:
+    """What people should know of their shell before jobs are sent: a line each."""
+    cluster = experiment.cluster
+    lines = [wish.line for wish in experiment.wishes]
+    if cluster.chosen_executor == "local":
+        return [*lines, "`setup:` is for Slurm's jobs; local workers do not run it"] if cluster.setup else lines
+    goes = passing(cluster)
+    if goes.missing:
+        lines.append(f"`environment: {{pass: …}}`: {some(goes.missing)} not set in this shell")
+    threads = ({**goes.variables, **cluster.environment.set}).get("OMP_NUM_THREADS", "")
+    if threads.isdecimal() and int(threads) < (cluster.cpus_per_task or 1):
+        cores = f"{cluster.cpus_per_task} cores a process"
+        lines.append(f"jobs compute with OMP_NUM_THREADS={threads}, as your shell does, and have {cores}; not so with "
+                     "cluster: {environment: {drop: [OMP_NUM_THREADS]}}")  # fmt: skip
+    return lines
+
+
+def remarks(passing: Passing) -> tuple[str, ...]:
+    """What goes and what stays, by name, for who reads a script."""
+    return (
+        *_wrapped("with the job goes of your shell: ", passing.names),
+        *_wrapped("what stays behind: ", passing.stays),
+    )
+
+
+def _wrapped(heading: str, names: Iterable[str]) -> Iterator[str]:
+    """Some variables' names, in lines; of odd ones, which could be anything, nothing."""
+    text = heading + (" ".join(name for name in names if _SHOWN.fullmatch(name)) or "nothing")
+    yield from textwrap.wrap(text, _WIDTH, subsequent_indent="    ", break_on_hyphens=False)
