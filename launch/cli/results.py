@@ -55,10 +55,10 @@ def export(
     """Write the finished predictions in XTREME's submission layout."""
     from launch.results import export as submission_layout
 
-    said = ""
+    last_note = ""
     for submission in submission_layout.write(load_plan(file), out, recipe, seed):
         missing = f"; not finished: {submission.missing}" if submission.missing else ""
         say(f"written: {submission.folder}{missing}")
-        if submission.cut and submission.cut != said:
-            said = submission.cut
-            say(f"note: XTREME's scorer asks for whole test sets; {said}")
+        if submission.partial and submission.partial != last_note:
+            last_note = submission.partial
+            say(f"note: XTREME's scorer asks for whole test sets; {last_note}")

@@ -29,12 +29,12 @@ Entries = dict[str, Stage]  # by target
 
 @dataclass(frozen=True)
 class Submission:
-    """A folder that was written. `missing`: what is not finished; `cut`: what is of other test sets than the scorer's,
+    """A folder that was written. `missing`: what is not finished; `partial`: what is of a part of a published test set,
     or may be; both in words, "" where there is nothing."""
 
     folder: Path
     missing: str
-    cut: str
+    partial: str
 
 
 def write(plan: Plan, out: Path, recipe: str | None, seed: int | None) -> Iterator[Submission]:
@@ -82,7 +82,7 @@ def _chosen(plan: Plan, recipe: str | None, seed: int | None) -> dict[str, Entri
 def _write_folder(plan: Plan, store: Store, folder: Path, entries: Entries) -> Submission:
     """All files of one submission, put in place at once."""
     temporary = folder.parent / f".{folder.name}.{uuid.uuid4().hex}.tmp"
-    missing, cut = [], []
+    missing, partial = [], []
     try:
         for target, stage in entries.items():
             definition = plan.targets[target]
@@ -95,14 +95,14 @@ def _write_folder(plan: Plan, store: Store, folder: Path, entries: Entries) -> S
                 counts[language] = export.count(definition.task.metric_family, records)
             without = [code for code in definition.languages if code not in counts]
             missing += [f"{target} {some(without, _LISTED)}"] if without else []
-            cut += _cut(plan, definition, counts)
+            partial += _partial(plan, definition, counts)
         os.rename(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return Submission(folder, "; ".join(missing), "; ".join(cut))
+    return Submission(folder, "; ".join(missing), "; ".join(partial))
 
 
-def _cut(plan: Plan, definition: TargetDefinition, counts: dict[str, int | None]) -> list[str]:
+def _partial(plan: Plan, definition: TargetDefinition, counts: dict[str, int | None]) -> list[str]:
     """Which languages' predictions are not, or may not be, of the whole published test set, and what cut it."""
     task, root, limit = definition.task, plan.experiment.data_root, plan.experiment.max_eval
     other_files = root is not None and read_splits(root).get(task.name, task.files).test != task.files.test

@@ -289,7 +289,7 @@ def test_whole_test_sets_need_no_note(workspace: Workspace, tmp_path: Path, monk
     monkeypatch.setitem(PREDICTIONS, "xnli", whole)
     plan = workspace.plan(targets=["xnli"], recipes=["none"], seeds=["1"])
     _publish(plan)
-    assert [submission.cut for submission in export.write(plan, tmp_path / "out", None, None)] == [""]
+    assert [submission.partial for submission in export.write(plan, tmp_path / "out", None, None)] == [""]
 
 
 def test_an_export_of_one_recipe_never_writes_over_another(workspace: Workspace, tmp_path: Path) -> None:
