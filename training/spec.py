@@ -15,6 +15,7 @@ StageKind = Literal["train", "evaluate"]
 Precision = Literal["auto", "fp32", "bf16"]
 Device = Literal["auto", "cpu", "cuda"]
 Sampling = Literal["proportional", "uniform", "temperature", "capped"]
+CandidateText = Literal["pair", "joined"]
 Pooling = Literal["mean", "mean_without_specials", "cls"]
 Zero = Literal["auto", "none", 0, 1, 2, 3]
 Matmul = Literal["auto", "mkl", "onednn"]
@@ -167,6 +168,15 @@ class Settings:
         InKey(("evaluate",), by_format=True, changed=True),
         Says("of which of a sentence's tokens its vector is made", "cls"),
     ] = "mean"
+    candidate_text: Annotated[
+        CandidateText,
+        InKey(("evaluate",), by_format=True, changed=True),
+        Says(
+            "how a target's candidate with a context is read: `pair`: as in training, sentence and context apart;"
+            " `joined`: as XTREME-R's code evaluates LAReQA, one text without anything between",
+            "joined",
+        ),
+    ] = "pair"
 
 
 @dataclass(frozen=True)

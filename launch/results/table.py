@@ -20,6 +20,7 @@ from launch.store.store import Known
 from launch.text import some
 from slurm.base import UsageError
 from slurm.base.files import make_folder, write_atomic
+from training import formats
 
 Profile = Literal["xtreme", "corrected"]  # metrics as published; with their flaws mended
 _AT_CHANCE = Known._fields.index("at_chance")
@@ -89,6 +90,13 @@ def averaged(plan: Plan, rows: list[Row], name: str | None = None) -> list[Avera
 def notes(plan: Plan, store: Store, rows: list[Row], profile: Profile = "xtreme") -> list[str]:
     """What a reader of the numbers must know."""
     lines = [*_marked(rows), *diverged(plan, store), *score_cells.notes(rows, metrics(plan, rows, profile))]
+    scored_targets = {row.target for row in rows}
+    lines += [
+        f"{name}: {note}"
+        for name, target in plan.targets.items()
+        if name in scored_targets
+        and (note := formats.get(target.task.format).reading_note(target.task, target.settings))
+    ]
     if plan.experiment.max_eval and rows:
         lines.append(f"max_eval: of the first {plan.experiment.max_eval} examples of each language only")
     versions = len(_codes(plan, store, rows))

@@ -31,6 +31,9 @@ from training.pretrained import load_tokenizer
 from training.seeds import sub_seed
 from training.spec import TrainSpec, to_record
 
+# Settings that training does not read, and that checkpoints made before there were any do not know.
+_EVALUATION_ONLY = ("candidate_text",)
+
 
 @dataclass
 class StageModelParts:
@@ -47,7 +50,10 @@ class StageModelParts:
     @cached_property
     def identity(self) -> str:
         """What a checkpoint belongs to: the stage's meaning, not where its files lie."""
-        meaning = {"spec": _without_paths(to_record(self.spec)), "parent": self.parent_hash}
+        record = _without_paths(to_record(self.spec))
+        for name in _EVALUATION_ONLY:
+            del record["settings"][name]
+        meaning = {"spec": record, "parent": self.parent_hash}
         return hashlib.sha256(to_json(meaning)).hexdigest()
 
     @cached_property

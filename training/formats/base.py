@@ -188,6 +188,10 @@ class Format(ABC, Generic[E]):
 
     # --- how it is shown
 
+    def reading_note(self, task: "Task", settings: Settings) -> str:
+        """What a reader of a target's scores must know of how its texts were read; "" where there is nothing."""
+        return ""
+
     def row_title(self, piece: Piece, row: int, task: "Task") -> str:
         """What a piece's row number `row` is, "" where there is but one kind."""
         return piece.way_back if isinstance(piece.way_back, str) else ""

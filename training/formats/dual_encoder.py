@@ -1,7 +1,9 @@
 """Which sentence answers a question? Question and candidate are read apart and compared by a dot product.
 
-A question is `<s> question </s>`, a candidate `<s> sentence </s></s> context </s>` with the context cut at its end
-(LAReQA as in XTREME-R: Roy et al. 2020, Ruder et al. 2021), or `<s> sentence </s>` where it has no context.
+A question is `<s> question </s>`, a candidate `<s> sentence </s></s> context </s>` with the context cut at its end (so
+XTREME-R trains for LAReQA: Roy et al. 2020, Ruder et al. 2021), or `<s> sentence </s>` where it has no context. Where
+`candidate_text` is joined, a target's candidate is `<s> sentencecontext </s>`, cut at its end: so XTREME-R's code
+evaluates LAReQA, although it trains on pairs.
 
 Files, told apart by role and name: SQuAD's JSON (training); XQuAD-R's, role "questions", and "pool:xx" for the
 sentences of language xx; Mewsli-X's JSON lines, without a role (training pairs), "mentions" and "entities".
@@ -42,8 +44,8 @@ class DualEncoder(Format[Example]):
     compares_examples = True
     usual_tokens = 190
     prediction_bytes = 150
-    encode_settings = ("max_length", "doc_stride", "max_query_length")
-    key_settings = ("max_query_length", "contrast_size")
+    encode_settings = ("max_length", "doc_stride", "max_query_length", "candidate_text")
+    key_settings = ("max_query_length", "contrast_size", "candidate_text")
 
     def read(self, path: Path, task: Task, language: str) -> list[Example]:
         if path.name.removesuffix(".gz").endswith(".jsonl"):
@@ -80,6 +82,7 @@ class DualEncoder(Format[Example]):
 
     def encode(self, examples: Sequence[Example], tokenizer: Any, task: Task, settings: Settings) -> list[Piece]:
         self.check(task, settings)
+        examples = [_as_read(example, settings) for example in examples]
         ids = _token_ids(tokenizer, examples)
         start, end = tokenizer.cls_token_id, tokenizer.sep_token_id
         pieces = []
@@ -114,6 +117,14 @@ class DualEncoder(Format[Example]):
 
     def labelled(self, example: Example) -> bool:
         return bool(example.right)
+
+    def reading_note(self, task: Task, settings: Settings) -> str:
+        """Mewsli-X's candidates have no context."""
+        if task.metric_family != "map20":
+            return ""
+        if settings.candidate_text == "joined":
+            return "candidates are read as XTREME-R's code reads them, sentence and context as one text"
+        return "candidates are read as pairs of sentence and context; as published: candidate_text: joined"
 
     def target_files(
         self, task: Task, files: Files, language: str, is_there: Callable[[File, str], bool], named_in: Path
@@ -151,6 +162,14 @@ def rank(questions: Floats, candidates: Floats, ids: Sequence[str], search: Sear
     """
     _, places = search(questions, candidates, RANKED)
     return [[ids[place] for place in row] for row in places]
+
+
+def _as_read(example: Example, settings: Settings) -> Example:
+    """The example with the texts that are tokenised: of a target's candidate sentence and context may be one."""
+    if example.question or settings.candidate_text == "pair" or not example.context:
+        return example
+    # As published: nothing between the two, line breaks gone, the ends stripped.
+    return replace(example, sentence=(example.sentence + example.context).replace("\n", "").strip(), context="")
 
 
 def _token_ids(tokenizer: Any, examples: Sequence[Example]) -> dict[str, list[int]]:

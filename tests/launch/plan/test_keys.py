@@ -51,6 +51,7 @@ TARGETS: list[tuple[str, int | None, dict[str, Any], str]] = [
     ("tatoeba", None, {"layer": 7, "pooling": "cls"}, "95c80b5d011322b5"),
     ("bucc", None, {"layer": 7}, "96170ec2c7dbb633"),
     ("lareqa", None, {}, "90865972e5ad4ad5"),
+    ("lareqa", None, {"candidate_text": "joined"}, "7c0bf72c4030fd7a"),
     ("mewslix", None, {"contrast_size": 8}, "41e0a86b307e8c5e"),
 ]
 

@@ -24,6 +24,7 @@ SCORES: dict[str, dict[str, float]] = {
     "xnli": {"accuracy": 70.0},
     "xquad": QA,
     "mlqa": QA,
+    "lareqa": {"map@20": 25.0},
     "tatoeba": {"accuracy": 30.0, "accuracy_reverse": 20.0},
     "bucc": {"f1_dev": 55.0, "precision_dev": 50.0, "recall_dev": 61.0},
 }
@@ -33,6 +34,7 @@ PREDICTIONS: dict[str, list[dict[str, Any]]] = {
     "mlqa": [{"id": "q1", "prediction": "Bonn", "gold": ["Bonn"]}],
     "tatoeba": [{"id": "0", "prediction": ["1", "0"], "gold": "0"}, {"id": "1", "prediction": ["1", "1"], "gold": "1"}],
     "bucc": [{"id": "zh-1|en-1", "score": 1.1, "gold": True}],
+    "lareqa": [{"id": "q1", "prediction": ["en:0.0.0"], "gold": ["en:0.0.0"]}],
 }
 
 
@@ -115,6 +117,34 @@ def test_what_was_tuned_on_itself_has_its_own_name(workspace: Workspace) -> None
     assert scores.score(plan, store, stage) == 55.0
     text = _collect(workspace, targets=["bucc"])
     assert "f1_dev" in text and "tuned on the examples that are scored" in " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "lareqa: candidates are read as pairs of sentence and context; as published: candidate_text: joined"),
+        ({"presets": {"target": "xtreme"}}, "lareqa: candidates are read as XTREME-R's code reads them, sentence and"),
+        (
+            {"presets": {"target": "xtreme"}, "tasks": {"lareqa": {"candidate_text": "pair"}}},
+            "lareqa: candidates are read as pairs",
+        ),
+    ],
+)
+def test_the_table_says_how_lareqas_candidates_are_read(
+    workspace: Workspace, changes: dict[str, Any], said: str
+) -> None:
+    data = workspace.root / "data"
+    squad = json.loads((data / "squad.json").read_text())
+    squad["data"][0]["paragraphs"][0]["sentence_breaks"] = [[0, 11]]
+    (data / "xquad-r-en.json").write_text(json.dumps(squad))
+    entries = "squad_retrieval: {train: [squad.json], dev: [squad.json]}\nlareqa: {test: ['xquad-r-{lang}.json']}\n"
+    (data / "splits.yaml").write_text((data / "splits.yaml").read_text() + entries)
+    asked = {"targets": ["lareqa"], "recipes": ["none"], "seeds": ["1"]} | changes
+    plan = workspace.plan(**asked)
+    _publish(plan)
+    assert f"note: {said}" in _collect(workspace, **asked)
+    assert said in (workspace.root / "store/results/small/table.md").read_text()
+    assert (plan.targets["lareqa"].settings.candidate_text == "joined") == ("XTREME-R's" in said)
 
 
 def test_pairs_of_languages_are_rows_but_not_in_the_mean(workspace: Workspace) -> None:

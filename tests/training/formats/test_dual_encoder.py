@@ -1,6 +1,7 @@
 """Format dual_encoder: SQuAD, XQuAD-R and Mewsli-X as questions and candidates, their rows, and the way back."""
 
 import json
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,32 @@ def test_rows_are_those_of_the_tokenizer(xlmr_tokenizer: Any) -> None:
         both = xlmr_tokenizer(example.sentence, example.context, truncation="only_second", max_length=max_length)
         assert list(piece.rows[1]) == both["input_ids"]
     assert DUAL.count(piece) == 1 and piece.target == ()
+
+
+def candidate(sentence: str, context: str) -> Example:
+    """Of a target: without its question."""
+    return replace(pair(sentence=sentence, context=context), question="")
+
+
+@pytest.mark.parametrize("max_length", [256, 16])
+def test_a_target_joins_sentence_and_context_as_published(xlmr_tokenizer: Any, max_length: int) -> None:
+    """google-research/xtreme@68ff4be, third_party/evaluate_retrieval.py, task lareqa: sentence + context without line
+    breaks, stripped when it is read back, in tokens, of which the first max_length - 2 stand between the specials."""
+    sentence, context = "It was Ada.", " Look.\nIt was Ada. Nobody else.\n"
+    settings = Settings(max_length=max_length, candidate_text="joined")
+    (piece,) = DUAL.encode([candidate(sentence, context)], xlmr_tokenizer, LAREQA, settings)
+    published = xlmr_tokenizer.tokenize("It was Ada. Look.It was Ada. Nobody else.")[: max_length - 2]
+    whole = [xlmr_tokenizer.cls_token, *published, xlmr_tokenizer.sep_token]
+    assert list(piece.rows[0]) == xlmr_tokenizer.convert_tokens_to_ids(whole)
+
+
+def test_only_a_targets_candidates_with_a_context_are_joined(xlmr_tokenizer: Any) -> None:
+    """Training is on pairs, as published (processors/lareqa.py@c168376); Mewsli-X's entities have no context."""
+    for example in (pair(), candidate("It was Ada.", ""), replace(pair(), candidate="")):
+        (apart,), (joined,) = (
+            DUAL.encode([example], xlmr_tokenizer, SQUAD, Settings(candidate_text=text)) for text in ("pair", "joined")
+        )
+        assert apart.rows == joined.rows
 
 
 def test_lengths_hold_whatever_is_long(xlmr_tokenizer: Any) -> None:
