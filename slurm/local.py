@@ -4,9 +4,12 @@ A folder holds one run: `plan.json` (the command, which elements wait for which)
 `ends/<n>.json` (its exit code), `cancels/<n>.json` (it is to be ended). A claim is a file linked into place, so that
 workers can share a folder. Runs may share places too: an element runs only while its worker holds a lock on one of the
 places, of which there are as many as workers; where elements have GPUs, a lock on each of them.
+
+Where a run names a module to fork, its workers import that, and what it needs, once, and each element is a fork.
 """
 
 import fcntl
+import importlib
 import json
 import os
 import re
@@ -14,12 +17,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
+from slurm import forks
 from slurm.base import UsageError
 from slurm.base.files import make_folder, read_json, to_json, write_atomic, write_once
 from slurm.base.processes import is_alive, start_time
@@ -42,6 +47,19 @@ class LocalRun:
     gpus: int = 0  # per element; the n-th place has the n-th group
     places: str = ""  # folder of locks, of this and other runs; empty: each worker has its own place
     width: int = 1  # how many places there are
+    # A module: `prepare(elements)` imports, once in a worker, what elements (their environments) use, and starts no
+    # thread; `main()`, in a fork, does what `command` would. Empty: elements are new processes.
+    fork: str = ""
+
+
+class _Process(Protocol):
+    def poll(self) -> int | None: ...
+    def wait(self) -> int: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
+
+
+_Start = Callable[[Mapping[str, str], BinaryIO, "_Place"], _Process]  # environment, log
 
 
 def check_gpus(workers: int, gpus: int) -> None:
@@ -130,22 +148,25 @@ def work(folder: Path, worker: int) -> None:
     record = json.loads((folder / "plan.json").read_bytes())
     run = LocalRun(
         tuple(record["command"]), tuple(record["elements"]), tuple(map(tuple, record["after"])),
-        record["tasks"], record["gpus"], record["places"], record["width"],
+        record["tasks"], record["gpus"], record["places"], record["width"], record.get("fork", ""),
     )  # fmt: skip
+    begin = None if run.fork else _command(run)
     _wait_for_all_workers(folder)
     while "queued" in (states := _states(folder, run)):
         ready = next((n for n, state in enumerate(states) if state == "queued" and _may_run(run, states, n)), None)
-        if ready is None:
-            if "running" not in states:
-                return  # what is left waits for elements that are gone
+        if ready is None and "running" not in states:
+            return  # what is left waits for elements that are gone
+        if ready is None and begin is not None:
             time.sleep(_POLL_SECONDS)
-        else:
-            with _place(run, worker) as place:
-                if place is None:
-                    time.sleep(_POLL_SECONDS)
-                elif _claim(folder, ready):
-                    code = _run(folder, run, ready, place)
-                    write_atomic(folder / "ends" / f"{ready}.json", to_json({"exit": code}))
+            continue
+        with _place(run, worker) as place:
+            if place is None:
+                time.sleep(_POLL_SECONDS)
+            elif begin is None:
+                begin = _forking(run)  # in a place, for it takes a core for seconds; nothing need be ready yet
+            elif ready is not None and _claim(folder, ready):
+                code = _run(folder, run, ready, place, begin)
+                write_atomic(folder / "ends" / f"{ready}.json", to_json({"exit": code}))
 
 
 @dataclass(frozen=True)
@@ -215,21 +236,43 @@ def _may_run(run: LocalRun, states: Sequence[str], element: int) -> bool:
     return all(states[n] == "ended 0" for n in run.after[element])
 
 
-def _run(folder: Path, run: LocalRun, element: int, place: _Place) -> int:
+def _command(run: LocalRun) -> _Start:
+    """Elements as new processes."""
+
+    def begin(environment: Mapping[str, str], log: BinaryIO, place: _Place) -> _Process:
+        return subprocess.Popen(
+            list(run.command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, pass_fds=place.locks
+        )
+
+    return begin
+
+
+def _forking(run: LocalRun) -> _Start:
+    """Elements as forks, once this worker has its imports done; as new processes, which say what is wrong, where it
+    cannot import or be forked."""
+    try:
+        module = importlib.import_module(run.fork)
+        module.prepare(run.elements)
+    except Exception:
+        traceback.print_exc()
+        return _command(run)
+    if not forks.make_clean():
+        print(f"not forked from: {forks.threads()} threads, or a GPU's driver, in this process", flush=True)
+        return _command(run)
+    print(f"elements are forks of process {os.getpid()}, which has one thread and no GPU", flush=True)
+    return lambda environment, log, place: forks.fork(module.main, log.fileno(), environment)
+
+
+def _run(folder: Path, run: LocalRun, element: int, place: _Place, begin: _Start) -> int:
     """Run one element's processes. The first exit code that is not 0, if any; then the others are ended too."""
-    processes = []
+    processes: list[_Process] = []
     for rank in range(run.tasks):
         with _log(folder / "logs" / f"{element}_{rank}_log.out") as log:
             environment = os.environ | run.elements[element]
             environment |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(run.tasks)}
             if run.gpus:
                 environment["CUDA_VISIBLE_DEVICES"] = ",".join(_devices(run, place.number))
-            processes.append(
-                subprocess.Popen(
-                    list(run.command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
-                    pass_fds=place.locks,
-                )
-            )  # fmt: skip
+            processes.append(begin(environment, log, place))
     while True:
         codes = [process.poll() for process in processes]
         first_failure = next((code for code in codes if code), None)
@@ -245,7 +288,7 @@ def _run(folder: Path, run: LocalRun, element: int, place: _Place) -> int:
         time.sleep(_POLL_SECONDS)
 
 
-def _end(processes: Sequence[subprocess.Popen[bytes]]) -> int:
+def _end(processes: Sequence[_Process]) -> int:
     """Ask a cancelled element's processes to stop, then stop them. The first exit code that is not 0, if any."""
     for process in processes:
         process.terminate()

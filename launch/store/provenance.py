@@ -1,14 +1,16 @@
 """What made a result: our own code, copied into the store by content, and the versions of the packages beside it.
 
 Jobs run the code that was submitted, whatever is edited meanwhile. Packages are not copied: what was there when a stage
-was sent is written down, and compared with what its job finds.
+was sent is written down, and compared with what its job finds. The copy carries its bytecode, so that no job compiles.
 """
 
 import hashlib
+import marshal
 import platform
 import uuid
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import MAGIC_NUMBER, cache_from_source, source_hash
 from pathlib import Path
 
 from slurm.base import look
@@ -41,6 +43,9 @@ def _write(files: dict[Path, bytes], folder: Path) -> None:
     for path, content in files.items():
         make_folder((temporary / path).parent)
         write_file(temporary / path, content)
+        bytecode_file = Path(cache_from_source(str(temporary / path)))
+        make_folder(bytecode_file.parent)
+        write_file(bytecode_file, _bytecode(content, folder / path))
     try:
         is_ours = move_new(temporary, folder)
     except OSError:
@@ -49,6 +54,13 @@ def _write(files: dict[Path, bytes], folder: Path) -> None:
     if not is_ours:  # another submitter was first, with the same content
         remove_folder(temporary)
     sync_folder(folder.parent)
+
+
+def _bytecode(source: bytes, path: Path) -> bytes:
+    """The `.pyc` of a module that will lie at `path` (PEP 552, unchecked): it stands as long as its folder, whose name
+    is the sources' hash, whenever either file was copied. Another version of Python looks for another file."""
+    code = compile(source, str(path), "exec", dont_inherit=True, optimize=0)
+    return MAGIC_NUMBER + (1).to_bytes(4, "little") + source_hash(source) + marshal.dumps(code)
 
 
 _NAMES = ("torch", "transformers", "tokenizers", "deepspeed", "datasets", "safetensors", "numpy", "submitit")

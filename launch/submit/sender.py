@@ -289,6 +289,7 @@ def to_workers(submission: Submission, draft: Draft, report: Callable[[str], Non
         gpus=cluster.gpus_per_node or 0,
         places=str(draft.plan.experiment.store / "workers"),
         width=cluster.workers,
+        fork="launch.job.forked",
     )
     workers = min(cluster.workers, len(flat))
     threads = max(1, len(os.sched_getaffinity(0)) // (workers * cluster.tasks_per_node))

@@ -25,13 +25,14 @@ from tests.paths import ROOT
 
 # Element $E runs the line of Python in $DO; both are its environment, as a manifest and an index are in earnest.
 COMMAND = (sys.executable, "-S", "-c", "import os, sys, time; from pathlib import Path; exec(os.environ['DO'])")
+FORKED = "tests.slurm.forked_line"  # does the same in a fork
 NOTE = "Path('notes/' + os.environ['E']).touch()"
 SLEEP = "time.sleep(60)"
 
 
-@pytest.fixture
-def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Starts a run in tmp_path/run; whatever still runs at the end is ended."""
+@pytest.fixture(params=["", pytest.param(FORKED, marks=pytest.mark.slow)], ids=["new", "forked"])
+def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Any:
+    """Starts a run in tmp_path/run, of new processes or of forks; whatever still runs at the end is ended."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notes").mkdir()
     started: list[int] = []
@@ -43,10 +44,11 @@ def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             COMMAND,
             tuple({"DO": do, "E": str(n)} for n, do in enumerate(does)),
             tuple((after or {}).get(n, ()) for n in range(len(does))),
+            fork=request.param,
             **more,
         )
         folder = tmp_path / name
-        started.extend(start(folder, run, workers, os.environ))
+        started.extend(start(folder, run, workers, os.environ | {"PYTHONPATH": str(ROOT)}))
         return folder
 
     yield begin

@@ -1,9 +1,12 @@
 """Package versions: what is recorded, and what a job says of others."""
 
 import json
+import os
 import platform
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 from launch.store import provenance
 
@@ -14,6 +17,26 @@ def test_versions_without_importing_them() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
     assert found["python"] == platform.python_version() and "torch" in found
+
+
+def test_frozen_code_is_compiled_once(tmp_path: Path) -> None:
+    """Every module's bytecode lies beside it, is taken whatever the files' times are, and no job writes there."""
+    folder = provenance.freeze(tmp_path)
+    sources = sorted(folder.rglob("*.py"))
+    bytecode = sorted(folder.rglob("*.pyc"))
+    assert len(sources) == len(bytecode) > 200
+    assert {path.stat().st_mode & 0o777 for path in (*sources, *bytecode)} == {0o600}
+    copied = shutil.copytree(folder, tmp_path / "copied", copy_function=shutil.copyfile)
+    code = (
+        "import importlib._bootstrap_external as loader; loader.SourceLoader.source_to_code = None; "  # cannot compile
+        "import launch.job.__main__ as job, sys; print(job.main.__code__.co_filename); "
+        "import launch.store.manifests, slurm.local, training.formats"
+    )
+    environment = os.environ | {"PYTHONPATH": str(copied), "PYTHONSAFEPATH": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout.strip()) == (0, str(copied / "launch/job/__main__.py")), done.stderr
+    assert sorted(copied.rglob("*.pyc")) == sorted(copied / path.relative_to(folder) for path in bytecode)
+    assert provenance.freeze(tmp_path) == folder
 
 
 def test_differences() -> None:
