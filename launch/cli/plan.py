@@ -22,11 +22,11 @@ def plan(
     from launch.submit.submitter import shown_array_size
 
     plan = load_plan(file)
-    checks.check(plan)
+    remarks = checks.check(plan)
     observation = Observation(plan, Store(plan.experiment.store))
     draft = decide(plan, observation, shown_array_size(plan))
     if as_json:
-        print_json(plan_shown.plan_json(draft, observation))
+        print_json(plan_shown.plan_json(draft, observation, remarks))
     elif script:
         scripts = request.scripts(draft)
         for number, text in enumerate(scripts):
@@ -34,7 +34,7 @@ def plan(
         if not scripts:
             say("no array, so no script: nothing is to be sent")
     else:
-        plan_shown.plan_text(draft, observation, console())
+        plan_shown.plan_text(draft, observation, remarks, console())
 
 
 def prepare(

@@ -3,18 +3,30 @@
 from pathlib import Path
 
 from launch.plan import Plan
+from launch.preflight import counts
 from slurm.base import UserError
 from training import formats
 from training.data import hub, load
+from training.formats.report import Report, reporting
 from training.pretrained import start as start_model
 from training.spec import DataFile, HubPart, Split
 from training.tasks import catalogue
 
 
-def check(plan: Plan) -> None:
-    """UserError for malformed data (file and line), settings that no example fits, a model that is not XLM-R."""
+def check(plan: Plan) -> list[str]:
+    """What is to be said about data that are all right: what was mended, and other numbers of rows than published.
+
+    UserError for malformed data (file and line), a test that is not whole, settings that no example fits, a model that
+    is not XLM-R."""
     check_settings(plan)
-    _read_data(plan)
+    with reporting() as report:
+        _read_data(plan, report)
+    return remarks(plan, report)
+
+
+def remarks(plan: Plan, report: Report) -> list[str]:
+    """What is to be said once the data were read."""
+    return list(dict.fromkeys([*report.remarks, *counts.lines(plan, report.rows)]))
 
 
 def check_settings(plan: Plan) -> None:
@@ -57,7 +69,7 @@ def hub_parts(plan: Plan) -> list[HubPart]:
     return list(dict.fromkeys(part for split in splits for part in split if isinstance(part, HubPart)))
 
 
-def _read_data(plan: Plan) -> None:
+def _read_data(plan: Plan, report: Report) -> None:
     parts = {part.task: part for step in plan.steps.values() for part in step.parts}
     for part in parts.values():
         if _is_local(part.train) and _is_local(part.dev):
@@ -68,6 +80,7 @@ def _read_data(plan: Plan) -> None:
                 load.load_language(
                     target.task, language, split, target.max_eval, skip_bad_rows=plan.experiment.skip_bad_rows
                 )
+                counts.check_language(plan, target, language, report.rows)
 
 
 def _is_local(split: Split) -> bool:

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from launch.estimate import amounts
 from launch.plan import Plan, TargetDefinition
-from launch.preflight import checks
+from launch.preflight import checks, counts
 from launch.store.store import token_folder
 from slurm.base import UserError
 from training import formats
@@ -20,6 +20,7 @@ from training.data import hub, load
 from training.data.parts import with_labels
 from training.data.tokens import Entry, TokenCache
 from training.formats.base import Example
+from training.formats.report import Report, reporting
 from training.formats.rows import skipping
 from training.pretrained import load_tokenizer
 from training.pretrained import start as start_model
@@ -32,11 +33,13 @@ _Lists = list[tuple[Task, list[Example]]]
 
 @dataclass
 class Summary:
-    """What was done. `entries`: one per list of examples and settings; `skipped`: malformed rows, `file:line: what`."""
+    """What was done. `entries`: one per list of examples and settings; `skipped`: malformed rows, `file:line: what`;
+    `remarks`: what else is to be said about the data."""
 
     fetched: list[str] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     def lines(self) -> Iterator[str]:
         """For people."""
@@ -48,6 +51,7 @@ class Summary:
         if self.skipped:
             yield f"malformed rows left out: {len(self.skipped)}"
             yield from (f"  {text}" for text in self.skipped)
+        yield from (f"note: {text}" for text in self.remarks)
 
 
 def _amount(entries: Sequence[Entry]) -> str:
@@ -71,7 +75,10 @@ def prepare(plan: Plan, *, skip_bad_rows: bool, track: Track) -> Summary:
     checks.check_settings(plan)
     summary = Summary()
     model = _fetch(plan, summary, track)
-    return _encode_all(plan, model, skip_bad_rows or plan.experiment.skip_bad_rows, summary, track)
+    with reporting() as report:
+        _encode_all(plan, model, skip_bad_rows or plan.experiment.skip_bad_rows, summary, track, report)
+    summary.remarks = checks.remarks(plan, report)
+    return summary
 
 
 def _fetch(plan: Plan, summary: Summary, track: Track) -> Path:
@@ -92,7 +99,7 @@ def _fetch(plan: Plan, summary: Summary, track: Track) -> Path:
         return start_model.start_model_folder(start.repo, start.revision)
 
 
-def _encode_all(plan: Plan, model: Path, skip: bool, summary: Summary, track: Track) -> Summary:
+def _encode_all(plan: Plan, model: Path, skip: bool, summary: Summary, track: Track, report: Report) -> None:
     cache, tokenizer = TokenCache(token_folder(plan.experiment.store)), load_tokenizer(model)
     cache.remove_abandoned()
     all_bad_rows: list[str] = []
@@ -100,6 +107,8 @@ def _encode_all(plan: Plan, model: Path, skip: bool, summary: Summary, track: Tr
     works: list[_Training | _Language] = [*_trainings(plan), *_languages(plan)]
     for work in track("tokenising", works):
         lists, bad_rows = _read(work, skip)
+        if isinstance(work, _Language):
+            counts.check_language(plan, work.target, work.language, report.rows)
         all_bad_rows += bad_rows
         for position, (task, examples) in enumerate(lists):
             for settings in work.settings:
@@ -111,7 +120,6 @@ def _encode_all(plan: Plan, model: Path, skip: bool, summary: Summary, track: Tr
     with _problems_with_disk(plan):
         amounts.remember(plan.experiment.store, {name: lists.values() for name, lists in lists_by_name.items()})
     summary.skipped = list(dict.fromkeys(all_bad_rows))
-    return summary
 
 
 def _read(work: "_Training | _Language", skip: bool) -> tuple[_Lists, list[str]]:

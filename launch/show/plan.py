@@ -1,5 +1,6 @@
 """What `plan` prints. Data on stdout; `--json` for programs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -20,7 +21,7 @@ SCHEMA = 1
 _LISTED = 12  # languages, stages: what is more is counted
 
 
-def plan_json(draft: Draft, observation: Observation) -> dict[str, Any]:
+def plan_json(draft: Draft, observation: Observation, remarks: Sequence[str]) -> dict[str, Any]:
     """The contract of `stepstone plan FILE --json`."""
     plan = draft.plan
     shapes_by_step = shapes.of_plan(plan)
@@ -38,6 +39,7 @@ def plan_json(draft: Draft, observation: Observation) -> dict[str, Any]:
         "environment": environment.notices(plan.experiment),
         "estimate": estimate.record(plan, draft.needed, observation.store),
         "totals": totals(draft, observation),
+        "remarks": list(remarks),
     }
 
 
@@ -75,8 +77,8 @@ def totals(draft: Draft, observation: Observation) -> dict[str, Any]:
     }
 
 
-def plan_text(draft: Draft, observation: Observation, console: Console) -> None:
-    """The readable summary."""
+def plan_text(draft: Draft, observation: Observation, remarks: Sequence[str], console: Console) -> None:
+    """The readable summary. `remarks`: about the data."""
     plan, numbers = draft.plan, totals(draft, observation)
     e = plan.experiment
     kinds = f"{numbers['train']} train, {numbers['evaluate']} evaluate"
@@ -88,6 +90,7 @@ def plan_text(draft: Draft, observation: Observation, console: Console) -> None:
         ("store", str(e.store)),
         *(("environment", line) for line in _environment_lines(e)),
         *(("data", line) for line in _data_lines(plan)),
+        *(("note", line) for line in remarks),
         *(("target", line) for line in _target_lines(plan)),
         *shapes.lines(plan),
         ("stages", f"{numbers['stages']}: {kinds}; {states_line(observation)}"),

@@ -10,6 +10,7 @@ from training import formats
 from training.data import hub
 from training.data.locate import ENGLISH, sha256_of_content
 from training.formats.base import Example, with_unique_ids
+from training.formats.report import reporting
 from training.formats.rows import skipping
 from training.spec import DataFile, HubPart, Split, TaskData
 from training.tasks import Task, find
@@ -69,10 +70,12 @@ def _read(task: Task, split: Split, language: str) -> list[Example]:
     files = [part for part in split if isinstance(part, DataFile)]
     for file in files:
         _verify(file)
-    examples: list[Example] = list(form.read_split(files, task, language)) if files else []
-    for part in split:
-        if isinstance(part, HubPart):
-            examples += hub.examples(part, form, task, language)
+    with reporting() as report:
+        examples: list[Example] = list(form.read_split(files, task, language)) if files else []
+        for part in split:
+            if isinstance(part, HubPart):
+                examples += hub.examples(part, form, task, language)
+        report.rows[split] = form.rows(examples) + report.left_out
     return with_unique_ids(examples)
 
 

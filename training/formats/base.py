@@ -94,6 +94,10 @@ class Format(ABC, Generic[E]):
         """Row number `position` of a table or a data set on the Hub; None where it has no label or is of another
         language. RowError where it is malformed."""
 
+    def rows(self, examples: Sequence[E]) -> int:
+        """How many rows of the data the examples of a split are."""
+        return len(examples)
+
     def first(self, examples: Sequence[E], limit: int | None) -> list[E]:
         """The examples of a trial: the first `limit` (None: all)."""
         return list(examples[:limit])

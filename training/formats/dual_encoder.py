@@ -27,6 +27,7 @@ from training.formats.dual_example import Example
 from training.formats.english import sentence_spans
 from training.formats.lengths import FileCounts, questions_with_contexts
 from training.formats.neighbours import Search, neighbours
+from training.formats.report import current
 from training.formats.squad_json import Question, question_of, read_questions
 from training.spec import DataFile, Settings
 from training.tasks import Task
@@ -50,7 +51,10 @@ class DualEncoder(Format[Example]):
     def read(self, path: Path, task: Task, language: str) -> list[Example]:
         if path.name.removesuffix(".gz").endswith(".jsonl"):
             return mewslix.read_pairs(path, language)
-        return [_of_squad(question, language) for question in read_questions(path) if _answered(question)]
+        questions = read_questions(path)
+        answered_questions = [question for question in questions if _answered(question)]
+        current().left_out += len(questions) - len(answered_questions)
+        return [_of_squad(question, language) for question in answered_questions]
 
     def read_split(self, files: Sequence[DataFile], task: Task, language: str) -> list[Example]:
         """Training examples; of a target the questions of `language` first, then the candidates of all."""
@@ -66,6 +70,10 @@ class DualEncoder(Format[Example]):
             return mewslix.pair_of(row, language)
         question = question_of(row)
         return _of_squad(question, language) if _answered(question) else None
+
+    def rows(self, examples: Sequence[Example]) -> int:
+        """A candidate alone is no row: a target's are the questions."""
+        return sum(bool(example.question) for example in examples)
 
     def first(self, examples: Sequence[Example], limit: int | None) -> list[Example]:
         """The first `limit` questions; of a target also the candidates of the paragraphs that these come from."""

@@ -116,6 +116,7 @@ ENTRIES = (
             ),
             values={"question": ("cause", "effect")},
             languages=languages,
+            parallel=bool(languages),
             extra_languages=("en",) if languages else (),
             training_path="siqa > copa" if languages else None,
             files=files,

@@ -85,6 +85,7 @@ ENTRIES = (
         metric="map@20",
         licence="CC BY-SA 4.0",
         languages=XQUAD,
+        parallel=True,
         training_path="squad_retrieval",
         files=files_of(test="lareqa/xquad-r/{lang}.json"),
         sizes={"test": 1190},

@@ -55,6 +55,7 @@ ENTRIES = (
         corrected="f1_corrected",
         licence="CC BY-SA 4.0",
         languages=XQUAD,
+        parallel=True,
         extra_languages=("ro",),
         training_path="squad",
         files=files_of(test="xquad/xquad.{lang}.json"),

@@ -1,6 +1,6 @@
 """What an entry of the catalogue says about a task: data, labels, languages, score, settings. No torch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -90,6 +90,7 @@ class Task:
     open_labels: bool = False  # the labels are those of the training examples
     sources: tuple[str, ...] = ()  # the tasks that are trained under this one's head, with its labels (ANLI+)
     sizes: Mapping[str, int] = field(default_factory=dict)  # published number of rows by split of the Hub's data set
+    parallel: bool = False  # targets: the test says the same in every language, row by row
     corrected: str = ""  # the primary metric of profile `corrected`, where it is another
     languages: tuple[str, ...] = ()  # targets: the benchmark's
     extra_languages: tuple[str, ...] = ()  # also known, used where named
@@ -108,12 +109,14 @@ class Task:
 
     def test_size(self, language: str) -> int | None:
         """The published number of examples of a target's whole test set in a language; None where it is not known."""
+        return self.published_size(self.hub.test, language)
+
+    def published_size(self, splits: Sequence[str], language: str) -> int | None:
+        """The published number of examples of the Hub's `splits` in a language; None where it is not known."""
         hub = self.hub
         name = fill(hub.config or "", language, self.iso3).replace("{name}", hub.names.get(language, language))
         config = language if hub.by_id or not name else name
-        sizes = [
-            self.sizes.get(f"{config}/{split}", None if hub.by_id else self.sizes.get(split)) for split in hub.test
-        ]
+        sizes = [self.sizes.get(f"{config}/{split}", None if hub.by_id else self.sizes.get(split)) for split in splits]
         known_sizes = [size for size in sizes if size is not None]
         return sum(known_sizes) if sizes and len(known_sizes) == len(sizes) else None
 
