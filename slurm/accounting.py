@@ -24,7 +24,7 @@ class Ended:
 
     job: str  # of the array
     index: int
-    state: str  # Slurm's long name; OUT_OF_MEMORY also where only a step of a failed job says so
+    state: str  # Slurm's long name; of a step, where that says more
     exit_code: int
     signal: int  # that ended it; 0: none
     name: str
@@ -112,7 +112,7 @@ def _elements(lines: Iterable[str]) -> Iterator[Ended]:
         identifier, _, step = row[0].partition(".")
         if step:
             if latest is not None and identifier == f"{latest.job}_{latest.index}":
-                latest = _with_step(latest, row)
+                latest = _with_step(latest, step, row)
             continue
         if latest is not None:
             yield latest
@@ -127,19 +127,25 @@ def _elements(lines: Iterable[str]) -> Iterator[Ended]:
 def _records(identifier: str, row: Sequence[str]) -> Iterator[Ended]:
     _, state, exit_code, submitted_at, nodes, name = row
     job, _, indices = identifier.partition("_")
-    code, _, signal = exit_code.partition(":")
+    code, signal = _exit(exit_code)
     try:
         numbers = expand(indices) if indices else []
     except Unreadable:
         numbers = []  # elements that wait, of a list that was cut off: squeue knows them
     for index in numbers:
-        yield Ended(job, index, base(state), _number(code), _number(signal), name, submitted_at, _one(nodes))
+        yield Ended(job, index, base(state), code, signal, name, submitted_at, _one(nodes))
 
 
-def _with_step(element: Ended, row: Sequence[str]) -> Ended:
-    """srun hides why a task died: the job is FAILED, and only its step is OUT_OF_MEMORY."""
-    hidden = base(row[1]) == "OUT_OF_MEMORY" and element.state in ("FAILED", "CANCELLED")
-    return replace(element, state="OUT_OF_MEMORY") if hidden else element
+def _with_step(element: Ended, step: str, row: Sequence[str]) -> Ended:
+    """srun hides why a task died: the job is FAILED, and only its step is OUT_OF_MEMORY; or it is even COMPLETED, where
+    the step's log could not be created or the step was ended from outside (both seen on 22.05)."""
+    state = base(row[1])
+    if state == "OUT_OF_MEMORY" and element.state in ("FAILED", "CANCELLED"):
+        return replace(element, state=state)
+    if step.isdecimal() and element.state == "COMPLETED" and state != "COMPLETED" and phase(state) == "ended":
+        exit_code, signal = _exit(row[2])
+        return replace(element, state=state, exit_code=exit_code, signal=signal)
+    return element
 
 
 def _last_of_each(records: Iterable[Ended]) -> dict[tuple[str, int], Ended]:
@@ -154,6 +160,12 @@ def _last_of_each(records: Iterable[Ended]) -> dict[tuple[str, int], Ended]:
 def _one(nodes: str) -> str:
     """The name, where a list of nodes is one; sacct says `None assigned` of none."""
     return nodes if nodes and not set(nodes) & set("[], ") else ""
+
+
+def _exit(text: str) -> tuple[int, int]:
+    """(exit code, signal) of `1:0`."""
+    code, _, signal = text.partition(":")
+    return _number(code), _number(signal)
 
 
 def _number(text: str) -> int:

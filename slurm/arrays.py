@@ -14,7 +14,7 @@ from typing import Any
 from submitit.slurm.slurm import SlurmExecutor
 
 from slurm import commands, snapshot
-from slurm.base import UserError
+from slurm.base import UserError, paths
 from slurm.base.files import make_folder, write_atomic
 from slurm.commands import Missing, NotRun, Output, Silent
 
@@ -187,6 +187,9 @@ def _flags(request: ArrayRequest) -> dict[str, Any]:
     flags["requeue"] = True
     if request.dependency:
         flags["dependency"] = request.dependency
+    folder = paths.current_folder()
+    if folder != Path.cwd() and not _CONTROL.search(str(folder)):
+        flags["chdir"] = folder  # else sbatch asks the system, which has resolved it
     # A newline would end the comment line of the script and run what follows it.
     for name, value in flags.items():
         assert not _CONTROL.search(f"{name}{value}"), f"control character in sbatch flag {name}={value!r}"

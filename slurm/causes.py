@@ -11,7 +11,7 @@ from typing import Literal, Protocol, get_args
 
 Cause = Literal[
     "host-oom", "cuda-oom", "time", "preempted", "node", "nccl", "disk", "not-finite", "data", "code", "cancelled",
-    "parent-missing", "elsewhere", "unknown",
+    "parent-missing", "elsewhere", "not-started", "unknown",
 ]  # fmt: skip
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 
@@ -38,6 +38,9 @@ _BY_TEXT: tuple[tuple[Cause, str], ...] = (
     ("node", r"DUE TO NODE FAILURE|\bNode failure on "),
     ("parent-missing", r"\bparent-missing: "),
     ("elsewhere", r"\brunning elsewhere: |a later attempt has begun"),
+    # Of whatever language: what `env` and the shell say of a program that is not there, and Slurm of a log.
+    ("not-started", r"^(\S*/)?env: ['‘’\"«„`].*['’\"»“]: |^(\S*/)?env: (/\S+: |can't execute )|"
+                    r": line \d+: srun: command not found|error: execve\(\): |Slurmd could not connect IO|Could not open std(out|err|in) file"),
     ("disk", r"No space left on device|Disk quota exceeded|Errno (28|122|5)\b|Input/output error|"
              r"a checkpoint could not be written"),
     ("cuda-oom", r"CUDA out of memory|CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED|OutOfMemoryError|"
@@ -65,6 +68,12 @@ _BY_TEXT: tuple[tuple[Cause, str], ...] = (
 _LOST_RANK = re.compile(r"NCCL WARN|ProcessGroupNCCL|[Cc]onnection (reset|closed) by peer|Gloo connect")
 _PATTERNS = tuple((cause, re.compile(pattern)) for cause, pattern in _BY_TEXT)
 _STOPPED = re.compile(r"\bstopped\b.*\bsignal\b")
+_NO_LOG_SIGNAL = 53
+_NO_LOG = "the job's log could not be created (0:53): its node does not see that folder, or may not write there"
+_NO_PROGRAM = {
+    126: "the Python in use, or a command of `setup:`, cannot be run there",
+    127: "the Python in use, or a command of `setup:`, is not there",
+}
 _TRACEBACK = "Traceback (most recent call last)"
 _RAISED = re.compile(
     r"(?:\[rank\d+\]: ?)?((?:[A-Za-z_][\w.]*\.)?[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Iteration)\b.*)"
@@ -96,6 +105,9 @@ def classify(ending: EndedLike | None, message: str | None, log_tail: str) -> Ve
     `log_tail`: the end of what this start of it printed."""
     message = message if message and one_line(message) else None
     by_state = _of_state(ending)
+    if message is None and ending is not None and _has_no_log(ending):
+        log_line = _first("not-started", log_tail.splitlines())
+        return Verdict("not-started", f"{_NO_LOG}: {log_line}" if log_line else _NO_LOG)
     if by_state and by_state.cause != "cancelled" and (message is None or _STOPPED.search(message)):
         # Slurm knows best who ended what did not end by itself; for people, the log's line says more than the state.
         log_line = _first(by_state.cause, log_tail.splitlines())
@@ -109,6 +121,7 @@ def classify(ending: EndedLike | None, message: str | None, log_tail: str) -> Ve
         or _of_traceback(log_tail)
         or _of_lost_rank(log_tail.splitlines())
         or _of_kill(ending, log_tail)
+        or _of_no_program(ending, log_tail)
         or Verdict("unknown", _last_words(ending, message, log_tail))
     )
 
@@ -161,6 +174,20 @@ def _of_traceback(log_tail: str) -> Verdict | None:
     return _of_lost_rank([exception_line or ""]) or Verdict(
         "code", one_line(exception_line or "a traceback that was cut off")
     )
+
+
+def _has_no_log(ending: EndedLike) -> bool:
+    """slurmstepd ends what it has no log for as if by this signal, which Linux does not use."""
+    return ending.signal == _NO_LOG_SIGNAL and ending.exit_code == 0
+
+
+def _of_no_program(ending: EndedLike | None, log_tail: str) -> Verdict | None:
+    """By the exit code of env(1) and of shells, where they have not said which program."""
+    if ending is None or ending.exit_code not in _NO_PROGRAM:
+        return None
+    lines = [line for line in log_tail.splitlines() if line.strip()]
+    words = f"exit code {ending.exit_code}: {_NO_PROGRAM[ending.exit_code]}"
+    return Verdict("not-started", f"{words}: {one_line(lines[-1])}" if lines else words)
 
 
 def _of_lost_rank(lines: Iterable[str]) -> Verdict | None:

@@ -16,6 +16,7 @@ from launch.plan import Plan
 from launch.status.policy import Changes
 from slurm import arrays
 from slurm.arrays import ArrayRequest
+from slurm.base import paths
 
 # --- as Slurm is asked
 
@@ -53,7 +54,7 @@ def request(
     manifest_path = submission / f"manifest-{number}.json"
     return ArrayRequest(
         name=name,
-        command=("env", "--ignore-signal=USR2", sys.executable, "-P", "-u", "-m", "launch.job", str(manifest_path)),
+        command=job_command("launch.job", str(manifest_path)),
         indices=tuple(array.elements),
         logs=submission / "logs" / str(number),
         flags=flags.flags(cluster, changes_of(array), draft.bounds.limits),
@@ -66,6 +67,12 @@ def request(
         remarks=environment.remarks(passing),
         umask=_umask(cluster),
     )
+
+
+def job_command(module: str, *arguments: str) -> tuple[str, ...]:
+    """What runs a module of ours in a job, with the Python in use by the name that its user has for it."""
+    python = paths.named(Path(sys.executable))
+    return "env", "--ignore-signal=USR2", str(python), "-P", "-u", "-m", module, *arguments
 
 
 def _umask(cluster: Cluster) -> int:

@@ -21,6 +21,7 @@ _DEFAULTS: dict[str, dict[str, str]] = {
     "data": {"retry": "3"},  # the same: once the file is mended
     "code": {"retry": "1"},
     "parent-missing": {"retry": "10"},
+    "not-started": {"retry": "0"},
     "unknown": {"retry": "2"},
 }
 
@@ -56,6 +57,9 @@ class Failures(Section):
     code: Annotated[Rule, Says("any other error of the program")] = Rule()
     parent_missing: Annotated[Rule, Says("the encoder of the stage before is gone")] = Field(
         Rule(), alias="parent-missing"
+    )
+    not_started: Annotated[Rule, Says("no log could be made where it ran, or the Python in use is not there")] = Field(
+        Rule(), alias="not-started"
     )
     unknown: Annotated[Rule, Says("nobody can say")] = Rule()
     equal: Annotated[

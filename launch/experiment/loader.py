@@ -21,7 +21,7 @@ from launch.experiment.recipes import Recipe
 from launch.experiment.schema import FileContent, Keep, Overrides
 from launch.experiment.wishes import Wish
 from launch.experiment.yaml_text import Document, Location
-from slurm.base import UsageError
+from slurm.base import UsageError, paths
 from training.pretrained import start
 from training.tasks import catalogue
 from training.tasks.task import Preset
@@ -80,7 +80,7 @@ def load(path: Path) -> Experiment:
         if name not in catalogue.targets():
             raise document.error(("languages", name), f"'{name}' is no target{nearest(name, catalogue.targets())}")
     return Experiment(
-        path=document.path.absolute(),
+        path=paths.absolute(document.path),
         document=document,
         name=content.name,
         store=_store(document, content.store),
@@ -187,11 +187,11 @@ def _canonical_name(document: Document, name: str) -> str:
 
 
 def _path(document: Document, location: Location, text: str) -> Path:
-    """A path relative to the file, absolute; nothing need be there."""
+    """A path relative to the file, absolute, its links left in; nothing need be there."""
     if any(mark in text for mark in "%\\"):
         raise document.error(location, f"'{text}': '%' and '\\' have a meaning of their own in Slurm's file names")
     try:
-        path = Path(document.path.absolute().parent, Path(text).expanduser()).resolve()
+        path = paths.absolute(Path(text).expanduser(), paths.absolute(document.path).parent)
         with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
             path.lstat()
     except (OSError, RuntimeError) as error:  # a name too long; `~nobody`
@@ -208,9 +208,9 @@ def _store(document: Document, text: str) -> Path:
 
 def _model(document: Document, text: str) -> str:
     """A folder where there is one, else a Hub id: `a/b` can be either."""
-    folder = _path(document, ("model",), text) if text.startswith("~") else document.path.absolute().parent / text
+    folder = _path(document, ("model",), text) if text.startswith("~") else paths.absolute(document.path).parent / text
     if _is_folder(folder):
-        return str(folder.resolve())
+        return str(paths.absolute(folder))
     if text.startswith((".", "/", "~")):
         raise document.error(("model",), f"model: there is no folder {folder}")
     if text.partition("@")[0].count("/") != 1:

@@ -1,4 +1,4 @@
-"""The circuit breaker of one submission: once enough stages failed alike by their code, what starts later ends at once.
+"""The circuit breaker: once enough stages failed alike by their code, what starts later of a submission ends at once.
 
 submissions/<time>-<id>/  failures/<stage>.json  held.json
 """
@@ -11,7 +11,10 @@ from launch.experiment import Failures
 from launch.status.history import Failure
 from slurm.base import look
 from slurm.base.files import make_folder, read_sealed, seal, write_once
-from slurm.causes import Verdict, alike
+from slurm.causes import Cause, Verdict, alike
+
+# What meets every stage alike: sent blindly, all would fail. Where jobs do not start, only whoever sends can see it.
+COUNTED: tuple[Cause, ...] = ("code", "not-started")
 
 
 def held(last: Mapping[str, Failure], policy: Failures) -> str | None:
@@ -20,22 +23,22 @@ def held(last: Mapping[str, Failure], policy: Failures) -> str | None:
     `last` has the last failure of every stage that is failed now, by stage key.
     """
     alikes: dict[str, set[str]] = defaultdict(set)
-    wordings: dict[str, str] = {}
+    firsts: dict[str, Failure] = {}
     for key, failure in last.items():
-        if failure.cause == "code":
+        if failure.cause in COUNTED:
             # Of an element that ended before any attempt, all stages have the same failure.
             alikes[alike(failure.evidence)].add(key if failure.attempt else failure.job or key)
-            wordings.setdefault(alike(failure.evidence), failure.evidence)
+            firsts.setdefault(alike(failure.evidence), failure)
     worst = max(alikes, key=lambda text: len(alikes[text]), default=None)
     if worst is None or len(alikes[worst]) < policy.equal:
         return None
-    return held_words(len(alikes[worst]), wordings[worst])
+    return held_words(len(alikes[worst]), firsts[worst].evidence, firsts[worst].cause)
 
 
-def held_words(count: int, evidence: str) -> str:
+def held_words(count: int, evidence: str, cause: Cause = "code") -> str:
     """What a held stage says."""
     stages = "1 stage" if count == 1 else f"{count} stages"
-    return f"held: {stages} failed alike: {evidence}; mend it, then: stepstone retry FILE --class code"
+    return f"held: {stages} failed alike: {evidence}; mend it, then: stepstone retry FILE --class {cause}"
 
 
 def note(submission: Path, stage: str, verdict: Verdict, policy: Failures) -> None:

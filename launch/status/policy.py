@@ -13,6 +13,7 @@ from slurm.causes import Cause, Verdict, nodes_named
 
 _MENDED_BY_OTHERS: tuple[Cause, ...] = ("cancelled", "elsewhere")  # no failure of the stage: sent again as it is
 _TAKEN: tuple[Cause, ...] = ("time", "preempted", "node")  # ended from outside: Slurm may start the same job again
+_LOOK: dict[Cause, str] = {"not-started": "; `stepstone doctor FILE --nodes` looks at what nodes see"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def decide(failures: Sequence[Failure], policy: Failures) -> Decision:
     if count <= limit:
         return Decision(True, f"{last.cause}: retry {max(count, 1)} of {limit}", changes)
     times = "once" if count == 1 else f"{count} times"
-    why = f"failed {times} of {last.cause} (retry: {limit}): {last.evidence}"
+    why = f"failed {times} of {last.cause} (retry: {limit}): {last.evidence}{_LOOK.get(last.cause, '')}"
     return Decision(False, f"{why}; mend it, then: stepstone retry FILE --class {last.cause}", changes)
 
 

@@ -32,7 +32,7 @@ def let_in(group: str | None, root: Path, parts: Iterable[Path]) -> None:
     for part in parts:
         between = [folder for folder in (part, *part.parents) if folder == root or root in folder.parents]
         for folder in between[1:]:
-            _give(folder, number)
+            _give(folder.resolve() if folder == root else folder, number)  # the store itself may be named by a link
         _give_all(part, number)
 
 

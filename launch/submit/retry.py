@@ -1,9 +1,9 @@
 """Which stages `stepstone retry` sends again: the failed ones of some causes, and what waited for them."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Set
 
 from launch.plan import Plan, Stage
-from launch.status import Observation
+from launch.status import Observation, breaker
 from slurm.base import UsageError
 from slurm.causes import CAUSES
 
@@ -13,8 +13,8 @@ _OPEN = ("new", "failed", "held", "cancelled")  # states of what is neither fini
 def select(plan: Plan, observation: Observation, classes: Collection[str], stages: Collection[str]) -> set[str]:
     """Keys of the holes: failed stages of these causes and among these stages (empty: all), and what waited for them.
 
-    What the circuit breaker holds goes with the cause `code`; `oom` means both kinds. UsageError for a cause or a stage
-    that does not exist.
+    What the circuit breaker holds goes with the causes that it counts; `oom` means both kinds. UsageError for a cause
+    or a stage that does not exist.
     """
     causes = _causes(classes)
     keys_by_name = {plan.find(name).key for name in stages}
@@ -33,7 +33,7 @@ def select(plan: Plan, observation: Observation, classes: Collection[str], stage
 
 
 def _is_hole(
-    plan: Plan, observation: Observation, stage: Stage, causes: Collection[str], *, by_name: bool, of_any: bool
+    plan: Plan, observation: Observation, stage: Stage, causes: Set[str], *, by_name: bool, of_any: bool
 ) -> bool:
     state = observation.state(stage)
     if state.state == "failed":
@@ -41,7 +41,7 @@ def _is_hole(
     if state.state == "held":
         parent = plan.stages[stage.parent] if stage.parent else None
         by_parent = parent is not None and observation.state(parent).state in _OPEN
-        return by_name or (not by_parent and "code" in causes)  # else it comes with its parent
+        return by_name or (not by_parent and not causes.isdisjoint(breaker.COUNTED))  # else it comes with its parent
     if state.state == "new":  # sent, and its job did not come to it
         return stage.key in observation.locations and (by_name or of_any)
     return by_name and state.state == "cancelled"

@@ -61,8 +61,25 @@ def test_how_elements_end(
 def test_out_of_memory_shows_through_srun(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = _line("12_1", "FAILED", "1:0"), _line("12_1.batch", "FAILED"), _line("12_1.0", "OUT_OF_MEMORY", "0:125")
     assert _read(monkeypatch, *lines, _line("12_2", "FAILED"))["12", 1].state == "OUT_OF_MEMORY"
-    well = _line("12_1", "COMPLETED"), _line("12_1.0", "OUT_OF_MEMORY", "0:125")
-    assert _read(monkeypatch, *well)["12", 1].state == "COMPLETED"
+
+
+@pytest.mark.parametrize(
+    ("step", "code", "expected"),
+    [
+        ("CANCELLED", "0:53", ("CANCELLED", 0, 53)),  # its log could not be created: 22.05's own lines
+        ("CANCELLED", "0:10", ("CANCELLED", 0, 10)),
+        ("OUT_OF_ME+", "0:125", ("OUT_OF_MEMORY", 0, 125)),
+        ("FAILED", "3:0", ("FAILED", 3, 0)),
+        ("RUNNING", "0:0", ("COMPLETED", 0, 0)),
+        ("COMPLETED", "0:0", ("COMPLETED", 0, 0)),
+    ],
+)
+def test_a_step_that_ended_otherwise_than_its_job_tells_more(
+    monkeypatch: pytest.MonkeyPatch, step: str, code: str, expected: tuple[str, int, int]
+) -> None:
+    steps = _line("12_1.batch", "COMPLETED"), _line("12_1.extern", "CANCELLED", "0:9"), _line("12_1.0", step, code)
+    ended_job = _read(monkeypatch, _line("12_1", "COMPLETED"), *steps)["12", 1]
+    assert (ended_job.state, ended_job.exit_code, ended_job.signal) == expected
 
 
 def test_of_several_starts_the_last_one_stands(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurm.causes import CAUSES, alike, classify, nodes_named, one_line
+from slurm.causes import CAUSES, Verdict, alike, classify, nodes_named, one_line
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,14 @@ LOGS = {
     "error: xnli-s1: parent-missing: squad-s1-ab has no result; `stepstone submit FILE` sends what is missing":
         "parent-missing",
     "error: squad-s1: running elsewhere: /store/stages/squad/attempts/0001": "elsewhere",
+    "/usr/bin/env: ‘/home/ada/.venv/bin/python’: No such file or directory": "not-started",
+    "env: '/home/ada/.venv/bin/python': Permission denied": "not-started",
+    "/usr/bin/env: „/home/ada/.venv/bin/python“: Datei oder Verzeichnis nicht gefunden": "not-started",
+    "/var/spool/slurmd/job00007/slurm_script: line 16: srun: command not found": "not-started",
+    "slurmstepd: error: execve(): env: No such file or directory": "not-started",
+    "srun: error: task 0 launch failed: Slurmd could not connect IO": "not-started",
+    "slurmstepd: error: Could not open stdout file /store/logs/0/7_0_0_log.out: No such file or directory":
+        "not-started",
     "all went well": "unknown",
     "He was Killed in the third act, and more is said of signal 9": "unknown",
 }  # fmt: skip
@@ -138,6 +146,23 @@ def test_killed_without_a_word_is_taken_for_memory() -> None:
     assert classify(Record("FAILED", 137), None, "").cause == "host-oom"
     assert classify(Record("FAILED", 0, 9), None, "").cause == "host-oom"
     assert classify(Record("CANCELLED by 1", 0, 9), None, "").cause == "cancelled"
+
+
+def test_a_job_without_a_log_or_an_interpreter_is_named_for_what_it_is() -> None:
+    for state in ("FAILED", "CANCELLED", "COMPLETED"):  # by srun's step the last one
+        verdict = classify(Record(state, 0, 53), None, "")
+        assert verdict.cause == "not-started" and "log could not be created (0:53)" in verdict.evidence
+    line = "srun: error: task 0 launch failed: Slurmd could not connect IO"
+    assert classify(Record("COMPLETED", 0, 53), None, f"{line}\n").evidence.endswith(line)
+    exited = "srun: error: node1: task 0: Exited with exit code 127"
+    missing = "/usr/bin/env: ‘/nowhere/python’: No such file or directory"
+    assert classify(Record("FAILED", 127), None, f"{missing}\n{exited}\n") == Verdict("not-started", missing)
+    for code in (126, 127):
+        verdict = classify(Record("FAILED", code), None, f"{exited}\n")
+        assert verdict.cause == "not-started" and verdict.evidence.endswith(exited)
+    # What says more itself has started.
+    assert classify(Record("FAILED", 127), None, TRACEBACK).cause == "code"
+    assert classify(Record("FAILED", 0, 53), "ValueError: bad label", "").cause == "code"
 
 
 def test_unknown_keeps_the_last_words() -> None:
