@@ -40,7 +40,8 @@ _BY_TEXT: tuple[tuple[Cause, str], ...] = (
     ("elsewhere", r"\brunning elsewhere: |a later attempt has begun"),
     # Of whatever language: what `env` and the shell say of a program that is not there, and Slurm of a log.
     ("not-started", r"^(\S*/)?env: ['‘’\"«„`].*['’\"»“]: |^(\S*/)?env: (/\S+: |can't execute )|"
-                    r": line \d+: srun: command not found|error: execve\(\): |Slurmd could not connect IO|Could not open std(out|err|in) file"),
+                    r": line \d+: srun: command not found|error: execve\(\): |"
+                    r"Slurmd could not connect IO|Could not open std(out|err|in) file"),
     ("disk", r"No space left on device|Disk quota exceeded|Errno (28|122|5)\b|Input/output error|"
              r"a checkpoint could not be written"),
     ("cuda-oom", r"CUDA out of memory|CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED|OutOfMemoryError|"
