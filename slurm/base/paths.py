@@ -12,19 +12,20 @@ from pathlib import Path
 def absolute(path: Path, beside: Path | None = None) -> Path:
     """A path without `.` and, as far as they say no more than the names do, `..`. `beside`: what a relative one is
     relative to; None: the current folder, as the shell names it. Nothing need be there."""
-    whole = Path(beside or current_folder(), path)
-    if ".." not in whole.parts:
-        return whole
-    plain = Path(os.path.normpath(whole))
+    full_path = Path(beside or current_folder(), path)
+    if ".." not in full_path.parts:
+        return full_path
+    plain = Path(os.path.normpath(full_path))
     # `link/..` is the folder above what the link leads to, not the one that holds the link.
-    return plain if os.path.realpath(plain) == os.path.realpath(whole) else whole
+    return plain if os.path.realpath(plain) == os.path.realpath(full_path) else full_path
 
 
 def current_folder() -> Path:
     """The current folder by the name under which the shell went there ($PWD): the system itself knows only where the
     links on the way have led."""
-    here, told = Path.cwd(), os.environ.get("PWD", "")
-    return Path(told) if told and Path(told).is_absolute() and is_same(Path(told), here) else here
+    here, shells_name = Path.cwd(), os.environ.get("PWD", "")
+    is_usable = Path(shells_name).is_absolute() and is_same(Path(shells_name), here)
+    return Path(shells_name) if is_usable else here
 
 
 def named(path: Path) -> Path:
@@ -39,10 +40,10 @@ def named(path: Path) -> Path:
     return path
 
 
-def is_same(one: Path, other: Path) -> bool:
+def is_same(first: Path, second: Path) -> bool:
     """Whether two names mean one file or folder that is there."""
     try:
-        return os.path.samefile(one, other)
+        return os.path.samefile(first, second)
     except (OSError, ValueError):
         return False
 
