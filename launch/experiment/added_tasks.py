@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, TypeAdapter
+from pydantic import BeforeValidator, Discriminator, Tag, TypeAdapter
 
 from eval.metrics import FAMILIES, primary
 from launch.experiment import recipes
@@ -47,8 +47,21 @@ def _listed(value: Any) -> Any:
 
 _Path = Annotated[str, BeforeValidator(_path), Form("a path inside `data.root`")]
 _Texts = Annotated[list[Text], BeforeValidator(_listed), Form("text or a list of it")]
-_Paths = Annotated[list[_Path], BeforeValidator(_listed), Form("a path inside `data.root` or a list of them")]
+_Role = Annotated[str, Matching(r"[a-z]+", "a role such as english")]
+_Paths = Annotated[
+    # By what the file has, so that an error is about that one.
+    Annotated[list[_Path], Tag("list[paths]")] | Annotated[dict[_Role, _Path], Tag("function-roles")],
+    Discriminator(lambda value: "function-roles" if isinstance(value, dict) else "list[paths]"),
+    BeforeValidator(_listed),
+    Form("a path inside `data.root`, a list of them, or a path by role"),
+]
 _Language = Annotated[str, Matching(r"[a-z]{2,3}", "a language code such as de")]
+
+
+def _files(paths: list[str] | dict[str, str]) -> tuple[File, ...]:
+    return (
+        tuple(File(path, role) for role, path in paths.items()) if isinstance(paths, dict) else tuple(map(File, paths))
+    )
 
 
 class FilesSection(Section):
@@ -56,15 +69,21 @@ class FilesSection(Section):
 
     train: Annotated[_Paths, Says("training files", "[nli/train.tsv]", in_key="what they hold: train")] = []
     dev: Annotated[_Paths, Says("English development files", "[nli/dev.tsv]", in_key="what they hold: train")] = []
-    test: Annotated[_Paths, Says("test files; `{lang}` stands for the language's code", '["nli/{lang}.tsv"]')] = []
+    test: Annotated[
+        _Paths,
+        Says(
+            "test files; `{lang}` stands for the language's code; like tatoeba: `{other: FILE, english: FILE}`, bucc:"
+            " `{source: FILE, target: FILE, gold: FILE}`, mewslix: `{mentions: FILE, entities: FILE}`",
+            '["nli/{lang}.tsv"]',
+        ),
+    ] = []
     hold_out: Annotated[
         Annotated[float, Number(0.001, 0.999)] | None,
         Says("the share of `train` that serves as dev, where there is no `dev`", "0.1", in_key="train"),
     ] = None
 
     def files(self) -> Files:
-        of = {name: tuple(map(File, paths)) for name, paths in (("train", self.train), ("dev", self.dev))}
-        return Files(**of, test=tuple(map(File, self.test)), hold_out=self.hold_out)
+        return Files(_files(self.train), _files(self.dev), _files(self.test), self.hold_out)
 
 
 class ColumnsSection(Section):
@@ -229,9 +248,10 @@ def _with_target(task: Task, section: Definition) -> Task:
     extra = task.extra_languages if section.extra_languages is None else tuple(dict.fromkeys(section.extra_languages))
     extra = tuple(code for code in extra if code not in languages)
     if not task.files.test and section.languages is None:  # like a target, but with training files only
-        return replace(task, languages=(), extra_languages=(), training_path=None)
+        return replace(task, languages=(), extra_languages=(), other_languages=(), training_path=None)
+    further = tuple(code for code in task.other_languages if code not in (*languages, *extra))
     path = section.training_path or task.training_path or (task.name if task.files.train else None)
-    return replace(task, languages=languages, extra_languages=extra, training_path=path)
+    return replace(task, languages=languages, extra_languages=extra, other_languages=further, training_path=path)
 
 
 def _check(task: Task) -> None:
@@ -242,7 +262,7 @@ def _check(task: Task) -> None:
         raise UsageError(f"task {task.name}: hold_out takes dev from train: give `dev` or `hold_out`, not both")
     if files.train and not (files.dev or files.hold_out):
         raise UsageError(f"task {task.name}: no English dev; give `dev: [FILE]` or `hold_out: 0.1` beside train")
-    if lack := formats.get(task.format).lacks(task):
+    if lack := formats.get(task.format).lacks(task) or formats.get(task.format).wrong_roles(files):
         raise UsageError(f"task {task.name}: {lack}")
     if files.test or task.languages:
         _check_target(task)
@@ -256,8 +276,12 @@ def _check_target(task: Task) -> None:
             f"task {task.name}: one test file for several languages; write {{lang}} for the language's code"
         )
     (path,) = recipes.expand(task.training_path, lambda name: None if name == task.name else _known(task, name))
-    if not path:
-        raise UsageError(f"task {task.name}: training_path none: format {task.format} needs a trained head")
+    has_head = formats.get(task.format).has_head
+    if bool(path) != has_head:
+        why = "needs a trained head" if has_head else "has no head to train: its training_path is none"
+        raise UsageError(f"task {task.name}: training_path {task.training_path}: format {task.format} {why}")
+    if not has_head:
+        return
     last = task if path[-1] == (task.name,) else catalogue.find(path[-1][0])
     if last is task and not task.trains:
         raise UsageError(f"task {task.name}: its training path is itself, but it has no `train` files")

@@ -30,8 +30,9 @@ def language_count(task: Task) -> str:
     """`40+8`: so many languages and so many more where they are named."""
     if formats.get(task.format).in_any_language:
         return "any"
-    pairs = [code for code in task.extra_languages if "-" in code]
-    extra = f"+{len(task.extra_languages)}" if task.extra_languages and not pairs else "+" if pairs else ""
+    on_request = (*task.extra_languages, *task.other_languages)
+    pairs = [code for code in on_request if "-" in code]
+    extra = f"+{len(on_request)}" if on_request and not pairs else "+" if pairs else ""
     return f"{len(task.languages)}{extra}" if task.languages else "en"
 
 
@@ -97,6 +98,9 @@ def _facts(task: Task) -> Iterator[tuple[str, str]]:
         yield "languages", f"{len(task.languages)}: {' '.join(task.languages)}"
     if task.extra_languages:
         yield "where named", f"{len(task.extra_languages)}: {' '.join(task.extra_languages)}"
+    if task.other_languages:
+        codes = " ".join(task.other_languages)
+        yield "in no benchmark", f"{len(task.other_languages)}, where named: {codes}"
     yield from _labels(task)
     for split in ("train", "dev", "test"):
         files: tuple[File, ...] = getattr(task.files, split)

@@ -52,10 +52,10 @@ def find_training(task: Task, root: Path | None, max_train: int | None, max_eval
 def find_languages(task: Task, root: Path | None, languages: Sequence[str] | None) -> Languages:
     """A target's test data in the languages wanted (None: the benchmark's). UsageError for an unknown language."""
     for code in languages or ():
-        if code not in (*task.languages, *task.extra_languages):
-            raise UsageError(
-                f"target {task.name}: language {code}: {nearest(code, (*task.languages, *task.extra_languages))}"
-            )
+        if code not in task.known_languages:
+            called = next((known for known, iso3 in task.iso3.items() if iso3 == code), None)
+            hint = f"it is called {called} here" if called else nearest(code, task.known_languages)
+            raise UsageError(f"target {task.name}: language {code}: {hint}")
     codes = tuple(dict.fromkeys(task.languages if languages is None else languages))
     local = _local(task, root)
     if not ((local or task.hub).test or (local and formats.get(task.format).evaluates_dev and local.dev)):
@@ -84,8 +84,10 @@ def _local(task: Task, root: Path | None) -> Files | None:
         raise UserError(f"data.root {root}: no such folder")
     entry = read_splits(root).get(task.name)
     if entry is not None:
+        if wrong := formats.get(task.format).wrong_roles(entry):
+            raise UserError(f"task {task.name}: {wrong}: mend its entry in {root / SPLITS}")
         return entry
-    languages = (*task.languages, *task.extra_languages) or (ENGLISH,)
+    languages = task.known_languages or (ENGLISH,)
     templates = (*task.files.train, *task.files.dev, *task.files.test)
     there = any(_is_there(root, file, task, code) for file in templates for code in languages)
     return task.files if there else None

@@ -152,6 +152,21 @@ class Format(ABC, Generic[E]):
 
     # --- where it differs from others elsewhere
 
+    def roles(self, split: str) -> tuple[tuple[str, ...], ...]:
+        """The sets of roles, any of which the files of a split ("train", "dev", "test") may have; (): a plain list."""
+        return ((),)
+
+    def wrong_roles(self, files: Files) -> str | None:
+        """What is wrong with the roles of a task's files, for people; None: nothing."""
+        for split, of_split in (("train", files.train), ("dev", files.dev), ("test", files.test)):
+            given_roles = {file.role for file in of_split if file.role}
+            if not of_split or self.in_any_language or any(set(roles) == given_roles for roles in self.roles(split)):
+                continue
+            forms = [f"{{{', '.join(f'{role}: FILE' for role in roles)}}}" for roles in self.roles(split) if roles]
+            plain_list = ["[FILE]"] if () in self.roles(split) else []
+            return f"{split} takes {' or '.join(plain_list + forms)}"
+        return None
+
     def lacks(self, task: "Task") -> str | None:
         """What a user's task of this format still has to say, for people; None: nothing."""
         return None

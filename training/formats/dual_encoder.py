@@ -48,6 +48,9 @@ class DualEncoder(Format[Example]):
     encode_settings = ("max_length", "doc_stride", "max_query_length", "candidate_text")
     key_settings = ("max_query_length", "contrast_size", "candidate_text")
 
+    def roles(self, split: str) -> tuple[tuple[str, ...], ...]:
+        return ((), ("mentions", "entities")) if split == "test" else ((),)
+
     def read(self, path: Path, task: Task, language: str) -> list[Example]:
         if path.name.removesuffix(".gz").endswith(".jsonl"):
             return mewslix.read_pairs(path, language)

@@ -11,7 +11,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from slurm.base import UserError
 from training.formats.base import Example as BaseExample
 from training.formats.base import Floats, Format, Piece
 from training.formats.batch import token_ids
@@ -47,6 +46,9 @@ class Mining(Format[Example]):
     evaluates_dev = True
     usual_tokens = 35
     key_settings = ("layer", "pooling")
+
+    def roles(self, split: str) -> tuple[tuple[str, ...], ...]:
+        return ((*SIDES, "gold"), SIDES) if split in SPLITS else ((),)
 
     def read(self, path: Path, task: Task, language: str) -> list[Example]:
         raise AssertionError("a mining split is several files: use read_split")
@@ -94,14 +96,8 @@ class Mining(Format[Example]):
         self, task: Task, files: Files, language: str, is_there: Callable[[File, str], bool], named_in: Path
     ) -> list[tuple[File, str]]:
         """Those of dev and of test with roles such as "dev-source"; either may be missing, and its gold."""
-        roles = {"source", "target"}
         there: list[tuple[File, str]] = []
         for split, templates in (("dev", files.dev), ("test", files.test)):
-            if {file.role for file in templates} not in (roles, {*roles, "gold"}, set()):
-                raise UserError(
-                    f"task {task.name}: {split} takes three files, {{source: FILE, target: FILE, gold: FILE}}: mend its"
-                    f" entry in {named_in}"
-                )
             if any(is_there(file, language) for file in templates if file.role != "gold"):
                 there += [
                     (replace(file, role=f"{split}-{file.role}"), language)

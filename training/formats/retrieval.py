@@ -30,6 +30,9 @@ class Retrieval(Format[Example]):
     usual_tokens = 30
     key_settings = ("layer", "pooling")
 
+    def roles(self, split: str) -> tuple[tuple[str, ...], ...]:
+        return (("other", "english"),) if split == "test" else ((),)
+
     def read(self, path: Path, task: Task, language: str) -> list[Example]:
         raise AssertionError("a retrieval split is two files: use read_split")
 

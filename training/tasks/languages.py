@@ -31,13 +31,26 @@ MLQA = codes("ar de en es hi vi zh")
 MLQA_PAIRS = tuple(f"{context}-{question}" for context in MLQA for question in MLQA if context != question)
 TYDIQA = codes("ar bn en fi id ko ru sw te")
 XCOPA = codes("et ht id it qu sw ta th tr vi zh")
-ISO3 = _pairs(
-    "af:afr ar:ara bg:bul bn:ben de:deu el:ell es:spa et:est eu:eus fa:pes fi:fin fr:fra he:heb hi:hin hu:hun"
-    " id:ind it:ita ja:jpn jv:jav ka:kat kk:kaz ko:kor ml:mal mr:mar nl:nld pt:por ru:rus sw:swh ta:tam te:tel"
-    " th:tha tl:tgl tr:tur ur:urd vi:vie zh:cmn az:aze lt:lit pl:pol ro:ron uk:ukr"
+TATOEBA = codes(
+    "af ar bg bn de el es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr nl pt ru sw ta te th tl tr ur vi zh"
 )
 TATOEBA_EXTRA = codes("az lt pl ro uk")
-TATOEBA = tuple(sorted(set(ISO3) - set(TATOEBA_EXTRA)))
+# What else LASER's data have (facebookresearch/LASER, data/tatoeba/v1: 112 languages): by two letters where ISO 639-1
+# has some for the language or for the one that it is the standard of (lvs, zsm).
+TATOEBA_OTHERS = codes(
+    "am be br bs ca ch cs cy da eo fo fy ga gd gl hr hy ia ie io is km ku kw la lv mk mn ms nb nn oc sk sl sq sr sv tk"
+    " tt ug uz xh yi"
+    " ang arq arz ast awa ber cbk ceb csb dsb dtp gsw hsb kab kzj lfn max mhr nds nov orv pam pms swg tzl war wuu yue"
+)
+# The names that Tatoeba's files have for languages; what is not here is called the same.
+ISO3 = _pairs(
+    "af:afr am:amh ar:ara az:aze be:bel bg:bul bn:ben br:bre bs:bos ca:cat ch:cha cs:ces cy:cym da:dan de:deu el:ell"
+    " eo:epo es:spa et:est eu:eus fa:pes fi:fin fo:fao fr:fra fy:fry ga:gle gd:gla gl:glg he:heb hi:hin hr:hrv hu:hun"
+    " hy:hye ia:ina id:ind ie:ile io:ido is:isl it:ita ja:jpn jv:jav ka:kat kk:kaz km:khm ko:kor ku:kur kw:cor la:lat"
+    " lt:lit lv:lvs mk:mkd ml:mal mn:mon mr:mar ms:zsm nb:nob nl:nld nn:nno oc:oci pl:pol pt:por ro:ron ru:rus sk:slk"
+    " sl:slv sq:sqi sr:srp sv:swe sw:swh ta:tam te:tel th:tha tk:tuk tl:tgl tr:tur tt:tat ug:uig uk:ukr ur:urd uz:uzb"
+    " vi:vie xh:xho yi:yid zh:cmn"
+)
 
 UD_NAMES = _pairs(
     "af:Afrikaans ar:Arabic bg:Bulgarian de:German el:Greek en:English es:Spanish et:Estonian eu:Basque fa:Persian"

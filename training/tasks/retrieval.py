@@ -1,7 +1,7 @@
 """Sentences and their translations, questions and the sentences that answer them, mentions and entities."""
 
 from training.tasks import examples
-from training.tasks.languages import BUCC, ISO3, MEWSLIX, TATOEBA, TATOEBA_EXTRA, XQUAD
+from training.tasks.languages import BUCC, ISO3, MEWSLIX, TATOEBA, TATOEBA_EXTRA, TATOEBA_OTHERS, XQUAD
 from training.tasks.presets import (
     LAREQA_TARGET,
     LAREQA_XTREME,
@@ -31,6 +31,7 @@ ENTRIES = (
         columns=Columns(("{target_sentence}",), ("{source_sentence}",)),
         languages=TATOEBA,
         extra_languages=TATOEBA_EXTRA,
+        other_languages=TATOEBA_OTHERS,
         iso3=ISO3,
         training_path="none",
         files=files_of(

@@ -93,7 +93,8 @@ class Task:
     parallel: bool = False  # targets: the test says the same in every language, row by row
     corrected: str = ""  # the primary metric of profile `corrected`, where it is another
     languages: tuple[str, ...] = ()  # targets: the benchmark's
-    extra_languages: tuple[str, ...] = ()  # also known, used where named
+    extra_languages: tuple[str, ...] = ()  # also known, used where named; XTREME-R's, where it adds some
+    other_languages: tuple[str, ...] = ()  # in no benchmark, but in the data: used where named
     iso3: Mapping[str, str] = field(default_factory=dict)
     training_path: str | None = None  # targets: which English training they are evaluated after
     intermediate: Overrides = field(default_factory=dict)  # preset paper-intermediate
@@ -101,6 +102,11 @@ class Task:
     xtreme: Overrides | None = None  # preset xtreme; None: XTREME has no recipe for it
     example: Mapping[str, Any] = field(default_factory=dict)  # a row of our own, to show what the model sees
     added: bool = False  # by a user: its definition is a part of stage keys
+
+    @property
+    def known_languages(self) -> tuple[str, ...]:
+        """All that a file can name."""
+        return (*self.languages, *self.extra_languages, *self.other_languages)
 
     @property
     def trains(self) -> bool:

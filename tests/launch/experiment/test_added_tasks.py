@@ -11,6 +11,7 @@ from launch.experiment.added_tasks import Definition, to_task
 from slurm.base import UsageError
 from tests.launch.workspace import Workspace
 from tests.paths import ROOT
+from training.data import load
 from training.tasks import catalogue
 
 DOCUMENT = ROOT / "docs" / "adding-a-task.md"
@@ -55,6 +56,20 @@ def test_a_task_survives_json(name: str) -> None:
         ("mine", {"format": "sequence", "files": {"train": ["a.tsv"], "dev": ["b.tsv"]}}, "needs `labels:"),
         ("mine", {"like": "xnli", "training_path": "qqp"}, "format and labels must be the same"),
         ("mine", {"format": "span", "languages": ["de"], "files": {"test": ["a.json"]}}, "a target has `languages`"),
+        ("mine", {"like": "tatoeba", "files": {"test": ["a.de", "a.en"]}}, "test takes {other: FILE, english: FILE}"),
+        (
+            "mine",
+            {"like": "bucc", "files": {"test": {"source": "{lang}.tsv"}}},
+            "test takes {source: FILE, target: FILE, gold: FILE} or {source: FILE, target: FILE}",
+        ),
+        (
+            "mine",
+            {"like": "mewslix", "files": {"test": {"a": "b.jsonl"}}},
+            "takes [FILE] or {mentions: FILE, entities: FILE}",
+        ),
+        ("mine", {"like": "xnli", "files": {"test": {"german": "de.tsv"}}}, "test takes [FILE]"),
+        ("mine", {"like": "tatoeba", "training_path": "mnli"}, "format retrieval has no head to train"),
+        ("mine", {"like": "xnli", "training_path": "none"}, "format sequence needs a trained head"),
     ],
 )
 def test_a_definition_that_does_not_hold_together_is_one_line(name: str, content: dict, said: str) -> None:  # type: ignore[type-arg]
@@ -64,11 +79,42 @@ def test_a_definition_that_does_not_hold_together_is_one_line(name: str, content
 
 
 @pytest.mark.parametrize(
+    ("like", "split", "paths"),
+    [
+        ("tatoeba", "test", {"other": "health/{lang}.txt", "english": "health/{lang}.en"}),
+        ("bucc", "test", {"source": "health/{lang}.tsv", "target": "health/en.tsv", "gold": "health/{lang}.gold"}),
+        ("bucc", "test", {"source": "health/{lang}.tsv", "target": "health/en.tsv"}),
+    ],
+)
+def test_files_with_roles_are_a_target_of_ones_own(
+    workspace: Workspace, like: str, split: str, paths: dict[str, str]
+) -> None:
+    data = workspace.root / "data"
+    (data / "health").mkdir()
+    lines = {"other": "Eins.\n", "english": "One.\n", "source": "a\tEins.\n", "target": "b\tOne.\n", "gold": "a\tb\n"}
+    for role, path in paths.items():
+        (data / path.replace("{lang}", "de")).write_text(lines[role])
+    entry = {"like": like, "languages": ["de"], "files": {split: paths}}
+    plan = workspace.plan(catalogue={"health": entry}, targets=["health"], recipes=["none", "squad"])
+    definition = plan.targets["health"]
+    examples = load.load_language(definition.task, "de", definition.languages["de"], None)
+    assert {(e.english, e.other) if like == "tatoeba" else e.text for e in examples} == (  # type: ignore[attr-defined]
+        {("One.", "Eins.")} if like == "tatoeba" else {"Eins.", "One."}
+    )
+    assert {stage.name for stage in plan.stages.values() if stage.kind == "evaluate"} == {
+        "start--health", "squad-s1--health", "squad-s2--health",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
     ("content", "said"),
     [
         ({"lik": "mnli"}, "unknown key 'lik' in `catalogue.mine:`; did you mean 'like'?"),
         ({"like": "mnli", "files": {"trian": ["a"]}}, "did you mean 'train'?"),
         ({"like": "mnli", "files": {"train": ["../a"], "dev": ["b"]}}, "without '..'"),
+        ({"like": "tatoeba", "files": {"test": {"other": "../a", "english": "b"}}}, "without '..'"),
+        ({"like": "tatoeba", "files": {"test": {"other": ["a"], "english": "b"}}}, "other: expected a path inside"),
+        ({"like": "tatoeba", "files": {"test": {"Other": "a", "english": "b"}}}, "is not a role such as english"),
     ],
 )
 def test_a_mistake_in_the_file_names_its_line(workspace: Workspace, content: dict, said: str) -> None:  # type: ignore[type-arg]

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eval.tables.averages import BENCHMARKS
 from slurm.base import UsageError, UserError
 from tests.training.stage_data import without_answers
 from training import formats
@@ -249,6 +250,33 @@ def test_half_a_gzip_file_is_refused(cut: int, folder: Callable[..., Path]) -> N
 def test_an_unknown_language_is_a_usage_error(shared_data: Path) -> None:
     with pytest.raises(UsageError, match="target xnli: language xx"):
         locate.find_languages(find("xnli"), shared_data, ["xx"])
+
+
+def test_tatoebas_other_languages_are_there_where_their_files_are_and_named(tmp_path: Path) -> None:
+    """In no benchmark, and so in neither its list nor its averages."""
+    (tmp_path / "tatoeba").mkdir()
+    for name in ("deu", "ber", "swe"):
+        for side in (name, "eng"):
+            (tmp_path / f"tatoeba/tatoeba.{name}-eng.{side}").write_text("One.\nTwo.\n")
+    task = find("tatoeba")
+    named = locate.find_languages(task, tmp_path, ["de", "ber", "sv", "kab"])
+    assert (set(named.found), named.missing) == ({"de", "ber", "sv"}, ("kab",))
+    assert len(load.load_language(task, "ber", named.found["ber"], None)) == 2
+    assert set(locate.find_languages(task, tmp_path, None).found) == {"de"}
+    assert (len(task.languages), len(BENCHMARKS["xtreme-r"].languages("tatoeba"))) == (36, 41)
+    with pytest.raises(UsageError, match="language swe: it is called sv here"):
+        locate.find_languages(task, tmp_path, ["swe"])
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["tatoeba: {test: [a.de, a.en]}", "xnli: {test: {german: a.tsv}}", "mewslix: {test: {mentions: a.jsonl}}"],
+)
+def test_roles_that_a_format_does_not_have_are_refused(entry: str, folder: Callable[..., Path]) -> None:
+    name = entry.partition(":")[0]
+    root = folder(entry)
+    with pytest.raises(UserError, match=rf"task {name}: test takes [\[{{].*: mend its entry in .*splits\.yaml"):
+        locate.find_languages(find(name), root, None)
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
