@@ -43,7 +43,7 @@ class Beliefs:
 
     def __init__(self, panel: Panel) -> None:
         self._panel = panel
-        self._names: dict[str, tuple[float, Attributes | None]] = {}
+        self._names: dict[str, dict[str, tuple[float, Attributes | None]]] = {}  # by folder, then by path
         self._listings: dict[str, tuple[float, Listing]] = {}
         self.seconds = 0.0
 
@@ -53,11 +53,11 @@ class Beliefs:
 
     def name(self, path: str) -> tuple[Attributes | None] | None:
         """None: unknown; (None,): there is no such name."""
-        until, value = self._names.get(path, (-1.0, None))
+        until, value = self._names.get(os.path.dirname(path), {}).get(path, (-1.0, None))
         return (value,) if self._now() < until else None
 
     def keep_name(self, path: str, value: Attributes | None) -> None:
-        self._names[path] = (self._now() + self.seconds, value)
+        self._names.setdefault(os.path.dirname(path), {})[path] = (self._now() + self.seconds, value)
 
     def listing(self, path: str) -> Listing | None:
         until, names = self._listings.get(path, (-1.0, []))
@@ -67,21 +67,27 @@ class Beliefs:
         self._listings[path] = (self._now() + self.seconds, names)
 
     def forget(self, *paths: str) -> None:
-        """After a change of one's own: the names, what is below them, and their folders' listings."""
+        """After a change of one's own: the names, what is below them, and their folders' listings and times."""
         for path in paths:
-            below = path + "/"
-            for name in [name for name in self._names if name == path or name.startswith(below)]:
-                del self._names[name]
+            self._forget_below(path)
             for name in (path, os.path.dirname(path)):
                 self._listings.pop(name, None)
-            self._names.pop(os.path.dirname(path), None)
+                self._doubt(name)
+
+    def _forget_below(self, path: str) -> None:
+        for child in self._names.pop(path, {}):
+            if child != path:  # the root is its own folder
+                self._forget_below(child)
+
+    def _doubt(self, path: str) -> None:
+        self._names.get(os.path.dirname(path), {}).update({path: (-1.0, None)})
 
     def forget_folder(self, path: str) -> None:
         """What is known of a folder, and of the names in it, but not below those."""
         self._listings.pop(path, None)
-        self._names.pop(path, None)
-        for name in [name for name in self._names if os.path.dirname(name) == path]:
-            del self._names[name]
+        self._doubt(path)
+        for child in self._names.get(path, {}):
+            self._doubt(child)
 
 
 @dataclass

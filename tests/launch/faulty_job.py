@@ -24,7 +24,7 @@ class FaultyJob:
         self.bugs: deque[str] = deque()
 
     def __call__(self, run: Run) -> Generator[None, None, int]:
-        manifest = manifests.read(Path(run.manifest))
+        manifest = self.manifest(run)
         root, code = Path(manifest.store), 0
         for entry in manifest.elements[run.index]:
             if _is_finished(root, manifest, entry):
@@ -53,6 +53,10 @@ class FaultyJob:
             yield  # killed here, it has published and not noted its end
             attempt.end()
         return code
+
+    def manifest(self, run: Run) -> Manifest:
+        """As the node sees it."""
+        return manifests.read(Path(run.manifest))
 
     def _failure(self, root: Path, entry: StageEntry) -> FailureNote | None:
         if entry.parent and _result(root, entry.parent) is None:

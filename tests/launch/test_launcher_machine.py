@@ -100,21 +100,40 @@ class Launcher(RuleBasedStateMachine):
         may_requeue: bool,
         step_seconds: float,
     ) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="machine-run-", dir=MEMORY))
+        self.folder, self.truth = self.make_folder()
         self.job = FaultyJob()
         limits = Limits(array_size=array_size, submit=submit_limit, slots=slots, preempt=preempt)
         limits.may_requeue, limits.step_seconds = may_requeue, step_seconds
-        self.scheduler = Scheduler(self.job, limits)
+        self.scheduler = self.make_scheduler(limits)
         self.stack = ExitStack()
         self.stack.enter_context(self.scheduler.installed())
         self.stack.enter_context(mock.patch.dict(os.environ, XDG_CACHE_HOME=str(self.folder / "cache")))
-        self.stack.enter_context(mock.patch.object(os, "fsync", lambda descriptor: None))
+        if self.folder == self.truth:
+            self.stack.enter_context(mock.patch.object(os, "fsync", lambda descriptor: None))
         self.stack.enter_context(mock.patch.object(provenance, "versions", dict))
         self.stack.enter_context(
             mock.patch.object(provenance, "freeze", lambda root: make_folder(root / "code" / "0123456789abcdef"))
         )
         self.plan = self._plan(0)
         self.seen: dict[Path, bytes] = {}  # results, as they were first published
+
+    def make_folder(self) -> tuple[Path, Path]:
+        """A folder as the person sees it, and as it is."""
+        folder = Path(tempfile.mkdtemp(prefix="machine-run-", dir=MEMORY))
+        return folder, folder
+
+    def make_scheduler(self, limits: Limits) -> Scheduler:
+        return Scheduler(self.job, limits)
+
+    def remove_folder(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def stop_faults(self) -> None:
+        """At the end of a sequence."""
+        self.scheduler.bring_up()
+        self.scheduler.dbd_up = True
+        self.scheduler.send_faults.clear()
+        self.job.bugs.clear()
 
     def _plan(self, number: int) -> Plan:
         plan = _plans()[number]
@@ -128,7 +147,7 @@ class Launcher(RuleBasedStateMachine):
             self.ends_well()
         finally:
             self.stack.close()
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self.remove_folder()
 
     # --- a person's commands
 
@@ -165,7 +184,7 @@ class Launcher(RuleBasedStateMachine):
 
     def _bury(self) -> None:
         """The dead submitter's number belongs to no process any more."""
-        for path in self.folder.rglob("*"):
+        for path in self.truth.rglob("*"):
             if path.name in ("lock", "asking.json") and path.is_file():
                 record = json.loads(path.read_bytes())
                 path.write_text(json.dumps(record | {"pid": 2**22 + 1, "start": 1}))
@@ -258,13 +277,13 @@ class Launcher(RuleBasedStateMachine):
     def _is_given_up(self, name: str) -> bool:
         number = name.rpartition(".")[2]
         identifier = name.rpartition(".")[0].rpartition("-")[2]
-        for folder in (self.folder / "store" / "submissions").glob(f"*-{identifier}"):
+        for folder in (self.truth / "store" / "submissions").glob(f"*-{identifier}"):
             receipt = folder / f"receipt-{number}.json"
             return receipt.exists() and "lost" in json.loads(receipt.read_bytes())
         return False
 
     def _results_stay(self) -> None:
-        stages = self.folder / "store" / "stages"
+        stages = self.truth / "store" / "stages"
         found = {*stages.glob("*/result.json"), *stages.glob("*/languages/*/*.json")}
         assert set(self.seen) <= found, "a result is gone"
         for path in found:
@@ -282,10 +301,7 @@ class Launcher(RuleBasedStateMachine):
 
     def ends_well(self) -> None:
         """When the faults stop, submitting again finishes everything: no cleaning by hand."""
-        self.scheduler.bring_up()
-        self.scheduler.dbd_up = True
-        self.scheduler.send_faults.clear()
-        self.job.bugs.clear()
+        self.stop_faults()
         self.plan = self._plan(1)
         for _ in range(12):
             submit(self.plan, force=self.plan.stages.keys())
