@@ -110,12 +110,20 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def make_lab(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Lab]]:
+def place(tmp_path: Path) -> Path:
+    """Where the experiment lies."""
+    return tmp_path
+
+
+@pytest.fixture
+def make_lab(
+    folder: Path, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Lab]]:
     for name, value in cluster.environment(folder).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(array_request, "request", _with_stub(array_request.request))
-    made = make(tmp_path)
+    made = make(place)
 
     def lab(seeds: int = 3, seconds: float = 0.2, **told: Any) -> Lab:
         options = {"executor": "slurm", "partition": "cpu", "cpus-per-task": "1", "mem": "64M", "time": "30"} | told

@@ -1,0 +1,88 @@
+"""The fault matrix on a real Slurm, with the store on a network's file system: `submit` on its login mount, and the
+nodes, at the same path, on its compute mount, whose names and attributes are as old as 2 s or 60 s.
+
+NETWORK_FULL=1 runs all of it; without, a part, since the matrix is run on an ordinary file system too.
+"""
+
+import errno
+import os
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from launch.submit import submit
+from slurm.devcluster import cluster, daemons
+from tests.conftest import own_devcluster
+from tests.filesystem.network import Network, mounted
+from tests.filesystem.panel import Fault, Settings
+from tests.launch import test_faults
+from tests.launch.test_faults import Lab, make_lab  # noqa: F401
+
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+
+FULL = "NETWORK_FULL" in os.environ
+NUMBERS = count(1)
+MATRIX = sorted(name for name in dir(test_faults) if name.startswith("test_"))
+SMALL = ("test_requeued_by_hand", "test_two_submitters_at_once_send_one_set")
+
+
+@pytest.fixture(scope="module", params=[2.0, 60.0] if FULL else [60.0], ids=lambda seconds: f"{seconds:.0f} s")
+def network(request: pytest.FixtureRequest) -> Iterator[Network]:
+    with mounted(Settings(seconds=request.param)) as network:
+        yield network
+
+
+@pytest.fixture(scope="module")
+def folder(network: Network) -> Iterator[Path]:
+    """A cluster whose nodes have the compute mount where this machine has the login mount."""
+    with own_devcluster("network") as folder, pytest.MonkeyPatch.context() as patch:
+        seen = f"mount --bind '{network.compute}' '{network.login}' && "
+        patch.setattr(daemons, "_FIRST_PROCESS", seen + daemons._FIRST_PROCESS)
+        cluster.up(cluster.Options(folder, 2, 4, 8000, gpus_per_node=0, max_array_size=11))
+        yield folder
+
+
+@pytest.fixture
+def place(network: Network) -> Path:
+    path = network.login / f"lab{next(NUMBERS)}"
+    path.mkdir()
+    return path
+
+
+@pytest.mark.parametrize("name", MATRIX if FULL else SMALL)
+def test_the_fault_matrix(make_lab: Callable[..., Lab], name: str) -> None:  # noqa: F811
+    test = getattr(test_faults, name)
+    parameters = [mark for mark in getattr(test, "pytestmark", []) if mark.name == "parametrize"]
+    if not parameters:
+        test(make_lab)
+        return
+    names, values = parameters[0].args
+    for value in values:
+        test(make_lab, **dict(zip(_words(names), value if isinstance(value, tuple) else (value,), strict=True)))
+
+
+def _words(names: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else names
+
+
+@pytest.mark.parametrize("code", [errno.ESTALE, errno.EIO, errno.ENOSPC] if FULL else [errno.ESTALE])
+def test_the_nodes_have_trouble_and_replies_are_lost(
+    make_lab: Callable[..., Lab],  # noqa: F811
+    network: Network,
+    code: int,
+) -> None:
+    """Now and then, while elements begin, publish and end."""
+    lab = make_lab(seeds=4, seconds=0.5)
+    submit(lab.plan)
+    test_faults._wait(lab.running)
+    for skip in range(0, 60, 10):
+        faults = (Fault(error=code, skip=skip * 3, times=4), Fault(calls="[rlm]*", lost=True, skip=skip, times=2))
+        for mount in ("login", "compute"):
+            network.fault(mount, *faults[: 2 if mount == "compute" else 1])
+        time.sleep(1)
+    for mount in ("login", "compute"):
+        network.fault(mount)
+    lab.finish()
