@@ -8,6 +8,7 @@ from pathlib import Path
 
 _PATIENCE = 10.0  # seconds: on NFS the file server is asked
 _KIB = 1024
+_MOUNTS = Path("/proc/self/mounts")
 # Of quota-tools 4; on one line per file system, columns always filled.
 _QUOTA = ("quota", "--no-wrap", "--raw-grace", "--show-mntpoint", "--hide-device")
 
@@ -63,14 +64,25 @@ def _below(used: int, soft: int, hard: int) -> int | None:
 
 def mount_of(folder: Path) -> tuple[str, str]:
     """(mount point, type such as nfs4) of a folder's file system; empty where /proc does not tell."""
+    point, kind, _ = _mount(folder)
+    return point, kind
+
+
+def mount_options(folder: Path) -> dict[str, str]:
+    """How its file system is mounted: `{"acdirmax": "60", "nocto": ""}`; empty where /proc does not tell."""
+    *_, options = _mount(folder)
+    return {name: value for name, _, value in (option.partition("=") for option in options.split(",") if option)}
+
+
+def _mount(folder: Path) -> tuple[str, str, str]:
     try:
-        lines = os.fsdecode(Path("/proc/self/mounts").read_bytes()).splitlines()
+        lines = os.fsdecode(_MOUNTS.read_bytes()).splitlines()
     except OSError:
-        return "", ""
+        return "", "", ""
     real = folder.resolve()
-    points = [(line.split(" ")[1].replace("\\040", " "), line.split(" ")[2]) for line in lines]
-    mounts = [(point, kind) for point, kind in points if real.is_relative_to(point)]
-    return max(reversed(mounts), key=lambda mount: len(mount[0]), default=("", ""))  # of two on one point, the later
+    rows = [(words[1].replace("\\040", " "), words[2], words[3]) for words in (line.split(" ") for line in lines)]
+    mounts = [row for row in rows if real.is_relative_to(row[0])]
+    return max(reversed(mounts), key=lambda row: len(row[0]), default=("", "", ""))  # of two on one point, the later
 
 
 def _said(command: tuple[str, ...]) -> str:

@@ -7,7 +7,7 @@ links, folders that are not looked at again when they are opened (NFS's `nocto`)
 import errno
 import os
 import shutil
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -20,7 +20,6 @@ from hypothesis.stateful import initialize, precondition, rule
 
 from launch.store import manifests
 from launch.store.manifests import Manifest
-from launch.submit import submit
 from slurm.base import UserError, look
 from slurm.base.errors import advice
 from tests.filesystem.network import MOUNTS, Network, mounted
@@ -48,7 +47,7 @@ FAULTS = st.one_of(
     st.builds(
         Fault,
         error=st.sampled_from([errno.ESTALE, errno.EIO, errno.ENOSPC, errno.EDQUOT]),
-        skip=st.integers(0, 300),
+        skip=st.one_of(st.integers(0, 40), st.integers(0, 300)),
         times=st.sampled_from([1, 4, -1]),
     ),
     st.builds(
@@ -134,11 +133,9 @@ class LauncherOnNetwork(Launcher):
         super().stop_faults()
         self.network.tell(self.network.settings)
 
-    def _submit(self, *, force: bool = False) -> None:
+    def types(self, command: Callable[[], object]) -> None:
         try:
-            submit(self.plan, force=self.plan.stages.keys() if force else ())
-        except UserError as error:
-            assert "\n" not in str(error)
+            super().types(command)
         except OSError as error:
             assert advice(error) is not None and error.filename is not None, repr(error)
 
@@ -146,6 +143,12 @@ class LauncherOnNetwork(Launcher):
     def submits_while_the_file_system_has_trouble(self, fault: Fault) -> None:
         self.network.fault("login", fault)
         self._submit()
+        self.network.fault("login")
+
+    @rule(fault=FAULTS)
+    def cancels_while_the_file_system_has_trouble(self, fault: Fault) -> None:
+        self.network.fault("login", fault)
+        self.cancels()
         self.network.fault("login")
 
     @rule(fault=FAULTS, seconds=st.sampled_from([15.0, 70.0, 400.0]))

@@ -25,12 +25,13 @@ from tests.launch.workspace import Workspace, make
 
 STAGES_PER_SEED = 13
 _ALL_AGAIN = {"retry": "1000"}
+_PAUSE = 6.0  # seconds between two kills, at most
 CAUSES = ("unknown", "node", "code", "disk", "preempted", "time", "host-oom", "parent-missing", "nccl", "data")
 
 
 def plan(workspace: Workspace, stages: int) -> Plan:
     """An experiment of so many stages, or a few more, that gives up on none."""
-    options = {"executor": "slurm", "partition": "cpu", "cpus-per-task": "1", "mem": "64M", "time": "30", "bundle": "4"}
+    options = {"executor": "slurm", "partition": "cpu", "cpus-per-task": "1", "mem": "64M", "time": "30", "bundle": "8"}
     failures = {cause: _ALL_AGAIN | ({"exclude": "false"} if cause in ("node", "nccl") else {}) for cause in CAUSES}
     seeds = [str(number) for number in range(-(-stages // STAGES_PER_SEED))]
     return workspace.plan(
@@ -45,7 +46,7 @@ class Chaos:
         self.lab, self.random, self.counts = lab, random.Random(seed), Counter[str]()
 
     def strike(self) -> None:
-        blows = {"job": 6, "slurmd": 2, "slurmctld": 1, "requeue": 1}
+        blows = {"job": 10, "slurmd": 3, "slurmctld": 1, "requeue": 2}
         (blow,) = self.random.choices([*blows], [*blows.values()])
         with suppress(UserError, OSError):
             if getattr(self, f"_{blow}")():
@@ -125,7 +126,7 @@ def run(lab: Lab, seed: int, quiet_after: float) -> Counter[str]:
                 if len(seen.finished) == len(lab.plan.stages):
                     break
         assert time.monotonic() - begun < quiet_after + 1200, {s.name: seen.state(s) for s in lab.plan.stages.values()}
-        time.sleep(chaos.random.random() * 2)
+        time.sleep(chaos.random.random() * _PAUSE)
     _check(lab)
     return chaos.counts
 

@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache
@@ -177,8 +177,12 @@ class Launcher(RuleBasedStateMachine):
             self._bury()
 
     def _submit(self, *, force: bool = False) -> None:
+        self.types(lambda: submit(self.plan, force=self.plan.stages.keys() if force else ()))
+
+    def types(self, command: Callable[[], object]) -> None:
+        """A command at the terminal: an error is one line."""
         try:
-            submit(self.plan, force=self.plan.stages.keys() if force else ())
+            command()
         except UserError as error:
             assert "\n" not in str(error)
 
@@ -195,10 +199,7 @@ class Launcher(RuleBasedStateMachine):
 
     @rule()
     def cancels(self) -> None:
-        try:
-            cancel.cancel(self.plan, (), lambda found: True)
-        except UserError as error:
-            assert "\n" not in str(error)
+        self.types(lambda: cancel.cancel(self.plan, (), lambda found: True))
 
     # --- time and faults
 

@@ -10,7 +10,7 @@ import pytest
 from launch import experiment
 from launch.experiment import Experiment
 from launch.preflight.doctor import Line, cluster, filesystem, machine
-from slurm import commands
+from slurm import commands, room
 from tests.launch.workspace import Workspace
 from tests.slurm.answers import install
 from tests.slurm.scripted import Limits, Scheduler
@@ -93,7 +93,37 @@ def test_a_store_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(os, "link", refuse)
     line = _by_name(list(filesystem.store_lines(tmp_path, on_slurm=False)))["store"]
-    assert line.level == "error" and "hard links" in line.fix
+    assert "no hard ones" in line.found or "takes" in line.found
+    monkeypatch.setattr(os, "symlink", refuse)
+    line = _by_name(list(filesystem.store_lines(tmp_path, on_slurm=False)))["store"]
+    assert line.level == "error" and "hard or symbolic links" in line.fix
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_store_where_a_rename_replaces_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then two attempts at a stage could have the same number."""
+    monkeypatch.setattr(filesystem, "move_new", lambda source, target: True)
+    line = _by_name(list(filesystem.store_lines(tmp_path, on_slurm=False)))["store"]
+    assert line.level == "error" and "not atomic" in line.found
+
+
+@pytest.mark.parametrize(
+    ("options", "level", "words"),
+    [
+        ("rw,vers=4.2,hard,acregmax=60", "ok", "60 s old"),
+        ("rw,hard,nocto", "warning", "nocto"),
+        ("rw,hard,acdirmax=600", "warning", "600 s old"),
+        ("rw,actimeo=3,soft", "warning", "soft"),
+    ],
+)
+def test_how_nfs_is_mounted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str, level: str, words: str
+) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"/dev/vda / ext4 rw 0 0\nserver:/x {tmp_path} nfs4 {options} 0 0\n")
+    monkeypatch.setattr(room, "_MOUNTS", mounts)
+    line = _by_name(list(filesystem.store_lines(tmp_path, on_slurm=True)))["client"]
+    assert line.level == level and words in line.found and bool(line.fix) == (level != "ok")
 
 
 def test_a_full_disk_and_one_without_inodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
