@@ -52,12 +52,12 @@ def _tried(base: Path, probe: Path) -> Iterator[Line]:
         is_whole = (probe / "renamed").read_bytes() == b"2"
         once = [write_once(probe / "once", content) for content in (b"1", b"2")]
         links = "symbolic links (it has no hard ones)" if (probe / "once").is_symlink() else "links"
-        moved = [move_new(_folder(probe / name), probe / "moved") for name in ("1", "2")]
+        renames = [move_new(_folder(probe / name), probe / "moved") for name in ("1", "2")]
     except OSError as error:
         fix = "choose a `store:` with atomic renames, and hard or symbolic links"
         yield Line("error", "store", f"{error.filename or base}: {error.strerror}", fix)
         return
-    if not is_whole or once != [True, False] or moved != [True, False]:
+    if not is_whole or once != [True, False] or renames != [True, False]:
         yield Line("error", "store", f"{base}: renames or links are not atomic", "choose another `store:`")
     elif slow > _SLOW_SECONDS:
         yield Line("warning", "store", f"{base}: a durable write takes {slow:.1f} s", "ask for a faster file system")
