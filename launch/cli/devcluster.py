@@ -30,6 +30,9 @@ def up(
     max_array_size: Annotated[int, typer.Option(help="Slurm's MaxArraySize.")] = 1001,
     port_base: Ports = None,
     user: User = None,
+    bind_tasks: Annotated[
+        bool, typer.Option("--bind-tasks", help="Bind tasks to cores, as most clusters do (task/affinity).")
+    ] = False,
     install: Annotated[bool, typer.Option("--install", help="Install missing packages with apt-get.")] = False,
 ) -> None:
     """Start the cluster, or bring a running one to these options; nothing happens where all is as asked."""
@@ -44,6 +47,7 @@ def up(
         max_array_size=max_array_size,
         port_base=port_base,
         users=("root", *(user or ())),
+        bind_tasks=bind_tasks,
         install=install,
     )
     slurm_conf = devcluster.up(options)

@@ -26,6 +26,7 @@ def submit(file: File, wait: Wait = False) -> None:
     from launch.submit import outcome, submitter
 
     plan = load_plan(file)
+    _say_notes(plan)
     checks.check(plan)
     checks.check_fetched(plan)
     for line in environment.notices(plan.experiment):
@@ -34,6 +35,13 @@ def submit(file: File, wait: Wait = False) -> None:
         say(line)
     if wait:
         _follow(plan)
+
+
+def _say_notes(plan: "Plan") -> None:
+    from launch.draft import notes
+
+    for label, line in notes.lines(plan):
+        say(f"{label}: {line}")
 
 
 def _follow(plan: "Plan") -> None:
@@ -72,6 +80,7 @@ def retry(
     from launch.submit import retry as retrying
 
     plan = load_plan(file)
+    _say_notes(plan)
     checks.check(plan)
     checks.check_fetched(plan)
     observation = Observation(plan, Store(plan.experiment.store), max_age=0)

@@ -117,8 +117,8 @@ def _is(device: str, gpu_name: str) -> bool:
 
 
 def _named(cluster: Cluster) -> str | None:
-    """The type of GPU that the file's flags name: `gres: gpu:a100:2`, `constraint: h100`, `partition: gpu-v100`."""
-    flags = ("gres", "gpus", "gpus-per-task", "gpus-per-socket", "constraint", "partition")
+    """Type of GPU that the file's flags name: `gpus-per-node: a100:2`, `constraint: h100`, `partition: gpu-v100`."""
+    flags = ("gres", "gpus", "gpus-per-node", "gpus-per-task", "gpus-per-socket", "constraint", "partition")
     flag_values = cluster.sbatch_flags()
     words = set(re.findall(r"[a-z0-9]+", " ".join(str(flag_values.get(flag, "")) for flag in flags).lower()))
     return next((name for name in _NAMES if name.lower() in words), None)

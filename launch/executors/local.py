@@ -85,7 +85,7 @@ class LocalWorkers:
         return sys.maxsize
 
     def limits(self, cluster: Cluster) -> Limits | None:
-        local.check_gpus(cluster.workers, cluster.gpus_per_node or 0)
+        local.check_gpus(cluster.workers, cluster.asked.gpus)
         return None
 
     def cores_per_rank(self, cluster: Cluster) -> int:

@@ -1,5 +1,6 @@
 """Elements of Slurm's arrays: known from their receipts, then the queue, then accounting, in this order."""
 
+import os
 import re
 import time
 from collections import Counter, defaultdict
@@ -140,7 +141,9 @@ class Slurm:
         return limits.discover(cluster.account, cluster.partition, cluster.qos)
 
     def cores_per_rank(self, cluster: Cluster) -> int:
-        return cluster.cpus_per_task or 1
+        """What is asked for, of which OMP_NUM_THREADS, where it is set here, may use less."""
+        cores, threads = cluster.asked.cores or 1, os.environ.get("OMP_NUM_THREADS", "")
+        return max(1, min(cores, int(threads))) if threads.isdecimal() else cores
 
     def at_once(self, cluster: Cluster) -> int | None:
         return cluster.throttle

@@ -2,12 +2,16 @@
 
 import re
 import shutil
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
 from launch.experiment.environment import Environment
 from launch.experiment.fields import Matching, Name, Number, Section, Text, Whole
+from launch.text import some
+from slurm import resources
+from slurm.resources import Asked
 from training.spec import Says
 
 # What Stepstone itself sets in every script; a second setting of these would break arrays, adoption or logs.
@@ -27,6 +31,32 @@ _TIME = Annotated[
     ),
 ]
 _MEMORY = Annotated[str, Matching(r"[0-9]+[KMGT]?", "an amount of memory such as 32G")]
+_GPU = r"([A-Za-z0-9][A-Za-z0-9_.+-]*:)?[0-9]{1,3}"
+_GPUS = Annotated[str, Matching(rf"{_GPU}(,{_GPU})*", "a number of GPUs such as 4, or a100:4")]
+# What sbatch takes and a job would not get as it is meant, and what says the same.
+_INSTEAD = {
+    "ntasks-per-gpu": "one process runs on each GPU by itself; remove it",
+    "tres-per-task": "write cpus-per-task directly under `cluster:`, and sbatch: {gpus-per-task: 1}",
+}
+# Flags that people write directly under `cluster:`.
+UNDER_SBATCH = (
+    "comment", "cpus-per-gpu", "exclusive", "gpu-bind", "gpus", "gpus-per-socket", "gpus-per-task", "gres", "hint",
+    "licenses", "mail-type", "mail-user", "ntasks", "ntasks-per-gpu", "reservation", "threads-per-core",
+    "tres-per-task", "wckey",
+)  # fmt: skip
+# What means something to local workers too, or to no executor; all other keys are Slurm's alone.
+_ANYWHERE = frozenset(
+    ("executor", "workers", "bundle", "gpu_hours", "share_group", "environment", "gpus_per_node", "ntasks_per_node")
+)
+ExecutorName = Literal["slurm", "local"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What runs the jobs, and why where the file leaves it open; empty where it says."""
+
+    name: ExecutorName
+    why: str = ""
 
 
 def _pass_through(flag: str) -> str:
@@ -35,24 +65,25 @@ def _pass_through(flag: str) -> str:
     if any(name.startswith(flag) for name in _OURS):  # sbatch takes the beginning of a flag's name for the flag
         mend = ", and see `environment:`" if flag.startswith("export") else ""
         raise ValueError(f"'{flag}' is set by Stepstone itself; remove it from `sbatch:`{mend}")
-    key = next((name for name in Cluster.flags() if name.startswith(flag) and flag != "gpus"), None)  # a flag, too
+    if flag in _INSTEAD:
+        raise ValueError(f"'{flag}': {_INSTEAD[flag]}")
+    is_whole = flag in ("gpus", "ntasks")  # a flag, too
+    key = next((name for name in Cluster.flags() if name.startswith(flag) and not is_whole), None)
     if key:
         raise ValueError(f"'{key}' belongs beside `sbatch:`, directly under `cluster:`")
     return flag
-
-
-def _gpu_count(text: str) -> int:
-    """Of `2`, `a100:2`, `a100` or `a100:1,v100:2`; 0 of nothing."""
-    ends = [part.rpartition(":")[2] for part in text.split(",") if part]
-    return sum(int(end) if end.isdecimal() else 1 for end in ends)
 
 
 class Cluster(Section):
     """Where and how stages run. Field names with dashes are sbatch's long flags."""
 
     executor: Annotated[
-        Literal["slurm", "local"] | None,
-        Says("what runs jobs; not given: slurm where sbatch is found, else local", "local"),
+        ExecutorName | None,
+        Says(
+            "what runs jobs; not given: slurm where sbatch is found or a key is Slurm's alone, such as `partition`;"
+            " else local",
+            "local",
+        ),
     ] = None
     workers: Annotated[Annotated[int, Whole(1, 256)], Says("local: elements that run at the same time", "2")] = 1
     throttle: Annotated[
@@ -84,12 +115,12 @@ class Cluster(Section):
         Annotated[int, Whole(1, 1024)] | None,
         Says("processes of an element on a node; not given: one a GPU, one without GPUs", "4"),
     ] = Field(None, alias="ntasks-per-node")
-    cpus_per_task: Annotated[Annotated[int, Whole(1, 4096)] | None, Says("sbatch's flag", "8")] = Field(
-        None, alias="cpus-per-task"
-    )
-    gpus_per_node: Annotated[Annotated[int, Whole(0, 64)] | None, Says("sbatch's flag; 0: none", "4")] = Field(
-        None, alias="gpus-per-node"
-    )
+    cpus_per_task: Annotated[
+        Annotated[int, Whole(1, 4096)] | None, Says("cores of a process; its threads are as many", "8")
+    ] = Field(None, alias="cpus-per-task")
+    gpus_per_node: Annotated[
+        _GPUS | None, Says("GPUs of a node, of a type if need be, each with its process; 0: none", "a100:4")
+    ] = Field(None, alias="gpus-per-node")
     mem: Annotated[_MEMORY | None, Says("memory of a node", "64G")] = None
     mem_per_cpu: Annotated[_MEMORY | None, Says("memory of a CPU", "4G")] = Field(None, alias="mem-per-cpu")
     mem_per_gpu: Annotated[_MEMORY | None, Says("memory that goes with a GPU", "64G")] = Field(
@@ -112,49 +143,71 @@ class Cluster(Section):
         )
 
     @property
+    def asked(self) -> Asked:
+        """What an element asks for, by whichever flags. ValueError (`resources.Contradiction`) where they differ."""
+        request = resources.asked(self._flags_of_file())
+        return request if self.chosen_executor == "slurm" else replace(request, nodes=1)
+
+    @property
     def tasks_per_node(self) -> int:
         """One process per GPU; one without."""
-        return self.ntasks_per_node or self.gpus_per_node or 1
+        return self.asked.tasks
 
     @property
     def ranks(self) -> int:
         """Processes that train one stage together."""
-        return self.tasks_per_node * (self.nodes if self.chosen_executor == "slurm" else 1)
+        return self.asked.ranks
 
     @property
     def gpus_asked_for(self) -> bool:
         """Whether jobs get GPUs."""
-        return self.gpus > 0
+        return self.asked.gpus > 0
 
     @property
     def gpus(self) -> int:
-        """GPUs of one element, by whichever flag they are asked for; per socket: of one a node."""
-        nodes = self.nodes if self.chosen_executor == "slurm" else 1
-        gres = [item.removeprefix("gpu").removeprefix(":") for item in self.sbatch.get("gres", "").split(",")
-                if item.partition(":")[0] == "gpu"]  # fmt: skip
-        counts = (
-            (self.gpus_per_node or 0) * nodes,
-            _gpu_count(self.sbatch.get("gpus", "")),
-            _gpu_count(self.sbatch.get("gpus-per-task", "")) * self.tasks_per_node * nodes,
-            _gpu_count(self.sbatch.get("gpus-per-socket", "")) * nodes,
-            sum(_gpu_count(item or "1") for item in gres) * nodes,
-        )
-        return max(counts)
+        """GPUs of one element, by whichever flag they are asked for."""
+        request = self.asked
+        return request.gpus * request.nodes
 
     @property
-    def chosen_executor(self) -> Literal["slurm", "local"]:
-        """Slurm where sbatch is found, else local workers, unless the file says."""
-        return self.executor or ("slurm" if shutil.which("sbatch") else "local")
+    def only_slurms(self) -> list[str]:
+        """Keys of the file that mean something to Slurm alone: with one of them nothing runs elsewhere unless told."""
+        names = [name for name in type(self).model_fields if name in self.model_fields_set - _ANYWHERE]
+        set_names = [name for name in names if getattr(self, name) not in (None, [], {})]
+        return [type(self).model_fields[name].alias or name for name in set_names]
+
+    @property
+    def choice(self) -> Choice:
+        """The file's executor; else Slurm where a key is its alone or sbatch is found, else local workers."""
+        if self.executor:
+            return Choice(self.executor)
+        if self.only_slurms:
+            return Choice("slurm", f"only Slurm has {some(self.only_slurms)}")
+        sbatch = shutil.which("sbatch")
+        if sbatch:
+            return Choice("slurm", f"sbatch is on PATH ({sbatch})")
+        return Choice("local", "sbatch is not on PATH, and the file has no key that is Slurm's alone")
+
+    @property
+    def chosen_executor(self) -> ExecutorName:
+        return self.choice.name
 
     def sbatch_flags(self) -> dict[str, Any]:
-        """Every flag that the file sets, by its long name."""
+        """Every flag that the file sets, by its long name, and what it leaves to be worked out."""
+        flags, request = self._flags_of_file(), self.asked
+        if request.gpus == 0:
+            flags.pop("gpus-per-node", None)
+        if flags.pop("cpus-per-gpu", None):  # as many a process: `srun` is told so too, and takes only one of the two
+            flags["cpus-per-task"] = request.cores
+        if "gpus-per-task" in flags:  # which newer versions take only beside the number of all tasks
+            flags["ntasks"] = request.ranks
+        return flags | {"ntasks-per-node": request.tasks}
+
+    def _flags_of_file(self) -> dict[str, Any]:
         flags: dict[str, Any] = {}
         for name, field in type(self).model_fields.items():
             flag = field.alias or name
             value = getattr(self, name)
             if flag in self.flags() and value is not None:
                 flags[flag] = value
-        if not self.gpus_per_node:
-            flags.pop("gpus-per-node", None)
-        more_flags = {flag: True if value == "true" else value for flag, value in self.sbatch.items()}
-        return flags | {"ntasks-per-node": self.tasks_per_node} | more_flags
+        return flags | {flag: True if value == "true" else value for flag, value in self.sbatch.items()}

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from launch.experiment.cluster import UNDER_SBATCH
 from launch.experiment.schema import known_keys
 from launch.experiment.yaml_text import Document, Location
 
@@ -39,6 +40,9 @@ def explain(document: Document, error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         section = _dotted(location[:-1])
         place = f" in `{section}:`" if section else ""
+        if location[:-1] == ("cluster",) and location[-1] in UNDER_SBATCH:
+            flag = location[-1]
+            return f"{where}: '{flag}' belongs under `sbatch:`; write cluster: {{sbatch: {{{flag}: …}}}}"
         return f"{where}: unknown key '{location[-1]}'{place}{nearest(str(location[-1]), known_keys(location[:-1]))}"
     return f"{where}: {key}: {_reason(first)}"
 

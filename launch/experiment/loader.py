@@ -22,6 +22,7 @@ from launch.experiment.schema import FileContent, Keep, Overrides
 from launch.experiment.wishes import Wish
 from launch.experiment.yaml_text import Document, Location
 from slurm.base import UsageError, paths
+from slurm.resources import Contradiction
 from training.pretrained import start
 from training.tasks import catalogue
 from training.tasks.task import Preset
@@ -71,6 +72,7 @@ def load(path: Path) -> Experiment:
         except UsageError as error:
             raise document.error(("catalogue", name), str(error)) from None
     _check_offload(document, content)
+    _check_resources(document, content.cluster)
     targets = _targets(document, content.targets)
     _check_revisions(document, content.data.revisions)
     cluster, granted_wishes = wishes.grant(content.cluster, os.environ)
@@ -124,6 +126,15 @@ def _check_offload(document: Document, content: FileContent) -> None:
             key = "offload" if overrides.given().get("offload") else "zero"
             mend = "set zero: auto, 1, 2 or 3, or offload: false"
             raise document.error((*location, key), f"offload: true does not go with zero: {values['zero']}; {mend}")
+
+
+def _check_resources(document: Document, cluster: Cluster) -> None:
+    """What the flags ask for must be one thing, whichever of them say it."""
+    try:
+        cluster.asked  # noqa: B018
+    except Contradiction as error:
+        section: Location = ("cluster", "sbatch") if error.flag in cluster.sbatch else ("cluster",)
+        raise document.error((*section, error.flag), f"cluster: {error}") from None
 
 
 def _targets(document: Document, names: list[str]) -> tuple[str, ...]:

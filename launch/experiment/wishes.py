@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from launch.experiment.cluster import Cluster
 from slurm.base import UsageError
+from slurm.resources import Contradiction
 
 _PAYS = {"SBATCH_ACCOUNT": "account", "SBATCH_WCKEY": "wckey"}
 _ASKS = {
@@ -115,4 +116,11 @@ def _with(cluster: Cluster, wish: Wish) -> Cluster:
         raise UsageError(f"{wish.variable}: {reason}; unset it, or write {_key(wish.flag, '…')}") from None
     name = next(iter(section.model_fields_set))
     value = cluster.sbatch | section.sbatch if name == "sbatch" else getattr(section, name)
-    return cluster.model_copy(update={name: value})
+    with_wish = cluster.model_copy(update={name: value})
+    if name not in cluster.model_fields_set:
+        with_wish.model_fields_set.discard(name)  # the file does not say it
+    try:
+        with_wish.asked  # noqa: B018
+    except Contradiction as error:
+        raise UsageError(f"{wish.variable}={wish.value}: {error}; unset it, or write {_key(wish.flag, '…')}") from None
+    return with_wish

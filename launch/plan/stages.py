@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from launch.experiment import Experiment
 from slurm.base import UsageError
 from training.pretrained import StartModel
-from training.spec import EvaluateSpec, Runtime, Settings, Split, TaskData, TrainSpec
+from training.spec import Device, EvaluateSpec, Runtime, Settings, Split, TaskData, TrainSpec
 from training.tasks import Task, catalogue
 
 Role = Literal["intermediate", "target"]
@@ -115,6 +115,11 @@ class Plan:
         """How a stage runs."""
         definition = self.steps[stage.definition] if stage.kind == "train" else self.by_digest[stage.definition]
         return definition.runtime
+
+    def devices(self) -> set[Device]:
+        """What its stages are told to compute on."""
+        runtimes = [step.runtime for step in self.steps.values()] + [target.runtime for target in self.targets.values()]
+        return {runtime.device for runtime in runtimes}
 
     def added_tasks(self) -> list[Task]:
         """The users' tasks among the plan's: jobs are told what they were when the plan was made."""

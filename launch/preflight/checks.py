@@ -33,12 +33,24 @@ def check_settings(plan: Plan) -> None:
     """`check` without the data."""
     if plan.start.folder:
         start_model.check_folder(Path(plan.start.folder))
+    _check_gpus(plan)
     for step in plan.steps.values():
         for part in step.parts:
             task = catalogue.find(part.task)
             formats.get(task.format).check(task, step.settings)
     for target in plan.targets.values():
         formats.get(target.task.format).check(target.task, target.settings)
+
+
+def _check_gpus(plan: Plan) -> None:
+    """A process has a GPU of its own."""
+    request = plan.experiment.cluster.asked
+    if 0 < request.gpus < request.tasks and plan.devices() != {"cpu"}:
+        raise plan.experiment.document.error(
+            ("cluster", "ntasks-per-node"),
+            f"cluster: {request.tasks} processes a node and {request.gpus} GPUs: a process has a GPU of its own;"
+            " leave out ntasks-per-node, or ask for as many GPUs",
+        )
 
 
 def check_fetched(plan: Plan) -> None:

@@ -35,7 +35,8 @@ _EVAL_EXAMPLES = 16
 _TIME = "30:00"  # of a job: starting it, loading a model and two steps
 _NAME_LENGTH = 64
 _NO_FAILURE = ("preempted", "cancelled", "elsewhere")  # of the experiment
-_GPU_FLAGS = ("gres", "gpus", "gpus-per-task", "gpus-per-socket")
+# Flags that ask for GPUs, or for something beside each.
+_GPU_FLAGS = ("gres", "gpus", "gpus-per-task", "gpus-per-socket", "cpus-per-gpu", "gpu-bind")
 
 
 @dataclass(frozen=True)
@@ -158,13 +159,15 @@ def _cluster(cluster: Cluster, *, local: bool) -> Cluster:
     """Where it runs: as the file says, for a short time, so that it starts soon."""
     if local:
         return cluster.model_copy(update={"executor": "local"} | ({} if _gpu_is_here() else _without_gpus(cluster)))
+    if cluster.chosen_executor == "local":
+        return cluster
     short = cluster.time is None or elements.seconds(cluster.time) > elements.seconds(_TIME)
     return cluster.model_copy(update={"time": _TIME} if short else {})
 
 
 def _without_gpus(cluster: Cluster) -> dict[str, Any]:
     flags = {flag: value for flag, value in cluster.sbatch.items() if flag not in _GPU_FLAGS}
-    return {"gpus_per_node": None, "sbatch": flags}
+    return {"gpus_per_node": None, "mem_per_gpu": None, "sbatch": flags}
 
 
 def _gpu_is_here() -> bool:

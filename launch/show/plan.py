@@ -1,13 +1,14 @@
 """What `plan` prints. Data on stdout; `--json` for programs."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from launch import executors
-from launch.draft import Draft, drafting, environment
+from launch.draft import Draft, drafting, environment, notes
 from launch.draft.elements import Array
 from launch.estimate import shapes
 from launch.experiment import Experiment, recipes
@@ -29,6 +30,7 @@ def plan_json(draft: Draft, observation: Observation, remarks: Sequence[str]) ->
     return {
         "schema": SCHEMA,
         "experiment": plan.experiment.name,
+        "executor": asdict(plan.experiment.cluster.choice),
         "stages": [
             # Pairs of recipe and target; a train stage's place among the shapes.
             stage_json(stage, observation) | {"users": plan.users[stage.key], "shape": numbers.get(stage.definition)}
@@ -92,6 +94,7 @@ def plan_text(draft: Draft, observation: Observation, remarks: Sequence[str], co
         *(("data", line) for line in _data_lines(plan)),
         *(("note", line) for line in remarks),
         *(("target", line) for line in _target_lines(plan)),
+        *notes.lines(plan),
         *shapes.lines(plan),
         ("stages", f"{numbers['stages']}: {kinds}; {states_line(observation)}"),
         ("sharing", f"{numbers['train']} trainings instead of {plan.trainings_from_scratch} (every pair from scratch)"),

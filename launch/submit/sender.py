@@ -286,7 +286,7 @@ def to_workers(submission: Submission, draft: Draft, report: Callable[[str], Non
         elements=tuple(_local_element(submission, n, index) for n, index, _ in flat),
         after=tuple(_local_after(element, number_of) for _, _, element in flat),
         tasks=cluster.tasks_per_node,
-        gpus=cluster.gpus_per_node or 0,
+        gpus=cluster.asked.gpus,
         places=str(draft.plan.experiment.store / "workers"),
         width=cluster.workers,
         fork="launch.job.forked",

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from launch.store import lock as store_lock
 from launch.store.lock import Lock
 from launch.submit import orphans, sender, throttle
 from launch.submit.outcome import Submitted
+from launch.text import some
 from slurm import snapshot
 from slurm.base import UsageError, UserError
 from slurm.base.files import make_folder
@@ -52,6 +54,7 @@ def submit(
     only: nothing but these stages (by key), and trainings whose encoder they need again. force: stages that are sent
     whatever the policy says of their failures. UserError: nothing more was sent; what was, the next call finds.
     """
+    check_executor(plan)
     check_text(plan)
     sharing.check(sender.share_group(plan))
     executor = executors.of_cluster(plan.experiment.cluster)
@@ -74,6 +77,17 @@ def submit(
         else:
             outcome = _ToSlurm(plan, limits, only, force, lock, report).send_all(observation, cleanup_lines, stuck)
         return replace(outcome, unknown=_unknown(plan, observation))
+
+
+def check_executor(plan: Plan) -> None:
+    """UserError where only Slurm can be meant and is not here: nothing runs elsewhere than it is meant to."""
+    cluster = plan.experiment.cluster
+    if cluster.executor is None and cluster.only_slurms and not shutil.which("sbatch"):
+        where = plan.experiment.document.where(("cluster", cluster.only_slurms[0]))
+        raise UserError(
+            f"{where}: only Slurm has {some(cluster.only_slurms)}, and sbatch is not on PATH here; type the command on"
+            " a login node (after `module load slurm`, where there is one), or set `cluster: {executor: local}`"
+        )
 
 
 def check_text(plan: Plan) -> None:

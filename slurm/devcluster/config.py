@@ -20,7 +20,6 @@ _FIRST_PORT, _PORT_STEP, _LAST_PORT = 17000, 200, 27000  # below the kernel's ep
 _ALWAYS = """\
 # what a virtual node cannot have
 ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
 SwitchType=switch/none
 MpiDefault=none
 SlurmdParameters=config_overrides
@@ -47,6 +46,10 @@ PriorityType=priority/multifactor
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 """
+# Each task to as many cores as its step was told that it has.
+_BOUND = """\
+TaskPlugin=task/affinity
+TaskPluginParam=autobind=cores"""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Options:
     max_array_size: int = 1001
     port_base: int | None = None
     users: tuple[str, ...] = ("root",)
+    bind_tasks: bool = False  # to cores of their own, as most sites do: a node advertises no more than there are
     install: bool = False
 
 
@@ -144,6 +148,8 @@ def check_numbers(options: Options) -> None:
     _within("--nodes", options.nodes, 1, 99)
     _within("--cpus-per-node", options.cpus_per_node, 1, 65533)
     _within("--memory-per-node", options.memory_per_node, 64, 1 << 30)
+    if options.bind_tasks and (options.cpus_per_node or 0) > (cores := len(os.sched_getaffinity(0))):
+        raise UsageError(f"--bind-tasks: tasks can be bound to the {cores} cores here; lower --cpus-per-node.")
     _within("--gpus-per-node", options.gpus_per_node, 0, 64)
     _within("--max-array-size", options.max_array_size, 2, 4_000_001)
     _within("--port-base", options.port_base, 1024, 65535 - _PORT_STEP)
@@ -228,6 +234,7 @@ SlurmdLogFile={folder}/log/slurmd.%n.log
 MaxArraySize={options.max_array_size}
 MaxJobCount={max(20000, 2 * options.max_array_size)}
 {_ALWAYS.rstrip()}
+{_BOUND if options.bind_tasks else "TaskPlugin=task/none"}
 {_user_signal(version)}
 # accounting
 AccountingStorageType=accounting_storage/slurmdbd

@@ -131,6 +131,7 @@ def test_measured_rates_of_such_devices_come_first() -> None:
 
 def test_only_the_like_is_measured_by_the_like(monkeypatch: pytest.MonkeyPatch) -> None:
     """In one precision, and on a CPU with as many cores a rank."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     found = [
         Measured("a", "NVIDIA H200", "bf16", 1, 4e14), Measured("b", "NVIDIA H200", "fp32", 1, 4e13),
         Measured("c", "cpu", "fp32", 1, 2e10), Measured("d", "cpu", "fp32", 16, 3e11),
@@ -145,6 +146,8 @@ def test_only_the_like_is_measured_by_the_like(monkeypatch: pytest.MonkeyPatch) 
     assert [rate(cluster, "auto", gpu=False) for cluster in (one, many)] == [2e10, 3e11]
     assert rate(many, "bf16", gpu=False) == 1e11
     assert not rates.choose(found, one, gpu=False, precision="bf16").measured
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # goes with jobs: of sixteen cores they use one
+    assert rate(many, "fp32", gpu=False) == 2e10
     monkeypatch.setenv("OMP_NUM_THREADS", "16")  # what local workers then use
     assert rate(Cluster.model_validate({"executor": "local"}), "fp32", gpu=False) == 3e11
 
@@ -265,8 +268,9 @@ def test_trainings_of_another_kind_do_not_calibrate(workspace: Workspace) -> Non
 
 def test_gpus_are_counted_though_a_rank_uses_one_of_them(workspace: Workspace) -> None:
     grid: dict[str, Any] = {"model": LARGE, "recipes": ["none"], "targets": ["xnli"], "seeds": ["1"]}
-    one = workspace.plan(**grid, cluster={"executor": "slurm", "sbatch": {"gres": "gpu:a100:1"}})
-    two = workspace.plan(**grid, cluster={"executor": "slurm", "sbatch": {"gres": "gpu:a100:2"}})
+    cluster = {"executor": "slurm", "ntasks-per-node": "1"}
+    one = workspace.plan(**grid, cluster=cluster | {"sbatch": {"gres": "gpu:a100:1"}})
+    two = workspace.plan(**grid, cluster=cluster | {"sbatch": {"gres": "gpu:a100:2"}})
     assert two.experiment.cluster.ranks == 1
     for key, stage in one.stages.items():
         assert Estimates(two).of_stage(two.stages[key]).gpu_seconds == 2 * Estimates(one).of_stage(stage).gpu_seconds

@@ -30,10 +30,18 @@ def test_the_large_model_on_one_gpu(workspace: Workspace) -> None:
     ]
 
 
-@pytest.mark.parametrize("flag", [{"gres": "license:1,gpu:a100:2"}, {"gpus": "1"}, {"gpus-per-task": "a100:1"}])
-def test_gpus_may_be_asked_for_by_any_flag(workspace: Workspace, flag: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("flag", "shown"),
+    [
+        ({"gres": "license:1,gpu:a100:2"}, "on 2 GPUs,"),
+        ({"gpus": "1"}, "on 1 GPU,"),
+        ({"gpus": "4"}, "on 4 GPUs,"),
+        ({"gpus-per-task": "a100:1"}, "on 1 GPU,"),
+    ],
+)
+def test_gpus_may_be_asked_for_by_any_flag(workspace: Workspace, flag: dict[str, str], shown: str) -> None:
     (line,) = _lines(workspace, "shape", cluster={"executor": "slurm", "sbatch": flag})
-    assert "on 1 GPU," in line
+    assert shown in line
 
 
 def test_a_mixture_of_offload_and_no_zero_is_refused(workspace: Workspace) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from launch import experiment, plan
+from launch.experiment import Cluster
 from slurm.base import UsageError, UserError
 from tests.launch.workspace import Workspace
 from training.spec import Runtime, Settings
@@ -36,7 +37,7 @@ cluster:
   time: 12:00:00
   mem: 32G
   setup: [module load cuda, "echo (", "echo )"]
-  sbatch: {comment: mine, exclusive: true, gpus: 4}
+  sbatch: {comment: mine, exclusive: true, gpus: 2}
 keep: all
 """
 
@@ -57,8 +58,8 @@ def test_a_complete_file(workspace: Workspace) -> None:
     assert tasks == {"squad": {"epochs": 2, "max_length": 384}, "hellaswag + squad": {"sampling": "uniform"}}
     assert found.cluster.setup == ["module load cuda", "echo (", "echo )"]
     flags = found.cluster.sbatch_flags()
-    assert flags["time"] == "12:00:00" and flags["ntasks-per-node"] == 2 and flags["gpus-per-node"] == 2
-    assert (flags["comment"], flags["exclusive"], flags["gpus"]) == ("mine", True, "4")
+    assert flags["time"] == "12:00:00" and flags["ntasks-per-node"] == 2 and flags["gpus-per-node"] == "2"
+    assert (flags["comment"], flags["exclusive"], flags["gpus"]) == ("mine", True, "2")
     assert "executor" not in flags and "setup" not in flags
 
 
@@ -70,6 +71,39 @@ def test_tasks_per_node_follow_the_gpus_unless_the_file_says(workspace: Workspac
     assert tasks(**{"gpus-per-node": "4"}) == 4
     assert tasks(**{"gpus-per-node": "4", "ntasks-per-node": "2"}) == 2
     assert tasks(**{"gpus-per-node": "0"}) == 1
+    assert tasks(**{"gpus-per-node": "a100:4"}) == 4
+
+
+def test_ranks_follow_the_gpus_whichever_flag_asks_for_them(workspace: Workspace) -> None:
+    def cluster(sbatch: dict[str, str], **keys: str) -> Cluster:
+        return experiment.load(workspace.file(cluster={"executor": "slurm", "sbatch": sbatch} | keys)).cluster
+
+    assert cluster({"gres": "gpu:4"}).ranks == 4
+    assert cluster({"gpus": "a100:4"}).ranks == 4
+    of_tasks = cluster({"gpus-per-task": "1", "cpus-per-gpu": "8"}, **{"ntasks-per-node": "4", "nodes": "2"})
+    assert (of_tasks.ranks, of_tasks.gpus, of_tasks.asked.cores) == (8, 8, 8)
+    flags = of_tasks.sbatch_flags()
+    assert (flags["ntasks"], flags["cpus-per-task"], "cpus-per-gpu" in flags) == (8, 8, False)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "on_path", "name", "why"),
+    [
+        ({}, False, "local", "sbatch is not on PATH, and the file has no key that is Slurm's alone"),
+        ({"gpus-per-node": "4", "workers": "2"}, False, "local", "sbatch is not on PATH"),
+        ({}, True, "slurm", "sbatch is on PATH (/usr/bin/sbatch)"),
+        ({"partition": "gpu", "time": "60", "mem": "8G"}, False, "slurm", "only Slurm has partition, time, mem"),
+        ({"sbatch": {"gres": "gpu:1"}}, False, "slurm", "only Slurm has sbatch"),
+        ({"setup": ["module load cuda"]}, False, "slurm", "only Slurm has setup"),
+        ({"executor": "local", "partition": "gpu"}, True, "local", ""),
+    ],
+)
+def test_what_only_slurm_has_is_never_run_elsewhere_by_default(
+    monkeypatch: pytest.MonkeyPatch, cluster: dict[str, Any], on_path: bool, name: str, why: str
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda command: f"/usr/bin/{command}" if on_path else None)
+    choice = Cluster.model_validate(cluster).choice
+    assert choice.name == name and choice.why.startswith(why) and bool(choice.why) == bool(why)
 
 
 def _xquad_settings(workspace: Workspace, **changes: Any) -> tuple[Settings, Runtime]:
@@ -275,7 +309,20 @@ MISTAKES: list[tuple[str, int, str]] = [
     ("cluster: {partition: a b}", 8, "'a b' is not a value that sbatch takes"),
     ("cluster: {partition: $(id)}", 8, "'$(id)' is not a value that sbatch takes"),
     ('cluster: {partition: "a\\nb"}', 8, "line breaks and control characters"),
-    ("cluster: {gpus-per-node: two}", 8, "'two' is not a whole number"),
+    ("cluster: {gpus-per-node: two}", 8, "'two' is not a number of GPUs such as 4, or a100:4"),
+    ("cluster: {gpus-per-node: -1}", 8, "'-1' is not a number of GPUs such as 4, or a100:4"),
+    ("cluster: {gres: gpu:4}", 8, "'gres' belongs under `sbatch:`; write cluster: {sbatch: {gres: …}}"),
+    ("cluster:\n  sbatch:\n    gres: gpu:a:b:1", 10, "gres: 'a:b:1' is not a number of GPUs such as 4 or a100:4"),
+    ("cluster:\n  mem: 8G\n  mem-per-cpu: 1G", 10, "cluster: mem and mem-per-cpu: sbatch takes one of them; keep one"),
+    ("cluster:\n  mem-per-gpu: 8G\n  mem: 1G", 9, "cluster: mem and mem-per-gpu: sbatch takes one of them; keep one"),
+    ("cluster: {mem-per-gpu: 8G}", 8, "cluster: mem-per-gpu needs GPUs; write mem"),
+    ("cluster:\n  gpus-per-node: 4\n  sbatch:\n    gres: gpu:2", 11, "gpus-per-node: 4 (4 a node) and gres: gpu:2 (2"),
+    ("cluster: {nodes: 2, sbatch: {gpus: 3}}", 8, "gpus: 3: its nodes would have different numbers; write"),
+    ("cluster: {sbatch: {gpus-per-task: 2}}", 8, "gpus-per-task: 2: a process computes on one GPU; write"),
+    ("cluster: {sbatch: {ntasks-per-gpu: 1}}", 8, "'ntasks-per-gpu': one process runs on each GPU by itself"),
+    ("cluster: {sbatch: {tres-per-task: gres/gpu=1}}", 8, "'tres-per-task': write cpus-per-task directly under"),
+    ("cluster: {cpus-per-task: 2, gpus-per-node: 1, sbatch: {cpus-per-gpu: 2}}", 8, "cpus-per-gpu: sbatch takes"),
+    ("cluster: {nodes: 2, sbatch: {ntasks: 3}}", 8, "ntasks: 3 does not go with nodes: 2; keep ntasks-per-node alone"),
     ("cluster: {setup: module load x}", 8, "cluster.setup: expected a list: write [module load x]"),
     ('cluster: {setup: ["a\\nb"]}', 8, "line breaks and control characters"),
     ('cluster: {sbatch: {comment: "a\\ntouch /tmp/x #"}}', 8, "line breaks and control characters"),

@@ -56,7 +56,7 @@ def test_the_file_goes_before_the_shell() -> None:
         ({"mem-per-cpu": "4G"}, {"SBATCH_MEM_PER_NODE": "9G"}, {"mem-per-cpu": "4G"}),
         ({"sbatch": {"gpus": "4"}}, {"SBATCH_GRES": "gpu:1"}, {"gpus": "4"}),
         ({}, {"SBATCH_MEM_PER_NODE": "9G", "SBATCH_MEM_PER_CPU": "1G"}, {"mem-per-cpu": "1G"}),
-        ({}, {"SBATCH_GPUS_PER_NODE": "2", "SBATCH_TIMELIMIT": "1:00:00"}, {"gpus-per-node": 2, "time": "1:00:00"}),
+        ({}, {"SBATCH_GPUS_PER_NODE": "2", "SBATCH_TIMELIMIT": "1:00:00"}, {"gpus-per-node": "2", "time": "1:00:00"}),
         ({}, {"SBATCH_CONSTRAINT": "a100|v100", "SBATCH_HINT": ""}, {"constraint": "a100|v100"}),
     ],
 )
@@ -97,3 +97,12 @@ def test_a_value_that_sbatch_would_not_take_is_one_line() -> None:
 def test_local_workers_have_no_use_for_them() -> None:
     local = Cluster.model_validate({"executor": "local"})
     assert wishes.grant(local, WHERE) == (local, ())
+
+
+def test_a_wish_that_does_not_go_with_the_file_names_its_variable() -> None:
+    with pytest.raises(
+        UsageError, match=r"^SBATCH_GPUS=3: gpus: 3: its nodes would have different numbers.*; unset it"
+    ):
+        wishes.grant(cluster(nodes="2"), {"SBATCH_GPUS": "3"})
+    granted, _ = wishes.grant(cluster(), {"SBATCH_ACCOUNT": "nlp"})
+    assert "account" not in granted.only_slurms  # the file does not say it

@@ -14,8 +14,9 @@ import pytest
 
 from launch import draft as drafts
 from launch import submit
-from launch.draft import request
+from launch.draft import notes, request
 from launch.plan import Plan
+from launch.preflight import checks
 from launch.results import scores, table
 from launch.status import Observation
 from launch.store import Store, provenance, submissions
@@ -62,6 +63,43 @@ def live_twice(plan: Plan, scheduler: Scheduler) -> list[str]:
         key for e in scheduler.live if e.array.name in arrays for key in arrays[e.array.name].elements[e.index]
     )
     return [key for key, count in counts.items() if count > 1]
+
+
+# --- where it may run
+
+
+def test_what_only_slurm_has_is_not_sent_where_sbatch_is_not_found(
+    workspace: Workspace, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(workspace.root))
+    plan = workspace.plan(cluster={"workers": 2, "partition": "gpu", "time": "01:00:00", "mem": "8G"})
+    with pytest.raises(UserError) as caught:
+        submit.submit(plan)
+    message = str(caught.value)
+    assert message.startswith(f"{plan.experiment.path}:") and "\n" not in message
+    assert "only Slurm has partition, time, mem, and sbatch is not on PATH here" in message
+    assert message.endswith("or set `cluster: {executor: local}`") and not (workspace.root / "store").exists()
+    assert notes.lines(plan) == [
+        ("executor", "slurm, since the file leaves it open: only Slurm has partition, time, mem")
+    ]
+    sbatch = workspace.root / "sbatch"
+    sbatch.write_text("#!/bin/sh\n")
+    sbatch.chmod(0o755)
+    assert submit.submit(plan).elements and states(plan)["queued"]
+
+
+def test_what_is_asked_for_and_not_used_is_said(workspace: Workspace, scheduler: Scheduler) -> None:
+    gpus = {"sbatch": {"gres": "gpu:4"}}
+    assert notes.lines(grid(workspace, cluster=gpus)) == []
+    for_one = "4 GPUs a node for one process: 3 without work; leave out ntasks-per-node for a process on each"
+    assert notes.lines(grid(workspace, cluster=gpus | {"ntasks-per-node": "1"})) == [("resources", for_one)]
+    unused = "4 GPUs a node are asked for, and `device: cpu` uses none"
+    assert notes.lines(grid(workspace, cluster=gpus, training={"device": "cpu"})) == [("resources", unused)]
+    elsewhere = "local, as the file says: partition, time, mem mean nothing to local workers"
+    assert notes.lines(grid(workspace, cluster={"executor": "local"})) == [("executor", elsewhere)]
+    crowded = grid(workspace, cluster={"gpus-per-node": "2", "ntasks-per-node": "4"})
+    with pytest.raises(UsageError, match=r":\d+: cluster: 4 processes a node and 2 GPUs: a process has"):
+        checks.check_settings(crowded)
 
 
 # --- the ordinary way
