@@ -61,4 +61,4 @@ def export(
         say(f"written: {submission.folder}{missing}")
         if submission.partial and submission.partial != last_note:
             last_note = submission.partial
-            say(f"note: XTREME's scorer asks for whole test sets; {last_note}")
+            say(f"note: XTREME's scorer asks for the whole of its own test sets; {last_note}")

@@ -29,8 +29,8 @@ Entries = dict[str, Stage]  # by target
 
 @dataclass(frozen=True)
 class Submission:
-    """A folder that was written. `missing`: what is not finished; `partial`: what is of a part of a published test set,
-    or may be; both in words, "" where there is nothing."""
+    """A folder that was written. `missing`: what is not finished; `partial`: what is of a part of a published test set
+    or of other examples, or may be; both in words, "" where there is nothing."""
 
     folder: Path
     missing: str
@@ -103,17 +103,22 @@ def _write_folder(plan: Plan, store: Store, folder: Path, entries: Entries) -> S
 
 
 def _partial(plan: Plan, definition: TargetDefinition, counts: dict[str, int | None]) -> list[str]:
-    """Which languages' predictions are not, or may not be, of the whole published test set, and what cut it."""
+    """Which languages' predictions are not, or may not be, of the whole published test set, and what says so."""
     task, root, limit = definition.task, plan.experiment.data_root, plan.experiment.max_eval
+    if task.added:  # the scorer knows nothing of it
+        return []
     other_files = root is not None and read_splits(root).get(task.name, task.files).test != task.files.test
-    reason = f"max_eval {limit}" if limit else SPLITS if other_files else ""
+    reason = f"max_eval {limit}" if limit else f"{SPLITS} names the files" if other_files else ""
     languages_by_size: dict[str, list[str]] = defaultdict(list)
     for language, count in counts.items():
         published_size = task.test_size(language)
-        if count is not None and published_size is not None and count != published_size:
+        if count is None or published_size is None:
+            if reason:
+                languages_by_size["not known how many of the published examples"].append(language)
+        elif count != published_size:
             languages_by_size[f"{count:,} of {published_size:,} examples"].append(language)
-        elif reason and (count is None or published_size is None):
-            languages_by_size["not known how many of the published examples"].append(language)
+        elif other_files:
+            languages_by_size["as many examples as published"].append(language)
     return [
         f"{task.name} {some(codes, _LISTED)}: {text}" + (f" ({reason})" if reason else "")
         for text, codes in languages_by_size.items()

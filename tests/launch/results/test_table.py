@@ -292,7 +292,7 @@ def test_the_export_has_xtremes_layout(workspace: Workspace, tmp_path: Path) -> 
     assert files["tatoeba/test-de.tsv"] == "1\n1\n"
 
 
-@pytest.mark.parametrize(("limit", "reason"), [(None, "splits.yaml"), (8, "max_eval 8")])
+@pytest.mark.parametrize(("limit", "reason"), [(None, "splits.yaml names the files"), (8, "max_eval 8")])
 def test_the_export_says_what_the_scorer_would_miss(
     workspace: Workspace, tmp_path: Path, limit: int | None, reason: str
 ) -> None:
@@ -306,7 +306,7 @@ def test_the_export_says_what_the_scorer_would_miss(
     found = CliRunner().invoke(app, ["export", file, str(tmp_path / "out")])
     assert found.output.splitlines() == [
         f"written: {tmp_path}/out/none-s1",
-        "note: XTREME's scorer asks for whole test sets;"
+        "note: XTREME's scorer asks for the whole of its own test sets;"
         f" xnli de, en, zh: 8 of 5,010 examples ({reason});"
         f" tatoeba de: 2 of 1,000 examples ({reason}); tatoeba sw: 2 of 390 examples ({reason});"
         f" mlqa de-en: not known how many of the published examples ({reason})",
@@ -314,12 +314,21 @@ def test_the_export_says_what_the_scorer_would_miss(
     ]
 
 
-def test_whole_test_sets_need_no_note(workspace: Workspace, tmp_path: Path, monkeypatch: Any) -> None:
-    whole = [{"id": str(n), "prediction": "neutral", "gold": "neutral"} for n in range(5010)]
-    monkeypatch.setitem(PREDICTIONS, "xnli", whole)
-    plan = workspace.plan(targets=["xnli"], recipes=["none"], seeds=["1"])
+@pytest.mark.parametrize("splits", ["", 'tatoeba: {test: {other: "my.{iso3}", english: "my.{iso3}.eng"}}'])
+def test_a_whole_test_set_needs_a_note_only_where_the_file_is_somebodys_choice(
+    workspace: Workspace, tmp_path: Path, monkeypatch: Any, splits: str
+) -> None:
+    data, names = workspace.root / "data", ("tatoeba/tatoeba.deu-eng.deu", "tatoeba/tatoeba.deu-eng.eng")
+    (data / "tatoeba").mkdir()
+    for name in ("my.deu", "my.deu.eng") if splits else names:
+        (data / name).write_text("".join(f"{n}.\n" for n in range(1000)))
+    (data / "splits.yaml").write_text(splits)
+    monkeypatch.setitem(PREDICTIONS, "tatoeba", [{"id": str(n), "prediction": ["3", "3"]} for n in range(1000)])
+    plan = workspace.plan(targets=["tatoeba"], recipes=["none"], seeds=["1"])
     _publish(plan)
-    assert [submission.partial for submission in export.write(plan, tmp_path / "out", None, None)] == [""]
+    (submission,) = export.write(plan, tmp_path / "out", None, None)
+    said = "tatoeba de: as many examples as published (splits.yaml names the files)"
+    assert submission.partial == (said if splits else "")
 
 
 def test_an_export_of_one_recipe_never_writes_over_another(workspace: Workspace, tmp_path: Path) -> None:
