@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from launch.cli.options import File, load_plan
+from launch.cli.options import File, console, load_plan
 from launch.text import say, some
 from slurm.base import UsageError, UserError
 
@@ -45,13 +45,18 @@ def _say_notes(plan: "Plan") -> None:
 
 
 def _follow(plan: "Plan") -> None:
+    from launch.show import progress
     from launch.show import status as status_shown
     from launch.status import Observation
     from launch.store import Store
     from launch.submit import follow
 
     gc.enable()
-    if follow.follow(plan, say):
+    with progress.bars(console(stderr=True)) as bars:
+        went_well = follow.follow(plan, bars.say, bars.draw) if bars else follow.follow(plan, say)
+        if bars and went_well:
+            bars.say(f"{len(plan.stages)} of {len(plan.stages)} stages finished")
+    if went_well:
         return
     observation = Observation(plan, Store(plan.experiment.store))
     for stage in plan.stages.values():

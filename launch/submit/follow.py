@@ -12,44 +12,50 @@ from collections.abc import Callable, Collection
 from launch import draft, executors, submit
 from launch.plan import Plan, Stage
 from launch.status import Observation
-from launch.store import Location, Store, attempts
+from launch.store import Location, Store
 from launch.submit import outcome
+from launch.submit.standing import Standing, Watch
 from slurm.arrays import SendUnclear
 from slurm.base import UsageError, UserError
 
 _FIRST_SECONDS, _LAST_SECONDS, _GROWTH = 2.0, 15.0, 1.15  # between two looks at the disk
+_LAST_SECONDS_HERE = 2.0  # the same where the disk says all, since there is no queue
 _SEND_SECONDS = 60.0  # between two tries to send what there was no room for
 _WITH_PARENT = ("cancelled", "parent-missing")  # what Slurm and a job do to a stage whose parent failed
 _PASSES = re.compile(r"\bagain\b|another submit")  # errors that tell a person to try again: that is done here
-_SHOWN = ("running", "queued", "failed", "held", "cancelled", "unknown")
 Report = Callable[[str], None]
 
 
-def follow(plan: Plan, report: Report) -> bool:
+def follow(plan: Plan, report: Report, draw: Callable[[Standing], None] | None = None) -> bool:
     """Report changes until nothing is queued or running, or can be sent; whether every stage is finished.
+
+    draw: is told how far it is at every look, with the time that is left; None: `report` is, where that has changed.
 
     What there was no room for goes out as soon as there is, and what the cluster took from its node once more; nothing
     any more once something of the experiment is cancelled.
     """
-    pause, before = _FIRST_SECONDS, ""
+    pause, before, watch = _FIRST_SECONDS, "", Watch(plan)
+    longest = _LAST_SECONDS if executors.of_cluster(plan.experiment.cluster).has_queue else _LAST_SECONDS_HERE
     last_try, lines_before = time.time(), set[str]()  # `submit` has just been there
     cancelled_count: int | None = None  # when this began
     while True:
-        store = Store(plan.experiment.store)
+        began, store = time.monotonic(), Store(plan.experiment.store)
         observation = Observation(plan, store)
         cancelled_count = _cancelled(plan, observation) if cancelled_count is None else cancelled_count
-        line = _line(plan, store, observation)
-        if line != before:
-            report(line)
-        before = line
+        standing = watch.standing(store, observation, with_time=draw is not None)
+        if draw is not None:
+            draw(standing)
+        elif standing.line() != before:
+            report(standing.line())
+        before = standing.line()
         unsent = _to_send(plan, observation) if _cancelled(plan, observation) == cancelled_count else set()
         if unsent and observation.entries is not None and time.time() - last_try >= _SEND_SECONDS:
             last_try = time.time()
             lines_before = _send(plan, unsent, report, lines_before)
         elif not unsent and not any(observation.is_sent(stage) for stage in plan.stages.values()):
             return len(observation.finished) == len(plan.stages)
-        time.sleep(pause)
-        pause = min(pause * _GROWTH, _LAST_SECONDS)
+        time.sleep(max(pause, time.monotonic() - began))  # a look at a large experiment takes seconds
+        pause = min(pause * _GROWTH, longest)
 
 
 def _to_send(plan: Plan, observation: Observation) -> set[str]:
@@ -99,17 +105,3 @@ def _send(plan: Plan, keys: set[str], report: Report, before: Collection[str]) -
             raise
         tell(str(error))
     return lines
-
-
-def _line(plan: Plan, store: Store, observation: Observation) -> str:
-    counts = observation.counts()
-    text = f"{counts['finished']} of {len(plan.stages)} stages finished"
-    text += "".join(f", {count} {state}" for state, count in counts.items() if count and state in _SHOWN)
-    running = [s for s in plan.stages.values() if observation.state(s).state == "running"]
-    return text + "".join(f"; {_progress(store, stage)}" for stage in running[:2])
-
-
-def _progress(store: Store, stage: Stage) -> str:
-    every = attempts.attempts_of(store.stage_folder(stage.folder))
-    beat = attempts.beat_of(every[-1]) if every else None
-    return f"{stage.name} {beat.step}/{beat.total}" if beat and beat.total else stage.name

@@ -1,0 +1,87 @@
+"""How far an experiment is, for whoever watches: what is finished, what runs and how far, how long it still takes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import mean
+
+from launch.plan import Plan, Stage
+from launch.status import Observation
+from launch.status.rules import State
+from launch.store import Store, attempts
+
+_SHOWN = ("running", "queued", "failed", "held", "cancelled", "unknown")
+_RUNNING: tuple[State, ...] = ("running",)
+_IN_A_LINE = 2  # stages that run
+_READ_AT_ONCE = 20  # finished stages whose times are read in one look: an experiment may have 100,000
+
+
+@dataclass(frozen=True)
+class Running:
+    """A stage at work: so many of its steps, or languages, are done; `total` 0: it has not said so yet."""
+
+    name: str
+    step: int
+    total: int
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.step}/{self.total}" if self.total else self.name
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One look at an experiment. `seconds_left`: None while nothing tells."""
+
+    counts: Mapping[State, int]
+    total: int
+    running: tuple[Running, ...]
+    seconds_left: float | None = None
+
+    def line(self) -> str:
+        """For a log."""
+        text = f"{self.counts['finished']} of {self.total} stages finished"
+        text += "".join(f", {count} {state}" for state, count in self.counts.items() if count and state in _SHOWN)
+        return text + "".join(f"; {stage}" for stage in self.running[:_IN_A_LINE])
+
+
+class Watch:
+    """Makes a `Standing` of each look, and remembers how long stages took."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._seconds: dict[str, float] = {}  # that finished stages took, by key
+
+    def standing(self, store: Store, observation: Observation, *, with_time: bool) -> Standing:
+        """`with_time`: read what stages took, for the time that is left."""
+        at_work = observation.among(_RUNNING)
+        seconds_left = self._seconds_left(store, observation, at_work) if with_time else None
+        running = tuple(_running(store, stage) for stage in at_work)
+        return Standing(observation.counts(), len(self._plan.stages), running, seconds_left)
+
+    def _seconds_left(self, store: Store, observation: Observation, at_work: list[Stage]) -> float | None:
+        """What is not finished takes as long as its kind took so far, as many at a time as run now."""
+        new_keys = [key for key in observation.finished if key not in self._seconds][:_READ_AT_ONCE]
+        self._seconds |= {key: _seconds(store, self._plan.stages[key]) for key in new_keys}
+        of_kind: dict[str, list[float]] = {}
+        for key, seconds in self._seconds.items():
+            if seconds:
+                of_kind.setdefault(self._plan.stages[key].kind, []).append(seconds)
+        if "train" not in of_kind and any(stage.kind == "train" for stage in self._plan.stages.values()):
+            return None
+        usual = {kind: mean(values) for kind, values in of_kind.items()}
+        typical = max(usual.values(), default=0.0)
+        ahead = [stage for key, stage in self._plan.stages.items() if key not in observation.finished]
+        work = sum(usual.get(stage.kind, typical) for stage in ahead)
+        begun = sum(min(_seconds(store, stage), usual.get(stage.kind, typical)) for stage in at_work)
+        return (work - begun) / max(1, len(at_work)) if typical else None
+
+
+def _running(store: Store, stage: Stage) -> Running:
+    every = attempts.attempts_of(store.stage_folder(stage.folder))
+    beat = attempts.beat_of(every[-1]) if every else attempts.Beat()
+    return Running(stage.name, beat.step, beat.total)
+
+
+def _seconds(store: Store, stage: Stage) -> float:
+    """From the beginning of its last attempt to the last sign of it."""
+    every = attempts.attempts_of(store.stage_folder(stage.folder))
+    return attempts.seconds_of(every[-1]) if every else 0.0

@@ -1,0 +1,93 @@
+"""How far an experiment is: bars in a terminal, plain lines elsewhere."""
+
+import io
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from launch.plan import Stage
+from launch.show import progress
+from launch.store import Store, attempts
+from launch.store.attempts import Starter
+from launch.submit.standing import Running, Standing, Watch
+from slurm.base.files import to_json, write_atomic
+from tests.launch.workspace import Workspace
+
+STANDING = Standing(Counter(finished=3, queued=4, running=2), 9, (Running("squad-s1", 5, 20), Running("a", 0, 0)), 75.0)
+
+
+def _console(screen: io.StringIO, *, terminal: bool) -> Console:
+    return Console(file=screen, force_terminal=terminal, width=100, highlight=False, _environ={"TERM": "xterm"})
+
+
+def test_bars_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    screen = io.StringIO()
+    with progress.bars(_console(screen, terminal=True)) as bars:
+        assert bars is not None
+        bars.draw(STANDING)
+        bars.progress.refresh()
+        bars.say("sent [3] more")
+        first = screen.getvalue()
+        bars.draw(Standing(Counter(finished=9), 9, ()))
+        screen.truncate(0)
+        bars.progress.refresh()
+    assert "3/9" in first and "4 queued, about 75 s left" in first and "squad-s1" in first and "5/20" in first
+    assert "sent [3] more" in first
+    assert "9/9" in screen.getvalue() and "squad-s1" not in screen.getvalue() and "left" not in screen.getvalue()
+
+
+@pytest.mark.parametrize(("terminal", "environment"), [(False, {}), (True, {"NO_COLOR": "1"})])
+def test_lines_elsewhere(terminal: bool, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    screen = io.StringIO()
+    with progress.bars(_console(screen, terminal=terminal)) as bars:
+        assert bars is None
+    assert screen.getvalue() == ""
+    assert STANDING.line() == "3 of 9 stages finished, 4 queued, 2 running; squad-s1 5/20; a"
+
+
+@dataclass
+class Look:
+    """An observation of which a test says what it sees."""
+
+    finished: set[str]
+    at_work: list[Stage]
+
+    def among(self, states: Collection[str]) -> list[Stage]:
+        return self.at_work
+
+    def counts(self) -> Counter[str]:
+        return Counter(finished=len(self.finished), running=len(self.at_work))
+
+
+def test_the_time_that_is_left(workspace: Workspace) -> None:
+    """What is not finished takes as long as its kind took so far, less what it has run, as many at a time as now."""
+    plan = workspace.plan()
+    store, watch = Store(plan.experiment.store), Watch(plan)
+
+    def standing(finished: list[str], at_work: list[str]) -> Standing:
+        look: Any = Look({plan.find(name).key for name in finished}, [plan.find(name) for name in at_work])
+        return watch.standing(store, look, with_time=True)
+
+    for name, seconds in {"mnli-s1": 90.0, "mnli-s2": 110.0, "mnli-s1--xnli": 10.0, "squad-s1": 40.0}.items():
+        folder = store.stage_folder(plan.find(name).folder)
+        attempt = attempts.begin(folder, Starter.this_process(), lambda job: None)
+        began = attempts.starter_of(attempt).time
+        assert began is not None
+        write_atomic(attempt.folder / "end.json", to_json({"failure": None, "time": began + seconds}))
+        write_atomic(attempt.folder / "heartbeat.json", to_json({"step": 4, "total": 9}))
+    assert standing([], ["mnli-s1"]).seconds_left is None  # nothing tells
+    kinds = Counter(stage.kind for stage in plan.stages.values())
+    first = standing(["mnli-s1", "mnli-s2", "mnli-s1--xnli"], ["squad-s1"])
+    assert first.seconds_left == pytest.approx(100 * (kinds["train"] - 2) + 10 * (kinds["evaluate"] - 1) - 40)
+    assert first.running == (Running("squad-s1", 4, 9),)
+    two = standing(["mnli-s1", "mnli-s2", "mnli-s1--xnli"], ["squad-s1", "squad-s2"])
+    assert two.seconds_left == pytest.approx(first.seconds_left / 2)
+    assert standing([stage.name for stage in plan.stages.values()], []).seconds_left == 0
