@@ -51,7 +51,9 @@ def _class_names(feature: Any) -> list[str]:
 def _name_of(value: Any, names: list[str]) -> Any:
     if isinstance(value, list):
         return [_name_of(item, names) for item in value]
-    return names[value] if isinstance(value, int) and 0 <= value < len(names) else str(value)
+    if not isinstance(value, int):
+        return value  # null, which readers refuse
+    return names[value] if 0 <= value < len(names) else str(value)
 
 
 def is_cached(part: HubPart) -> bool:

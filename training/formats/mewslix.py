@@ -62,7 +62,7 @@ def _examples(path: Path, of_row: Callable[[Row], list[Example]]) -> Iterator[Ex
 
 def _mentions_of(row: Row, language: str) -> list[Example]:
     """The mentions of an article; none where it is in another language."""
-    if row["context"]["language"] != language:
+    if text_of(row["context"]["language"], "the context's language") != language:
         return []
     return [
         Example(

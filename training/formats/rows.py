@@ -116,7 +116,10 @@ def read_text(path: Path) -> str:
 def read_lines(path: Path) -> list[str]:
     """Lines as wc counts them: only a newline ends one, for sentences do contain U+2028 and the like."""
     lines = [line.removesuffix("\r") for line in read_text(path).split("\n")]
-    return lines[:-1] if lines[-1] == "" else lines
+    if lines[-1] == "":
+        return lines[:-1]
+    current().remarks.append(f"{path}:{len(lines)}: ends without a newline: if it was cut, fetch it again")
+    return lines
 
 
 def ends_with_newline(path: Path) -> bool:
@@ -147,7 +150,7 @@ def read_rows(path: Path, header: Sequence[str] | None) -> Iterator[tuple[int, i
 
 
 def _json_rows(path: Path) -> Iterator[tuple[int, Row | str]]:
-    for number, line in enumerate(read_lines(path), start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         try:
