@@ -11,7 +11,7 @@ from typing import Literal, Protocol, get_args
 
 Cause = Literal[
     "host-oom", "cuda-oom", "time", "preempted", "node", "nccl", "disk", "not-finite", "data", "code", "cancelled",
-    "parent-missing", "elsewhere", "not-started", "unknown",
+    "parent-missing", "elsewhere", "not-started", "ulimit", "unknown",
 ]  # fmt: skip
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 
@@ -42,12 +42,16 @@ _BY_TEXT: tuple[tuple[Cause, str], ...] = (
     ("not-started", r"^(\S*/)?env: ['‘’\"«„`].*['’\"»“]: |^(\S*/)?env: (/\S+: |can't execute )|"
                     r": line \d+: srun: command not found|error: execve\(\): |"
                     r"Slurmd could not connect IO|Could not open std(out|err|in) file"),
+    ("ulimit", r"CPU time limit exceeded|File size limit exceeded|\bErrno (24|27)\]|Too many open files|"
+               r"File too large|\bibv_\w+.*Cannot allocate memory|can't start new thread|"
+               r"Thread creation failed|pthread_create failed"),
     ("disk", r"No space left on device|Disk quota exceeded|Errno (28|122|5)\b|Input/output error|"
              r"a checkpoint could not be written"),
     ("cuda-oom", r"CUDA out of memory|CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED|OutOfMemoryError|"
                  r"out of memory with token_budget|NCCL WARN .*[Cc]uda failure.* 'out of memory'"),
     ("host-oom", r"oom[-_]kill event|\bOOM Killed\b|\bOut Of Memory\b|MemoryError|"
-                 r"DefaultCPUAllocator|Cannot allocate memory|std::bad_alloc|worker .* killed by signal: Killed|"
+                 r"DefaultCPUAllocator|Cannot allocate memory|std::bad_alloc|memory allocation of \d+ bytes failed|"
+                 r"worker .* killed by signal: Killed|"
                  r"CANCELLED AT .* DUE TO .*MEMORY|Exceeded job memory limit"),
     ("not-finite", r"the (loss|gradient) is not finite|\bnon-finite\b"),
     ("node", r"uncorrectable ECC|double[- ]bit ECC|\bXid \(|fallen off the bus|unspecified launch failure|"
@@ -79,6 +83,7 @@ _TRACEBACK = "Traceback (most recent call last)"
 _RAISED = re.compile(
     r"(?:\[rank\d+\]: ?)?((?:[A-Za-z_][\w.]*\.)?[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Iteration)\b.*)"
 )
+_LIMIT_SIGNALS = {24: "CPU time limit exceeded", 25: "File size limit exceeded"}  # SIGXCPU, SIGXFSZ
 _KILLED = re.compile(r"\btask \S+: Killed|: line \d+: +\d+ Killed|^Killed$|\bexit code 137\b")
 
 
@@ -121,6 +126,7 @@ def classify(ending: EndedLike | None, message: str | None, log_tail: str) -> Ve
         or _of_lines(log_tail.splitlines())
         or _of_traceback(log_tail)
         or _of_lost_rank(log_tail.splitlines())
+        or _of_signal(ending)
         or _of_kill(ending, log_tail)
         or _of_no_program(ending, log_tail)
         or Verdict("unknown", _last_words(ending, message, log_tail))
@@ -194,6 +200,14 @@ def _of_no_program(ending: EndedLike | None, log_tail: str) -> Verdict | None:
 def _of_lost_rank(lines: Iterable[str]) -> Verdict | None:
     line = next((line for line in lines if _LOST_RANK.search(line)), None)
     return Verdict("nccl", one_line(line)) if line is not None else None
+
+
+def _of_signal(ending: EndedLike | None) -> Verdict | None:
+    """Signals that only a limit of the process sends."""
+    number = 0 if ending is None else ending.signal or ending.exit_code - 128
+    return (
+        Verdict("ulimit", f"ended by signal {number}: {_LIMIT_SIGNALS[number]}") if number in _LIMIT_SIGNALS else None
+    )
 
 
 def _of_kill(ending: EndedLike | None, log_tail: str) -> Verdict | None:

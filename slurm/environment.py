@@ -95,12 +95,12 @@ class Passing:
         return tuple(sorted(self.variables))
 
 
-def of_job(shell: Mapping[str, str], asked_for: Sequence[str] = (), unwanted: Sequence[str] = ()) -> Passing:
+def of_job(shell: Mapping[str, str], asked_for: Sequence[str] = (), left_out: Sequence[str] = ()) -> Passing:
     """What of a shell's environment goes with its jobs: what is of a kind that does, and what is asked for.
 
-    asked_for, unwanted: names, in which `*` stands for anything. A secret is asked for by its whole name only.
+    asked_for, left_out: names, in which `*` stands for anything. A secret is asked for by its whole name only.
     """
-    variables = {name: value for name, value in without(shell, unwanted).items() if _goes(name, asked_for)}
+    variables = {name: value for name, value in without(shell, left_out).items() if _goes(name, asked_for)}
     whole_names = (name for name in asked_for if "*" not in name)
     return Passing(
         variables,
@@ -114,9 +114,9 @@ def without_slurms(shell: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in shell.items() if not is_slurms(name)}
 
 
-def without(shell: Mapping[str, str], unwanted: Sequence[str]) -> dict[str, str]:
+def without(shell: Mapping[str, str], left_out: Sequence[str]) -> dict[str, str]:
     """A shell's environment without what names like these stand for; PATH, by which programs are started, stays."""
-    return {name: value for name, value in shell.items() if name == "PATH" or not _fits(name, unwanted)}
+    return {name: value for name, value in shell.items() if name == "PATH" or not _fits(name, left_out)}
 
 
 def _goes(name: str, asked_for: Sequence[str]) -> bool:

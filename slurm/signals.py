@@ -1,14 +1,15 @@
 """Signals that ask a job to stop: they only set a flag, and the work stops where it is safe to.
 
 USR2 comes before the time limit (and at preemption where the site has switched it on): save and requeue. TERM comes
-when Slurm or a person ends the job: save and leave; whether the job comes back is then not ours to say.
+when Slurm or a person ends the job: save and leave; whether the job comes back is then not ours to say. XCPU comes
+where the process has used up its CPU time (`ulimit -t`): save and leave.
 """
 
 import os
 import signal
 from types import FrameType
 
-from slurm import control
+from slurm import control, rlimits
 
 
 class StopFlag:
@@ -21,6 +22,8 @@ class StopFlag:
         """Take the signals from here on. Call it before slow imports: until then the job's command ignores USR2."""
         signal.signal(signal.SIGUSR2, self._set)
         signal.signal(signal.SIGTERM, self._set)
+        signal.signal(signal.SIGXCPU, self._set)
+        rlimits.ask_to_be_warned()
 
     def _set(self, number: int, frame: FrameType | None) -> None:
         self.received = self.received or number

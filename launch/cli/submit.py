@@ -21,7 +21,6 @@ Wait = Annotated[
 
 def submit(file: File, wait: Wait = False) -> None:
     """Send what is missing: again after an edit, a crash or a failure. Sends nothing twice."""
-    from launch.draft import environment
     from launch.preflight import checks
     from launch.submit import outcome, submitter
 
@@ -29,8 +28,6 @@ def submit(file: File, wait: Wait = False) -> None:
     _say_notes(plan)
     checks.check(plan)
     checks.check_fetched(plan)
-    for line in environment.notices(plan.experiment):
-        say(line)
     for line in outcome.lines(submitter.submit(plan, report=say)):
         say(line)
     if wait:
@@ -77,7 +74,6 @@ def retry(
     ] = None,
 ) -> None:
     """Send failed stages again, and what waited for them. What is finished, queued or running stays as it is."""
-    from launch.draft import environment
     from launch.preflight import checks
     from launch.status import Observation
     from launch.store import Store
@@ -93,8 +89,6 @@ def retry(
     if not failed_stages:
         say("nothing to retry: no failed stage fits; `stepstone status FILE` says where each stands")
         return
-    for line in environment.notices(plan.experiment):
-        say(line)
     for line in outcome.lines(submitter.submit(plan, say, only=failed_stages, force=failed_stages)):
         say(line)
 

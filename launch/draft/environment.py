@@ -4,7 +4,7 @@ import os
 import re
 import textwrap
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launch.experiment import Cluster, Experiment
@@ -53,21 +53,35 @@ def summary(cluster: Cluster) -> str:
     return f"{len(goes.names)} variables of your shell go with jobs, {stays} (plan --script names all)"
 
 
-def notices(experiment: Experiment) -> list[str]:
-    """What people should know of their shell before jobs are sent: a line each."""
+@dataclass(frozen=True)
+class Notice:
+    """What people should know of their shell before jobs are sent. `mend` is empty where nothing is to be done."""
+
+    words: str
+    mend: str = ""
+
+    @property
+    def line(self) -> str:
+        return "; ".join(filter(None, (self.words, self.mend)))
+
+
+def notices(experiment: Experiment) -> list[Notice]:
+    """What is taken of the shell's wishes and what is not, and what of it may be meant otherwise."""
     cluster = experiment.cluster
-    lines = [wish.line for wish in experiment.wishes]
+    told = [Notice(wish.words, wish.mend) for wish in experiment.wishes]
     if cluster.chosen_executor == "local":
-        return [*lines, "`setup:` is for Slurm's jobs; local workers do not run it"] if cluster.setup else lines
+        return told
     goes = passing(cluster)
     if goes.missing:
-        lines.append(f"`environment: {{pass: …}}`: {some(goes.missing)} not set in this shell")
-    threads = ({**goes.variables, **cluster.environment.set}).get("OMP_NUM_THREADS", "")
+        told.append(
+            Notice(f"`environment: {{pass: …}}`: {some(goes.missing)} not set in this shell", "export it, or remove it")
+        )
+    threads = {**goes.variables, **cluster.environment.set}.get("OMP_NUM_THREADS", "")
     if threads.isdecimal() and int(threads) < (cluster.cpus_per_task or 1):
         cores = f"{cluster.cpus_per_task} cores a process"
-        lines.append(f"jobs compute with OMP_NUM_THREADS={threads}, as your shell does, and have {cores}; not so with "
-                     "cluster: {environment: {drop: [OMP_NUM_THREADS]}}")  # fmt: skip
-    return lines
+        told.append(Notice(f"jobs compute with OMP_NUM_THREADS={threads}, as your shell does, and have {cores}",
+                           "not so with cluster: {environment: {drop: [OMP_NUM_THREADS]}}"))  # fmt: skip
+    return told
 
 
 def remarks(passing: Passing) -> tuple[str, ...]:

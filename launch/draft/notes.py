@@ -1,12 +1,17 @@
 """What `plan` and `submit` say of where jobs run and what they ask for, where that is open or more than is used."""
 
+from launch.draft import environment
 from launch.plan import Plan
 from launch.text import some
 
 
 def lines(plan: Plan) -> list[tuple[str, str]]:
-    """A label and a line for each thing to know: who runs the jobs and why, what stays idle."""
-    return [("executor", line) for line in _executor(plan)] + [("resources", line) for line in _idle(plan)]
+    """A label and a line for each thing to know: who runs the jobs and why, what stays idle, what the shell adds."""
+    return [
+        *(("executor", line) for line in _executor(plan)),
+        *(("resources", line) for line in _idle(plan)),
+        *(("environment", notice.line) for notice in environment.notices(plan.experiment)),
+    ]
 
 
 def _executor(plan: Plan) -> list[str]:

@@ -22,6 +22,7 @@ _DEFAULTS: dict[str, dict[str, str]] = {
     "code": {"retry": "1"},
     "parent-missing": {"retry": "10"},
     "not-started": {"retry": "0"},
+    "ulimit": {"retry": "3"},  # the same: once it is lifted
     "unknown": {"retry": "2"},
 }
 
@@ -61,6 +62,7 @@ class Failures(Section):
     not_started: Annotated[Rule, Says("no log could be made where it ran, or the Python in use is not there")] = Field(
         Rule(), alias="not-started"
     )
+    ulimit: Annotated[Rule, Says("a limit of its process (`ulimit`)")] = Rule()
     unknown: Annotated[Rule, Says("nobody can say")] = Rule()
     equal: Annotated[
         Annotated[int, Whole(1, 10_000)], Says("so many stages that fail alike by their code hold the rest", "5")

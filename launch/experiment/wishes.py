@@ -42,11 +42,12 @@ class Wish:
     value: str
     flag: str | None  # of sbatch; None: of something that Stepstone sets itself, or does not know
     why_not: str = ""  # empty: it is taken
+    mend: str = ""  # what to do where it is not taken
 
     @property
-    def line(self) -> str:
+    def words(self) -> str:
         """For people."""
-        if self.flag and not self.why_not:
+        if not self.why_not:
             return f"{self.flag}: {self.value}, from {self.variable}; the file says nothing of it"
         return f"{self.variable}={self.value} is not taken: {self.why_not}"
 
@@ -74,15 +75,16 @@ def _wish(cluster: Cluster, variable: str, value: str, *, is_inside: bool) -> Wi
     """None: the file says the very same."""
     flag = _PAYS.get(variable) or _ASKS.get(variable)
     if flag is None:
-        mend = "; set SLURM_CLUSTERS, which all of Slurm's commands go by" if variable == "SBATCH_CLUSTERS" else ""
-        return Wish(variable, value, None, f"Stepstone sets that itself, or does not know it{mend}")
+        mend = (
+            "set SLURM_CLUSTERS, which all of Slurm's commands go by" if variable == "SBATCH_CLUSTERS" else "unset it"
+        )
+        return Wish(variable, value, None, "Stepstone sets that itself, or does not know it", mend)
     in_file = _said(cluster, flag)
     if in_file is not None:
         why = f"`{in_file[0]}: {in_file[1]}` stands in the file, or was taken before it"
-        return None if in_file == (flag, value) else Wish(variable, value, flag, why)
+        return None if in_file == (flag, value) else Wish(variable, value, flag, why, "unset it, or change the file")
     if is_inside and variable not in _PAYS:
-        why = f"it may be this very job's; if it is meant, write {_key(flag, value)}"
-        return Wish(variable, value, flag, why)
+        return Wish(variable, value, flag, "it may be this very job's", f"if it is meant, write {_key(flag, value)}")
     return Wish(variable, value, flag)
 
 

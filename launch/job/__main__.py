@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from launch.job import FAILED
 from launch.text import show_what_can_be_shown
+from slurm import rlimits
 from slurm.base import UserError
 from slurm.signals import StopFlag
 
@@ -30,6 +31,8 @@ def main() -> None:
     from launch.store import logs, manifests
 
     logs.mark_start(int(os.environ.get("SLURM_RESTART_COUNT", "0")))
+    if limits := rlimits.met():
+        print(rlimits.log_line(limits), flush=True)
     held_line = breaker.held_line(path.parent)
     if held_line is not None:
         sys.exit(f"error: {held_line}")  # exit code 1
@@ -79,7 +82,8 @@ def _count(manifest: "Manifest", path: Path, index: int, error: Exception) -> No
     message = f"{type(error).__name__}: {error}".splitlines()[0]
     with suppress(OSError, UserError):
         policy = failure_rules.from_record(manifest.failures)
-        breaker.note(path.parent, f"element-{path.stem}-{index}", causes.classify(None, message, ""), policy)
+        verdict = rlimits.blamed(causes.classify(None, message, ""), rlimits.met())
+        breaker.note(path.parent, f"element-{path.stem}-{index}", verdict, policy)
 
 
 def _run(manifest: "Manifest", path: Path, index: int, stop: StopFlag) -> int:

@@ -26,7 +26,7 @@ from launch.store import artifacts, attempts, logs, provenance, sharing
 from launch.store.attempts import Attempt, BeforeNote, FailureNote, Fenced, Heartbeat, RunningElsewhere, Starter
 from launch.store.manifests import Manifest, StageEntry
 from launch.store.store import processors_folder, token_folder
-from slurm import causes
+from slurm import causes, rlimits
 from slurm.base import UserError
 from slurm.causes import Verdict
 from slurm.queue import has_ended
@@ -37,6 +37,7 @@ from training.distributed import World
 from training.engine import matmul, train
 from training.stopwatch import phase
 
+_OWN_SIGNALS = (signal.SIGUSR2, signal.SIGXCPU)  # no other rank's failure leads to them
 _MOMENT, _POLL = 2.0, 0.1  # seconds that a rank leaves the others to say first what they failed of; between two looks
 
 
@@ -122,7 +123,8 @@ class ElementRun:
             same_job = job is not None and attempts.starter_of(earlier).job == job
             if same_job and attempts.end_of(earlier) is None:
                 assert job is not None
-                verdict = causes.classify(None, None, logs.start_before(logs.of_job(self.path, job)))
+                text = logs.start_before(logs.of_job(self.path, job))
+                verdict = rlimits.blamed(causes.classify(None, None, text), rlimits.in_log(text))
                 if verdict.cause == "unknown":
                     verdict = Verdict("node", "Slurm started the job again without a word, as after a node's failure")
                 return replace(self.starter, before=BeforeNote(verdict.cause, verdict.evidence, earlier.number))
@@ -240,7 +242,7 @@ class ElementRun:
         except train.Stopped:
             verdict = stop_verdict(self.stop.received)
             if self.world.first or self.stop.is_set():
-                self._end(attempt, verdict, may_follow=self.stop.received != signal.SIGUSR2)
+                self._end(attempt, verdict, may_follow=self.stop.received not in _OWN_SIGNALS)
             message = f"{entry.folder}: {verdict.evidence}"
             raise StageFailed(message, verdict.cause, ends_element=True, stopped=True) from None
         except Fenced:

@@ -5,7 +5,7 @@ import signal
 import time
 
 from launch.store.manifests import StageEntry
-from slurm import causes
+from slurm import causes, rlimits
 from slurm.base import UserError
 from slurm.causes import Cause, Verdict
 
@@ -31,12 +31,14 @@ def error_verdict(error: Exception) -> Verdict:
     """The cause of what was raised; what we did not foresee is the code's."""
     is_foreseen = isinstance(error, UserError)
     message = str(error) if is_foreseen else " ".join(f"{type(error).__name__}: {error}".split("\n")[:1])
-    verdict = causes.classify(None, message, "")
+    verdict = rlimits.blamed(causes.classify(None, message, ""), rlimits.met())
     return verdict if is_foreseen or verdict.cause != "unknown" else Verdict("code", verdict.evidence)
 
 
 def stop_verdict(signal_number: int | None) -> Verdict:
-    """USR2 warns of the time limit, and at some sites of preemption; TERM is preemption, or a person."""
+    """USR2 warns of the time limit, and at some sites of preemption; TERM is preemption, or a person; XCPU a limit."""
+    if signal_number == signal.SIGXCPU:
+        return rlimits.cpu_time_came()
     end = os.environ.get("SLURM_JOB_END_TIME", "")  # only newer versions of Slurm say it
     early = end.isdigit() and int(end) - time.time() > _NEAR_SECONDS
     if signal_number == signal.SIGTERM or early:

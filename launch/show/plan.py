@@ -11,7 +11,7 @@ from launch import executors
 from launch.draft import Draft, drafting, environment, notes
 from launch.draft.elements import Array
 from launch.estimate import shapes
-from launch.experiment import Experiment, recipes
+from launch.experiment import recipes
 from launch.plan import Plan, Stage
 from launch.show import estimate
 from launch.status import Observation
@@ -38,7 +38,7 @@ def plan_json(draft: Draft, observation: Observation, remarks: Sequence[str]) ->
         ],
         "shapes": [shape.record for shape in shapes_by_step.values()],
         "arrays": [_array_json(array) for array in draft.arrays],
-        "environment": environment.notices(plan.experiment),
+        "environment": [notice.line for notice in environment.notices(plan.experiment)],
         "estimate": estimate.record(plan, draft.needed, observation.store),
         "totals": totals(draft, observation),
         "remarks": list(remarks),
@@ -90,7 +90,8 @@ def plan_text(draft: Draft, observation: Observation, remarks: Sequence[str], co
         ("recipes", some((recipes.show(recipe) for recipe in e.recipes), _LISTED)),
         ("model", e.model if plan.start.folder else f"{plan.start.repo}@{plan.start.revision}"),
         ("store", str(e.store)),
-        *(("environment", line) for line in _environment_lines(e)),
+        # Local workers have the shell's as it is.
+        *([("environment", environment.summary(e.cluster))] if executors.of_cluster(e.cluster).has_queue else []),
         *(("data", line) for line in _data_lines(plan)),
         *(("note", line) for line in remarks),
         *(("target", line) for line in _target_lines(plan)),
@@ -123,12 +124,6 @@ def _print_lines(lines: list[tuple[str, str]], console: Console) -> None:
         grid.add_row("" if label == previous else label, text)
         previous = label
     console.print(grid, markup=False)
-
-
-def _environment_lines(experiment: Experiment) -> list[str]:
-    on_slurm = executors.of_cluster(experiment.cluster).has_queue  # local workers have the shell's as it is
-    summary = [environment.summary(experiment.cluster)] if on_slurm else []
-    return [*summary, *environment.notices(experiment)]
 
 
 def _data_lines(plan: Plan) -> list[str]:

@@ -12,7 +12,7 @@ from launch.store import Store, attempts, times
 from launch.store.attempts import Attempt, Beat, EndNote, Starter
 from launch.store.times import StageTimes
 from launch.text import moment
-from slurm import causes
+from slurm import causes, rlimits
 from slurm.base import look
 from slurm.base.files import make_folder, read_sealed, seal, write_once
 from slurm.causes import CAUSES, Cause, EndedLike, Verdict
@@ -260,7 +260,8 @@ class _Case:
         """What accounting says, and of a last attempt its log: of earlier ones the log may be another's."""
         if self.over is None or (self.later is not None and not self._ended):
             return None
-        return causes.classify(self._ended, None, self.over.log if self.later is None else "")
+        verdict = causes.classify(self._ended, None, self.over.log if self.later is None else "")
+        return rlimits.blamed(verdict, self.notes.starter.limits)
 
     def _nobody(self) -> Verdict | None:
         """It is over, and nobody knows why."""
@@ -278,7 +279,7 @@ def _cause(word: str) -> Cause:
 def _before_any(over: EndedElement) -> Failure:
     """Of an element that ended before it began an attempt at the stage. What tells local runs apart is when each was
     sent: it stays the same from look to look."""
-    verdict = causes.classify(over.ended, None, over.log)
+    verdict = rlimits.blamed(causes.classify(over.ended, None, over.log), rlimits.in_log(over.log))
     when = time.time() if over.job else over.sent
     return Failure(verdict.cause, verdict.evidence, 0, over.job, when, over.node)
 

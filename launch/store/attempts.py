@@ -20,6 +20,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter
 
 from launch.store import records
+from slurm import rlimits
 from slurm.base import UserError, look
 from slurm.base.files import (
     make_folder,
@@ -81,6 +82,7 @@ class Starter:
     name: str | None = None  # the job's, by which a submission knows its own
     node: str | None = None  # Slurm's name of it
     packages: tuple[str, ...] = ()  # other versions than at submission
+    limits: tuple[str, ...] = ()  # of the process, lower than on ordinary nodes
     before: BeforeNote | None = None
     time: float | None = None  # when the attempt began (Unix time)
 
@@ -91,15 +93,17 @@ class Starter:
         job = f"{array}_{index}" if array else os.environ.get("SLURM_JOB_ID")
         restart = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
         name, node = os.environ.get("SLURM_JOB_NAME"), os.environ.get("SLURMD_NODENAME")
-        return cls(job, restart, socket.gethostname(), os.getpid(), start_time(os.getpid()), name, node)
+        pid = os.getpid()
+        return cls(job, restart, socket.gethostname(), pid, start_time(pid), name, node, limits=rlimits.met())
 
     def record(self) -> dict[str, Any]:
         """As starter.json has it."""
         record = vars(self) | {
             "packages": list(self.packages),
+            "limits": list(self.limits),
             "before": self.before.record() if self.before else None,
         }
-        return {name: value for name, value in record.items() if value or name not in ("packages", "before", "time")}
+        return {name: value for name, value in record.items() if value or name not in _LEFT_OUT}
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,7 @@ class Beat:
 
 
 _STARTER, _END, _BEAT = TypeAdapter(Starter), TypeAdapter(EndNote), TypeAdapter(Beat)
+_LEFT_OUT = ("packages", "limits", "before", "time")  # of a starter's record, where there are none
 _UNKNOWN, _NO_BEAT = Starter(), Beat()
 
 

@@ -71,15 +71,15 @@ def test_what_people_are_told(workspace: Workspace, monkeypatch: pytest.MonkeyPa
     _shell(monkeypatch, OMP_NUM_THREADS="1", SBATCH_ACCOUNT="nlp", HF_TOKEN="t")
     section = {"executor": "slurm", "cpus-per-task": "8", "environment": {"pass": ["MY_*", "MY_PATH"]}}
     loaded = experiment.load(workspace.file(cluster=section))
-    assert environment.notices(loaded) == [
+    assert [notice.line for notice in environment.notices(loaded)] == [
         "account: nlp, from SBATCH_ACCOUNT; the file says nothing of it",
-        "`environment: {pass: …}`: MY_PATH not set in this shell",
+        "`environment: {pass: …}`: MY_PATH not set in this shell; export it, or remove it",
         "jobs compute with OMP_NUM_THREADS=1, as your shell does, and have 8 cores a process; not so with "
         "cluster: {environment: {drop: [OMP_NUM_THREADS]}}",
     ]
     assert environment.summary(loaded.cluster).startswith("3 variables of your shell go with jobs, 2 stay, HF_TOKEN am")
-    local = experiment.load(workspace.file(cluster={"executor": "local", "setup": ["module load cuda"]}))
-    assert environment.notices(local) == ["`setup:` is for Slurm's jobs; local workers do not run it"]
+    local = experiment.load(workspace.file(cluster={"executor": "local", "environment": {"set": {"A": "b"}}}))
+    assert environment.notices(local) == []
 
 
 def test_the_environment_is_in_no_key(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

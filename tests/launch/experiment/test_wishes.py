@@ -20,17 +20,13 @@ def cluster(**section: Any) -> Cluster:
     return Cluster.model_validate({"executor": "slurm"} | section)
 
 
-def lines(section: Cluster, shell: dict[str, str]) -> list[str]:
-    return [wish.line for wish in wishes.grant(section, shell)[1]]
-
-
 def test_what_the_file_does_not_say_is_taken_and_told() -> None:
     granted, told = wishes.grant(cluster(mem="8G"), WHERE)
     flags = granted.sbatch_flags()
     assert {name: flags[name] for name in ("account", "partition", "qos", "reservation", "mem")} == {
         "account": "nlp", "partition": "gpu", "qos": "long", "reservation": "course", "mem": "8G",
     }  # fmt: skip
-    assert [wish.line for wish in told] == [
+    assert [wish.words for wish in told] == [
         "account: nlp, from SBATCH_ACCOUNT; the file says nothing of it",
         "partition: gpu, from SBATCH_PARTITION; the file says nothing of it",
         "qos: long, from SBATCH_QOS; the file says nothing of it",
@@ -43,8 +39,7 @@ def test_the_file_goes_before_the_shell() -> None:
     granted, told = wishes.grant(section, WHERE)
     assert (granted.account, granted.partition, granted.qos) == ("own", "gpu", "long")
     assert granted.sbatch == {"reservation": "mine"}
-    refused = [wish.line for wish in told if wish.why_not]
-    assert refused == [  # of the partition both say the same
+    assert [wish.words for wish in told if wish.why_not] == [  # of the partition both say the same
         "SBATCH_ACCOUNT=nlp is not taken: `account: own` stands in the file, or was taken before it",
         "SBATCH_RESERVATION=course is not taken: `reservation: mine` stands in the file, or was taken before it",
     ]
@@ -71,11 +66,16 @@ def test_inside_a_job_only_who_pays_is_taken() -> None:
     granted, told = wishes.grant(cluster(), WHERE | INSIDE | {"SBATCH_MEM_BIND": "local", "SBATCH_CPU_BIND_TYPE": "x"})
     assert (granted.account, granted.partition, granted.qos, granted.sbatch) == ("nlp", None, None, {})
     assert granted.cpus_per_task is None and granted.mem is None
-    assert [wish.line for wish in told if wish.why_not] == [
-        "SBATCH_PARTITION=gpu is not taken: it may be this very job's; if it is meant, write cluster: {partition: gpu}",
-        "SBATCH_QOS=long is not taken: it may be this very job's; if it is meant, write cluster: {qos: long}",
-        "SBATCH_RESERVATION=course is not taken: it may be this very job's; if it is meant, write "
-        "cluster: {sbatch: {reservation: course}}",
+    assert [(wish.words, wish.mend) for wish in told if wish.why_not] == [
+        (
+            f"{variable}={WHERE[variable]} is not taken: it may be this very job's",
+            f"if it is meant, write cluster: {key}",
+        )
+        for variable, key in (
+            ("SBATCH_PARTITION", "{partition: gpu}"),
+            ("SBATCH_QOS", "{qos: long}"),
+            ("SBATCH_RESERVATION", "{sbatch: {reservation: course}}"),
+        )
     ]
 
 
@@ -83,7 +83,7 @@ def test_what_stepstone_sets_itself_is_never_taken() -> None:
     shell = {"SBATCH_EXPORT": "NONE", "SBATCH_ARRAY_INX": "0-9", "SBATCH_CLUSTERS": "south", "SBATCH_ODD": "1"}
     granted, told = wishes.grant(cluster(), shell)
     assert granted == cluster() and len(told) == 4 and all(wish.why_not for wish in told)
-    assert told[1].line.endswith("set SLURM_CLUSTERS, which all of Slurm's commands go by")
+    assert told[1].mend.endswith("set SLURM_CLUSTERS, which all of Slurm's commands go by")
 
 
 def test_a_value_that_sbatch_would_not_take_is_one_line() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from launch import experiment
 from launch.experiment import Experiment
-from launch.preflight.doctor import Line, cluster, filesystem, machine
+from launch.preflight.doctor import Line, cluster, filesystem, machine, shell
 from slurm import commands, room
 from tests.launch.workspace import Workspace
 from tests.slurm.answers import install
@@ -185,3 +185,19 @@ def test_gpus_of_one_of_several_partitions(workspace: Workspace, monkeypatch: py
     cluster = {"executor": "slurm", "gpus-per-node": 1, "partition": "cpu,new"}
     line = machine.gpu_line(experiment.load(workspace.file(cluster=cluster)))
     assert (line.level, line.found) == ("ok", "cpu,new: gpu:h100:8(S:0-1)")
+
+
+def test_the_shell_that_it_is_typed_in(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"SBATCH_ACCOUNT": "nlp", "SBATCH_EXPORT": "NONE", "LD_PRELOAD": "", "MY_TOKEN": "0xT"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(shell.rlimits, "met", lambda: ("CPU time 600 s (ulimit -t)",))
+    lines = list(shell.shell_lines(_on_slurm(workspace)))
+    assert [line.level for line in lines] == ["ok", "ok", "warning", "ok"]
+    assert "MY_TOKEN" in lines[0].found and "0xT" not in str(lines)
+    assert lines[1].found == "account: nlp, from SBATCH_ACCOUNT; the file says nothing of it"
+    assert "SBATCH_EXPORT=NONE is not taken" in lines[2].found and lines[2].fix == "unset it"
+    assert lines[3].found == "CPU time 600 s (ulimit -t): of this shell alone, jobs have their node's"
+    sent = experiment.load(workspace.file(cluster={"executor": "slurm", "sbatch": {"propagate": "CPU"}}))
+    assert list(shell.shell_lines(sent))[-1].fix == "remove `sbatch: {propagate: …}`"
+    local = list(shell.shell_lines(experiment.load(workspace.file())))
+    assert [line.fix for line in local] == ["lift it in this shell before `submit`"]
