@@ -46,7 +46,8 @@ def test_every_score_is_what_it_was(folder: Path, name: str) -> None:
 def test_the_plan_is_what_it_was(folder: Path) -> None:
     expected = json.loads((folder / "expected" / "study-plan.json").read_text())
     found = _type("plan", str(folder / "study.yaml"))
-    assert {name: value for name, value in found.items() if name != "estimate"} == {
+    # Rates differ from machine to machine; what `plan` tells beside was not there before.
+    assert {name: found[name] for name in expected if name != "estimate"} == {
         name: value for name, value in expected.items() if name != "estimate"
     }
 
