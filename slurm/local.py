@@ -269,7 +269,8 @@ def _run(folder: Path, run: LocalRun, element: int, place: _Place, begin: _Start
     for rank in range(run.tasks):
         with _log(folder / "logs" / f"{element}_{rank}_log.out") as log:
             environment = os.environ | run.elements[element]
-            environment |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(run.tasks)}
+            environment |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            environment |= dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), str(run.tasks))  # so they meet on loopback
             if run.gpus:
                 environment["CUDA_VISIBLE_DEVICES"] = ",".join(_devices(run, place.number))
             processes.append(begin(environment, log, place))

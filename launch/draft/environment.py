@@ -77,8 +77,8 @@ def notices(experiment: Experiment) -> list[Notice]:
             Notice(f"`environment: {{pass: …}}`: {some(goes.missing)} not set in this shell", "export it, or remove it")
         )
     threads = {**goes.variables, **cluster.environment.set}.get("OMP_NUM_THREADS", "")
-    if threads.isdecimal() and int(threads) < (cluster.cpus_per_task or 1):
-        cores = f"{cluster.cpus_per_task} cores a process"
+    if threads.isdecimal() and int(threads) < (cluster.asked.cores or 1):
+        cores = f"{cluster.asked.cores} cores a process"
         told.append(Notice(f"jobs compute with OMP_NUM_THREADS={threads}, as your shell does, and have {cores}",
                            "not so with cluster: {environment: {drop: [OMP_NUM_THREADS]}}"))  # fmt: skip
     return told

@@ -83,10 +83,14 @@ def test_every_command_of_a_hostile_shell(shell: dict[str, str], tmp_path: Path)
     assert "SBATCH_EXPORT=NONE is not taken" in planned and "EDITOR" not in planned
     assert '"error"' not in run("doctor", "--json").stdout
 
+    shell["SBATCH_ACCOUNT"] = "nobodys"  # so it is asked for
+    with pytest.raises(AssertionError, match="Invalid account"):
+        run("submit")
+    del shell["SBATCH_ACCOUNT"]
     sent = run("submit", "--wait")
     assert "partition: cpu, from SBATCH_PARTITION" in sent.stderr
     (stage,) = [stage for stage in json.loads(run("status", "--json").stdout)["stages"] if stage["kind"] == "train"]
-    assert (stage["state"], stage["attempts"]) == ("finished", 1)
+    assert (stage["state"], stage["attempts"]) == ("finished", 1), stage
     run("collect")
     run("cancel", "--yes")
     assert "attempt 1" in run("logs", stage["name"]).stdout

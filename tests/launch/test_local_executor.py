@@ -24,12 +24,18 @@ data: {{root: ./data, max_train: 16, max_eval: 8}}
 training: {{epochs: 1, global_batch_size: 8, token_budget: 256, max_length: 80, device: cpu}}
 cluster: {{executor: local, ntasks-per-node: 2}}
 """
+# In a shell inside an allocation: its workers are none of that job's tasks.
+ANOTHER_JOB = {
+    "SLURM_JOB_ID": "77", "SLURM_ARRAY_JOB_ID": "77", "SLURM_ARRAY_TASK_ID": "5", "SLURM_RESTART_COUNT": "3",
+    "SLURM_PROCID": "6", "SLURM_NTASKS": "9", "SLURM_JOB_NAME": "other", "SLURMD_NODENAME": "node9", "RANK": "6",
+    "SBATCH_ACCOUNT": "nlp", "TMPDIR": "/tmp/gone-since",
+}  # fmt: skip
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Type a command in `folder`, in which a package `training/` of the user's must not get in the way of ours."""
     command = [str(Path(sys.executable).parent / "stepstone"), *arguments]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | ANOTHER_JOB
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
     )

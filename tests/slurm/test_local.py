@@ -185,9 +185,9 @@ def test_no_more_workers_than_elements(begin: Any) -> None:
 
 
 def test_ranks_learn_who_they_are(begin: Any) -> None:
-    folder = begin("print(*(os.environ[n] for n in ('RANK', 'LOCAL_RANK', 'WORLD_SIZE')))", tasks=2)
+    folder = begin("print(*(os.environ[n] for n in ('RANK', 'LOCAL_RANK', 'WORLD_SIZE', 'LOCAL_WORLD_SIZE')))", tasks=2)
     assert _wait(folder) == ["ended 0"]
-    assert [(folder / "logs" / f"0_{rank}_log.out").read_text() for rank in (0, 1)] == ["0 0 2\n", "1 1 2\n"]
+    assert [(folder / "logs" / f"0_{rank}_log.out").read_text() for rank in (0, 1)] == ["0 0 2 2\n", "1 1 2 2\n"]
 
 
 def test_a_rank_that_fails_ends_the_others(begin: Any) -> None:
