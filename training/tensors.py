@@ -2,20 +2,25 @@
 
 import hashlib
 import json
+import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from slurm.base import UserError
 from slurm.base.files import write_chunk
 
 _CHUNK = 4 << 20  # bytes written and hashed at a time: both calls let other threads run
 _ALIGNMENT = 8  # of the first tensor's bytes, as safetensors' own writer has it
+_LENGTH = struct.Struct("<Q")  # of the header's length, with which a file begins
 _NAMES = {
     torch.float64: "F64",
     torch.float32: "F32",
@@ -93,6 +98,60 @@ def _bytes_of(tensor: Tensor) -> memoryview:
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors at `path`, on the CPU."""
     return dict(load_file(path))
+
+
+def read_hashed(path: Path, wanted: Callable[[str], bool]) -> tuple[dict[str, Tensor], str]:
+    """The wanted tensors at `path`, each in memory of its own, and the SHA-256 of the whole file: one pass over it.
+
+    UserError where it is no safetensors file, or not a whole one.
+    """
+    digest = hashlib.sha256()
+    tensors: dict[str, Tensor] = {}
+    with path.open("rb") as file, ThreadPoolExecutor(1, thread_name_prefix="hash") as pool:
+        try:
+            for name, kind, shape, size in _contents(file, digest):
+                tensor = torch.empty(shape, dtype=kind) if wanted(name) else torch.empty(size, dtype=torch.uint8)
+                _read_into(file, _bytes_of(tensor), digest, pool)
+                if wanted(name):
+                    tensors[name] = tensor
+        except (ValueError, KeyError, TypeError, struct.error) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{path}: not a whole safetensors file ({reason}); copy or download it again.") from error
+        digest.update(file.read())
+    return tensors, digest.hexdigest()
+
+
+def _contents(file: BinaryIO, digest: Any) -> list[tuple[str, torch.dtype, list[int], int]]:
+    """What the header at the beginning says of each tensor, in the order of their bytes."""
+    prefix = file.read(_LENGTH.size)
+    (length,) = _LENGTH.unpack(prefix)
+    header = file.read(length)
+    digest.update(prefix + header)
+    entries = {name: entry for name, entry in json.loads(header).items() if name != "__metadata__"}
+    kinds = {word: kind for kind, word in _NAMES.items()}
+    contents, place = [], 0
+    for name in sorted(entries, key=lambda name: entries[name]["data_offsets"]):
+        start, end = entries[name]["data_offsets"]
+        kind, shape = kinds[entries[name]["dtype"]], entries[name]["shape"]
+        if start != place or end - start != math.prod(shape) * kind.itemsize:
+            raise ValueError(f"{name} does not lie where it should")
+        contents.append((name, kind, shape, end - start))
+        place = end
+    return contents
+
+
+def _read_into(file: BinaryIO, memory: memoryview, digest: Any, pool: ThreadPoolExecutor) -> None:
+    """Fill the memory from the file; what has been read is hashed while more is read."""
+    hashing: Future[None] | None = None
+    for start in range(0, memory.nbytes, _CHUNK):
+        chunk = memory[start : start + _CHUNK]
+        if file.readinto(chunk) != chunk.nbytes:  # type: ignore[attr-defined]
+            raise ValueError("it ends too early")
+        if hashing is not None:
+            hashing.result()
+        hashing = pool.submit(digest.update, chunk)
+    if hashing is not None:
+        hashing.result()
 
 
 def tensors_hash(tensors: Mapping[str, Tensor]) -> str:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training import distributed, shape
-from training.flops import sizes_of
 from training.formats.base import Piece
 from training.model import heads
 from training.model.encoder import StageModel
@@ -129,8 +128,7 @@ def token_budget(model: StageModel, runtime: Runtime) -> int:
     """Tokens per forward pass: as told, else by the memory that is free."""
     if runtime.eval_token_budget is not None:
         return runtime.eval_token_budget
-    device, config = model.device, model.encoder.config
-    sizes = sizes_of(config.to_dict())  # type: ignore[operator, union-attr]
+    device, sizes = model.device, model.encoder.config.sizes
     budget = shape.eval_budget(sizes, _free_memory(device), bf16=model.bf16, gpu=device.type == "cuda")
     world = distributed.current()
     # Where a forward pass is collective, every rank must make as many.

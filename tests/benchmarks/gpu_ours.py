@@ -23,9 +23,11 @@ from training.engine.ddp import PlainEngine
 from training.engine.zero import ZeroEngine
 from training.flops import sizes_of
 from training.formats.base import Piece
-from training.model import attention, heads
+from training.model import heads
 from training.model.encoder import StageModel, head_dropout
 from training.model.vocabulary import CompactEmbedding, used_ids
+from training.model.xlmr import Encoder, SelfAttention
+from training.pretrained.config import EncoderConfig
 from training.spec import Runtime, Settings, Zero
 
 
@@ -138,16 +140,17 @@ class Ours:
 
 def _model(variant: Variant, config: Any, part: Part, device: torch.device, *, bf16: bool) -> StageModel:
     """Random weights, made on the device."""
-    from transformers import AutoModel
-
-    attention.register()
     with torch.device(device):
-        encoder = AutoModel.from_config(config, add_pooling_layer=False, attn_implementation=attention.NAME)
-    for layer in encoder.encoder.layer:
-        layer.attention.self.dropout.p = variant.attention_dropout
+        encoder = Encoder(EncoderConfig(**{name: getattr(config, name) for name in EncoderConfig.__dataclass_fields__}))
+    for module in encoder.modules():
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=config.initializer_range)
+        if isinstance(module, SelfAttention):
+            module.dropout.p = variant.attention_dropout
     if variant.compact:
         ids = used_ids(part.token_values(), (0, 1, 2, 3), config.vocab_size)
-        encoder.embeddings.word_embeddings = CompactEmbedding(encoder.embeddings.word_embeddings.cpu(), ids)
+        compact = CompactEmbedding(encoder.embeddings.word_embeddings.cpu(), ids)
+        encoder.embeddings.word_embeddings = compact  # type: ignore[assignment]
     head, dropout = part.head, head_dropout(encoder, None)
     fresh = heads.fresh(head.format, len(head.labels), config.hidden_size, dropout, 1, head.name)
     return StageModel(encoder, {head.name: fresh}, bf16=bf16).to(device)

@@ -50,7 +50,7 @@ def last_step(log: Path) -> dict[str, Any]:
 def evaluator(case: Case, data: Data, model: Path) -> Callable[[], Measured]:
     """Evaluates the test pieces to outputs as arrays, by a model that is loaded once."""
     encoder = load_encoder(model)
-    head, width = data.train.head, int(encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
+    head, width = data.train.head, encoder.config.hidden_size
     fresh = heads.fresh(head.format, len(head.labels), width, 0.0, 1, head.name)
     loaded = StageModel(encoder, {head.name: fresh}).eval()
     runtime = Runtime(device="cpu")

@@ -140,7 +140,7 @@ def _labels(padded: Padded, pieces: Sequence[Piece]) -> Tensor:
 def _built(model: StageModel, form: str, task: str) -> nn.Module:
     import transformers
 
-    config = type(model.encoder.config).from_dict(model.encoder.config.to_dict())  # type: ignore[operator, union-attr]
+    config = transformers.XLMRobertaConfig(**vars(model.encoder.config))
     config.update({"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "classifier_dropout": 0.0})
     config._attn_implementation = "eager"
     config.tie_word_embeddings = True

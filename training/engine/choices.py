@@ -18,7 +18,7 @@ from training.distributed import World
 from training.engine import matmul as matmul_library
 from training.engine.matmul import Library, MatmulChoice
 from training.engine.setup import StageModelParts, parameter_count
-from training.flops import device_peak, sizes_of
+from training.flops import device_peak
 from training.model.encoder import StageModel
 from training.shape import Shape
 from training.spec import Runtime
@@ -31,7 +31,7 @@ _WORDS = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out 
 
 def run_shape(start: StageModelParts, model: StageModel, words: int | None, runtime: Runtime, world: World) -> Shape:
     """The shape by the memory of the rank that has the least. `words`: rows of the compact vocabulary; None: all."""
-    settings, sizes = start.spec.settings, sizes_of(start.encoder.config.to_dict())
+    settings, sizes = start.spec.settings, start.encoder.config.sizes
     on_gpu = world.device.type == "cuda"
     memory = int(torch.cuda.get_device_properties(world.device).total_memory) if on_gpu else None
     return shape.choose(

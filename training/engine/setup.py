@@ -27,6 +27,7 @@ from training.model.encoder import (
     load_encoder,
 )
 from training.model.vocabulary import CompactEmbedding, used_ids
+from training.model.xlmr import Encoder, Intermediate, Residual, SelfAttention
 from training.pretrained import load_tokenizer
 from training.seeds import sub_seed
 from training.spec import TrainSpec, to_record
@@ -42,7 +43,7 @@ class StageModelParts:
     spec: TrainSpec
     parent: Path
     tokenizer: Any
-    encoder: Any
+    encoder: Encoder
     parent_hash: str
     parts: list[Part]
     kinds: list[HeadKind]  # one per head
@@ -77,14 +78,14 @@ class StageModelParts:
     def used_ids(self) -> NDArray[np.int64]:
         """The tokens that occur in train or English dev, and the special ones, sorted."""
         values = (values_of_piece for part in self.parts for values_of_piece in part.token_values())
-        return used_ids(values, self.tokenizer.all_special_ids, int(self.encoder.config.vocab_size))
+        return used_ids(values, self.tokenizer.all_special_ids, self.encoder.config.vocab_size)
 
     def model(self, ids: NDArray[np.int64] | None, *, bf16: bool) -> tuple[StageModel, Tensor]:
         """The model with fresh heads, and the parent's word embeddings [vocabulary, width]. `ids`: the compact
         vocabulary; None: all rows are trained."""
-        table: nn.Embedding = self.encoder.embeddings.word_embeddings
+        table = self.encoder.embeddings.word_embeddings
         if ids is not None:
-            self.encoder.embeddings.word_embeddings = CompactEmbedding(table, ids)
+            self.encoder.embeddings.word_embeddings = CompactEmbedding(table, ids)  # type: ignore[assignment]
         return StageModel(self.encoder, self._fresh_heads(), bf16=bf16), table.weight.detach()
 
     def _fresh_heads(self) -> dict[str, nn.Module]:
@@ -105,7 +106,7 @@ def read(spec: TrainSpec, parent: Path) -> StageModelParts:
     """Read the parent and the data. UserError where they do not fit."""
     settings = spec.settings
     tokenizer = load_tokenizer(parent)
-    encoder: Any = load_encoder(parent, settings.dropout, settings.attention_dropout)
+    encoder = load_encoder(parent, settings.dropout, settings.attention_dropout)
     check_fit(encoder, tokenizer, settings, parent)
     parent_hash = encoder_hash(encoder_state(encoder))
     parts = [load_part(data, tokenizer, settings) for data in spec.parts]
@@ -113,10 +114,10 @@ def read(spec: TrainSpec, parent: Path) -> StageModelParts:
     return StageModelParts(spec, parent, tokenizer, encoder, parent_hash, parts, kinds)
 
 
-def compile_layers(encoder: Any) -> None:
+def compile_layers(encoder: Encoder) -> None:
     """torch.compile what stands around attention: its own inputs differ too much from batch to batch."""
-    for layer in encoder.encoder.layer:
-        for part in (layer.attention.output, layer.intermediate, layer.output):
+    for part in encoder.modules():
+        if isinstance(part, Residual | Intermediate):
             part.compile(dynamic=True)
 
 
@@ -125,18 +126,18 @@ def dropout_seed(seed: int, step: int, micro: int) -> int:
     return sub_seed(seed, "dropout", step, micro)
 
 
-def attention_dropout(encoder: Any) -> float:
-    return float(encoder.encoder.layer[0].attention.self.dropout.p)
+def attention_dropout(encoder: Encoder) -> float:
+    return next(part.dropout.p for part in encoder.modules() if isinstance(part, SelfAttention))
 
 
 def parameter_count(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _head_kind(part: Part, encoder: Any) -> HeadKind:
+def _head_kind(part: Part, encoder: Encoder) -> HeadKind:
     head, config = part.head, encoder.config
-    outputs = int(config.vocab_size) if formats.get(head.format).is_language_model else len(head.labels)
-    return HeadKind(head.name, head.format, head.labels, int(config.hidden_size), outputs)
+    outputs = config.vocab_size if formats.get(head.format).is_language_model else len(head.labels)
+    return HeadKind(head.name, head.format, head.labels, config.hidden_size, outputs)
 
 
 def _without_paths(value: Any) -> Any:

@@ -28,7 +28,7 @@ from training.engine.ddp import PlainEngine
 from training.engine.log import TrainingLog, timed
 from training.engine.optimizer import learning_rate
 from training.engine.zero import ZeroEngine
-from training.flops import sizes_of, training_flops
+from training.flops import training_flops
 from training.model import attention, heads
 from training.model.encoder import StageModel, encoder_hash, use_bf16
 from training.model.packing import Packed
@@ -88,7 +88,7 @@ class _Training:
         with phase("load"):
             self.start = setup.read(spec, parent)
         self.order = self.start.order
-        self.sizes = sizes_of(self.start.encoder.config.to_dict())
+        self.sizes = self.start.encoder.config.sizes
         self.progress = Progress()
         self.engine: ZeroEngine | PlainEngine | None = None
         self.feed: Feed | None = None

@@ -1,4 +1,4 @@
-"""Attention over packed rows, behind transformers' own interface: XLM-R itself stays as it is.
+"""Attention over packed rows, each of which sees itself only.
 
 On a GPU: flash-attn where it is installed, else torch's kernel for rows of different lengths, which has no dropout.
 With dropout, and on a CPU in training, the rows are padded in a few buckets of similar length, in here alone; on a CPU
@@ -9,37 +9,19 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from training.model.dropout import dropout as cpu_dropout
 from training.model.packing import Bucket, Layout
 
-NAME = "stepstone_packed"
 _HALF = (torch.bfloat16, torch.float16)
 
 
-def register() -> None:
-    """Make the name known to transformers. It has no mask function: transformers builds no mask for it."""
-    from transformers import AttentionInterface
-
-    AttentionInterface.register(NAME, packed_attention)
-
-
 def packed_attention(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    dropout: float = 0.0,
-    scaling: float | None = None,
-    *,
-    packing: Layout,
-    **_: Any,
-) -> tuple[Tensor, None]:
+    query: Tensor, key: Tensor, value: Tensor, packing: Layout, dropout: float, scaling: float
+) -> Tensor:
     """query, key, value: [1, heads, tokens, width] → [1, tokens, heads, width]."""
-    assert attention_mask is None, "packed rows know their own bounds"
     q, k, v = (states[0].transpose(0, 1) for states in (query, key, value))
     on_gpu = query.is_cuda and query.dtype in _HALF and _has_kernels(query.device, q.shape[-1])
     if on_gpu and _flash() is not None:
@@ -51,7 +33,7 @@ def packed_attention(
         out = _by_runs(q, k, v, packing, scaling)
     else:
         out = _by_buckets(q, k, v, packing, dropout, scaling)
-    return out[None], None
+    return out[None]  # type: ignore[no-any-return]
 
 
 def kernel_name(device: torch.device, width: int, dropout: float, *, half: bool) -> str:
@@ -88,7 +70,7 @@ def _varlen() -> Any:
     return varlen_attn
 
 
-def _by_runs(q: Tensor, k: Tensor, v: Tensor, packing: Layout, scaling: float | None) -> Tensor:
+def _by_runs(q: Tensor, k: Tensor, v: Tensor, packing: Layout, scaling: float) -> Tensor:
     """Rows of one length that follow each other are a batch as they lie."""
     out = torch.empty_like(q)
     for start, rows, length in packing.runs:
@@ -101,13 +83,13 @@ def _by_runs(q: Tensor, k: Tensor, v: Tensor, packing: Layout, scaling: float | 
     return out
 
 
-def _by_buckets(q: Tensor, k: Tensor, v: Tensor, packing: Layout, dropout: float, scaling: float | None) -> Tensor:
+def _by_buckets(q: Tensor, k: Tensor, v: Tensor, packing: Layout, dropout: float, scaling: float) -> Tensor:
     buckets, back = packing.buckets
     bucket_outputs = [_of_bucket(q, k, v, bucket, dropout, scaling) for bucket in buckets]
     return torch.cat(bucket_outputs).index_select(0, back)
 
 
-def _of_bucket(q: Tensor, k: Tensor, v: Tensor, bucket: Bucket, dropout: float, scaling: float | None) -> Tensor:
+def _of_bucket(q: Tensor, k: Tensor, v: Tensor, bucket: Bucket, dropout: float, scaling: float) -> Tensor:
     """[tokens, heads, width] → [rows · length of the bucket, heads, width]."""
     places, (rows, length) = bucket.places.flatten(), bucket.places.shape
     queries, keys, values = (_batch(states.index_select(0, places), (rows, length)) for states in (q, k, v))
@@ -120,11 +102,9 @@ def _of_bucket(q: Tensor, k: Tensor, v: Tensor, bucket: Bucket, dropout: float, 
     return attended_values.transpose(1, 2).flatten(0, 1)
 
 
-def _with_dropout(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float, scaling: float | None
-) -> Tensor:
+def _with_dropout(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float, scaling: float) -> Tensor:
     """What torch does on a CPU where there is dropout, which its fused kernel has not; but with our faster dropout."""
-    scores = (q * (q.shape[-1] ** -0.5 if scaling is None else scaling)) @ k.transpose(2, 3)
+    scores = (q * scaling) @ k.transpose(2, 3)
     if mask is not None:
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
     return cpu_dropout(scores.softmax(-1), dropout) @ v

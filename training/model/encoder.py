@@ -13,15 +13,17 @@ from torch import Tensor, nn
 from slurm.base import UserError
 from slurm.base.files import copy_file, make_folder, read_json, to_json, write_atomic, write_file
 from training.model import heads as head_kinds
-from training.model.attention import NAME, register
 from training.model.dropout import use_on_cpu
 from training.model.packing import Packed
+from training.model.xlmr import Encoder
 from training.pretrained import check_folder, weight_files
-from training.pretrained.start import TOKENIZER_FILES, WEIGHTS
+from training.pretrained.config import encoder_config, handed_on
+from training.pretrained.start import TOKENIZER_FILES, WEIGHTS, read_config
 from training.spec import Settings
-from training.tensors import read_tensors, tensors_hash, write_tensors
+from training.tensors import read_hashed, read_tensors, tensors_hash, write_tensors
 
 _HEAD = "of_"
+_ENCODER = "roberta."
 _LM_HEAD = "lm_head."  # as XLM-R's published checkpoints call it; the output embeddings are the input's
 _LM_HEAD_PARTS = ("bias", "dense.bias", "dense.weight", "layer_norm.bias", "layer_norm.weight")
 _LM_HEAD_FILE = "lm_head.safetensors"
@@ -44,7 +46,7 @@ class HeadKind:
 class StageModel(nn.Module):
     """An encoder and heads. With `bf16`, the forward pass runs in bf16 autocast; the weights are fp32 always."""
 
-    def __init__(self, encoder: nn.Module, heads: Mapping[str, nn.Module], *, bf16: bool = False) -> None:
+    def __init__(self, encoder: Encoder, heads: Mapping[str, nn.Module], *, bf16: bool = False) -> None:
         super().__init__()
         self.encoder = encoder
         # Behind a prefix: a task may be called what a module has for itself, such as `train`.
@@ -65,16 +67,12 @@ class StageModel(nn.Module):
     def every_layer(self, batch: Packed) -> tuple[Tensor, ...]:
         """The hidden states [tokens, width] of all layers, embeddings first."""
         with torch.autocast(batch.ids.device.type, torch.bfloat16, enabled=self.bf16):
-            output = self._encode(batch, output_hidden_states=True)
-        return tuple(states[0, : len(states[0]) - batch.filler] for states in output.hidden_states)
+            layers = self.encoder(batch.ids, batch.positions, batch.layout, every_layer=True)
+        return tuple(states[0, : len(states[0]) - batch.filler] for states in layers)
 
     def _hidden(self, batch: Packed, layer: int | None) -> Tensor:
-        output = self._encode(batch, output_hidden_states=layer is not None)
-        hidden: Tensor = output.last_hidden_state if layer is None else output.hidden_states[layer]
-        return hidden[0, : hidden.shape[1] - batch.filler]
-
-    def _encode(self, batch: Packed, **more: Any) -> Any:
-        return self.encoder(input_ids=batch.ids, position_ids=batch.positions, packing=batch.layout, **more)
+        (hidden,) = self.encoder(batch.ids, batch.positions, batch.layout, depth=layer)
+        return hidden[0, : hidden.shape[1] - batch.filler]  # type: ignore[no-any-return]
 
     def _logits(self, head: str, hidden: Tensor) -> Tensor:
         module = self.heads[head_module(head)]
@@ -90,8 +88,7 @@ class StageModel(nn.Module):
     @property
     def word_embeddings(self) -> nn.Parameter:
         """The encoder's, which a language model's head shares."""
-        embeddings: Any = self.encoder.embeddings
-        return embeddings.word_embeddings.weight  # type: ignore[no-any-return]
+        return self.encoder.embeddings.word_embeddings.weight  # type: ignore[return-value]
 
     def _nothing(self, head: str, hidden: Tensor) -> Tensor:
         """Zero, through the other heads: every parameter gets a gradient in every step of a mixture.
@@ -114,34 +111,37 @@ def head_module(task: str) -> str:
     return _HEAD + task
 
 
-def load_encoder(
-    folder: Path, dropout: float | None = None, attention_dropout: float | None = None, attention: str = NAME
-) -> nn.Module:
+def load_encoder(folder: Path, dropout: float | None = None, attention_dropout: float | None = None) -> Encoder:
     """XLM-R from `folder` in fp32, without a pooler. The dropouts replace the config's, in the modules only.
 
-    The config keeps its own values, so that what is saved later carries no setting of this stage. `attention`: the
-    implementation; ours wants packed rows, transformers' own ("sdpa", "eager") padded ones.
+    The config keeps its own values, so that what is saved later carries no setting of this stage.
     """
-    from transformers import AutoModel
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
     check_folder(folder)
-    register()
-    encoder, report = AutoModel.from_pretrained(
-        folder,
-        add_pooling_layer=False,
-        dtype=torch.float32,
-        output_loading_info=True,
-        local_files_only=True,
-        attn_implementation=attention,
-    )
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise UserError(f"{folder}: the weights lack {missing[0]} and {len(missing) - 1} more; get them again.")
+    with torch.device("meta"):
+        encoder = Encoder(encoder_config(folder))
+    encoder.load_state_dict(_encoder_tensors(folder, encoder.state_dict()), assign=True)
     _set_dropout(encoder, dropout, attention_dropout)
     use_on_cpu(encoder)
-    return encoder  # type: ignore[no-any-return]
+    return encoder.eval()
+
+
+def _encoder_tensors(folder: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of these names and shapes from a model folder, in fp32. UserError where one is missing or another's.
+
+    Checkpoints with a head call the encoder "roberta".
+    """
+    tensors: dict[str, Tensor] = {}
+    for path in weight_files(folder):
+        by_name, _ = read_hashed(path, lambda name: name.removeprefix(_ENCODER) in wanted)
+        tensors |= {name.removeprefix(_ENCODER): tensor.float() for name, tensor in by_name.items()}
+    missing = sorted(wanted.keys() - tensors.keys())
+    if missing:
+        raise UserError(f"{folder}: the weights lack {missing[0]} and {len(missing) - 1} more; get them again.")
+    for name, tensor in wanted.items():
+        if tensors[name].shape != tensor.shape:
+            shapes = f"{list(tensors[name].shape)}, by config.json it is {list(tensor.shape)}"
+            raise UserError(f"{folder}: the weights' {name} has shape {shapes}; get the model again.")
+    return tensors
 
 
 def _set_dropout(encoder: nn.Module, dropout: float | None, attention_dropout: float | None) -> None:
@@ -152,9 +152,9 @@ def _set_dropout(encoder: nn.Module, dropout: float | None, attention_dropout: f
             part.p = probability
 
 
-def check_fit(encoder: nn.Module, tokenizer: Any, settings: Settings, folder: Path) -> None:
+def check_fit(encoder: Encoder, tokenizer: Any, settings: Settings, folder: Path) -> None:
     """Raise a UserError where ids or positions would leave the embeddings."""
-    config: Any = encoder.config
+    config = encoder.config
     if len(tokenizer) > config.vocab_size:
         raise UserError(f"{folder}: the tokenizer has {len(tokenizer)} tokens, the model only {config.vocab_size}.")
     longest = config.max_position_embeddings - config.pad_token_id - 1
@@ -165,11 +165,10 @@ def check_fit(encoder: nn.Module, tokenizer: Any, settings: Settings, folder: Pa
         )
 
 
-def head_dropout(encoder: nn.Module, dropout: float | None) -> float:
+def head_dropout(encoder: Encoder, dropout: float | None) -> float:
     """The dropout of the heads: the setting, else the config's classifier_dropout, else its hidden_dropout_prob."""
-    config: Any = encoder.config
-    of_classifier = getattr(config, "classifier_dropout", None)
-    candidates = (dropout, of_classifier, config.hidden_dropout_prob)
+    config = encoder.config
+    candidates = (dropout, config.classifier_dropout, config.hidden_dropout_prob)
     return float(next(value for value in candidates if value is not None))
 
 
@@ -188,13 +187,8 @@ def save_encoder(state: Mapping[str, Tensor], parent: Path, folder: Path) -> Non
 
     `AutoModel.from_pretrained` and `AutoTokenizer.from_pretrained` load it.
     """
-    from transformers import AutoConfig
-
     make_folder(folder)
-    config = AutoConfig.from_pretrained(parent, local_files_only=True)
-    config.architectures = ["XLMRobertaModel"]
-    config.dtype = torch.float32
-    write_file(folder / "config.json", config.to_json_string())
+    write_file(folder / "config.json", handed_on(read_config(parent)))
     for name in TOKENIZER_FILES:
         if (parent / name).is_file():
             copy_file(parent / name, folder / name)

@@ -90,12 +90,13 @@ def check_folder(folder: Path) -> None:
     """Raise a UserError unless `folder` holds an XLM-R encoder in safetensors, its config and its tokenizer."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such model folder. `model:` takes a Hub id or a folder relative to the file.")
-    config = _read_config(folder)
+    config = read_config(folder)
     _check_tokenizer(folder)
     _check_word_embeddings(folder, config)
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Any]:
+    """The config.json of a model folder. UserError where it is missing, or not an XLM-R's."""
     path = folder / "config.json"
     if not path.is_file():
         raise UserError(f"{folder}: config.json is missing; a model folder is what `save_pretrained` writes.")

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,8 @@ import torch
 from slurm.base import UserError
 from training.formats.base import Piece
 from training.model import heads
+from training.model.attention import packed_attention
+from training.model.dropout import use_on_cpu
 from training.model.encoder import (
     HeadKind,
     StageModel,
@@ -21,11 +24,20 @@ from training.model.encoder import (
     save_encoder,
     save_head,
 )
-from training.model.packing import pack
+from training.model.packing import Layout, pack
 from training.pretrained import check_folder, load_tokenizer, start_model_folder
+from training.pretrained.config import handed_on
 from training.spec import Settings
 from training.tensors import write_tensors
 
+REQUIRED = (
+    "model_type",
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "max_position_embeddings",
+)
 IDS, MASK = torch.tensor([[0, 9, 8, 2, 1]]), torch.tensor([[1, 1, 1, 1, 0]])
 
 
@@ -49,19 +61,74 @@ def replace_config(folder: Path, **values: object) -> None:
 def test_a_saved_encoder_is_an_ordinary_model_folder(tiny_model: Path, tmp_path: Path) -> None:
     from transformers import AutoModel, AutoTokenizer
 
-    encoder = load_encoder(tiny_model, dropout=0.5, attention="sdpa").eval()
-    state = encoder_state(encoder)
+    state = encoder_state(load_encoder(tiny_model, dropout=0.5))
     save_encoder(state, tiny_model, tmp_path / "encoder")
     check_folder(tmp_path / "encoder")
-    plain = AutoModel.from_pretrained(tmp_path / "encoder").eval()
+    before, plain = (AutoModel.from_pretrained(folder).eval() for folder in (tiny_model, tmp_path / "encoder"))
     with torch.no_grad():
-        ours, theirs = encoder(IDS, MASK), plain(IDS, MASK)
-    assert torch.equal(ours.last_hidden_state, theirs.last_hidden_state)
+        assert torch.equal(before(IDS, MASK).last_hidden_state, plain(IDS, MASK).last_hidden_state)
     assert plain.config.hidden_dropout_prob == 0.1, "a setting of the stage went into the config"
     text = "Wie geht es Dir? 你好 ﬁ"
     tokenizers = [AutoTokenizer.from_pretrained(folder) for folder in (tiny_model, tmp_path / "encoder")]
     assert tokenizers[0](text)["input_ids"] == tokenizers[1](text)["input_ids"]
     assert encoder_hash(tmp_path / "encoder") == encoder_hash(state)
+
+
+PUBLISHED = {"architectures": ["XLMRobertaForMaskedLM"], "attention_probs_dropout_prob": 0.1, "bos_token_id": 0,
+             "eos_token_id": 2, "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "hidden_size": 1024,
+             "initializer_range": 0.02, "intermediate_size": 4096, "layer_norm_eps": 1e-05,
+             "max_position_embeddings": 514, "model_type": "xlm-roberta", "num_attention_heads": 16,
+             "num_hidden_layers": 24, "output_past": True, "pad_token_id": 1, "position_embedding_type": "absolute",
+             "transformers_version": "4.17.0.dev0", "type_vocab_size": 1, "use_cache": True,
+             "vocab_size": 250002}  # fmt: skip
+ODD = PUBLISHED | {"torch_dtype": "float16", "classifier_dropout": 0.2, "_name_or_path": "x", "return_dict": True,
+                   "output_attentions": False, "id2label": {"0": "a", "1": "b"}, "label2id": {"a": 0, "b": 1},
+                   "mine": [1]}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("values", [PUBLISHED, ODD, {name: PUBLISHED[name] for name in REQUIRED}])
+def test_a_trained_models_config_is_as_transformers_writes_it(values: dict[str, Any], tmp_path: Path) -> None:
+    from transformers import AutoConfig
+
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    theirs = AutoConfig.from_pretrained(tmp_path)
+    theirs.architectures, theirs.dtype = ["XLMRobertaModel"], torch.float32
+    once = handed_on(values)
+    assert once == theirs.to_json_string() == handed_on(json.loads(once))
+
+
+@pytest.mark.slow
+def test_ours_is_transformers_xlmr_bit_for_bit(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their modules under our attention: the same values, and the same gradients, under the same names in one order."""
+    from transformers import AttentionInterface, AutoModel
+
+    def attend(
+        module: Any, q: Any, k: Any, v: Any, mask: Any, dropout: float, scaling: float, *, layout: Layout, **_: Any
+    ) -> Any:
+        return packed_attention(q, k, v, layout, dropout, scaling), None
+
+    AttentionInterface.register("packed", attend)
+    batch = pack([Piece(0, ((0, 5, 6, 7, 2),), ()), Piece(1, ((0, 9, 2),), ())])
+    theirs = AutoModel.from_pretrained(tiny_model, add_pooling_layer=False, attn_implementation="packed")
+    ours = load_encoder(tiny_model)
+    use_on_cpu(theirs)
+    assert [*theirs.state_dict()] == [*ours.state_dict()]
+    assert [name for name, _ in theirs.named_parameters()] == [name for name, _ in ours.named_parameters()]
+    for train in (False, True):
+        torch.manual_seed(1)
+        told = {"position_ids": batch.positions, "layout": batch.layout, "output_hidden_states": True}
+        expected = theirs.train(train)(batch.ids, **told).hidden_states
+        torch.manual_seed(1)
+        layers = ours.train(train)(batch.ids, batch.positions, batch.layout, every_layer=True)
+        assert len(layers) == len(expected) and all(map(torch.equal, layers, expected))
+        torch.manual_seed(1)
+        (first,) = ours(batch.ids, batch.positions, batch.layout, depth=1)
+        assert torch.equal(first, layers[1])
+    for last in (expected[-1], layers[-1]):
+        last.square().sum().backward()
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert mine.grad is not None and torch.equal(mine.grad, other.grad)
 
 
 @pytest.mark.slow

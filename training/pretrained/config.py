@@ -1,0 +1,100 @@
+"""An XLM-R's config.json: what the encoder is built by, and what a trained one's says. No torch, no transformers."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from slurm.base import UserError
+from training.flops import Sizes, sizes_of
+from training.pretrained.start import MODEL_TYPE, read_config
+
+_ACTIVATION = "gelu"  # that of all published XLM-Rs, and the only one that the encoder has
+# What transformers' XLMRobertaConfig takes where a config.json is silent: it writes these in full ...
+_FILLED_IN: dict[str, Any] = {
+    "vocab_size": 30522,
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "hidden_act": _ACTIVATION,
+    "hidden_dropout_prob": 0.1,
+    "attention_probs_dropout_prob": 0.1,
+    "max_position_embeddings": 512,
+    "type_vocab_size": 2,
+    "initializer_range": 0.02,
+    "layer_norm_eps": 1e-12,
+    "pad_token_id": 1,
+    "bos_token_id": 0,
+    "eos_token_id": 2,
+    "use_cache": True,
+    "classifier_dropout": None,
+    "is_decoder": False,
+    "add_cross_attention": False,
+    "tie_word_embeddings": True,
+}
+# ... and these not where they are as it takes them, nor where a model came from, ever.
+_LEFT_OUT: dict[str, Any] = {
+    "return_dict": True,
+    "output_hidden_states": False,
+    "output_attentions": False,
+    "chunk_size_feed_forward": 0,
+    "is_encoder_decoder": False,
+    "problem_type": None,
+    "id2label": {"0": "LABEL_0", "1": "LABEL_1"},
+    "label2id": {"LABEL_0": 0, "LABEL_1": 1},
+}
+_NEVER = ("torch_dtype", "_name_or_path", "_commit_hash", "_attn_implementation_internal")
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """What an XLM-R encoder is built by, under the names of its config.json."""
+
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    max_position_embeddings: int
+    type_vocab_size: int
+    pad_token_id: int
+    layer_norm_eps: float
+    hidden_dropout_prob: float
+    attention_probs_dropout_prob: float
+    classifier_dropout: float | None
+
+    @property
+    def sizes(self) -> Sizes:
+        return sizes_of(vars(self))
+
+
+def encoder_config(folder: Path) -> EncoderConfig:
+    """The config of a model folder. UserError where it is none of an XLM-R that we can build."""
+    values = _FILLED_IN | read_config(folder)
+    path = folder / "config.json"
+    if values["hidden_act"] != _ACTIVATION:
+        raise UserError(f"{path}: hidden_act is {values['hidden_act']!r}; only {_ACTIVATION!r} can be computed.")
+    config = EncoderConfig(**{name: values[name] for name in EncoderConfig.__dataclass_fields__})
+    if config.hidden_size % config.num_attention_heads:
+        raise UserError(
+            f"{path}: hidden_size {config.hidden_size} is no multiple of num_attention_heads"
+            f" {config.num_attention_heads}; get the model again."
+        )
+    return config
+
+
+def handed_on(config: Mapping[str, Any]) -> str:
+    """The text of the config.json beside an encoder that was trained from a model with this one: as transformers writes
+    it, so that it loads anywhere."""
+    kept = {name: value for name, value in config.items() if name not in _NEVER}
+    kept = {name: value for name, value in kept.items() if name not in _LEFT_OUT or value != _LEFT_OUT[name]}
+    told = {
+        "architectures": ["XLMRobertaModel"],
+        "dtype": "float32",
+        "model_type": MODEL_TYPE,
+        "transformers_version": version("transformers"),
+    }
+    return json.dumps(_FILLED_IN | kept | told, indent=2, sort_keys=True) + "\n"
