@@ -100,8 +100,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return dict(load_file(path))
 
 
-def read_hashed(path: Path, wanted: Callable[[str], bool]) -> tuple[dict[str, Tensor], str]:
-    """The wanted tensors at `path`, each in memory of its own, and the SHA-256 of the whole file: one pass over it.
+def read_hashed(path: Path, is_needed: Callable[[str], bool]) -> tuple[dict[str, Tensor], str]:
+    """The needed tensors at `path`, each in memory of its own, and the SHA-256 of the whole file: one pass over it.
 
     UserError where it is no safetensors file, or not a whole one.
     """
@@ -110,9 +110,9 @@ def read_hashed(path: Path, wanted: Callable[[str], bool]) -> tuple[dict[str, Te
     with path.open("rb") as file, ThreadPoolExecutor(1, thread_name_prefix="hash") as pool:
         try:
             for name, kind, shape, size in _contents(file, digest):
-                tensor = torch.empty(shape, dtype=kind) if wanted(name) else torch.empty(size, dtype=torch.uint8)
+                tensor = torch.empty(shape, dtype=kind) if is_needed(name) else torch.empty(size, dtype=torch.uint8)
                 _read_into(file, _bytes_of(tensor), digest, pool)
-                if wanted(name):
+                if is_needed(name):
                     tensors[name] = tensor
         except (ValueError, KeyError, TypeError, struct.error) as error:
             reason = " ".join(str(error).split())[:200]

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from pathlib import Path
 from statistics import mean
 from typing import Any
 
@@ -13,18 +12,14 @@ from eval.prediction.chance import at_chance
 from eval.prediction.forward import FloatArray, by_length, token_budget
 from training import formats
 from training.checkpoints.progress import DevScore
-from training.data.load import load_training
-from training.data.parts import with_labels
+from training.data.parts import Part
 from training.data.tokens import encode, token_values
 from training.formats.base import Piece
 from training.model import heads
-from training.model.encoder import (
-    StageModel,
-)
-from training.pretrained import load_tokenizer
-from training.spec import Runtime, Settings, TaskData, TrainSpec
+from training.model.encoder import StageModel
+from training.spec import Runtime, Settings
 from training.stopwatch import phase
-from training.tasks import Task, find
+from training.tasks import Task
 
 _SCORES_SHARE = 4  # mlm: of the budget one in so many, for every masked token is scored for the whole vocabulary
 
@@ -59,21 +54,6 @@ def encoded(task: Task, language: str, examples: Sequence[Any], tokenizer: Any, 
     form = formats.get(task.format)
     pieces = form.for_dev(encode(form, examples, tokenizer, task, settings), examples, tokenizer, settings)
     return Encoded(language, examples, pieces, sum(len(values) for values in token_values(pieces)))
-
-
-def evaluate_language(
-    model: StageModel,
-    task: Task,
-    head: str,
-    language: str,
-    examples: Sequence[Any],
-    tokenizer: Any,
-    settings: Settings,
-    runtime: Runtime,
-) -> LanguageResult:
-    """Predict and score one language of a target (any format but retrieval: see `eval.prediction.retrieval`)."""
-    pieces_of_language = encoded(task, language, examples, tokenizer, settings)
-    return next(evaluate_languages(model, task, head, [pieces_of_language], settings, runtime))
 
 
 def evaluate_languages(
@@ -149,10 +129,10 @@ class Dev:
 
     task: Task
     head: str
-    examples: Sequence[Any]
+    examples: Encoded
 
 
-def score_dev(model: StageModel, dev: Sequence[Dev], tokenizer: Any, settings: Settings, runtime: Runtime) -> DevScore:
+def score_dev(model: StageModel, dev: Sequence[Dev], settings: Settings, runtime: Runtime) -> DevScore:
     """The mean over a stage's heads of the primary metric on their English dev examples, in percent; a head that was
     trained on several tasks has the mean over these. Text in many languages selects only where there is nothing else.
 
@@ -161,7 +141,7 @@ def score_dev(model: StageModel, dev: Sequence[Dev], tokenizer: Any, settings: S
     scores: dict[str, list[float]] = {}
     better: set[str] = set()
     for part in [part for part in dev if not formats.get(part.task.format).in_any_language] or dev:
-        result = evaluate_language(model, part.task, part.head, "en", part.examples, tokenizer, settings, runtime)
+        result = next(evaluate_languages(model, part.task, part.head, [part.examples], settings, runtime))
         score = result.scores[part.task.metric]
         scores.setdefault(part.head, []).append(score)
         if not at_chance(part.task, [row["gold"] for row in result.predictions if row["gold"] is not None], score):
@@ -171,15 +151,15 @@ def score_dev(model: StageModel, dev: Sequence[Dev], tokenizer: Any, settings: S
     )
 
 
-def dev_scorer(spec: TrainSpec, runtime: Runtime, parent: Path) -> Callable[[StageModel], DevScore]:
-    """The `dev_score` of a train stage: reads its dev data once, and scores a model whenever called."""
-    with phase("load"):
-        tokenizer = load_tokenizer(parent)
-    dev = [_dev(part) for part in spec.parts]
-    return lambda model: score_dev(model, dev, tokenizer, spec.settings, runtime)
-
-
 @phase("tokenise")
-def _dev(part: TaskData) -> Dev:
-    train, dev = load_training(part)
-    return Dev(with_labels(find(part.task), train), part.head_name, dev)
+def dev_scorer(
+    parts: Sequence[Part], tokenizer: Any, settings: Settings, runtime: Runtime
+) -> Callable[[StageModel], DevScore]:
+    """The `dev_score` of a train stage with these parts: scores a model whenever called."""
+    dev = [Dev(part.task, part.head.name, _encoded_dev(part, tokenizer, settings)) for part in parts]
+    return lambda model: score_dev(model, dev, settings, runtime)
+
+
+def _encoded_dev(part: Part, tokenizer: Any, settings: Settings) -> Encoded:
+    pieces = part.form.for_dev(part.dev, part.dev_examples, tokenizer, settings)
+    return Encoded("en", part.dev_examples, pieces, sum(len(values) for values in token_values(pieces)))

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,11 +14,9 @@ from eval.prediction.predict import Encoded, LanguageResult
 from slurm.base import UserError
 from training import formats
 from training.data.load import load_language
-from training.model.encoder import (
-    check_fit,
-    load_trained,
-)
-from training.pretrained import load_tokenizer
+from training.data.tokens import tokenizer_of
+from training.model.encoder import check_fit
+from training.model.parent import Parent
 from training.spec import EvaluateSpec, Runtime
 from training.stopwatch import phase
 from training.tasks import catalogue
@@ -29,18 +26,15 @@ _BATCHES = 32  # languages are joined until they fill so many: the rest of the l
 
 
 class EvaluateStage:
-    """A model loaded once for all languages of a target. `heads` is None where there is no head: retrieval, mining."""
+    """A model for all languages of a target."""
 
-    def __init__(
-        self, spec: EvaluateSpec, runtime: Runtime, encoder: Path, heads: Path | None, device: torch.device
-    ) -> None:
+    def __init__(self, spec: EvaluateSpec, runtime: Runtime, parent: Parent, device: torch.device) -> None:
         self.spec = spec
         self.runtime = runtime
         self.task = catalogue.find(spec.target)
-        self.tokenizer = load_tokenizer(encoder)
-        head_names = (spec.head,) if spec.head else ()
-        self.model = load_trained(encoder, heads if spec.head else None, head_names, spec.settings, device)
-        check_fit(self.model.encoder, self.tokenizer, spec.settings, encoder)
+        self.tokenizer = tokenizer_of(parent.folder)
+        self.model = parent.model((spec.head,) if spec.head else (), spec.settings, device)
+        check_fit(parent.config, self.tokenizer, spec.settings, parent.folder)
         self.form = formats.get(self.task.format)
         if not self.form.has_head:
             retrieval.chosen_layer(self.model, spec.settings)

@@ -9,23 +9,28 @@ from pathlib import Path
 
 from launch.job import __main__ as job
 from launch.store import manifests
-from launch.store.manifests import StageEntry
+from launch.store.manifests import Manifest, StageEntry
+from launch.store.store import token_folder
 from slurm.base import UserError
+from training.data import tokens
 
 _STAGE = ("launch.job.element", "launch.job.stage", "numpy.random")
 _TRANSFORMERS = (
-    "transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto",
-    "transformers.models.xlm_roberta.modeling_xlm_roberta",
+    "transformers.models.auto.tokenization_auto",
     "transformers.models.xlm_roberta.tokenization_xlm_roberta",
-)  # fmt: skip
+)
 _DEEPSPEED = ("deepspeed", "deepspeed.ops.op_builder.all_ops", "deepspeed.module_inject.auto_ep_layer", "setuptools")
 
 
 def prepare(elements: Sequence[Mapping[str, str]]) -> None:
     """Import what these elements' stages use, the parts that the libraries import late too. Starts no thread."""
-    entries = list(_entries(elements))
+    runs = list(_manifests(elements))
+    entries = [entry for manifest in runs for entry in manifest.entries()]
+    late_imports = (_TRANSFORMERS if any(map(_encodes, runs)) else ()) + (
+        _DEEPSPEED if any(map(_uses_deepspeed, entries)) else ()
+    )
     with _without_a_gpu(entries):
-        for name in (*_STAGE, *_TRANSFORMERS, *(_DEEPSPEED if any(map(_uses_deepspeed, entries)) else ())):
+        for name in (*_STAGE, *late_imports):
             importlib.import_module(name)
 
 
@@ -35,15 +40,21 @@ def main() -> None:
     job.main()
 
 
-def _entries(elements: Sequence[Mapping[str, str]]) -> Iterator[StageEntry]:
-    """All stages of some elements, as far as they can be read: an element's own start says what is wrong with it."""
+def _manifests(elements: Sequence[Mapping[str, str]]) -> Iterator[Manifest]:
+    """Those of some elements, as far as they can be read: an element's own start says what is wrong with it."""
     for path in {element["STEPSTONE_MANIFEST"] for element in elements}:
         with suppress(UserError, OSError):
-            yield from manifests.read(Path(path)).entries()
+            yield manifests.read(Path(path))
+
+
+def _encodes(manifest: Manifest) -> bool:
+    """Whether no tokens lie in the store yet, whose making needs a tokenizer."""
+    return not tokens.has_facts(token_folder(Path(manifest.store)))
 
 
 def _uses_deepspeed(entry: StageEntry) -> bool:
-    return entry.kind == "train" and entry.read_runtime().zero != "none"
+    """Whether it surely does; where `auto` comes to it, an element imports it itself."""
+    return entry.kind == "train" and entry.read_runtime().zero in (1, 2, 3)
 
 
 @contextmanager

@@ -7,16 +7,27 @@ from launch.job.verdicts import parent_missing
 from launch.store import artifacts
 from launch.store.artifacts import TrainResult, generation_of
 from launch.store.manifests import Manifest, StageEntry
+from slurm.base import UserError
+from training.model.parent import Parent, read_parent
 from training.pretrained import start as start_model
 
 
 @dataclass(frozen=True)
-class Origin:
-    """What a stage starts from."""
+class Place:
+    """Which encoder it is. `stage`: the folder of the train stage that made it; None: the start model. `attempt`: the
+    folder of its attempt, below the stage's."""
 
-    generation: str  # of the encoder
-    encoder: Path
-    heads: Path | None  # None: of the start model, which has none
+    stage: str | None
+    attempt: str
+    generation: str
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a stage starts from, in memory."""
+
+    place: Place
+    parent: Parent
 
 
 class Inputs:
@@ -49,31 +60,46 @@ class Inputs:
             code for code, split in languages.items() if not artifacts.read_language(folder, generation, code, split)
         ]
 
-    def origin(self, entry: StageEntry) -> Origin:
-        """What a stage starts from; every byte is verified.
+    def origin(self, entry: StageEntry, in_memory: Origin | None = None) -> Origin:
+        """What a stage starts from: `in_memory`, where that is it; else it is read, and every byte verified.
 
         UserError where it cannot be had. A damaged encoder is put aside, so that the next submission makes it again.
         """
         if entry.parent is None:
-            return self._start_model()
+            start = self._manifest.start
+            place = Place(None, "", generation_of(start.identity))
+            if in_memory is not None and in_memory.place == place:
+                return in_memory
+            return Origin(place, read_parent(self._start_folder()))
         folder = self.stage_folder(entry.parent)
         result = self._parent_result(entry)
+        place = Place(entry.parent, result.attempt, generation_of(result.encoder_hash))
+        if in_memory is not None and in_memory.place == place:
+            return in_memory
         if not artifacts.encoder_is_whole(folder, result):
             raise parent_missing(entry, "has lost its encoder")
-        if not artifacts.encoder_verifies(folder, result):
+        parent = self._verified(folder, result)
+        if parent is None:
             aside = artifacts.put_encoder_aside(folder, result)
             raise parent_missing(entry, f"had a damaged encoder, which is now {aside}")
-        attempt = folder / result.attempt
-        return Origin(generation_of(result.encoder_hash), attempt / "encoder", attempt / "heads")
+        return Origin(place, parent)
 
-    def _start_model(self) -> Origin:
+    def _verified(self, folder: Path, result: TrainResult) -> Parent | None:
+        """A stage's encoder as its result describes it; None where anything in it is not."""
+        attempt = folder / result.attempt
+        try:
+            parent = read_parent(attempt / "encoder", attempt / "heads", result.encoder_hash)
+        except (UserError, FileNotFoundError):  # torn, or another job has just put it aside
+            return None
+        hashes = {f"encoder/{name}": sha256 for name, sha256 in parent.sha256.items()}
+        return parent if artifacts.encoder_verifies(folder, result, hashes) else None
+
+    def _start_folder(self) -> Path:
         start = self._manifest.start
         if start.folder:
-            start_model.check_folder(Path(start.folder))
-            return Origin(generation_of(start.identity), Path(start.folder), None)
+            return Path(start.folder)
         assert start.repo is not None and start.revision is not None, start
-        folder = start_model.start_model_folder(start.repo, start.revision)
-        return Origin(generation_of(start.identity), folder, None)
+        return start_model.start_model_folder(start.repo, start.revision)
 
     def _result(self, folder: str) -> TrainResult | None:
         return artifacts.read_train_result(self.stage_folder(folder))

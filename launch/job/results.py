@@ -13,27 +13,43 @@ from eval.prediction.predict import LanguageResult
 from launch.store import artifacts, attempts, provenance
 from launch.store.attempts import Attempt
 from launch.store.manifests import StageEntry
+from slurm.base import UserError
 from training.distributed import World
+from training.model.encoder import FilesWritten
 from training.spec import Split
 
 _SCHEMA = 1
 
 
 def publish_training(
-    entry: StageEntry, attempt: Attempt, world: World, facts: dict[str, Any], earlier: Iterable[Path]
-) -> None:
+    entry: StageEntry,
+    attempt: Attempt,
+    world: World,
+    facts: dict[str, Any],
+    files: FilesWritten,
+    earlier: Iterable[Path],
+) -> str:
     """Make a training's result the stage's, then remove all checkpoints, also those of earlier attempts.
 
-    facts: what the engine says of the training. Fenced where a later attempt has begun.
+    facts: what the engine says of the training. files: what it wrote, hashed as it was written. Returns the attempt's
+    folder, as the result names it. Fenced where a later attempt has begun.
     """
-    files = artifacts.list_files(attempt.folder, ("encoder", "heads"))
-    attempt.publish(
-        _origin(entry, attempt, world) | {"attempt": f"attempts/{attempt.folder.name}", "files": files} | facts
-    )
+    name = f"attempts/{attempt.folder.name}"
+    _check_sizes(attempt, files)
+    attempt.publish(_origin(entry, attempt, world) | {"attempt": name, "files": files} | facts)
     for folder in (attempt.folder, *earlier):
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     attempt.end()
     print(f"{entry.folder}: finished, dev {facts['dev_score']:.1f}", flush=True)
+    return name
+
+
+def _check_sizes(attempt: Attempt, files: FilesWritten) -> None:
+    """Whether the file system has what was written to it; who reads it compares its hashes."""
+    for name, facts in files.items():
+        path = attempt.folder / name
+        if path.stat().st_size != facts["size"]:
+            raise UserError(f"{path}: has not the {facts['size']} bytes that were written; look at its file system")
 
 
 def publish_language(

@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ from eval.prediction.stage import EvaluateStage
 from launch.experiment import failures as failure_rules
 from launch.job import results
 from launch.job.clock import Clock
-from launch.job.inputs import Inputs, Origin
+from launch.job.inputs import Inputs, Origin, Place
 from launch.job.verdicts import StageFailed, error_verdict, stop_verdict
 from launch.status import breaker, history, policy
 from launch.store import artifacts, attempts, logs, provenance, sharing
+from launch.store.artifacts import generation_of
 from launch.store.attempts import Attempt, BeforeNote, FailureNote, Fenced, Heartbeat, RunningElsewhere, Starter
 from launch.store.manifests import Manifest, StageEntry
 from launch.store.store import processors_folder, token_folder
@@ -34,7 +35,8 @@ from slurm.signals import StopFlag
 from training import distributed
 from training.data.tokens import TokenCache, caching
 from training.distributed import World
-from training.engine import matmul, train
+from training.engine import matmul, setup, train
+from training.model.parent import read_parent
 from training.stopwatch import phase
 
 _OWN_SIGNALS = (signal.SIGUSR2, signal.SIGXCPU)  # no other rank's failure leads to them
@@ -53,6 +55,7 @@ class ElementRun:
     def __post_init__(self) -> None:
         self.inputs = Inputs(self.manifest)
         self.clock = Clock(self.path)
+        self._held: Origin | None = None  # what the stage before started from or made, for one that starts from it too
         self.policy = failure_rules.from_record(self.manifest.failures)
         self.tokens = TokenCache(token_folder(self.inputs.root))
         packages = self.manifest.packages
@@ -64,6 +67,8 @@ class ElementRun:
     def run(self, entry: StageEntry) -> None:
         """Do one stage, or nothing where it is finished. StageFailed where it did not get its result."""
         logs.mark_stage(entry.folder)
+        if self._held is not None and self._held.place.stage != entry.parent:
+            self._held = None
         try:
             attempt = self._begin_unless_finished(entry)
             if attempt is None:
@@ -150,32 +155,37 @@ class ElementRun:
 
     def _train(self, entry: StageEntry, attempt: Attempt) -> None:
         train_spec, runtime = entry.train_spec(), entry.read_runtime()
-        encoder = self._origin(entry).encoder
+        parent = self._origin(entry).parent
+        self._held = None  # the training takes it
+        start = setup.read(train_spec, parent)
         earlier = [a.folder for a in attempts.attempts_of(attempt.stage_folder) if a.number < attempt.number]
         with Heartbeat(attempt) as heartbeat:
-            facts = train.train(
-                train_spec,
+            stage = train.train(
+                start,
                 runtime,
-                encoder,
                 attempt.folder,
-                dev_score=predict.dev_scorer(train_spec, runtime, encoder),
+                dev_score=predict.dev_scorer(start.parts, start.tokenizer, train_spec.settings, runtime),
                 should_stop=self.stop.is_set,
                 resume_from=earlier,
                 on_step=lambda step, total, loss: heartbeat.progress(step=step, total=total, loss=loss),
             )
         with phase("save"):
-            if self.world.first:
-                results.publish_training(entry, attempt, self.world, facts, earlier)
+            if stage.handed_over is not None:
+                files, model = stage.handed_over.files, stage.handed_over.model
+                name = results.publish_training(entry, attempt, self.world, stage.facts, files, earlier)
+                # In memory it is what was written: a child of it that comes next reads nothing back.
+                self._held = Origin(Place(entry.folder, name, generation_of(model.encoder_hash)), model)
             distributed.wait_for_all(self.world)
 
     def _evaluate(self, entry: StageEntry, attempt: Attempt) -> None:
         """Every rank evaluates its share of the missing languages; the first result of a language stays."""
         evaluate_spec, runtime = entry.evaluate_spec(), entry.read_runtime()
         origin = self._origin(entry)
-        missing = self._decided(lambda: self.inputs.missing_languages(entry, origin.generation))
+        generation = origin.place.generation
+        missing = self._decided(lambda: self.inputs.missing_languages(entry, generation))
         with Heartbeat(attempt) as heartbeat, matmul.using(runtime.matmul, self.world.device):
             with phase("load"):
-                stage = EvaluateStage(evaluate_spec, runtime, origin.encoder, origin.heads, self.world.device)
+                stage = EvaluateStage(evaluate_spec, runtime, origin.parent, self.world.device)
             share = missing[self.world.rank :: self.world.size]
             heartbeat.progress(step=0, total=len(share))
 
@@ -187,7 +197,7 @@ class ElementRun:
                 for count, (language, result) in enumerate(stage.languages(share, stop_where_asked), start=1):
                     split = evaluate_spec.languages[language]
                     with phase("save"):
-                        results.publish_language(entry, attempt, self.world, origin.generation, language, split, result)
+                        results.publish_language(entry, attempt, self.world, generation, language, split, result)
                     self.clock.language(language, result.seconds)
                     heartbeat.progress(step=count, total=len(share), language=language)
                 distributed.wait_for_all(self.world)
@@ -196,14 +206,21 @@ class ElementRun:
 
     @phase("load")
     def _origin(self, entry: StageEntry) -> Origin:
-        """What a stage starts from, checked by rank 0 for all: the check reads every byte of the encoder."""
+        """What a stage starts from. Rank 0 reads and verifies every byte of it before the others read it."""
+        read_here: list[Origin] = []
 
-        def as_text() -> list[str | None]:
-            origin = self.inputs.origin(entry)
-            return [origin.generation, str(origin.encoder), str(origin.heads) if origin.heads else None]
+        def place() -> list[Any]:
+            origin = self.inputs.origin(entry, self._held)
+            read_here.append(origin)
+            heads = origin.parent.heads_folder
+            return [asdict(origin.place), str(origin.parent.folder), str(heads) if heads else None]
 
-        generation, encoder, heads = self._decided(as_text)
-        return Origin(generation, Path(encoder), Path(heads) if heads else None)
+        record, folder, heads = self._decided(place)
+        if read_here:
+            self._held = read_here[0]
+        elif self._held is None or self._held.place != Place(**record):
+            self._held = Origin(Place(**record), read_parent(Path(folder), Path(heads) if heads else None))
+        return self._held
 
     # --- what all ranks have in common
 

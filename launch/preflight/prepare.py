@@ -22,7 +22,6 @@ from training.data.tokens import Entry, TokenCache
 from training.formats.base import Example
 from training.formats.report import Report, reporting
 from training.formats.rows import skipping
-from training.pretrained import load_tokenizer
 from training.pretrained import start as start_model
 from training.spec import HubPart, Settings, TaskData
 from training.tasks import Task, catalogue
@@ -100,7 +99,8 @@ def _fetch(plan: Plan, summary: Summary, track: Track) -> Path:
 
 
 def _encode_all(plan: Plan, model: Path, skip: bool, summary: Summary, track: Track, report: Report) -> None:
-    cache, tokenizer = TokenCache(token_folder(plan.experiment.store)), load_tokenizer(model)
+    cache = TokenCache(token_folder(plan.experiment.store))
+    tokenizer = cache.tokenizer(model)
     cache.remove_abandoned()
     all_bad_rows: list[str] = []
     lists_by_name: dict[str, dict[int, tuple[Entry, Task]]] = {}  # lists by name and place, for estimates
@@ -117,6 +117,7 @@ def _encode_all(plan: Plan, model: Path, skip: bool, summary: Summary, track: Tr
                     entry = cache.prepare(form, examples, tokenizer, task, settings)
                 summary.entries.append(entry)
                 lists_by_name.setdefault(work.name(settings, position), {})[position] = (entry, task)
+    assert tokenizer.facts  # kept beside the tokens: jobs need no tokenizer then
     with _problems_with_disk(plan):
         amounts.remember(plan.experiment.store, {name: lists.values() for name, lists in lists_by_name.items()})
     summary.skipped = list(dict.fromkeys(all_bad_rows))

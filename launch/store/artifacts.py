@@ -8,10 +8,11 @@ takes it when nobody needs it any more; so it does in doubt, for to train again 
 import hashlib
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
@@ -100,12 +101,12 @@ def encoder_is_whole(stage_folder: Path, result: TrainResult) -> bool:
     return all(_size(stage_folder / result.attempt / name) == facts.size for name, facts in result.files.items())
 
 
-def encoder_verifies(stage_folder: Path, result: TrainResult) -> bool:
-    """The same, by content."""
+def encoder_verifies(stage_folder: Path, result: TrainResult, hashes: Mapping[str, str] = MappingProxyType({})) -> bool:
+    """The same, by content. `hashes`: of files that have been read by now, by their names below the attempt's."""
     folder = stage_folder / result.attempt
     try:
         return encoder_is_whole(stage_folder, result) and all(
-            sha256_file(folder / name) == facts.sha256 for name, facts in result.files.items()
+            (hashes.get(name) or sha256_file(folder / name)) == facts.sha256 for name, facts in result.files.items()
         )
     except FileNotFoundError:  # another job has just put it aside
         return False

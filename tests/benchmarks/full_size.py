@@ -98,6 +98,8 @@ def _measure(shape: str, model: Path, folder: Path, steps: int) -> float:
 def _one(told: dict[str, Any]) -> None:
     """In the process of one shape: some steps, then out, without a hand-over."""
     from training.engine import train  # seconds of imports that the parent does not need
+    from training.engine.setup import read
+    from training.model.parent import read_parent
 
     task = find("mnli")
     data = locate.find_training(task, Path(told["data"]), None, None)
@@ -114,9 +116,8 @@ def _one(told: dict[str, Any]) -> None:
     out = Path(told["out"])
     with suppress(_Enough):
         train.train(
-            spec,
+            read(spec, read_parent(Path(told["model"]))),
             runtime_of(told["runtime"]),
-            Path(told["model"]),
             out,
             dev_score=lambda model: DevScore(0.0),
             should_stop=lambda: False,

@@ -12,9 +12,11 @@ from eval.prediction import predict
 from tests.benchmarks.cases import Case, Data
 from tests.benchmarks.windows import Measured, Windows, timed
 from training.checkpoints.progress import DevScore
+from training.engine.setup import read
 from training.engine.train import train as train_stage
 from training.model import heads
-from training.model.encoder import StageModel, load_encoder
+from training.model.encoder import StageModel
+from training.model.parent import read_parent
 from training.spec import Runtime, TrainSpec
 
 
@@ -33,12 +35,11 @@ def train(case: Case, data: Data, model: Path, out: Path, zero: Any, windows: Wi
         if not windows.step_done(line["tokens"], line["examples"]):
             raise _Enough
 
+    start = read(spec, read_parent(model))
     if not windows.begin():
         return
     with suppress(_Enough):
-        train_stage(
-            spec, runtime, model, out, dev_score=lambda _: DevScore(0.0), should_stop=lambda: False, on_step=on_step
-        )
+        train_stage(start, runtime, out, dev_score=lambda _: DevScore(0.0), should_stop=lambda: False, on_step=on_step)
 
 
 def last_step(log: Path) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def last_step(log: Path) -> dict[str, Any]:
 
 def evaluator(case: Case, data: Data, model: Path) -> Callable[[], Measured]:
     """Evaluates the test pieces to outputs as arrays, by a model that is loaded once."""
-    encoder = load_encoder(model)
+    encoder = read_parent(model).encoder()
     head, width = data.train.head, encoder.config.hidden_size
     fresh = heads.fresh(head.format, len(head.labels), width, 0.0, 1, head.name)
     loaded = StageModel(encoder, {head.name: fresh}).eval()

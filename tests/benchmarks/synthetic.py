@@ -79,4 +79,4 @@ def part(form: Form, made: Sequence[Piece]) -> Part:
     task = find(form.task)
     ids = tuple(str(number) for number in range(len(made)))
     own = tuple((number,) for number in range(len(made)))
-    return Part(task, task, formats.get(task.format), ids, made, own, dev=())
+    return Part(task, task, formats.get(task.format), ids, made, own, dev=(), dev_examples=())

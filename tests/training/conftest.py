@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from training.pretrained.tokenizer import Tokenizer
+
 
 @pytest.fixture(scope="session")
 def xlmr_tokenizer(tiny_model: Path) -> Any:
     """XLM-R's own tokenizer."""
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(tiny_model)
+    return Tokenizer(tiny_model)

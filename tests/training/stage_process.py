@@ -11,10 +11,12 @@ import torch
 
 from training import distributed
 from training.checkpoints.progress import DevScore
+from training.engine.setup import read
 from training.engine.train import Stopped, train
 from training.formats.base import Piece
 from training.model.encoder import StageModel
 from training.model.packing import pack
+from training.model.parent import read_parent
 from training.spec import runtime, train_spec
 
 
@@ -32,16 +34,15 @@ def main(told: dict[str, Any]) -> None:
 
     try:
         facts = train(
-            train_spec(told["spec"]),
+            read(train_spec(told["spec"]), read_parent(Path(told["parent"]))),
             runtime(told["runtime"]),
-            Path(told["parent"]),
             out,
             dev_score=dev_score,
             # Only the last rank is asked to stop: all must.
             should_stop=lambda: done + 1 == told.get("stop_at") and told_last(),
             resume_from=[Path(folder) for folder in told.get("resume_from", [])],
             on_step=on_step,
-        )
+        ).facts
     except Stopped as stopped:
         facts = {"stopped": str(stopped.folder)}
     if told_first():

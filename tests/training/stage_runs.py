@@ -2,15 +2,23 @@
 
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from eval.prediction import predict
 from tests.training.ranks import finish, start_ranks
 from tests.training.stage_process import dev_score
+from training.checkpoints.progress import DevScore
+from training.data.parts import load_part
+from training.engine.setup import read
 from training.engine.train import train
+from training.model.encoder import StageModel
+from training.model.parent import read_parent
 from training.pretrained.small import tiny
+from training.pretrained.tokenizer import Tokenizer
 from training.spec import Runtime, TrainSpec, to_record
 
 
@@ -28,9 +36,16 @@ def run_here(
     torch.set_num_threads(1)
     told: dict[str, Any] = {"dev_score": dev_score, "should_stop": lambda: next(asked) == stop_at} | more
     try:
-        return train(spec, runtime, parent, out, **told)
+        return train(read(spec, read_parent(parent)), runtime, out, **told).facts
     finally:
         torch.set_num_threads(threads)
+
+
+def dev_scorer(spec: TrainSpec, runtime: Runtime, parent: Path) -> Callable[[StageModel], DevScore]:
+    """What a job scores its model with."""
+    tokenizer = Tokenizer(parent)
+    parts = [load_part(data, tokenizer, spec.settings) for data in spec.parts]
+    return predict.dev_scorer(parts, tokenizer, spec.settings, runtime)
 
 
 def start(

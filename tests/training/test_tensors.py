@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load, save
 
+from slurm.base import UserError
 from slurm.base.files import sha256_file
 from training import tensors
-from training.tensors import read_tensors, tensors_hash, write_tensors
+from training.tensors import read_hashed, read_tensors, tensors_hash, write_tensors
 
 DTYPES = [
     torch.float64,
@@ -38,6 +39,9 @@ def test_safetensors_reads_it(tmp_path_factory: pytest.TempPathFactory, shapes: 
     written = {name: some(*shape) for name, shape in shapes.items()}
     said = write_tensors(path, written)
     assert said == {"size": path.stat().st_size, "sha256": sha256_file(path)}
+    by_name, sha256 = read_hashed(path, lambda name: len(name) % 2 == 0)
+    assert sha256 == said["sha256"] and by_name.keys() == {name for name in written if len(name) % 2 == 0}
+    assert all(torch.equal(tensor, written[name]) for name, tensor in by_name.items())
     read = load(path.read_bytes())
     assert read.keys() == written.keys()
     for name, tensor in written.items():
@@ -61,3 +65,13 @@ def test_it_is_private_and_replaces_what_was_there(tmp_path: Path) -> None:
     write_tensors(tmp_path / "t", {"w": torch.ones(2)})
     assert read_tensors(tmp_path / "t")["w"].tolist() == [1.0, 1.0]
     assert (tmp_path / "t").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("cut", [1, 3, 7, 40, 90])
+def test_a_torn_file_is_one_line(cut: int, tmp_path: Path) -> None:
+    path = tmp_path / "t.safetensors"
+    write_tensors(path, {"a": torch.arange(5.0), "b": torch.arange(3)})
+    path.write_bytes(path.read_bytes()[:-cut] if cut < 90 else path.read_bytes()[:cut])
+    with pytest.raises(UserError, match=r"t\.safetensors: not a whole safetensors file") as error:
+        read_hashed(path, lambda name: True)
+    assert "\n" not in str(error.value)

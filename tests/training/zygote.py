@@ -101,15 +101,12 @@ def _serve() -> None:
 def _warm(parent: Path, matmul: Any) -> None:
     """Do once what is the same in every run and takes most of its time: lazy imports, tokenizer, probe of products."""
     from training.engine import matmul as matmul_library
-    from training.engine import setup
-    from training.model import encoder
-    from training.pretrained import load_tokenizer
+    from training.model.parent import read_parent
+    from training.pretrained.tokenizer import Tokenizer
 
-    tokenizer = load_tokenizer(parent)
-    encoder.load_encoder(parent)
-    matmul_library.choose_matmul(matmul)
     # The runs that follow are forks: they have it already.
-    setattr(setup, "load_tokenizer", {parent: tokenizer}.__getitem__)  # noqa: B010
+    assert Tokenizer(parent).facts and read_parent(parent).tensors
+    matmul_library.choose_matmul(matmul)
 
 
 def _run(told: dict[str, Any]) -> None:
@@ -117,21 +114,22 @@ def _run(told: dict[str, Any]) -> None:
     import traceback
 
     from training.distributed import init
+    from training.engine.setup import read
     from training.engine.train import train
+    from training.model.parent import read_parent
 
     try:
         out = Path(told["out"])
         changes = _count_changes(out, told["kill_at"])
         init("cpu")
         facts = train(
-            train_spec(told["spec"]),
+            read(train_spec(told["spec"]), read_parent(Path(told["parent"]))),
             runtime(told["runtime"]),
-            Path(told["parent"]),
             out,
             dev_score=dev_score,
             should_stop=lambda: False,
             resume_from=[Path(folder) for folder in told["resume_from"]],
-        )
+        ).facts
         out.with_suffix(".json").write_text(json.dumps(facts | {"changes": len(changes)}))
         os._exit(0)
     except BaseException:

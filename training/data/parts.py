@@ -23,8 +23,8 @@ class Part:
     """One task's encoded training examples: `ids[i]` is example i's, which has a loss term, and `own[i]` says which of
     the pieces (they may lie on disk) are its own.
 
-    `dev`: the pieces of English dev. `head`: the task whose head it trains. `languages`: of a multilingual part, its
-    examples by language.
+    `dev`: the pieces of English dev, of `dev_examples`. `head`: the task whose head it trains. `languages`: of a
+    multilingual part, its examples by language.
     """
 
     task: Task
@@ -34,6 +34,7 @@ class Part:
     pieces: Sequence[Piece]
     own: tuple[tuple[int, ...], ...]
     dev: Sequence[Piece]
+    dev_examples: Sequence[Example]
     languages: LanguageGroups | None = None
 
     def of(self, examples: Sequence[int], seed: int, tokenizer: Any, settings: Settings) -> list[list[Piece]]:
@@ -66,13 +67,14 @@ def load_part(data: TaskData, tokenizer: Any, settings: Settings) -> Part:
     head = with_labels(find(data.head_name), examples)
     dev = encode(form, dev_examples, tokenizer, task, settings)
     if form.in_any_language:
-        return _text_part(task, head, examples, pieces, dev, settings)
+        return _text_part(task, head, examples, pieces, dev, dev_examples, settings)
     by_example = pieces_of(pieces, len(examples))
     useful = [number for number, indices in enumerate(by_example) if any(form.count(pieces[i]) for i in indices)]
     if not useful:
         raise UserError(f"task {task.name}: no labelled training example; look at its files and at max_train.")
     ids = tuple(examples[index].id for index in useful)
-    return Part(task, head, form, ids, pieces, tuple(tuple(by_example[index]) for index in useful), dev)
+    pieces_by_example = tuple(tuple(by_example[index]) for index in useful)
+    return Part(task, head, form, ids, pieces, pieces_by_example, dev, dev_examples)
 
 
 def _text_part(
@@ -81,6 +83,7 @@ def _text_part(
     examples: Sequence[Example],
     pieces: Sequence[Piece],
     dev: Sequence[Piece],
+    dev_examples: Sequence[Example],
     settings: Settings,
 ) -> Part:
     """Every piece for itself: a line may be a whole book."""
@@ -89,7 +92,8 @@ def _text_part(
     of = [examples[piece.example] for piece in pieces]
     ids = tuple(f"{example.id}:{number}" for number, example in enumerate(of))
     by_example = tuple((number,) for number in range(len(pieces)))
-    return Part(task, head, formats.get(task.format), ids, pieces, by_example, dev, _languages(of, settings))
+    languages = _languages(of, settings)
+    return Part(task, head, formats.get(task.format), ids, pieces, by_example, dev, dev_examples, languages)
 
 
 def with_labels(task: Task, examples: Sequence[Example]) -> Task:

@@ -16,7 +16,6 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, overload
 
@@ -29,12 +28,14 @@ from training.data import way_back
 from training.data.way_back import Ragged, ragged
 from training.formats.base import Example, Format, Piece
 from training.pretrained import tokenizer_hash
+from training.pretrained.tokenizer import Tokenizer, packages
 from training.spec import Settings
 from training.stopwatch import phase
 from training.tasks import Task
 
 _SCHEMA = 1
 _MANIFEST = "manifest.json"
+_FACTS = "tokenizer-"  # begins the names of records of tokenizers
 _ABANDONED_SECONDS = 24 * 3600
 
 
@@ -92,13 +93,13 @@ class TokenCache:
         self, form: Format[Any], examples: Sequence[Example], tokenizer: Any, task: Task, settings: Settings
     ) -> str | None:
         """The entry's name; None where nothing is kept: no folder, or a tokenizer that comes from no folder."""
-        if self.folder is None or not Path(tokenizer.name_or_path).is_dir():
+        if self.folder is None or not isinstance(tokenizer, Tokenizer):
             return None
         meaning = {
             "schema": _SCHEMA,
             "code": _code_hash(),
-            "packages": [version("tokenizers"), version("transformers")],
-            "tokenizer": tokenizer_hash(Path(tokenizer.name_or_path)),
+            "packages": packages(),
+            "tokenizer": tokenizer.hash,
             "format": form.name,
             "labels": list(task.labels),
             "metric_family": task.metric_family,
@@ -107,6 +108,12 @@ class TokenCache:
             "examples": _examples_hash(examples),
         }
         return hashlib.sha256(to_json(meaning)).hexdigest()[:32]
+
+    def tokenizer(self, folder: Path) -> Tokenizer:
+        """That of a model folder; the cache keeps what else is asked of it."""
+        if self.folder is None:
+            return Tokenizer(folder)
+        return Tokenizer(folder, self.folder / f"{_FACTS}{tokenizer_hash(folder)[:32]}.json")
 
     def _found(self, key: str) -> Sequence[Piece] | None:
         assert self.folder is not None
@@ -160,6 +167,11 @@ class TokenCache:
 _CURRENT: ContextVar[TokenCache | None] = ContextVar("_CURRENT", default=None)
 
 
+def has_facts(folder: Path) -> bool:
+    """Whether a cache keeps what is asked of a tokenizer beside encoding: something was encoded there before."""
+    return any(folder.glob(f"{_FACTS}*"))
+
+
 @contextmanager
 def caching(cache: TokenCache) -> Iterator[None]:
     """Inside, `encode` uses this cache."""
@@ -168,6 +180,11 @@ def caching(cache: TokenCache) -> Iterator[None]:
         yield
     finally:
         _CURRENT.reset(token)
+
+
+def tokenizer_of(folder: Path) -> Tokenizer:
+    """A model folder's tokenizer, which is loaded only where the cache that this process uses lacks something."""
+    return (_CURRENT.get() or TokenCache()).tokenizer(folder)
 
 
 @phase("tokenise")

@@ -3,7 +3,6 @@
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,23 +13,23 @@ from slurm.base.files import to_json
 from training import formats
 from training.data.parts import Part, load_part
 from training.data.sampling import mix_of
+from training.data.tokens import tokenizer_of
 from training.engine.batches import Order
 from training.model import heads
 from training.model.encoder import (
     HeadKind,
     StageModel,
     check_fit,
-    encoder_hash,
-    encoder_state,
     head_dropout,
-    lm_head_of,
-    load_encoder,
 )
+from training.model.parent import Parent
 from training.model.vocabulary import CompactEmbedding, used_ids
 from training.model.xlmr import Encoder, Intermediate, Residual, SelfAttention
-from training.pretrained import load_tokenizer
+from training.pretrained.config import EncoderConfig
+from training.pretrained.tokenizer import Tokenizer
 from training.seeds import sub_seed
 from training.spec import TrainSpec, to_record
+from training.stopwatch import phase
 
 # Settings that training does not read, and that checkpoints made before there were any do not know.
 _EVALUATION_ONLY = ("candidate_text",)
@@ -41,10 +40,9 @@ class StageModelParts:
     """The pieces of a train stage, before anything is trained."""
 
     spec: TrainSpec
-    parent: Path
-    tokenizer: Any
+    parent: Parent
+    tokenizer: Tokenizer
     encoder: Encoder
-    parent_hash: str
     parts: list[Part]
     kinds: list[HeadKind]  # one per head
 
@@ -54,7 +52,7 @@ class StageModelParts:
         record = _without_paths(to_record(self.spec))
         for name in _EVALUATION_ONLY:
             del record["settings"][name]
-        meaning = {"spec": record, "parent": self.parent_hash}
+        meaning = {"spec": record, "parent": self.parent.encoder_hash}
         return hashlib.sha256(to_json(meaning)).hexdigest()
 
     @cached_property
@@ -97,21 +95,21 @@ class StageModelParts:
         }
         for head in fresh_heads.values():
             # A language model's head goes on with the parent's values, where it has any.
-            if isinstance(head, heads.LanguageModelHead) and (values := lm_head_of(self.parent)):
-                head.load_state_dict(values)
+            if isinstance(head, heads.LanguageModelHead) and self.parent.lm_head:
+                head.load_state_dict(self.parent.lm_head)
         return fresh_heads
 
 
-def read(spec: TrainSpec, parent: Path) -> StageModelParts:
-    """Read the parent and the data. UserError where they do not fit."""
+@phase("load")
+def read(spec: TrainSpec, parent: Parent) -> StageModelParts:
+    """Read the data for a training that takes the parent's encoder. UserError where they do not fit."""
     settings = spec.settings
-    tokenizer = load_tokenizer(parent)
-    encoder = load_encoder(parent, settings.dropout, settings.attention_dropout)
-    check_fit(encoder, tokenizer, settings, parent)
-    parent_hash = encoder_hash(encoder_state(encoder))
+    tokenizer = tokenizer_of(parent.folder)
     parts = [load_part(data, tokenizer, settings) for data in spec.parts]
-    kinds = list({part.head.name: _head_kind(part, encoder) for part in parts}.values())
-    return StageModelParts(spec, parent, tokenizer, encoder, parent_hash, parts, kinds)
+    check_fit(parent.config, tokenizer, settings, parent.folder)
+    kinds = list({part.head.name: _head_kind(part, parent.config) for part in parts}.values())
+    encoder = parent.take_encoder(settings.dropout, settings.attention_dropout)
+    return StageModelParts(spec, parent, tokenizer, encoder, parts, kinds)
 
 
 def compile_layers(encoder: Encoder) -> None:
@@ -134,8 +132,8 @@ def parameter_count(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _head_kind(part: Part, encoder: Encoder) -> HeadKind:
-    head, config = part.head, encoder.config
+def _head_kind(part: Part, config: EncoderConfig) -> HeadKind:
+    head = part.head
     outputs = config.vocab_size if formats.get(head.format).is_language_model else len(head.labels)
     return HeadKind(head.name, head.format, head.labels, config.hidden_size, outputs)
 

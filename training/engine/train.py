@@ -7,7 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,6 +18,7 @@ from training import distributed
 from training.checkpoints import files, hand_over
 from training.checkpoints.files import Checkpoint
 from training.checkpoints.fragments import FragmentReader
+from training.checkpoints.hand_over import HandOver
 from training.checkpoints.progress import DevScore, Progress
 from training.checkpoints.saver import Saver
 from training.distributed import World
@@ -26,14 +27,16 @@ from training.engine import matmul as matmul_library
 from training.engine.batches import Feed, Maker, Micro, PreparedStep
 from training.engine.ddp import PlainEngine
 from training.engine.log import TrainingLog, timed
+from training.engine.lone import LoneEngine
 from training.engine.optimizer import learning_rate
+from training.engine.setup import StageModelParts
 from training.engine.zero import ZeroEngine
 from training.flops import training_flops
 from training.model import attention, heads
-from training.model.encoder import StageModel, encoder_hash, use_bf16
+from training.model.encoder import StageModel, use_bf16
 from training.model.packing import Packed
 from training.model.vocabulary import full_table, ids_hash
-from training.spec import Runtime, TrainSpec
+from training.spec import Runtime
 from training.stopwatch import phase
 
 _STATIC_TOKENS = 256  # with `compile`: the number of tokens of a forward pass is a multiple of it
@@ -50,18 +53,25 @@ class Stopped(Exception):
 OnStep = Callable[[int, int, float], None]
 
 
+@dataclass(frozen=True)
+class TrainedStage:
+    """`facts`: of the run (JSON). `handed_over`: what rank 0 wrote; the others' is None."""
+
+    facts: dict[str, Any]
+    handed_over: HandOver | None
+
+
 def train(
-    spec: TrainSpec,
+    start: StageModelParts,
     runtime: Runtime,
-    parent: Path,
     out: Path,
     *,
     dev_score: Callable[[StageModel], DevScore],
     should_stop: Callable[[], bool],
     resume_from: Sequence[Path] = (),
     on_step: OnStep | None = None,
-) -> dict[str, Any]:
-    """Train `spec` from the model folder `parent` and return the facts of the run (JSON).
+) -> TrainedStage:
+    """Train the stage that `setup.read` has read.
 
     Every rank calls it alike, after `distributed.init` (a lone process may leave that out).
     `dev_score` is called by all ranks after each epoch, and rank 0's counts. The best epoch is handed on, of equal ones
@@ -71,7 +81,7 @@ def train(
     or the loss diverges.
     """
     world = distributed.current() or distributed.init(runtime.device)
-    stage = _Training(spec, runtime, parent, out, world)
+    stage = _Training(start, runtime, out, world)
     try:
         stage.begin([*resume_from, out])
         stage.run(dev_score, should_stop, on_step)
@@ -83,14 +93,12 @@ def train(
 class _Training:
     """One train stage under way: what it has been made from, how far it is, who computes."""
 
-    def __init__(self, spec: TrainSpec, runtime: Runtime, parent: Path, out: Path, world: World) -> None:
-        self.spec, self.runtime, self.parent, self.out, self.world = spec, runtime, parent, out, world
-        with phase("load"):
-            self.start = setup.read(spec, parent)
-        self.order = self.start.order
+    def __init__(self, start: StageModelParts, runtime: Runtime, out: Path, world: World) -> None:
+        self.start, self.runtime, self.out, self.world = start, runtime, out, world
+        self.spec, self.order = start.spec, start.order
         self.sizes = self.start.encoder.config.sizes
         self.progress = Progress()
-        self.engine: ZeroEngine | PlainEngine | None = None
+        self.engine: ZeroEngine | PlainEngine | LoneEngine | None = None
         self.feed: Feed | None = None
         self._matmul_before: str | None = None
         out.mkdir(parents=True, exist_ok=True)
@@ -176,11 +184,13 @@ class _Training:
             setup.compile_layers(self.model.encoder)
         if self.shape.zero == "none":
             self.engine = PlainEngine(self.model, self.spec.settings, self.world)
+        elif self.shape.zero == 0 and self.world.size == 1:
+            self.engine = LoneEngine(self.model, self.spec.settings, self.world)
         else:
             self.engine = ZeroEngine(self.model, self.spec.settings, self.shape, self.world)
 
     @property
-    def _engine(self) -> ZeroEngine | PlainEngine:
+    def _engine(self) -> ZeroEngine | PlainEngine | LoneEngine:
         assert self.engine is not None, "all steps are done"
         return self.engine
 
@@ -368,22 +378,20 @@ class _Training:
         self.record.pause()
 
     @phase("save")
-    def hand_over(self) -> dict[str, Any]:
+    def hand_over(self) -> TrainedStage:
         """Put the best epoch's encoder and heads in their places, and say what happened."""
         best = self.progress.best
         assert best is not None, "no epoch has ended"
         if self.engine is not None:
             self.saver.save_end(self.progress)
-        encoder = self._write_hand_over(best["epoch"]) if self.world.first else ""
-        encoder = distributed.from_first(encoder, self.world)
-        return self._facts(best["epoch"], encoder)
+        handed_over = self._write_hand_over(best["epoch"]) if self.world.first else None
+        encoder = distributed.from_first(handed_over and handed_over.model.encoder_hash, self.world)
+        return TrainedStage(self._facts(best["epoch"], encoder), handed_over)
 
-    def _write_hand_over(self, epoch: int) -> str:
-        """Returns the encoder's hash."""
+    def _write_hand_over(self, epoch: int) -> HandOver:
         reader = files.opened(files.best_folder(self.out, epoch)).reader()
         table = self._whole_table(reader, epoch)
-        encoder_tensors = hand_over.write(self.out, reader, self.model, table, self.start.kinds, self.parent)
-        return encoder_hash(encoder_tensors)
+        return hand_over.write(self.out, reader, self.model, table, self.start.kinds, self.start.parent)
 
     def _whole_table(self, reader: FragmentReader, epoch: int) -> torch.Tensor | None:
         """All word embeddings after an epoch; None: as the fragments have them."""
@@ -409,7 +417,7 @@ class _Training:
             "selected_epoch": best_epoch,
             "dev_score": progress.scores[best_epoch],
             "at_chance": progress.at_chance[best_epoch],
-            "parent_hash": self.start.parent_hash,
+            "parent_hash": self.start.parent.encoder_hash,
             "encoder_hash": encoder,
             "precision": "bf16" if self.model.bf16 else "fp32",
             "device": device.type,

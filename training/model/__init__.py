@@ -1,6 +1,6 @@
-"""The encoder and what stands on it: transformers' own XLM-R over packed rows, heads, the compact vocabulary.
+"""The encoder and what stands on it: XLM-R over packed rows, heads, the compact vocabulary.
 
 Imports `formats` and `pretrained`; needs torch, so `training.engine`, `eval.prediction` and the job alone import it.
-Begin with `encoder`; `packing` says how sequences lie in a row, `attention` keeps each to itself, `heads` read what
-they need.
+Begin with `encoder`, and `parent`, by which a stage has its model in memory; `packing` says how sequences lie in a row,
+`attention` keeps each to itself, `heads` read what they need.
 """

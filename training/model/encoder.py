@@ -1,32 +1,27 @@
-"""The model of a stage: XLM-R's encoder and one head per train task; how both are read and handed on."""
+"""The model of a stage: XLM-R's encoder and one head per train task; how both are handed on."""
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sized
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 
 from slurm.base import UserError
-from slurm.base.files import copy_file, make_folder, read_json, to_json, write_atomic, write_file
+from slurm.base.files import make_folder, read_json, to_json, write_file
 from training.model import heads as head_kinds
-from training.model.dropout import use_on_cpu
 from training.model.packing import Packed
 from training.model.xlmr import Encoder
-from training.pretrained import check_folder, weight_files
-from training.pretrained.config import encoder_config, handed_on
-from training.pretrained.start import TOKENIZER_FILES, WEIGHTS, read_config
+from training.pretrained.config import EncoderConfig
+from training.pretrained.start import WEIGHTS
 from training.spec import Settings
-from training.tensors import read_hashed, read_tensors, tensors_hash, write_tensors
+from training.tensors import read_tensors, write_tensors
 
 _HEAD = "of_"
-_ENCODER = "roberta."
-_LM_HEAD = "lm_head."  # as XLM-R's published checkpoints call it; the output embeddings are the input's
-_LM_HEAD_PARTS = ("bias", "dense.bias", "dense.weight", "layer_norm.bias", "layer_norm.weight")
-_LM_HEAD_FILE = "lm_head.safetensors"
+LM_HEAD_FILE = "lm_head.safetensors"  # in the folder of a stage's encoder
 
 
 @dataclass(frozen=True)
@@ -111,50 +106,8 @@ def head_module(task: str) -> str:
     return _HEAD + task
 
 
-def load_encoder(folder: Path, dropout: float | None = None, attention_dropout: float | None = None) -> Encoder:
-    """XLM-R from `folder` in fp32, without a pooler. The dropouts replace the config's, in the modules only.
-
-    The config keeps its own values, so that what is saved later carries no setting of this stage.
-    """
-    check_folder(folder)
-    with torch.device("meta"):
-        encoder = Encoder(encoder_config(folder))
-    encoder.load_state_dict(_encoder_tensors(folder, encoder.state_dict()), assign=True)
-    _set_dropout(encoder, dropout, attention_dropout)
-    use_on_cpu(encoder)
-    return encoder.eval()
-
-
-def _encoder_tensors(folder: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of these names and shapes from a model folder, in fp32. UserError where one is missing or another's.
-
-    Checkpoints with a head call the encoder "roberta".
-    """
-    tensors: dict[str, Tensor] = {}
-    for path in weight_files(folder):
-        by_name, _ = read_hashed(path, lambda name: name.removeprefix(_ENCODER) in wanted)
-        tensors |= {name.removeprefix(_ENCODER): tensor.float() for name, tensor in by_name.items()}
-    missing = sorted(wanted.keys() - tensors.keys())
-    if missing:
-        raise UserError(f"{folder}: the weights lack {missing[0]} and {len(missing) - 1} more; get them again.")
-    for name, tensor in wanted.items():
-        if tensors[name].shape != tensor.shape:
-            shapes = f"{list(tensors[name].shape)}, by config.json it is {list(tensor.shape)}"
-            raise UserError(f"{folder}: the weights' {name} has shape {shapes}; get the model again.")
-    return tensors
-
-
-def _set_dropout(encoder: nn.Module, dropout: float | None, attention_dropout: float | None) -> None:
-    of_attention = dropout if attention_dropout is None else attention_dropout
-    for name, part in encoder.named_modules():
-        probability = of_attention if name.endswith("attention.self.dropout") else dropout
-        if isinstance(part, nn.Dropout) and probability is not None:
-            part.p = probability
-
-
-def check_fit(encoder: Encoder, tokenizer: Any, settings: Settings, folder: Path) -> None:
+def check_fit(config: EncoderConfig, tokenizer: Sized, settings: Settings, folder: Path) -> None:
     """Raise a UserError where ids or positions would leave the embeddings."""
-    config = encoder.config
     if len(tokenizer) > config.vocab_size:
         raise UserError(f"{folder}: the tokenizer has {len(tokenizer)} tokens, the model only {config.vocab_size}.")
     longest = config.max_position_embeddings - config.pad_token_id - 1
@@ -172,53 +125,43 @@ def head_dropout(encoder: Encoder, dropout: float | None) -> float:
     return float(next(value for value in candidates if value is not None))
 
 
-def encoder_state(encoder: nn.Module) -> dict[str, Tensor]:
-    """The encoder's tensors by their names in a model folder."""
-    return dict(encoder.state_dict())
+FilesWritten = dict[str, dict[str, Any]]  # size and SHA-256 by name
 
 
-def encoder_hash(source: Path | Mapping[str, Tensor]) -> str:
-    """The hash of an encoder, in memory or as `save_encoder` wrote it."""
-    return tensors_hash(read_tensors(source / WEIGHTS) if isinstance(source, Path) else source)
+def save_encoder(
+    state: Mapping[str, Tensor],
+    lm_head: Mapping[str, Tensor],
+    config: str,
+    tokenizer: Mapping[str, bytes],
+    folder: Path,
+) -> FilesWritten:
+    """Write an encoder as an ordinary model folder: safetensors, config and tokenizer.
 
-
-def save_encoder(state: Mapping[str, Tensor], parent: Path, folder: Path) -> None:
-    """Write an encoder as an ordinary model folder: safetensors, and the parent's config and tokenizer.
-
-    `AutoModel.from_pretrained` and `AutoTokenizer.from_pretrained` load it.
+    `AutoModel.from_pretrained` and `AutoTokenizer.from_pretrained` load it. `lm_head`: a language model's head, kept
+    beside it so that a later step goes on with it; may be empty. Every file is hashed as it is written.
     """
     make_folder(folder)
-    write_file(folder / "config.json", handed_on(read_config(parent)))
-    for name in TOKENIZER_FILES:
-        if (parent / name).is_file():
-            copy_file(parent / name, folder / name)
-    write_tensors(folder / WEIGHTS, state)
+    texts = {"config.json": config.encode(), **tokenizer}
+    files = {name: _written(folder / name, content) for name, content in texts.items()}
+    files[WEIGHTS] = write_tensors(folder / WEIGHTS, state)
+    if lm_head:
+        files[LM_HEAD_FILE] = write_tensors(folder / LM_HEAD_FILE, lm_head)
+    return files
 
 
-def lm_head_of(folder: Path) -> dict[str, Tensor]:
-    """The language model's head that comes with a model: a stage's encoder brings it along, a published checkpoint has
-    it among its weights. Empty where there is none."""
-    if (folder / _LM_HEAD_FILE).is_file():
-        return read_tensors(folder / _LM_HEAD_FILE)
-    parts: dict[str, Tensor] = {}
-    for path in weight_files(folder):
-        with safe_open(path, framework="pt") as tensors:
-            names = [name for name in tensors.keys() if name.startswith(_LM_HEAD)]  # noqa: SIM118 - not a mapping
-            parts |= {name.removeprefix(_LM_HEAD): tensors.get_tensor(name).float() for name in names}
-    return {name: parts[name].contiguous() for name in _LM_HEAD_PARTS} if parts.keys() >= set(_LM_HEAD_PARTS) else {}
-
-
-def save_lm_head(state: Mapping[str, Tensor], folder: Path) -> None:
-    """Keep it beside an encoder, so that a later step goes on with it."""
-    if state:
-        write_tensors(folder / _LM_HEAD_FILE, state)
-
-
-def save_head(state: Mapping[str, Tensor], kind: HeadKind, folder: Path) -> None:
+def save_head(state: Mapping[str, Tensor], kind: HeadKind, folder: Path) -> FilesWritten:
     """Write one head beside its description: `<task>.safetensors`, `<task>.json`."""
     make_folder(folder)
-    write_tensors(folder / f"{kind.task}.safetensors", state)
-    write_atomic(folder / f"{kind.task}.json", to_json(asdict(kind)))
+    weights, description = f"{kind.task}.safetensors", f"{kind.task}.json"
+    return {
+        weights: write_tensors(folder / weights, state),
+        description: _written(folder / description, to_json(asdict(kind))),
+    }
+
+
+def _written(path: Path, content: bytes) -> dict[str, Any]:
+    write_file(path, content)
+    return {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def load_head(folder: Path, task: str) -> tuple[HeadKind, nn.Module]:
@@ -241,13 +184,3 @@ def use_bf16(settings: Settings, device: torch.device) -> bool:
     if settings.precision != "auto":
         return settings.precision == "bf16"
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
-
-
-def load_trained(
-    encoder: Path, heads: Path | None, tasks: Sequence[str], settings: Settings, device: torch.device
-) -> StageModel:
-    """A model to evaluate: an encoder folder and the heads of `tasks` from a heads folder (retrieval: none)."""
-    assert heads is not None or not tasks, tasks
-    heads_by_task = {task: load_head(heads, task)[1] for task in tasks} if heads else {}
-    model = StageModel(load_encoder(encoder), heads_by_task, bf16=use_bf16(settings, device))
-    return model.to(device).eval()

@@ -28,8 +28,11 @@ _CONSTANTS = {"layer_norm.weight": 1.0, "scale": 100.0}
 
 
 def _linear(inputs: int, outputs: int) -> nn.Linear:
-    """A layer without values yet: made on "meta", so that nothing is drawn from the global generator."""
-    return nn.Linear(inputs, outputs, device="meta").to_empty(device="cpu")
+    """A layer without values yet: made on "meta", so that nothing is drawn from the global generator. `to_empty` would
+    import sympy for that."""
+    linear = nn.Linear(inputs, outputs, device="meta")
+    linear.weight, linear.bias = nn.Parameter(torch.empty(outputs, inputs)), nn.Parameter(torch.empty(outputs))
+    return linear
 
 
 class RowHead(nn.Module):
@@ -67,7 +70,7 @@ class LanguageModelHead(nn.Module):
     def __init__(self, width: int, vocabulary: int) -> None:
         super().__init__()
         self.dense = _linear(width, width)
-        self.layer_norm = nn.LayerNorm(width, device="meta").to_empty(device="cpu")
+        self.layer_norm = nn.LayerNorm(width)
         self.bias = nn.Parameter(torch.empty(vocabulary))
 
     def forward(self, hidden: Tensor, embeddings: Tensor) -> Tensor:

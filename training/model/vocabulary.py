@@ -63,6 +63,14 @@ def full_table(
 ) -> Tensor:
     """The whole table after training: `rows` at `ids`; elsewhere the parent's, decayed. fp32, [vocabulary, width]."""
     factor = decay_factor(rates, settings.weight_decay) if settings.decay_unseen else 1.0
-    table = parent.clone() if factor == 1.0 else parent.double().mul_(factor).float()
+    table = parent.clone() if factor == 1.0 else _times(parent, factor)
     table[torch.from_numpy(ids)] = rows
     return table
+
+
+def _times(table: Tensor, factor: float) -> Tensor:
+    """Each value times `factor` in float64, rounded once. By numpy, which goes over it in small parts: torch would have
+    the whole table in float64, and take three times as long."""
+    product = torch.empty_like(table)
+    np.multiply(table.numpy(), factor, out=product.numpy(), dtype=np.float64, casting="same_kind")
+    return product

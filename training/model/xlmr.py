@@ -13,22 +13,28 @@ from training.model.packing import Layout
 from training.pretrained.config import EncoderConfig
 
 
+def _table(rows: int, width: int, padding: int | None = None) -> nn.Embedding:
+    """Without values: to draw some on "meta" imports torch's compiler, which takes longer than reading a model."""
+    table = torch.empty(rows, width)
+    return nn.Embedding.from_pretrained(table, freeze=False, padding_idx=padding)  # type: ignore[no-any-return, no-untyped-call]
+
+
 class Embeddings(nn.Module):
     """ids and positions [1, tokens] → [1, tokens, width]."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         width, padding = config.hidden_size, config.pad_token_id
-        self.word_embeddings = nn.Embedding(config.vocab_size, width, padding_idx=padding)
-        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, width)
+        self.word_embeddings = _table(config.vocab_size, width, padding)
+        self.token_type_embeddings = _table(config.type_vocab_size, width)
         self.LayerNorm = nn.LayerNorm(width, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
-        self.position_embeddings = nn.Embedding(config.max_position_embeddings, width, padding_idx=padding)
+        self.position_embeddings = _table(config.max_position_embeddings, width, padding)
 
     def forward(self, ids: Tensor, positions: Tensor) -> Tensor:
         types = self.token_type_embeddings(torch.zeros_like(positions))  # XLM-R knows one type only
-        summed = self.word_embeddings(ids) + types
-        return self.dropout(self.LayerNorm(summed + self.position_embeddings(positions)))  # type: ignore[no-any-return]
+        sums = self.word_embeddings(ids) + types + self.position_embeddings(positions)
+        return self.dropout(self.LayerNorm(sums))  # type: ignore[no-any-return]
 
 
 class SelfAttention(nn.Module):
@@ -92,8 +98,8 @@ class Layer(nn.Module):
         self.output = Residual(config.intermediate_size, config)
 
     def forward(self, hidden: Tensor, layout: Layout) -> Tensor:
-        attended = self.attention(hidden, layout)
-        return self.output(self.intermediate(attended), attended)  # type: ignore[no-any-return]
+        hidden = self.attention(hidden, layout)
+        return self.output(self.intermediate(hidden), hidden)  # type: ignore[no-any-return]
 
 
 class Layers(nn.Module):

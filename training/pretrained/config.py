@@ -89,12 +89,15 @@ def encoder_config(folder: Path) -> EncoderConfig:
 def handed_on(config: Mapping[str, Any]) -> str:
     """The text of the config.json beside an encoder that was trained from a model with this one: as transformers writes
     it, so that it loads anywhere."""
-    kept = {name: value for name, value in config.items() if name not in _NEVER}
-    kept = {name: value for name, value in kept.items() if name not in _LEFT_OUT or value != _LEFT_OUT[name]}
-    told = {
+    own_values = {
+        name: value
+        for name, value in config.items()
+        if name not in _NEVER and (name not in _LEFT_OUT or value != _LEFT_OUT[name])
+    }
+    about_the_file = {
         "architectures": ["XLMRobertaModel"],
         "dtype": "float32",
         "model_type": MODEL_TYPE,
         "transformers_version": version("transformers"),
     }
-    return json.dumps(_FILLED_IN | kept | told, indent=2, sort_keys=True) + "\n"
+    return json.dumps(_FILLED_IN | own_values | about_the_file, indent=2, sort_keys=True) + "\n"

@@ -131,17 +131,28 @@ def _check_tokenizer(folder: Path) -> None:
         )
 
 
+def tokenizer_files(folder: Path) -> list[Path]:
+    """Those that a model folder has, in the order in which they are hashed."""
+    return [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
+
+
 def tokenizer_hash(folder: Path) -> str:
     """The SHA-256 over the tokenizer's files in a model folder; remembered while they do not change."""
-    files = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
+    files = tokenizer_files(folder)
     return _files_hash(tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in files))
 
 
 @cache
 def _files_hash(files: tuple[tuple[Path, int, int], ...]) -> str:
+    return hash_of_files({path.name: path.read_bytes() for path, _, _ in files})
+
+
+def hash_of_files(contents: Mapping[str, bytes]) -> str:
+    """The SHA-256 over files by name, in their order."""
     digest = hashlib.sha256()
-    for path, size, _ in files:
-        digest.update(f"{path.name}:{size}\n".encode() + path.read_bytes())
+    for name, content in contents.items():
+        digest.update(f"{name}:{len(content)}\n".encode())
+        digest.update(content)
     return digest.hexdigest()
 
 

@@ -9,15 +9,16 @@ import pytest
 import torch
 
 from eval import metrics
-from eval.prediction import predict
 from eval.prediction.answers import Answers
 from eval.prediction.stage import EvaluateStage
 from slurm.base import UserError
+from tests.eval.one_language import evaluate_language
 from training import formats
 from training.data import load, locate
 from training.formats.dual_example import Example
 from training.model import encoder, heads
 from training.model.packing import pack
+from training.model.parent import read_parent
 from training.pretrained import load_tokenizer
 from training.spec import EvaluateSpec, Runtime, Settings
 from training.tasks import find
@@ -49,7 +50,7 @@ class Counting(Answers):
 @pytest.mark.slow
 def test_answers_are_ranked_by_the_heads_dot_product(shared_data: Path, tiny_model: Path, head_folder: Path) -> None:
     loaded, tokenizer = (
-        encoder.load_trained(tiny_model, head_folder, (SQUAD.name,), HOW, CPU),
+        read_parent(tiny_model, head_folder).model((SQUAD.name,), HOW, CPU),
         load_tokenizer(tiny_model),
     )
     splits = locate.find_languages(LAREQA, shared_data, ["de", "zh"]).found
@@ -83,10 +84,10 @@ def test_answers_are_ranked_by_the_heads_dot_product(shared_data: Path, tiny_mod
 
 @pytest.mark.slow
 def test_english_dev_is_scored_by_reciprocal_rank(shared_data: Path, tiny_model: Path, head_folder: Path) -> None:
-    loaded = encoder.load_trained(tiny_model, head_folder, (SQUAD.name,), HOW, CPU)
+    loaded = read_parent(tiny_model, head_folder).model((SQUAD.name,), HOW, CPU)
     _, dev = load.load_training(locate.find_training(SQUAD, shared_data, 1, 12))
     tokenizer = load_tokenizer(tiny_model)
-    found = predict.evaluate_language(loaded, SQUAD, SQUAD.name, "en", dev, tokenizer, HOW, Runtime())
+    found = evaluate_language(loaded, SQUAD, SQUAD.name, "en", dev, tokenizer, HOW, Runtime())
     assert set(found.scores) == {"mrr@20"}
     names = {example.candidate for example in dev if isinstance(example, Example)}
     assert all(set(record["prediction"]) == names for record in found.predictions)
@@ -114,7 +115,7 @@ def test_a_stage_evaluates_each_kind(
     task = find(target)
     split = locate.find_languages(task, shared_data, [language]).found[language]
     spec = EvaluateSpec(target, head, {language: split}, HOW, max_eval=5)
-    ((code, found),) = EvaluateStage(spec, Runtime(), tiny_model, head_folder, CPU).languages([language])
+    ((code, found),) = EvaluateStage(spec, Runtime(), read_parent(tiny_model, head_folder), CPU).languages([language])
     assert code == language
     assert metric in found.scores and all(0 <= score <= 100 for score in found.scores.values())
     assert records is None or len(found.predictions) == records

@@ -13,9 +13,7 @@ from hypothesis import strategies as st
 from eval.prediction import mining
 from training.formats.mining import Example, gold_pairs
 from training.formats.neighbours import neighbours
-from training.model.encoder import (
-    load_trained,
-)
+from training.model.parent import read_parent
 from training.pretrained import load_tokenizer
 from training.spec import Runtime, Settings
 from training.tasks import find
@@ -126,7 +124,7 @@ def test_without_devs_gold_nothing_is_cut_off_and_the_score_says_so() -> None:
 def test_sentences_are_mined_and_scored(tiny_model: Path) -> None:
     """Equal sentences have a cosine of 1 in any model; what stands under two ids is found but has no id."""
     cpu, how = torch.device("cpu"), Settings()
-    model, tokenizer = load_trained(tiny_model, None, (), how, cpu), load_tokenizer(tiny_model)
+    model, tokenizer = read_parent(tiny_model).model((), how, cpu), load_tokenizer(tiny_model)
     texts = ["The sun shines.", "Numbers: 1 2 3.", "你好", "Zwei Worte", "Quite another thing altogether, isn't it?"]
     source = [sentence("source", f"s{n}", text, f"t{n}") for n, text in enumerate(texts)]
     target = [sentence("target", f"t{n}", text) for n, text in enumerate(texts)]

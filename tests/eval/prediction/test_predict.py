@@ -12,16 +12,15 @@ from hypothesis import strategies as st
 
 from eval.prediction import forward, predict
 from slurm.base import UserError
+from tests.eval.one_language import evaluate_language
 from tests.training import stage_data
+from tests.training.stage_runs import dev_scorer
 from training import formats
 from training.data import load
 from training.formats.base import Format
 from training.model import heads
-from training.model.encoder import (
-    StageModel,
-    load_encoder,
-    load_trained,
-)
+from training.model.encoder import StageModel
+from training.model.parent import read_parent
 from training.pretrained import load_tokenizer
 from training.spec import DataFile, Runtime, Settings, TaskData, TrainSpec
 from training.tasks import Task, find
@@ -44,7 +43,7 @@ def model(tiny_model: Path) -> StageModel:
         made[name] = heads.fresh(task.format, len(task.labels), 32, 0.1, 1, name)
         for parameter in made[name].parameters():
             parameter.data *= 50
-    return StageModel(load_encoder(tiny_model), made).eval()
+    return StageModel(read_parent(tiny_model).encoder(), made).eval()
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +74,8 @@ def test_batches_do_not_change_outputs(name: str, data: Path, model: StageModel,
 def test_predictions_follow_their_examples(name: str, data: Path, model: StageModel, tokenizer: Any) -> None:
     task, _, examples = dev(data, name)
     told = (tokenizer, SETTINGS, Runtime(eval_token_budget=300))
-    forwards = predict.evaluate_language(model, task, name, "en", examples, *told).predictions
-    backwards = predict.evaluate_language(model, task, name, "en", examples[::-1], *told).predictions
+    forwards = evaluate_language(model, task, name, "en", examples, *told).predictions
+    backwards = evaluate_language(model, task, name, "en", examples[::-1], *told).predictions
     assert forwards == backwards[::-1] and len(forwards) == len(examples)
 
 
@@ -89,7 +88,7 @@ def test_languages_together_are_as_each_alone(data: Path, model: StageModel, tok
     ]
     together = list(predict.evaluate_languages(model, task, "squad", group, *told))
     for one, found in zip(group, together, strict=True):
-        alone = predict.evaluate_language(model, task, "squad", one.language, one.examples, tokenizer, *told)
+        alone = evaluate_language(model, task, "squad", one.language, one.examples, tokenizer, *told)
         assert (alone.scores, alone.predictions) == (found.scores, found.predictions)
         assert found.seconds > 0
 
@@ -122,7 +121,7 @@ def test_batches_keep_the_budget_and_have_everything_once(lengths: list[int], bu
 
 def test_a_result_has_scores_and_records(data: Path, model: StageModel, tokenizer: Any) -> None:
     task, form, examples = dev(data, "mnli")
-    found = predict.evaluate_language(model, task, "mnli", "en", examples, tokenizer, SETTINGS, Runtime())
+    found = evaluate_language(model, task, "mnli", "en", examples, tokenizer, SETTINGS, Runtime())
     right = sum(row["prediction"] == row["gold"] for row in found.predictions)
     assert found.scores == {"accuracy": pytest.approx(100 * right / len(examples))}
     assert [row["id"] for row in found.predictions] == [example.id for example in examples]
@@ -136,7 +135,7 @@ def test_examples_without_a_gold_answer_are_predicted_but_not_scored(
     told = ("squad", "en", tokenizer, SETTINGS, Runtime())
 
     def evaluate(some: list[Any]) -> predict.LanguageResult:
-        return predict.evaluate_language(model, task, told[0], told[1], some, *told[2:])
+        return evaluate_language(model, task, told[0], told[1], some, *told[2:])
 
     bare = [replace(example, answers=()) for example in examples]
     whole = evaluate(examples)
@@ -151,8 +150,8 @@ def test_dev_is_the_mean_over_tasks_and_leaves_the_model_in_training(
     data: Path, model: StageModel, tiny_model: Path, tokenizer: Any
 ) -> None:
     parts = tuple(stage_data.task_data(data, name) for name in ("mnli", "panx"))
-    score = predict.dev_scorer(TrainSpec(parts, SETTINGS, 1), Runtime(), tiny_model)
-    alone = [predict.dev_scorer(TrainSpec((part,), SETTINGS, 1), Runtime(), tiny_model)(model) for part in parts]
+    score = dev_scorer(TrainSpec(parts, SETTINGS, 1), Runtime(), tiny_model)
+    alone = [dev_scorer(TrainSpec((part,), SETTINGS, 1), Runtime(), tiny_model)(model) for part in parts]
     model.train()
     torch.manual_seed(1)
     before = torch.random.get_rng_state()
@@ -176,7 +175,7 @@ def test_bf16_stays_close(data: Path, tiny_model: Path, tokenizer: Any, model: S
 
 def test_a_missing_head_or_file_is_one_line(tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no head for 'mnli'"):
-        load_trained(tiny_model, tmp_path, ("mnli",), SETTINGS, torch.device("cpu"))
+        read_parent(tiny_model, tmp_path).model(("mnli",), SETTINGS, torch.device("cpu"))
     gone = (DataFile(str(tmp_path / "gone.tsv"), "0" * 64),)
     with pytest.raises(UserError, match=r"gone\.tsv"):
-        predict.dev_scorer(TrainSpec((TaskData("mnli", gone, gone),), SETTINGS, 1), Runtime(), tiny_model)
+        dev_scorer(TrainSpec((TaskData("mnli", gone, gone),), SETTINGS, 1), Runtime(), tiny_model)

@@ -17,11 +17,9 @@ from training import formats
 from training.data import load, locate
 from training.formats.base import Piece
 from training.formats.retrieval import Example
-from training.model.encoder import (
-    StageModel,
-    load_trained,
-)
+from training.model.encoder import StageModel
 from training.model.packing import pack
+from training.model.parent import read_parent
 from training.pretrained import load_tokenizer, small
 from training.spec import Runtime, Settings
 from training.tasks import find
@@ -54,7 +52,7 @@ def by_hand(model: StageModel, ids: list[int], layer: int, pooling: str) -> np.n
 
 @pytest.mark.slow
 def test_every_layer_is_pooled_in_every_way(tiny_model: Path) -> None:
-    model, tokenizer = load_trained(tiny_model, None, (), Settings(), CPU), load_tokenizer(tiny_model)
+    model, tokenizer = read_parent(tiny_model).model((), Settings(), CPU), load_tokenizer(tiny_model)
     texts = (
         "A short one.",
         "This one is quite a lot longer than the others, in two parts.",
@@ -80,7 +78,7 @@ def test_every_layer_is_pooled_in_every_way(tiny_model: Path) -> None:
 
 @pytest.mark.slow
 def test_predictions_are_ids_both_ways(tiny_model: Path) -> None:
-    model, tokenizer = load_trained(tiny_model, None, (), Settings(), CPU), load_tokenizer(tiny_model)
+    model, tokenizer = read_parent(tiny_model).model((), Settings(), CPU), load_tokenizer(tiny_model)
     same = ["The sun shines.", "Numbers: 1 2 3.", "你好", "Zwei Worte"]
     examples = [example(number, text, text) for number, text in enumerate(same)]
     found = retrieval.evaluate_language(model, find("tatoeba"), "de", examples, tokenizer, Settings(), Runtime())
@@ -104,7 +102,7 @@ def test_a_known_model_reaches_its_numbers(tmp_path: Path) -> None:
         pytest.skip("no ../shared/data beside the repository")
     folder = small.small(tmp_path / "model", layers=12)
     settings, task = Settings(layer=12), find("tatoeba")
-    model, tokenizer = load_trained(folder, None, (), settings, CPU), load_tokenizer(folder)
+    model, tokenizer = read_parent(folder).model((), settings, CPU), load_tokenizer(folder)
     splits = locate.find_languages(task, root, ["de", "sw"]).found
     for language, expected in (("de", 98.5), ("sw", 76.4)):
         examples = load.load_language(task, language, splits[language], None)

@@ -12,6 +12,7 @@ from eval.prediction.stage import EvaluateStage
 from slurm.base import UserError
 from training.data import locate
 from training.model import encoder, heads
+from training.model.parent import read_parent
 from training.spec import DataFile, EvaluateSpec, Runtime, Settings
 from training.tasks import find
 
@@ -37,7 +38,7 @@ def spec(shared_data: Path) -> EvaluateSpec:
 
 
 def made(spec: EvaluateSpec, tiny_model: Path, head_folder: Path, budget: int = 500) -> EvaluateStage:
-    return EvaluateStage(spec, Runtime(eval_token_budget=budget), tiny_model, head_folder, CPU)
+    return EvaluateStage(spec, Runtime(eval_token_budget=budget), read_parent(tiny_model, head_folder), CPU)
 
 
 def test_groups_do_not_change_results(

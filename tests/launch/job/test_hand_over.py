@@ -14,6 +14,7 @@ from tests.training.zygote import dev_score
 from training.checkpoints import files as checkpoint_files
 from training.engine import train
 from training.engine.setup import read
+from training.model.parent import read_parent
 from training.pretrained.small import tiny
 from training.spec import Runtime, Settings, TrainSpec
 
@@ -31,10 +32,13 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[trace.
     done = trace.Trace(stage_folder)
     with done.recording():
         attempt = attempts.begin(stage_folder, Starter.this_process(), lambda job: None)
-        made = train.train(spec, how, parent, attempt.folder, dev_score=dev_score, should_stop=lambda: False)
-        files = artifacts.list_files(attempt.folder, ("encoder", "heads"))
-        attempt.publish({"attempt": f"attempts/{attempt.folder.name}", "files": files} | made)
-    return read(spec, parent).identity, done.events
+        start = read(spec, read_parent(parent))
+        made = train.train(start, how, attempt.folder, dev_score=dev_score, should_stop=lambda: False)
+        assert made.handed_over is not None
+        files = made.handed_over.files
+        assert files == artifacts.list_files(attempt.folder, ("encoder", "heads"))
+        attempt.publish({"attempt": f"attempts/{attempt.folder.name}", "files": files} | made.facts)
+    return start.identity, done.events
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ import pytest
 
 from launch.job import __main__, results, stage
 from launch.job import element as job_element
+from launch.job.inputs import Origin, Place
 from launch.job.stage import ElementRun
 from launch.job.verdicts import StageFailed, error_verdict
 from launch.store import manifests
@@ -145,6 +146,17 @@ def _fail(made: ElementRun, error: BaseException, monkeypatch: pytest.MonkeyPatc
 
 def _causes(root: Path) -> list[str]:
     return [failure.cause for failure in stage.history.failures_of(root / "stages" / "squad")]
+
+
+@pytest.mark.parametrize(("made_by", "stays"), [("squad", True), ("mnli", False), (None, False)])
+def test_a_model_in_memory_goes_where_the_next_stage_is_not_its_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made_by: str | None, stays: bool
+) -> None:
+    run = _run(tmp_path, monkeypatch)
+    run._held = Origin(Place(made_by, "attempts/0001", "g"), SimpleNamespace())  # type: ignore[arg-type]
+    monkeypatch.setattr(run, "_begin_unless_finished", lambda entry: None)
+    run.run(StageEntry("k", "xnli", "evaluate", {}, {}, "squad"))
+    assert (run._held is not None) == stays
 
 
 def test_an_attempt_notes_the_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from launch import submit
 from launch.draft import budget
-from launch.job import element
+from launch.job import element, inputs
 from launch.job.stage import ElementRun
 from launch.plan import Plan
 from launch.status import Observation
@@ -27,6 +27,7 @@ from tests.launch import faulty_job, stub_job
 from tests.launch.workspace import Workspace
 from tests.slurm.scripted import Limits, Run, Scheduler
 from training.distributed import World
+from training.model.parent import Parent
 
 CLUSTER = {"executor": "slurm", "partition": "gpu", "time": "01:00:00", "mem": "8G"}
 MORE: dict[str, Any] = {"recipes": ["none"], "targets": ["xquad"], "languages": {"default": ["en", "de"]}}
@@ -36,6 +37,13 @@ Work = Callable[[Run], Generator[None, None, int]]
 @pytest.fixture(autouse=True)
 def _quick(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provenance, "freeze", lambda root: root / "code" / "c0de")
+    monkeypatch.setattr(inputs, "read_parent", _unread)
+
+
+def _unread(folder: Path, heads: Path | None = None, known_hash: str | None = None) -> Parent:
+    """Of a double's model, whose weights are none."""
+    config: Any = None
+    return Parent(folder, config, {}, "", heads_folder=heads, known_hash=known_hash)
 
 
 def _look(plan: Plan) -> Observation:

@@ -1,15 +1,16 @@
 """Train stages of the tasks that are not one labelled set under one head: MLM, ANLI+, dual encoders, mixtures."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from eval.prediction.predict import dev_scorer
 from tests.training import stage_data
-from tests.training.stage_runs import run_here, steps
-from training.model.encoder import encoder_state, load_encoder, load_head, save_encoder
+from tests.training.stage_runs import dev_scorer, run_here, steps
+from training.model.encoder import load_head
+from training.model.parent import read_parent
 from training.spec import Runtime, Settings, TaskData, TrainSpec
 from training.tensors import read_tensors, write_tensors
 
@@ -49,7 +50,7 @@ def test_masked_language_modelling_learns_on_any_zero_stage(data: Path, tiny_mod
     assert sum(last) < sum(first)
     assert losses(tmp_path / "0") == pytest.approx(losses(tmp_path / "3"), rel=1e-4)
     kind, _ = load_head(tmp_path / "0" / "heads", "mlm")
-    assert kind.outputs == load_encoder(tiny_model).config.vocab_size
+    assert kind.outputs == read_parent(tiny_model).encoder().config.vocab_size
     assert not any("embeddings" in name for name in read_tensors(tmp_path / "0" / "heads" / "mlm.safetensors"))
 
 
@@ -57,8 +58,8 @@ def test_a_start_models_own_lm_head_is_gone_on_with_also_after_another_step(
     data: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
     parent = tmp_path / "parent"
-    save_encoder(encoder_state(load_encoder(tiny_model)), tiny_model, parent)
-    width, vocabulary = 32, load_encoder(tiny_model).config.vocab_size
+    shutil.copytree(tiny_model, parent)
+    width, vocabulary = 32, read_parent(tiny_model).encoder().config.vocab_size
     own = {
         "lm_head.dense.weight": torch.eye(width),
         "lm_head.dense.bias": torch.zeros(width),

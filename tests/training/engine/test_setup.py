@@ -4,13 +4,15 @@ from pathlib import Path
 from typing import Any
 
 from training.engine.setup import StageModelParts
+from training.model.parent import Parent
 from training.spec import DataFile, Settings, TaskData, TrainSpec
 
 
 def _identity(**settings: Any) -> str:
     data = TaskData("mnli", (DataFile("a", "11" * 32),), (DataFile("b", "22" * 32),))
     spec = TrainSpec(parts=(data,), settings=Settings(**settings), seed=1)
-    return StageModelParts(spec, Path("parent"), None, None, "h", [], []).identity
+    parent = Parent(Path("parent"), None, {}, "t", known_hash="h")
+    return StageModelParts(spec, parent, None, None, [], []).identity
 
 
 def test_checkpoints_made_before_are_still_this_stages() -> None:

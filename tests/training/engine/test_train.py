@@ -9,29 +9,26 @@ from typing import Any
 import pytest
 import torch
 
-from eval.prediction.predict import dev_scorer
 from slurm.base import UserError
 from tests.training import stage_data
-from tests.training.stage_runs import run_here, steps
-from training import formats
+from tests.training.stage_runs import dev_scorer, run_here, steps
+from training import formats, shape
 from training.checkpoints.progress import DevScore
 from training.data.load import load_training
 from training.data.sampling import Mix
+from training.distributed import World
+from training.engine import train
 from training.engine.batches import Order
 from training.engine.optimizer import learning_rate
+from training.engine.zero import ZeroEngine
 from training.model import heads
-from training.model.encoder import (
-    StageModel,
-    encoder_hash,
-    encoder_state,
-    load_encoder,
-    load_head,
-)
+from training.model.encoder import StageModel, load_head
 from training.model.packing import pack
+from training.model.parent import read_parent
 from training.pretrained import load_tokenizer
 from training.spec import Runtime, Settings, TrainSpec
 from training.tasks import find
-from training.tensors import read_tensors
+from training.tensors import read_tensors, tensors_hash
 
 pytestmark = pytest.mark.slow
 QUICK = Settings(learning_rate=1e-3, epochs=1, global_batch_size=8, max_length=64, max_query_length=16, dropout=0.0)
@@ -56,7 +53,7 @@ def plain_torch(spec: TrainSpec, parent: Path) -> tuple[list[float], list[float]
     """The same training without DeepSpeed, micro-batches, a compact vocabulary or this engine: losses, gradient norms,
     the encoder."""
     (part,), settings = spec.parts, spec.settings
-    task, tokenizer, encoder = find(part.task), load_tokenizer(parent), load_encoder(parent, 0.0)
+    task, tokenizer, encoder = find(part.task), load_tokenizer(parent), read_parent(parent).encoder(0.0)
     pieces = formats.get(task.format).encode(load_training(part)[0], tokenizer, task, settings)
     width = encoder.config.hidden_size
     head = heads.fresh(task.format, len(task.labels), width, 0.0, spec.seed, task.name)
@@ -80,7 +77,7 @@ def plain_torch(spec: TrainSpec, parent: Path) -> tuple[list[float], list[float]
             group["lr"] = learning_rate(number, order.total, settings)
         adam.step()
         losses.append(loss.item())
-    return losses, norms, encoder_state(encoder)
+    return losses, norms, dict(encoder.state_dict())
 
 
 @pytest.mark.parametrize(
@@ -103,7 +100,24 @@ def test_it_is_what_plain_torch_does(
     assert made.keys() == encoder.keys()
     # Adam divides by the root of tiny squares: what differs by rounding can differ by a part of the learning rate.
     assert max(float((made[name] - encoder[name]).abs().max()) for name in made) < 3e-4
-    assert facts["encoder_hash"] == encoder_hash(tmp_path / "out" / "encoder") != facts["parent_hash"]
+    assert facts["encoder_hash"] == read_parent(tmp_path / "out" / "encoder").encoder_hash != facts["parent_hash"]
+
+
+def test_a_lone_rank_without_zero_is_deepspeeds_bit_for_bit(
+    data: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = spec_of(data, "mnli", "panx", max_grad_norm=0.3, dropout=None)
+    runtime = Runtime(zero=0, device="cpu", token_budget=100, matmul="mkl")
+    lone = run(spec, tiny_model, tmp_path / "lone", runtime)
+
+    def deepspeed(model: StageModel, settings: Settings, world: World) -> ZeroEngine:
+        zero_0 = shape.choose(model.encoder.config.sizes, 1, None, runtime, bf16=False, gpu=False)
+        return ZeroEngine(model, settings, zero_0, world)
+
+    monkeypatch.setattr(train, "LoneEngine", deepspeed)
+    assert run(spec, tiny_model, tmp_path / "deepspeed", runtime)["encoder_hash"] == lone["encoder_hash"]
+    numbers = [[(line["loss"], line["grad_norm"]) for line in steps(tmp_path / name)] for name in ("lone", "deepspeed")]
+    assert numbers[0] == numbers[1] and max(norm for _, norm in numbers[0]) > 0.3
 
 
 def test_it_learns_and_dev_sees_it(data: Path, tiny_model: Path, tmp_path: Path) -> None:
@@ -131,7 +145,7 @@ def test_of_equal_epochs_the_earliest_is_handed_on(data: Path, tiny_model: Path,
     hashes = []
 
     def dev_score(model: StageModel) -> DevScore:
-        hashes.append(encoder_hash(encoder_state(model.encoder)))
+        hashes.append(tensors_hash(model.encoder.state_dict()))
         return DevScore(next(scores))
 
     all_rows = replace(CPU, compact_vocabulary=False)

@@ -13,11 +13,9 @@ from training.data import load, locate
 from training.formats.base import IGNORED
 from training.formats.mlm import MaskedLanguageModel
 from training.model import heads
-from training.model.encoder import (
-    StageModel,
-    load_encoder,
-)
+from training.model.encoder import StageModel
 from training.model.packing import pack
+from training.model.parent import read_parent
 from training.pretrained import load_tokenizer
 from training.spec import DataFile, Settings
 from training.tasks import find
@@ -100,7 +98,7 @@ def test_the_head_sees_hidden_tokens_only_and_right_ones_score(
     assert packed.ids[0, packed.reads].tolist() == [
         token for p in pieces for token, t in zip(p.rows[0], p.target, strict=True) if t != IGNORED
     ]
-    encoder = load_encoder(tiny_model)
+    encoder = read_parent(tiny_model).encoder()
     head = heads.fresh("mlm", encoder.config.vocab_size, encoder.config.hidden_size, 0.0, 1, "mlm")
     logits = StageModel(encoder, {"mlm": head})(packed, "mlm")
     assert logits.shape == (count, encoder.config.vocab_size)
@@ -116,7 +114,7 @@ def test_the_head_sees_hidden_tokens_only_and_right_ones_score(
 def test_one_optimizer_step_would_reach_the_shared_embeddings(
     examples: list[Any], tokenizer: Any, tiny_model: Path
 ) -> None:
-    encoder = load_encoder(tiny_model)
+    encoder = read_parent(tiny_model).encoder()
     pieces = FORM.for_dev(FORM.encode(examples, tokenizer, TASK, Settings()), examples, tokenizer, Settings())
     packed = pack(pieces, heads.reads("mlm", pieces))
     head = heads.fresh("mlm", encoder.config.vocab_size, encoder.config.hidden_size, 0.0, 1, "mlm")

@@ -13,22 +13,15 @@ from training.formats.base import Piece
 from training.model import heads
 from training.model.attention import packed_attention
 from training.model.dropout import use_on_cpu
-from training.model.encoder import (
-    HeadKind,
-    StageModel,
-    check_fit,
-    encoder_hash,
-    encoder_state,
-    load_encoder,
-    load_head,
-    save_encoder,
-    save_head,
-)
+from training.model.encoder import HeadKind, StageModel, check_fit, load_head, save_encoder, save_head
 from training.model.packing import Layout, pack
-from training.pretrained import check_folder, load_tokenizer, start_model_folder
-from training.pretrained.config import handed_on
+from training.model.parent import read_parent
+from training.pretrained import check_folder, start_model_folder
+from training.pretrained.config import encoder_config, handed_on
+from training.pretrained.start import read_config, tokenizer_files
+from training.pretrained.tokenizer import Tokenizer
 from training.spec import Settings
-from training.tensors import write_tensors
+from training.tensors import tensors_hash, write_tensors
 
 REQUIRED = (
     "model_type",
@@ -61,8 +54,9 @@ def replace_config(folder: Path, **values: object) -> None:
 def test_a_saved_encoder_is_an_ordinary_model_folder(tiny_model: Path, tmp_path: Path) -> None:
     from transformers import AutoModel, AutoTokenizer
 
-    state = encoder_state(load_encoder(tiny_model, dropout=0.5))
-    save_encoder(state, tiny_model, tmp_path / "encoder")
+    state = read_parent(tiny_model).encoder(dropout=0.5).state_dict()
+    contents = {path.name: path.read_bytes() for path in tokenizer_files(tiny_model)}
+    save_encoder(state, {}, handed_on(read_config(tiny_model)), contents, tmp_path / "encoder")
     check_folder(tmp_path / "encoder")
     before, plain = (AutoModel.from_pretrained(folder).eval() for folder in (tiny_model, tmp_path / "encoder"))
     with torch.no_grad():
@@ -71,7 +65,7 @@ def test_a_saved_encoder_is_an_ordinary_model_folder(tiny_model: Path, tmp_path:
     text = "Wie geht es Dir? 你好 ﬁ"
     tokenizers = [AutoTokenizer.from_pretrained(folder) for folder in (tiny_model, tmp_path / "encoder")]
     assert tokenizers[0](text)["input_ids"] == tokenizers[1](text)["input_ids"]
-    assert encoder_hash(tmp_path / "encoder") == encoder_hash(state)
+    assert read_parent(tmp_path / "encoder").encoder_hash == tensors_hash(state)
 
 
 PUBLISHED = {"architectures": ["XLMRobertaForMaskedLM"], "attention_probs_dropout_prob": 0.1, "bos_token_id": 0,
@@ -111,7 +105,7 @@ def test_ours_is_transformers_xlmr_bit_for_bit(tiny_model: Path, monkeypatch: py
     AttentionInterface.register("packed", attend)
     batch = pack([Piece(0, ((0, 5, 6, 7, 2),), ()), Piece(1, ((0, 9, 2),), ())])
     theirs = AutoModel.from_pretrained(tiny_model, add_pooling_layer=False, attn_implementation="packed")
-    ours = load_encoder(tiny_model)
+    ours = read_parent(tiny_model).encoder()
     use_on_cpu(theirs)
     assert [*theirs.state_dict()] == [*ours.state_dict()]
     assert [name for name, _ in theirs.named_parameters()] == [name for name, _ in ours.named_parameters()]
@@ -133,23 +127,23 @@ def test_ours_is_transformers_xlmr_bit_for_bit(tiny_model: Path, monkeypatch: py
 
 @pytest.mark.slow
 def test_the_hash_sees_every_value_and_name(tiny_model: Path) -> None:
-    state = encoder_state(load_encoder(tiny_model))
-    first = encoder_hash(state)
+    state = read_parent(tiny_model).encoder().state_dict()
+    first = tensors_hash(state)
     name = "encoder.layer.1.output.dense.bias"
     changed = state | {name: state[name].clone()}
     changed[name][3] += 1e-7
-    assert encoder_hash(changed) != first
-    assert encoder_hash(dict(reversed(state.items()))) == first
-    assert encoder_hash({f"x{name}": tensor for name, tensor in state.items()}) != first
+    assert tensors_hash(changed) != first
+    assert tensors_hash(dict(reversed(state.items()))) == first
+    assert tensors_hash({f"x{name}": tensor for name, tensor in state.items()}) != first
 
 
 @pytest.mark.slow
 def test_a_bf16_folder_is_trained_from_fp32(tiny_model: Path, broken: Path) -> None:
-    state = {name: tensor.to(torch.bfloat16) for name, tensor in encoder_state(load_encoder(tiny_model)).items()}
+    state = {name: tensor.to(torch.bfloat16) for name, tensor in read_parent(tiny_model).encoder().state_dict().items()}
     (broken / "model.safetensors").unlink()
     write_tensors(broken / "model.safetensors", state)
     replace_config(broken, dtype="bfloat16")
-    assert {parameter.dtype for parameter in load_encoder(broken).parameters()} == {torch.float32}
+    assert {parameter.dtype for parameter in read_parent(broken).encoder().parameters()} == {torch.float32}
 
 
 def test_heads_come_back_as_they_were(tmp_path: Path) -> None:
@@ -165,7 +159,7 @@ def test_heads_come_back_as_they_were(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_layers_and_unused_heads(tiny_model: Path) -> None:
-    model = StageModel(load_encoder(tiny_model, 0.0), {name: heads.fresh(form, 3, 32, 0.0, 1, name)
+    model = StageModel(read_parent(tiny_model).encoder(0.0), {name: heads.fresh(form, 3, 32, 0.0, 1, name)
                        for name, form in (("a", "sequence"), ("b", "span"))})  # fmt: skip
     row = pack([Piece(0, ((0, 5, 6, 7, 2),), ())])
     embeddings, last = model(row, layer=0), model(row)
@@ -181,7 +175,7 @@ def test_layers_and_unused_heads(tiny_model: Path) -> None:
 
 
 def test_attention_has_a_dropout_of_its_own(tiny_model: Path) -> None:
-    encoder = load_encoder(tiny_model, 0.3, 0.0)
+    encoder = read_parent(tiny_model).encoder(0.3, 0.0)
     found = {name: part.p for name, part in encoder.named_modules() if isinstance(part, torch.nn.Dropout)}
     assert {p for name, p in found.items() if "attention.self" in name} == {0.0}
     assert {p for name, p in found.items() if "attention.self" not in name} == {0.3}
@@ -223,11 +217,11 @@ def test_torn_or_incomplete_weights_are_refused(broken: Path, tiny_model: Path) 
     weights.write_bytes(content[:-1000])
     with pytest.raises(UserError, match="not a whole safetensors file"):
         check_folder(broken)
-    state = encoder_state(load_encoder(tiny_model))
+    state = read_parent(tiny_model).encoder().state_dict()
     state.pop("encoder.layer.0.output.dense.weight")
     write_tensors(weights, state)
     with pytest.raises(UserError, match=r"lack encoder\.layer\.0\.output\.dense\.weight"):
-        load_encoder(broken)
+        read_parent(broken).encoder()
     shutil.move(weights, broken / "pytorch_model.bin")
     with pytest.raises(UserError, match="never loaded"):
         check_folder(broken)
@@ -235,10 +229,10 @@ def test_torn_or_incomplete_weights_are_refused(broken: Path, tiny_model: Path) 
 
 @pytest.mark.slow
 def test_lengths_beyond_the_positions_are_refused(tiny_model: Path) -> None:
-    encoder, tokenizer = load_encoder(tiny_model), load_tokenizer(tiny_model)
-    check_fit(encoder, tokenizer, Settings(max_length=512), tiny_model)
+    config, tokenizer = encoder_config(tiny_model), Tokenizer(tiny_model)
+    check_fit(config, tokenizer, Settings(max_length=512), tiny_model)
     with pytest.raises(UserError, match="max_length 513 is more than the 512 tokens"):
-        check_fit(encoder, tokenizer, Settings(max_length=513), tiny_model)
+        check_fit(config, tokenizer, Settings(max_length=513), tiny_model)
 
 
 def test_a_hub_model_without_a_network_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

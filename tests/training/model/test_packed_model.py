@@ -15,8 +15,9 @@ from torch.nn.functional import scaled_dot_product_attention
 from tests.training.reference import Reference
 from training.formats.base import IGNORED, Piece
 from training.model import attention, heads
-from training.model.encoder import StageModel, load_encoder
+from training.model.encoder import StageModel
 from training.model.packing import FIRST_POSITION, Layout, Packed, cut, pack
+from training.model.parent import read_parent
 
 CPU = torch.device("cpu")
 LABELS = 5
@@ -50,7 +51,7 @@ def _target(form: str, row: tuple[int, ...], draw: np.random.Generator) -> tuple
 
 def stage_model(folder: Path, form: str) -> StageModel:
     """The encoder and a fresh head."""
-    encoder = load_encoder(folder, dropout=0.0)
+    encoder = read_parent(folder).encoder(dropout=0.0)
     config = encoder.config
     outputs = config.vocab_size if form == "mlm" else LABELS  # type: ignore[union-attr]
     head = heads.fresh(form, outputs, config.hidden_size, 0.0, 1, form)  # type: ignore[arg-type, union-attr]

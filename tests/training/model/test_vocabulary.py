@@ -16,9 +16,7 @@ from training.checkpoints.progress import DevScore
 from training.engine.optimizer import learning_rate
 from training.engine.setup import read
 from training.engine.train import Stopped
-from training.model.encoder import (
-    load_encoder,
-)
+from training.model.parent import read_parent
 from training.model.vocabulary import CompactEmbedding, decay_factor, used_ids
 from training.pretrained import load_tokenizer
 from training.spec import Runtime, Settings, TrainSpec
@@ -76,7 +74,7 @@ def test_losses_body_and_seen_rows_are_those_of_dense_training(
     assert losses(tmp_path / "compact") == losses(tmp_path / "dense")
     compact, dense = made(tmp_path / "compact"), made(tmp_path / "dense")
     assert all(torch.equal(compact[name], dense[name]) for name in dense if name != WORDS)
-    seen = torch.from_numpy(read(spec, tiny_model).used_ids())
+    seen = torch.from_numpy(read(spec, read_parent(tiny_model)).used_ids())
     assert len(seen) == facts["vocabulary_rows"]
     assert torch.equal(compact[WORDS][seen], dense[WORDS][seen])
     unseen = torch.ones(len(dense[WORDS]), dtype=torch.bool)
@@ -88,7 +86,7 @@ def test_losses_body_and_seen_rows_are_those_of_dense_training(
     assert factor < 1 - 1e-4
     assert torch.equal(compact[WORDS][unseen], (before.double() * factor).float())
     torch.testing.assert_close(compact[WORDS][unseen], dense[WORDS][unseen], rtol=1e-5, atol=1e-8)
-    assert load_encoder(tmp_path / "compact" / "encoder").config.vocab_size == len(dense[WORDS])
+    assert read_parent(tmp_path / "compact" / "encoder").encoder().config.vocab_size == len(dense[WORDS])
 
 
 @pytest.mark.slow
@@ -96,7 +94,7 @@ def test_unseen_rows_can_be_left_as_they_are(data: Path, tiny_model: Path, tmp_p
     spec = spec_of(data, "mnli", decay_unseen=False, epochs=1)
     run(spec, tiny_model, tmp_path / "out", zero=0)
     unseen = torch.ones(len(made(tmp_path / "out")[WORDS]), dtype=torch.bool)
-    unseen[torch.from_numpy(read(spec, tiny_model).used_ids())] = False
+    unseen[torch.from_numpy(read(spec, read_parent(tiny_model)).used_ids())] = False
     assert torch.equal(
         made(tmp_path / "out")[WORDS][unseen], load_file(tiny_model / "model.safetensors")[WORDS][unseen]
     )
@@ -135,7 +133,7 @@ def test_a_resume_keeps_the_vocabulary_that_the_run_began_with(data: Path, tiny_
 
 @pytest.mark.slow
 def test_the_dev_data_is_in_it(data: Path, tiny_model: Path) -> None:
-    start = read(spec_of(data, "mnli"), tiny_model)
+    start = read(spec_of(data, "mnli"), read_parent(tiny_model))
     ids = set(start.used_ids().tolist())
     assert ids >= {token for piece in start.parts[0].dev for row in piece.rows for token in row}
     assert ids >= set(load_tokenizer(tiny_model).all_special_ids)

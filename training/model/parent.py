@@ -1,0 +1,142 @@
+"""What a stage starts from, held in memory: a model folder's content, read once, or what this process has just trained.
+
+Both are the same bit for bit: what was trained is what its folder holds.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from slurm.base import UserError
+from training.model import heads as head_kinds
+from training.model.dropout import use_on_cpu
+from training.model.encoder import LM_HEAD_FILE, HeadKind, StageModel, load_head, use_bf16
+from training.model.xlmr import Encoder
+from training.pretrained import check_folder, tokenizer_hash, weight_files
+from training.pretrained.config import EncoderConfig, encoder_config
+from training.spec import Settings
+from training.tensors import read_hashed, tensors_hash
+
+_ENCODER = "roberta."  # checkpoints with a head call the encoder so
+_LM_HEAD = "lm_head."  # as XLM-R's published checkpoints call it; the output embeddings are the input's
+_LM_HEAD_PARTS = ("bias", "dense.bias", "dense.weight", "layer_norm.bias", "layer_norm.weight")
+
+
+@dataclass(frozen=True)
+class TrainedHead:
+    """One head, as `training.model.encoder.save_head` wrote it."""
+
+    kind: HeadKind
+    state: dict[str, Tensor]
+
+
+@dataclass
+class Parent:
+    """A model, for the stages under it. `folder` is the encoder's: its config and its tokenizer are read there.
+
+    `tensors`: the encoder's by their names in a model folder, fp32, on the CPU; empty once a training has taken them.
+    `lm_head`: the language model's head that comes with it; empty: it has none. `heads`: those trained in this process;
+    the others lie in `heads_folder`. `sha256`: of the files that were read, by their names in `folder`.
+    """
+
+    folder: Path
+    config: EncoderConfig
+    tensors: dict[str, Tensor]
+    tokenizer_hash: str  # as `training.pretrained.start.tokenizer_hash` has it
+    lm_head: Mapping[str, Tensor] = field(default_factory=dict)
+    heads_folder: Path | None = None
+    heads: Mapping[str, TrainedHead] = field(default_factory=dict)
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    known_hash: str | None = None  # the encoder's, where it was worked out before
+
+    @property
+    def encoder_hash(self) -> str:
+        """See `training.tensors.tensors_hash`."""
+        if self.known_hash is None:
+            self.known_hash = tensors_hash(self.tensors)
+        return self.known_hash
+
+    def encoder(self, dropout: float | None = None, attention_dropout: float | None = None) -> Encoder:
+        """The encoder on these very tensors, in evaluation. The dropouts replace the config's, in the modules only:
+        what is saved later carries no setting of this stage."""
+        assert self.tensors, "a training has taken them"
+        with torch.device("meta"):
+            encoder = Encoder(self.config)
+        encoder.load_state_dict(self.tensors, assign=True)
+        _set_dropout(encoder, dropout, attention_dropout)
+        use_on_cpu(encoder)
+        return encoder.eval()
+
+    def take_encoder(self, dropout: float | None = None, attention_dropout: float | None = None) -> Encoder:
+        """The same for a training, which changes the tensors: nobody else can have them then."""
+        encoder = self.encoder(dropout, attention_dropout)
+        assert self.encoder_hash
+        self.tensors = {}
+        return encoder
+
+    def head(self, task: str) -> nn.Module:
+        """The trained head of a task. UserError where there is none."""
+        if task in self.heads:
+            kind = self.heads[task].kind
+            head = head_kinds.build(kind.format, kind.outputs, kind.width, dropout=0.0)
+            head.load_state_dict(self.heads[task].state)
+            return head
+        assert self.heads_folder is not None, task
+        return load_head(self.heads_folder, task)[1]
+
+    def model(self, tasks: Sequence[str], settings: Settings, device: torch.device) -> StageModel:
+        """A model to evaluate, with the heads of `tasks` (retrieval: none)."""
+        heads = {task: self.head(task) for task in tasks}
+        return StageModel(self.encoder(), heads, bf16=use_bf16(settings, device)).to(device).eval()
+
+
+def read_parent(folder: Path, heads: Path | None = None, known_hash: str | None = None) -> Parent:
+    """Read a model folder: every byte of its weights once. `heads`: the folder of the heads trained with it.
+
+    `known_hash`: the encoder's, where whoever wrote the folder has said it. UserError where something is missing, torn
+    or of another shape than the config's.
+    """
+    check_folder(folder)
+    config = encoder_config(folder)
+    with torch.device("meta"):
+        shapes = Encoder(config).state_dict()
+    tensors: dict[str, Tensor] = {}
+    lm_head: dict[str, Tensor] = {}
+    sha256: dict[str, str] = {}
+
+    def is_needed(name: str) -> bool:
+        return name.removeprefix(_ENCODER) in shapes or name in {_LM_HEAD + part for part in _LM_HEAD_PARTS}
+
+    for path in weight_files(folder):
+        by_name, sha256[path.name] = read_hashed(path, is_needed)
+        for name, tensor in by_name.items():
+            if name.removeprefix(_ENCODER) in shapes:
+                tensors[name.removeprefix(_ENCODER)] = tensor.float()
+            elif name.startswith(_LM_HEAD):
+                lm_head[name.removeprefix(_LM_HEAD)] = tensor.float()
+    if (folder / LM_HEAD_FILE).is_file():  # a stage's encoder brings it along
+        lm_head, sha256[LM_HEAD_FILE] = read_hashed(folder / LM_HEAD_FILE, lambda name: True)
+    _check_tensors(folder, tensors, shapes)
+    whole_lm_head = {name: lm_head[name] for name in _LM_HEAD_PARTS} if lm_head.keys() >= {*_LM_HEAD_PARTS} else {}
+    return Parent(folder, config, tensors, tokenizer_hash(folder), whole_lm_head, heads, {}, sha256, known_hash)
+
+
+def _check_tensors(folder: Path, tensors: Mapping[str, Tensor], shapes: Mapping[str, Tensor]) -> None:
+    missing = sorted(shapes.keys() - tensors.keys())
+    if missing:
+        raise UserError(f"{folder}: the weights lack {missing[0]} and {len(missing) - 1} more; get them again.")
+    for name, tensor in shapes.items():
+        if tensors[name].shape != tensor.shape:
+            difference = f"{list(tensors[name].shape)}, by config.json it is {list(tensor.shape)}"
+            raise UserError(f"{folder}: the weights' {name} has shape {difference}; get the model again.")
+
+
+def _set_dropout(encoder: nn.Module, dropout: float | None, attention_dropout: float | None) -> None:
+    of_attention = dropout if attention_dropout is None else attention_dropout
+    for name, part in encoder.named_modules():
+        probability = of_attention if name.endswith("attention.self.dropout") else dropout
+        if isinstance(part, nn.Dropout) and probability is not None:
+            part.p = probability
