@@ -7,7 +7,7 @@ import typer
 from launch.cli import demo, devcluster, models, plan, results, status, store, submit, tasks
 from launch.text import show_what_can_be_shown
 from slurm.base import UserError
-from slurm.base.errors import advice
+from slurm.base.errors import one_line
 
 
 def _app() -> typer.Typer:
@@ -52,9 +52,8 @@ def main() -> None:
         sys.stderr.close()  # the reader of a pipe went away: not our failure, and nothing more to say
         sys.exit(1)
     except OSError as error:
-        what_to_do = advice(error)
-        if what_to_do is None:
+        line = one_line(error)
+        if line is None:
             raise
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror}; {what_to_do}", file=sys.stderr)
+        print(f"error: {line}", file=sys.stderr)
         sys.exit(1)

@@ -15,6 +15,7 @@ from launch.job import FAILED
 from launch.text import show_what_can_be_shown
 from slurm import rlimits
 from slurm.base import UserError
+from slurm.base.errors import one_line
 from slurm.signals import StopFlag
 
 if TYPE_CHECKING:
@@ -33,13 +34,15 @@ def main() -> None:
     logs.mark_start(int(os.environ.get("SLURM_RESTART_COUNT", "0")))
     if limits := rlimits.met():
         print(rlimits.log_line(limits), flush=True)
-    held_line = breaker.held_line(path.parent)
-    if held_line is not None:
-        sys.exit(f"error: {held_line}")  # exit code 1
     try:
+        held_line = breaker.held_line(path.parent)
+        if held_line is not None:
+            sys.exit(f"error: {held_line}")  # exit code 1
         manifest = manifests.read(path)
     except UserError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {one_line(error) or error}")
     try:
         from training import distributed  # torch: only now
     except Exception as error:

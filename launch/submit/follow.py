@@ -8,6 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 
 from launch import draft, executors, submit
 from launch.plan import Plan, Stage
@@ -17,9 +18,11 @@ from launch.submit import outcome
 from launch.submit.standing import Standing, Watch
 from slurm.arrays import SendUnclear
 from slurm.base import UsageError, UserError
+from slurm.base.errors import one_line
 
 _FIRST_SECONDS, _LAST_SECONDS, _GROWTH = 2.0, 15.0, 1.15  # between two looks at the disk
 _LAST_SECONDS_HERE = 2.0  # the same where the disk says all, since there is no queue
+_TROUBLE_SECONDS = 600.0  # that the file system's trouble is waited for
 _SEND_SECONDS = 60.0  # between two tries to send what there was no room for
 _WITH_PARENT = ("cancelled", "parent-missing")  # what Slurm and a job do to a stage whose parent failed
 _PASSES = re.compile(r"\bagain\b|another submit")  # errors that tell a person to try again: that is done here
@@ -32,30 +35,60 @@ def follow(plan: Plan, report: Report, draw: Callable[[Standing], None] | None =
     draw: is told how far it is at every look, with the time that is left; None: `report` is, where that has changed.
 
     What there was no room for goes out as soon as there is, and what the cluster took from its node once more; nothing
-    any more once something of the experiment is cancelled.
+    any more once something of the experiment is cancelled. Trouble of the file system is reported, and waited for.
     """
-    pause, before, watch = _FIRST_SECONDS, "", Watch(plan)
+    follower, pause, trouble_since = _Follower(plan, report, draw, Watch(plan)), _FIRST_SECONDS, None
     longest = _LAST_SECONDS if executors.of_cluster(plan.experiment.cluster).has_queue else _LAST_SECONDS_HERE
-    last_try, lines_before = time.time(), set[str]()  # `submit` has just been there
-    cancelled_count: int | None = None  # when this began
     while True:
-        began, store = time.monotonic(), Store(plan.experiment.store)
-        observation = Observation(plan, store)
-        cancelled_count = _cancelled(plan, observation) if cancelled_count is None else cancelled_count
-        standing = watch.standing(store, observation, with_time=draw is not None)
-        if draw is not None:
-            draw(standing)
-        elif standing.line() != before:
-            report(standing.line())
-        before = standing.line()
-        unsent = _to_send(plan, observation) if _cancelled(plan, observation) == cancelled_count else set()
-        if unsent and observation.entries is not None and time.time() - last_try >= _SEND_SECONDS:
-            last_try = time.time()
-            lines_before = _send(plan, unsent, report, lines_before)
-        elif not unsent and not any(observation.is_sent(stage) for stage in plan.stages.values()):
-            return len(observation.finished) == len(plan.stages)
+        began = time.monotonic()
+        try:
+            is_finished = follower.look()
+            if is_finished is not None:
+                return is_finished
+            trouble_since = None
+        except OSError as error:
+            line = one_line(error)
+            if line is None or (trouble_since and time.time() - trouble_since > _TROUBLE_SECONDS):
+                raise
+            if trouble_since is None:
+                report(line)
+                trouble_since = time.time()
         time.sleep(max(pause, time.monotonic() - began))  # a look at a large experiment takes seconds
         pause = min(pause * _GROWTH, longest)
+
+
+@dataclass
+class _Follower:
+    """What was seen and said last."""
+
+    plan: Plan
+    report: Report
+    draw: Callable[[Standing], None] | None
+    watch: Watch
+    line: str = ""
+    last_try: float = field(default_factory=time.time)  # `submit` has just been there
+    lines_before: set[str] = field(default_factory=set)
+    cancelled_count: int | None = None  # when this began
+
+    def look(self) -> bool | None:
+        """Report what is new, and send what may go; once nothing is left to wait for, whether all is finished."""
+        store = Store(self.plan.experiment.store)
+        observation = Observation(self.plan, store)
+        cancelled_count = _cancelled(self.plan, observation)
+        self.cancelled_count = cancelled_count if self.cancelled_count is None else self.cancelled_count
+        standing = self.watch.standing(store, observation, with_time=self.draw is not None)
+        if self.draw is not None:
+            self.draw(standing)
+        elif standing.line() != self.line:
+            self.report(standing.line())
+        self.line = standing.line()
+        unsent = _to_send(self.plan, observation) if cancelled_count == self.cancelled_count else set()
+        if unsent and observation.entries is not None and time.time() - self.last_try >= _SEND_SECONDS:
+            self.last_try = time.time()
+            self.lines_before = _send(self.plan, unsent, self.report, self.lines_before)
+        elif not unsent and not any(observation.is_sent(stage) for stage in self.plan.stages.values()):
+            return len(observation.finished) == len(self.plan.stages)
+        return None
 
 
 def _to_send(plan: Plan, observation: Observation) -> set[str]:

@@ -22,6 +22,13 @@ def advice(error: OSError) -> str | None:
     return _ADVICE.get(error.errno or 0)
 
 
+def one_line(error: OSError) -> str | None:
+    """The same with the file and what was refused."""
+    what_to_do = advice(error)
+    where = f"{error.filename}: " if error.filename else ""
+    return what_to_do and f"{where}{error.strerror}; {what_to_do}"
+
+
 class UserError(Exception):
     """What is wrong, where, what is allowed and what to type: printed as it is, without a traceback.
 

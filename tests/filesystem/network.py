@@ -1,4 +1,4 @@
-"""A file system like a network's, mounted twice: `login` and `compute` do not see at once what the other wrote.
+"""A file system like a network's, mounted twice or more: `login` and `compute` do not see at once what the other wrote.
 
 with mounted(tmp_path, Settings(seconds=60)) as network:
     network.fault("login", Fault(calls="rename", lost=True)); (network.login / "store").mkdir()
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,27 +24,33 @@ from tests.filesystem.panel import Fault, Panel, Settings
 from tests.paths import ROOT
 from tests.trace import Loss, disk_of, left_after, make
 
-MOUNTS = ("login", "compute")
+LOGIN, COMPUTE = "login", "compute"
 _PREFIX = "stepstone-network-"  # then <pid>-<start time>-… of the test run that owns it
 _PATIENCE = 30.0
 
 
 class Network:
-    """`backing` is what the server has, `login` and `compute` what two of its clients see."""
+    """`backing` is what the server has, `login`, `compute` and others what its clients see."""
 
-    def __init__(self, folder: Path, settings: Settings) -> None:
-        self.folder, self.settings = folder, settings
+    def __init__(self, folder: Path, settings: Settings, mounts: Sequence[str]) -> None:
+        self.folder, self.settings, self.mounts = folder, settings, tuple(mounts)
         self.backing = folder / "backing"
-        self.login, self.compute = (folder / name for name in MOUNTS)
-        for path in (self.backing, self.login, self.compute):
-            path.mkdir()
-        self._panels = {name: Panel(folder / f"{name}.panel", make=True) for name in MOUNTS}
+        for name in ("backing", *mounts):
+            (folder / name).mkdir()
+        self._panels = {name: Panel(folder / f"{name}.panel", make=True) for name in mounts}
         self._processes: list[subprocess.Popen[bytes]] = []
 
+    @property
+    def login(self) -> Path:
+        return self.folder / LOGIN
+
+    @property
+    def compute(self) -> Path:
+        return self.folder / COMPUTE
+
     def start(self) -> None:
-        self.fault("login")
-        self.fault("compute")
-        for name in MOUNTS:
+        self.tell(self.settings)
+        for name in self.mounts:
             command = [sys.executable, "-m", "tests.filesystem.mount", str(self.backing), str(self.folder / name)]
             environment = os.environ | {"PYTHONPATH": str(ROOT)}
             log = (self.folder / f"{name}.log").open("ab")
@@ -58,7 +64,7 @@ class Network:
                         stderr=log,
                     )
                 )
-        for name in MOUNTS:
+        for name in self.mounts:
             self._wait_for(name)
 
     def _wait_for(self, name: str) -> None:
@@ -70,7 +76,7 @@ class Network:
 
     def stop(self) -> None:
         """Unmount, whatever uses the mounts."""
-        for name in MOUNTS:
+        for name in self.mounts:
             unmount(self.folder / name)
         for process in self._processes:
             try:
@@ -87,7 +93,7 @@ class Network:
     def tell(self, settings: Settings) -> None:
         """Change what the file system is like. No more faults."""
         self.settings = settings
-        for name in MOUNTS:
+        for name in self.mounts:
             self.fault(name)
 
     def clock(self, now: float | None) -> None:
@@ -119,13 +125,15 @@ class Network:
 
 
 @contextmanager
-def mounted(settings: Settings | None = None, memory: bool = False) -> Iterator[Network]:
+def mounted(
+    settings: Settings | None = None, memory: bool = False, mounts: Sequence[str] = (LOGIN, COMPUTE)
+) -> Iterator[Network]:
     """A network for a test, unmounted and removed whatever happens. `memory`: in /dev/shm, where there is one."""
     require_fuse()
     _remove_leftovers()
     base = "/dev/shm" if memory and os.access("/dev/shm", os.W_OK) else None
     mark = f"{_PREFIX}{os.getpid()}-{start_time(os.getpid())}-"
-    network = Network(Path(tempfile.mkdtemp(prefix=mark, dir=base)), settings or Settings())
+    network = Network(Path(tempfile.mkdtemp(prefix=mark, dir=base)), settings or Settings(), mounts)
     try:
         network.start()
         yield network
@@ -164,6 +172,6 @@ def _remove_leftovers() -> None:
             pid, started, _ = folder.name.removeprefix(_PREFIX).split("-", 2)
             if folder.is_symlink() or folder.lstat().st_uid != os.geteuid() or str(start_time(int(pid))) == started:
                 continue
-            for name in MOUNTS:
-                unmount(folder / name)
+            for path in folder.iterdir():
+                unmount(path)
             shutil.rmtree(folder, ignore_errors=True)

@@ -1,7 +1,8 @@
-"""The launcher's random sequences with the submitter on one mount of a network's file system, and the jobs on another.
+"""The launcher's random sequences with the submitter on one mount of a network's file system, and jobs on two others.
 
 Beside Slurm's faults, the file system has its own: errors at any call, lost replies, caches of 2 s and 60 s, no hard
-links, folders that are not looked at again when they are opened (NFS's `nocto`), power cuts.
+links, folders that are not looked at again when they are opened (NFS's `nocto`), power cuts. More sequences with
+`NETWORK_EXAMPLES=1000`, the first of them with `NETWORK_SEED`.
 """
 
 import errno
@@ -9,59 +10,43 @@ import os
 import shutil
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
-from typing import Any
+from random import Random
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import initialize, precondition, rule
 
 from launch.store import manifests
 from launch.store.manifests import Manifest
 from slurm.base import UserError, look
 from slurm.base.errors import advice
-from tests.filesystem.network import MOUNTS, Network, mounted
+from tests.filesystem.network import LOGIN, Network, mounted
 from tests.filesystem.panel import Fault, Settings
 from tests.launch.faulty_job import FAILED, FaultyJob
-from tests.launch.test_launcher_machine import Launcher
+from tests.launch.test_launcher_machine import SEND_FAULTS, Launcher
 from tests.slurm.scripted import Limits, Run, Scheduler
+from tests.trace import Loss
 
-NETWORK: list[Network] = []  # the one that all sequences use, each in a folder of its own
-NUMBERS = count(1)
+pytestmark = pytest.mark.slow
 
-
-@pytest.fixture(scope="module", autouse=True)
-def network() -> Iterator[None]:
-    with mounted(memory=True) as network, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(look, "_PAUSES", (0.0,) * len(look._PAUSES))
-        NETWORK.append(network)
-        yield
-        NETWORK.clear()
-        counts = {name: (network.calls(name), network.fired(name)) for name in MOUNTS}
-        print(f"{next(NUMBERS) - 1} sequences; (calls, faults): {counts}")
+NODES = ("node1", "node2")  # of the scripted scheduler
+STEPS = 25
+EXAMPLES = int(os.environ.get("NETWORK_EXAMPLES", "8"))
+FIRST_SEED = int(os.environ.get("NETWORK_SEED", "0"))
 
 
-FAULTS = st.one_of(
-    st.builds(
-        Fault,
-        error=st.sampled_from([errno.ESTALE, errno.EIO, errno.ENOSPC, errno.EDQUOT]),
-        skip=st.one_of(st.integers(0, 40), st.integers(0, 300)),
-        times=st.sampled_from([1, 4, -1]),
-    ),
-    st.builds(
-        Fault,
-        calls=st.sampled_from(["rename", "link", "symlink", "mkdir", "unlink"]),
-        lost=st.just(True),
-        error=st.sampled_from([0, 0, errno.EIO]),
-        skip=st.integers(0, 40),
-    ),
-)
+@pytest.fixture(scope="module")
+def network() -> Iterator[Network]:
+    """One for all sequences, each of which has a folder of its own."""
+    with mounted(memory=True, mounts=(LOGIN, *NODES)) as network:
+        yield network
 
 
 class JobOnNode(FaultyJob):
-    """Its store is the same one on the other mount. What the file system refuses ends it."""
+    """Its store is the same one on its node's mount. What the file system refuses ends it."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self._network = network
 
     def __call__(self, run: Run) -> Generator[None, None, int]:
         try:
@@ -70,17 +55,17 @@ class JobOnNode(FaultyJob):
             return FAILED
 
     def manifest(self, run: Run) -> Manifest:
-        read = manifests.read(_on_node(run.manifest))
-        return replace(read, store=str(_on_node(Path(read.store))))
-
-
-def _on_node(path: Path) -> Path:
-    (network,) = NETWORK
-    return network.compute / path.relative_to(network.login)
+        node = self._network.folder / run.element.node
+        manifest = manifests.read(node / run.manifest.relative_to(self._network.login))
+        return replace(manifest, store=str(node / Path(manifest.store).relative_to(self._network.login)))
 
 
 class NetworkScheduler(Scheduler):
     """What the clients of the file system believe gets old by its clock."""
+
+    def __init__(self, network: Network, job: FaultyJob, limits: Limits) -> None:
+        self._network = network
+        super().__init__(job, limits)
 
     @property
     def now(self) -> float:
@@ -89,41 +74,41 @@ class NetworkScheduler(Scheduler):
     @now.setter
     def now(self, now: float) -> None:
         self._now = now
-        for network in NETWORK:
-            network.clock(now)
+        self._network.clock(now)
 
 
 class LauncherOnNetwork(Launcher):
-    """One person's commands on the login node, elements on others."""
+    """One person's commands on the login node, elements on others. Which come next, `random` says: calls of the file
+    system are not the same from run to run, as times are real in part."""
 
-    @initialize(
-        seconds=st.sampled_from([2.0, 60.0]),
-        looks_again=st.sampled_from([True, True, True, False]),
-        hard_links=st.sampled_from([True, True, False]),
-        has_power_cuts=st.sampled_from([False, False, True]),
-        slots=st.integers(1, 4),
-        array_size=st.sampled_from([2, 3, 1001]),
-        submit_limit=st.sampled_from([None, None, 5, 12]),
-        preempt=st.sampled_from(["REQUEUE", "CANCEL"]),
-        may_requeue=st.booleans(),
-        step_seconds=st.sampled_from([10.0, 100.0]),
-    )
-    def begin(self, seconds: float, looks_again: bool, hard_links: bool, has_power_cuts: bool, **limits: Any) -> None:  # type: ignore[override]
-        (self.network,) = NETWORK
-        self.has_power_cuts = has_power_cuts and hard_links
-        self.network.tell(Settings(seconds, looks_again, hard_links))
-        super().begin(**limits)
+    def __init__(self, network: Network, seed: int) -> None:
+        super().__init__()
+        self.network, self.random = network, Random(seed)
+        self.steps: list[object] = []
+        draw = self.random.choice
+        self.has_power_cuts = draw([False, False, True])
+        hard_links = self.has_power_cuts or draw([True, True, False])
+        self.network.tell(Settings(draw([2.0, 60.0]), draw([True, True, True, False]), hard_links))
+        told = {
+            "slots": draw([1, 2, 4]), "array_size": draw([2, 3, 1001]), "submit_limit": draw([None, None, 5, 12]),
+            "preempt": draw(["REQUEUE", "CANCEL"]), "may_requeue": draw([True, False]),
+            "step_seconds": draw([10.0, 100.0]),
+        }  # fmt: skip
+        self.name = f"{seed}"
+        self.begin(**told)
+        self.steps += [self.network.settings, told]
         if self.has_power_cuts:
             self.network.remember()
 
+    # --- where it lies
+
     def make_folder(self) -> tuple[Path, Path]:
-        name = f"{next(NUMBERS)}"
-        (self.network.login / name).mkdir()
-        return self.network.login / name, self.network.backing / name
+        (self.network.login / self.name).mkdir()
+        return self.network.login / self.name, self.network.backing / self.name
 
     def make_scheduler(self, limits: Limits) -> Scheduler:
-        self.job = JobOnNode()
-        return NetworkScheduler(self.job, limits)
+        self.job = JobOnNode(self.network)
+        return NetworkScheduler(self.network, self.job, limits)
 
     def remove_folder(self) -> None:
         self.network.tell(Settings())
@@ -139,27 +124,63 @@ class LauncherOnNetwork(Launcher):
         except OSError as error:
             assert advice(error) is not None and error.filename is not None, repr(error)
 
-    @rule(fault=FAULTS)
-    def submits_while_the_file_system_has_trouble(self, fault: Fault) -> None:
-        self.network.fault("login", fault)
+    # --- what happens
+
+    def step(self) -> None:
+        """One thing, at random, and what must hold after it."""
+        draw, steps = self.random.choice, [*COMMANDS, *FAULTS]
+        name = draw([*steps, "submits", "submits", "time_passes", "time_passes", "time_passes"])
+        number = self.random.randrange
+        choices: dict[str, Callable[[], list[object]]] = {
+            "submits": lambda: [draw([True, False])],
+            "submits_through_a_fault": lambda: [draw(SEND_FAULTS)],
+            "is_killed_while_it_submits": lambda: [number(61)],
+            "is_killed_after_sending": lambda: [1 + number(4), number(7)],
+            "edits_the_grid": lambda: [number(2)],
+            "time_passes": lambda: [draw([1.0, 15.0, 70.0, 400.0])],
+            "slurmctld_changes": lambda: [draw(["down", "stopped", "up"])],
+            "slurmdbd_changes": lambda: [draw([True, False])],
+            "an_element_is_hit": lambda: [
+                number(4), draw(["preempt", "node", "oom", "segfault", "slow", "requeue"])
+            ],
+            "submits_in_trouble": lambda: [self._fault()],
+            "cancels_in_trouble": lambda: [self._fault()],
+            "a_node_has_trouble": lambda: [draw(NODES), self._fault(), draw([15.0, 70.0, 400.0])],
+            "the_power_fails": lambda: [number(61), draw(["all", "bytes", "names"])],
+        }  # fmt: skip
+        if (name == "an_element_is_hit" and not self.scheduler.running) or (
+            name == "the_power_fails" and not self.has_power_cuts
+        ):
+            return
+        arguments = choices.get(name, list)()
+        self.steps.append((name, *arguments))
+        getattr(self, name)(*arguments)
+        self.all_is_well()
+
+    def _fault(self) -> Fault:
+        draw, number = self.random.choice, self.random.randrange
+        if draw([True, False]):
+            code = draw([errno.ESTALE, errno.EIO, errno.ENOSPC, errno.EDQUOT])
+            return Fault(error=code, skip=number(draw([40, 300])), times=draw([1, 4, -1]))
+        calls = draw(["rename", "link", "symlink", "mkdir", "unlink"])
+        return Fault(calls=calls, lost=True, error=draw([0, 0, errno.EIO]), skip=number(30), times=draw([1, 3]))
+
+    def submits_in_trouble(self, fault: Fault) -> None:
+        self.network.fault(LOGIN, fault)
         self._submit()
-        self.network.fault("login")
+        self.network.fault(LOGIN)
 
-    @rule(fault=FAULTS)
-    def cancels_while_the_file_system_has_trouble(self, fault: Fault) -> None:
-        self.network.fault("login", fault)
+    def cancels_in_trouble(self, fault: Fault) -> None:
+        self.network.fault(LOGIN, fault)
         self.cancels()
-        self.network.fault("login")
+        self.network.fault(LOGIN)
 
-    @rule(fault=FAULTS, seconds=st.sampled_from([15.0, 70.0, 400.0]))
-    def nodes_have_trouble(self, fault: Fault, seconds: float) -> None:
-        self.network.fault("compute", fault)
+    def a_node_has_trouble(self, node: str, fault: Fault, seconds: float) -> None:
+        self.network.fault(node, fault)
         self.scheduler.advance(seconds)
-        self.network.fault("compute")
+        self.network.fault(node)
 
-    @precondition(lambda self: getattr(self, "has_power_cuts", False))
-    @rule(writes=st.integers(0, 60), loss=st.sampled_from(["all", "bytes", "names"]))
-    def the_power_fails(self, writes: int, loss: Any) -> None:
+    def the_power_fails(self, writes: int, loss: Loss) -> None:
         self._crash(writes)
         for element in self.scheduler.running:
             self.scheduler.fail_node(element)
@@ -168,7 +189,31 @@ class LauncherOnNetwork(Launcher):
         self._bury()
 
 
-LauncherOnNetwork.TestCase.settings = settings(
-    max_examples=int(os.environ.get("NETWORK_EXAMPLES", "12")), stateful_step_count=25
-)
-TestLauncherOnNetwork = pytest.mark.slow(LauncherOnNetwork.TestCase)
+COMMANDS = (
+    "submits", "submits_through_a_fault", "is_killed_while_it_submits", "is_killed_after_sending", "edits_the_grid",
+    "cancels", "time_passes",
+)  # fmt: skip
+FAULTS = (
+    "slurmctld_changes", "slurmdbd_changes", "an_element_is_hit", "the_code_has_a_bug", "slurmctld_forgets",
+    "accounting_forgets", "ids_begin_again", "submits_in_trouble", "submits_in_trouble", "cancels_in_trouble",
+    "a_node_has_trouble", "a_node_has_trouble", "a_node_has_trouble", "the_power_fails",
+)  # fmt: skip
+
+
+def test_random_sequences_end_well(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(look, "_PAUSES", (0.0,) * len(look._PAUSES))
+    for seed in range(FIRST_SEED, FIRST_SEED + EXAMPLES):
+        launcher = LauncherOnNetwork(network, seed)
+        try:
+            for _ in range(STEPS):
+                launcher.step()
+        except BaseException:
+            print(f"seed {seed}:", *launcher.steps, sep="\n")
+            launcher.stack.close()
+            raise
+        try:
+            launcher.teardown()
+        except BaseException:
+            print(f"seed {seed}, at its end:", *launcher.steps, sep="\n")
+            raise
+    print({name: (network.calls(name), network.fired(name)) for name in network.mounts})  # calls, and faults of them

@@ -7,6 +7,7 @@ import itertools
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from slurm.arrays import index_list
 from slurm.commands import Missing, Output
@@ -55,8 +56,10 @@ def answer(
 def _sbatch(scheduler: Scheduler, words: Sequence[str], timeout: float) -> Output:
     options, paths = options_of(words, {"--parsable": False})
     assert len(paths) == 1, f"sbatch takes one script: {words}"
-    with open(paths[0], encoding="utf-8") as file:
-        script = file.read()
+    try:
+        script = Path(paths[0]).read_text(encoding="utf-8")
+    except OSError:
+        raise Refused(f"sbatch: error: Unable to open file {paths[0]}") from None
     flags = flags_of(script)
     fault = scheduler.send_faults.popleft() if scheduler.send_faults else None
     if scheduler.ctld == "down":

@@ -1,10 +1,12 @@
 """Following an experiment: errors that pass are told once and waited out, refusals end it."""
 
+import errno
 import json
 import os
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -193,3 +195,23 @@ def test_what_equal_failures_held_goes_once_they_are_mended(
         assert not any("retry" in line for line in lines), lines
         said: list[str] = []
         assert follow.follow(plan, said.append), said
+
+
+def test_a_file_system_that_has_trouble_is_waited_for(
+    plan: Plan, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Said once, and no longer than ten minutes."""
+    real, trouble = follow.Observation, [0.0, 400.0]
+    begun = scheduler.now
+
+    def observation(*arguments: Any, **more: Any) -> Any:
+        if trouble[0] <= scheduler.now - begun < trouble[1]:
+            raise OSError(errno.EIO, "Input/output error", "/store/submissions")
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(follow, "Observation", observation)
+    said = _follow(plan, scheduler, lambda seconds: None)
+    assert sum(line.startswith("/store/submissions: Input/output error; ") for line in said) == 1
+    trouble[:] = [0.0, float("inf")]
+    with pytest.raises(OSError, match="Input/output"):
+        follow.follow(plan, lambda line: None)
