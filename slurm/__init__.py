@@ -9,6 +9,8 @@ The public face, for any program that runs arrays:
     control.cancel, set_throttle, requeue      what changes them
     causes.classify(…) -> Verdict              why an element failed, with the line that proves it
     signals.StopFlag                           in the job: asked to stop, save where it is safe
+    environment.of_job(shell) -> Passing       what of a shell's variables goes with its jobs
+    rlimits.met(), blamed(verdict, limits)     limits of a process (ulimit), and failures that are theirs
     room.room(folder) -> Room                  what a folder's file system and the user's quota there still take
     base.files.write_atomic, write_once, seal  files on a shared disk, whole or not at all
     local.start(…)                             the same arrays without Slurm

@@ -3,6 +3,7 @@
 import pytest
 
 from slurm import environment
+from tests.paths import ROOT
 
 SHELL = {
     "PATH": "/bin", "HOME": "/home/a", "LC_TIME": "de_DE", "MODULEPATH": "/mods", "BASH_FUNC_module%%": "() { :; }",
@@ -23,6 +24,15 @@ def test_what_jobs_need_goes_and_the_rest_stays() -> None:
     goes = environment.of_job(SHELL | STAYS)
     assert dict(goes.variables) == SHELL
     assert goes.stays == tuple(sorted(STAYS))
+
+
+def test_the_page_names_every_kind() -> None:
+    rows = [line for line in (ROOT / "docs" / "launching.md").read_text(encoding="utf-8").splitlines() if "|" in line]
+    for kind in environment.KINDS:
+        (row,) = [row for row in rows if row.endswith(f"| {kind.why} |")]
+        # Not the insides of the modules' function, nor what is said with "also in capitals".
+        names = [name for name in kind.names if not name.startswith(("_", "BASH_FUNC")) and not name.endswith("_PROXY")]
+        assert [name for name in (*names, "_LMFILES_") if name in kind.names and name not in row] == []
 
 
 def test_what_is_asked_for_goes_too_but_a_secret_by_its_whole_name_only() -> None:
