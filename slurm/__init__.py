@@ -19,5 +19,6 @@ The public face, for any program that runs arrays:
 `base` lies under everything, also under the other three packages; `devcluster` and what acts (`arrays`, `control`,
 `local`) stand on top, what looks (`snapshot`, `endings`, `accounting`, `queue`) between: pyproject.toml says the order.
 
-Every command of Slurm's goes through commands.run, where a scripted scheduler takes its place in tests.
+Every command of Slurm's goes through commands.run, where a scripted scheduler takes its place in tests; questions go
+through ways.ask, which asks as older versions and sites' own commands take it.
 """

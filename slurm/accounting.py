@@ -7,14 +7,15 @@ others of such an array PENDING (seen on 22.05): what is not in it is unknown, a
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from slurm import commands
-from slurm.commands import Missing, Silent
+from slurm import ways
+from slurm.commands import Refusal, Silent
 from slurm.jobstates import Phase, base, phase
 from slurm.queue import Unreadable, expand
 
 # The name comes last, since others' names may hold a `|`.
 FORMAT = "JobID,State,ExitCode,Submit,NodeList,JobName"
 ASKED_AT_ONCE = 500  # ids on one command line
+_MISSING = "there is no sacct"
 _DISABLED = ("accounting storage is disabled", "not running a supported accounting_storage plugin")
 
 
@@ -42,7 +43,8 @@ class NoAccounting(Exception):
 
 
 def ended(jobs: Iterable[str]) -> dict[tuple[str, int], Ended] | None:
-    """The last record of some elements (`12_3`), or of all of an array (`12`); None where accounting does not answer.
+    """The last record of some elements (`12_3`), or of all of an array (`12`); None where accounting does not answer,
+    Refusal with its words where it will not.
 
     An element without a record is not in it, so it is empty where there is no accounting. Compare the name: Slurm uses
     its ids again after years or a reset.
@@ -51,12 +53,12 @@ def ended(jobs: Iterable[str]) -> dict[tuple[str, int], Ended] | None:
     lines: list[str] = []
     for start in range(0, len(elements), ASKED_AT_ONCE):
         try:
-            output = _asked("--duplicates", "--jobs", ",".join(elements[start : start + ASKED_AT_ONCE]))
+            output = _asked("sacct --jobs", *ended_ways(elements[start : start + ASKED_AT_ONCE]))
         except NoAccounting:
             return {}
         if output is None:
             return None
-        lines += output.splitlines()
+        lines += output.split("\n")
     return _last_of_each(_elements(lines))
 
 
@@ -67,13 +69,17 @@ def named(name: str, since: str) -> list[str] | None:
     """
     try:
         # Not the time of day only: by default sacct begins at midnight.
-        output = _asked("--allocations", "--name", name, "--starttime", since)
+        long = ["--noheader", "--parsable2", "--allocations", "--name", name, "--starttime", since, "--format", FORMAT]
+        short = ["-n", "-P", "-X", "--name", name, "-S", since, "-o", FORMAT]
+        output = _asked("sacct --name", ["sacct", *long], ["sacct", *short])
     except NoAccounting:
         return []
+    except Refusal:
+        return None
     if output is None:
         return None
     ids = {
-        row[0].partition("_")[0].partition("+")[0] for row in map(_row, output.splitlines()) if row and row[-1] == name
+        row[0].partition("_")[0].partition("+")[0] for row in map(_row, output.split("\n")) if row and row[-1] == name
     }
     return sorted(filter(str.isdigit, ids), key=int)
 
@@ -81,22 +87,34 @@ def named(name: str, since: str) -> list[str] | None:
 def available() -> bool | None:
     """Whether the cluster keeps accounts; None where nobody answers, such as while slurmdbd is down."""
     try:
-        return None if _asked("--allocations", "--jobs", "1") is None else True
+        return None if _asked("sacct --jobs", *ended_ways(["1"])) is None else True
     except NoAccounting:
         return False
+    except Refusal:
+        return None
 
 
-def _asked(*selection: str) -> str | None:
-    """What sacct prints; None where it does not answer. NoAccounting where it never will."""
+def ended_ways(elements: Sequence[str]) -> list[list[str]]:
+    """How sacct may be asked how elements ended. Without `--duplicates` it tells of the last start only, which is the
+    one that counts; but where ids were used again, it may tell of another job, and then names differ."""
+    jobs = ",".join(elements)
+    return [
+        ["sacct", "--noheader", "--parsable2", "--duplicates", "--jobs", jobs, "--format", FORMAT],
+        ["sacct", "-n", "-P", "-D", "-j", jobs, "-o", FORMAT],
+        ["sacct", "-n", "-P", "-j", jobs, "-o", FORMAT],
+    ]
+
+
+def _asked(topic: str, *every_way: list[str]) -> str | None:
+    """What sacct prints; None where it does not answer. NoAccounting where it never will, Refusal with its words."""
     try:
-        answer = commands.run(["sacct", "--noheader", "--parsable2", *selection, "--format", FORMAT])
-    except Missing:
-        raise NoAccounting from None
+        return ways.ask(topic, every_way, str)
     except Silent:
         return None
-    if answer.code and any(words in (answer.err + answer.out).lower() for words in _DISABLED):
-        raise NoAccounting
-    return None if answer.code else answer.out
+    except Refusal as refusal:
+        if any(words in str(refusal).lower() for words in (*_DISABLED, _MISSING)):
+            raise NoAccounting from None
+        raise
 
 
 def _row(line: str) -> list[str]:

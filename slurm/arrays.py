@@ -6,7 +6,7 @@
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,38 +16,13 @@ from submitit.slurm.slurm import SlurmExecutor
 from slurm import commands, snapshot
 from slurm.base import UserError, paths
 from slurm.base.files import make_folder, write_atomic
-from slurm.commands import Missing, NotRun, Output, Silent
+from slurm.commands import UNCLEAR, Missing, NotRun, Output, Silent
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # While slurmctld has no room (MaxJobCount), sbatch tries for two minutes, sleeping 1, 2, … 15 s (22.05); killed in
 # between, it would leave us in doubt.
 SBATCH_TIMEOUT = 180.0  # seconds
-# sbatch's words when a message got lost on its way there or back: the array may be in the queue all the same.
-# From slurm_errno.c and strerror(3); 22.05's library holds all but the last six, which are the system's own.
-UNCLEAR = (
-    "Socket timed out on send/recv operation",
-    "Zero Bytes were transmitted or received",
-    "Unable to contact slurm controller (send failure)",
-    "Unable to contact slurm controller (receive failure)",
-    "Unable to contact slurm controller (shutdown failure)",
-    "Communication connection failure",
-    "Communication shutdown failure",
-    "Message send failure",
-    "Message receive failure",
-    "Failed to send entire message",
-    "Unexpected message received",
-    "Unexpected missing socket error",
-    "Insane message length",
-    "Header lengths are longer than data received",
-    "Protocol authentication error",  # of the answer, perhaps
-    "Connection timed out",
-    "Connection reset by peer",
-    "Broken pipe",
-    "Transport endpoint is not connected",
-    "Interrupted system call",
-    "Input/output error",
-)
-# The same for "too many jobs": reasons that slurmctld gives with a refusal, and errno's EAGAIN for MaxJobCount.
+# sbatch's words for "too many jobs": reasons that slurmctld gives with a refusal, and errno's EAGAIN for MaxJobCount.
 LIMITS = (
     "AssocMaxSubmitJobLimit",
     "AssocGrpSubmitJobsLimit",
@@ -127,6 +102,11 @@ def script(request: ArrayRequest) -> str:
     return text
 
 
+# With --parsable, and without it.
+_ID = re.compile(r"^\s*(?:Submitted batch job )?(\d+)(?:;\S*| on cluster \S+)?\s*$", re.MULTILINE)
+_NO_PARSABLE = re.compile(r"(unrecognized|unknown|invalid|illegal|unsupported) option.*parsable", re.IGNORECASE)
+
+
 class Refused(UserError):
     """sbatch says no, for certain, because of what was asked for."""
 
@@ -139,8 +119,9 @@ class LimitReached(UserError):
     """Slurm took nothing because of how many jobs there are already: send it when there is room."""
 
 
-def send(request: ArrayRequest) -> str:
-    """Send the array and return its job id. The script stays beside the logs.
+def send(request: ArrayRequest, notice: Callable[[str], None] = lambda words: None) -> str:
+    """Send the array and return its job id. The script stays beside the logs. `notice` gets what sbatch has to say
+    though it took the array, a line each.
 
     Refused with sbatch's own words, LimitReached, SendUnclear (see there). UserError: nothing can be sent now.
     """
@@ -149,6 +130,8 @@ def send(request: ArrayRequest) -> str:
     write_atomic(path, script(request))
     try:
         answer = commands.run(["sbatch", "--parsable", str(path)], SBATCH_TIMEOUT, request.umask, request.passed)
+        if answer.code and _NO_PARSABLE.search(answer.err + answer.out):  # refused for certain: a site's own sbatch
+            answer = commands.run(["sbatch", str(path)], SBATCH_TIMEOUT, request.umask, request.passed)
     except Missing:
         raise UserError("there is no sbatch here; run on a login node, or set `cluster: {executor: local}`") from None
     except NotRun as error:
@@ -157,12 +140,35 @@ def send(request: ArrayRequest) -> str:
         raise SendUnclear(f"{error}: it may have sent {request.name}") from None
     finally:
         snapshot.changed()
-    return _outcome(answer, request.name)
+    job = _outcome(answer, request.name)
+    for line in answer.err.splitlines():
+        if line.strip():
+            notice(" ".join(line.split()).removeprefix("sbatch: "))
+    return job
+
+
+def try_sending(request: ArrayRequest, folder: Path) -> None:
+    """Ask sbatch whether it would take the array now; nothing is sent. The script is left in a folder.
+
+    Refused with its words; UserError where nobody answers.
+    """
+    path = folder / "script.sh"
+    write_atomic(path, script(request))
+    try:
+        answer = commands.run(["sbatch", "--test-only", str(path)], SBATCH_TIMEOUT, request.umask, request.passed)
+    except Missing:
+        raise Refused("there is no sbatch on this machine") from None
+    except Silent as error:
+        raise UserError(f"Slurm does not answer ({error})") from None
+    if answer.is_silence:
+        raise UserError(f"Slurm does not answer ({answer.said})")
+    if answer.code:
+        raise Refused(answer.said)
 
 
 def _outcome(answer: Output, name: str) -> str:
     """The id in sbatch's answer, else what its failure means."""
-    ids = re.findall(r"^\s*(\d+)(?:;\S*)?\s*$", answer.out, re.MULTILINE)  # sites' own lines may stand around it
+    ids = _ID.findall(answer.out)  # sites' own lines may stand around it
     if answer.code == 0 and ids:
         return str(ids[-1])
     refusal = _refusal(answer.err.strip() or answer.out.strip() or f"exit code {answer.code}, without a word")

@@ -5,6 +5,7 @@ The environment is made the same for all: no abbreviated index lists, plain time
 
 import errno
 import os
+import re
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +14,64 @@ from slurm import usercache
 from slurm.environment import without_slurms
 
 TIMEOUT = 60.0  # seconds
+_SAID_LENGTH = 500  # characters of a complaint that are told
 _SET = {"SLURM_BITSTR_LEN": "0", "SLURM_TIME_FORMAT": "standard"}
 # Of what cannot be started: there is no such program. Anything else may be otherwise the next time.
 _NO_PROGRAM = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.ENOTDIR, errno.ELOOP)
+
+# Commands' words when a message got lost on its way there or back: what was asked for may be done all the same.
+# From slurm_errno.c and strerror(3); 22.05's library holds all but the last six, which are the system's own.
+UNCLEAR = (
+    "Socket timed out on send/recv operation",
+    "Zero Bytes were transmitted or received",
+    "Unable to contact slurm controller (send failure)",
+    "Unable to contact slurm controller (receive failure)",
+    "Unable to contact slurm controller (shutdown failure)",
+    "Communication connection failure",
+    "Communication shutdown failure",
+    "Message send failure",
+    "Message receive failure",
+    "Failed to send entire message",
+    "Unexpected message received",
+    "Unexpected missing socket error",
+    "Insane message length",
+    "Header lengths are longer than data received",
+    "Protocol authentication error",  # of the answer, perhaps
+    "Connection timed out",
+    "Connection reset by peer",
+    "Broken pipe",
+    "Transport endpoint is not connected",
+    "Interrupted system call",
+    "Input/output error",
+)
+# The words of whoever cannot answer now and may later, beside those. Anything else that a command fails with is a
+# refusal: asked in the same way again, it says the same again.
+_SILENCE = (
+    *UNCLEAR,
+    "Unable to contact slurm controller",
+    "Unable to establish controller machine",
+    "standby mode",
+    "Problem talking to the database",
+    "failed to open persistent connection",
+    "PersistInit",
+    "Connection refused",
+    "No route to host",
+    "Network is unreachable",
+    "Host is down",
+    "Name or service not known",
+    "Temporary failure in name resolution",
+    "Munge encode failed",
+    "Munge decode failed",
+    "Resource temporarily unavailable",
+    "Too many open files",
+    "Cannot allocate memory",
+    "too many requests",
+    "rate limit",
+    "try again",
+)
+# What stands beside a complaint and says nothing of it.
+_HINT = re.compile(r"^(Try|See) .*(help|man)|^Usage:|^For more information", re.IGNORECASE)
+_COMPLAINS = re.compile(r"\b(error|fatal|failure):|(unrecognized|unknown|invalid|illegal) option", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -28,9 +84,21 @@ class Output:
 
     @property
     def said(self) -> str:
-        """Its last line of complaint, for people."""
-        lines = [line.strip() for line in (self.err or self.out).splitlines() if line.strip()]
-        return lines[-1] if lines else f"exit code {self.code}"
+        """Its complaint, for people: the lines that call themselves one, else the last one; sites print more."""
+        text = self.err if self.err.strip() else self.out
+        lines = [" ".join(line.split()) for line in text.splitlines() if line.strip() and not _HINT.match(line.strip())]
+        complaints = [line for line in lines if _COMPLAINS.search(line)] or lines[-1:]
+        return "; ".join(dict.fromkeys(complaints))[:_SAID_LENGTH] or f"exit code {self.code}, without a word"
+
+    @property
+    def is_silence(self) -> bool:
+        """Whether it failed for want of somebody to ask: later it may not."""
+        text = (self.err + self.out).lower()
+        return self.code < 0 or (self.code > 0 and any(words.lower() in text for words in _SILENCE))
+
+
+class Refusal(Exception):
+    """It answered, and will not do what it is asked in that way; its own words."""
 
 
 class Missing(Exception):
@@ -57,7 +125,26 @@ def run(
     Missing where it does not exist, Silent where it does not answer in time, NotRun where it cannot be started.
     """
     usercache.count(command[0])
-    return runner(command, timeout, umask, environment() if variables is None else variables)
+    answer = runner(command, timeout, umask, environment() if variables is None else variables)
+    if answer.err.strip():
+        usercache.keep_words(command[0], answer.code, answer.err)
+    return answer
+
+
+def answer_of(command: Sequence[str], timeout: float = TIMEOUT) -> str:
+    """What a command that changes nothing prints.
+
+    Refusal with its words where it will not; Silent where nobody answers it. One that is not there refuses, too.
+    """
+    try:
+        answer = run(command, timeout)
+    except Missing:
+        raise Refusal(f"there is no {command[0]} on this machine") from None
+    if answer.is_silence:
+        raise Silent(answer.said)
+    if answer.code:
+        raise Refusal(answer.said)
+    return answer.out
 
 
 def ask(command: Sequence[str], timeout: float = TIMEOUT) -> str | None:
@@ -75,8 +162,10 @@ def _run(command: Sequence[str], timeout: float, umask: int, variables: Mapping[
             list(command), stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
             timeout=timeout, env=variables, umask=umask, check=False,
         )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise Silent(f"{command[0]} did not answer in {timeout:.0f} s") from None
+    except subprocess.TimeoutExpired as expired:
+        words = Output(0, "", (expired.stderr or b"").decode(errors="replace"))
+        last_words = f": {words.said}" if words.err.strip() else ""
+        raise Silent(f"{command[0]} did not answer in {timeout:.0f} s{last_words}") from None
     except OSError as error:
         if error.errno in _NO_PROGRAM:
             raise Missing(command[0]) from None

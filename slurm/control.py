@@ -1,5 +1,6 @@
 """What changes jobs that are in the queue: cancel, throttle, requeue."""
 
+import re
 from collections.abc import Iterator, Sequence
 
 from slurm import commands, snapshot
@@ -14,6 +15,8 @@ _OVER = (
     "Job has already finished",
     "No error",
 )
+# How Slurm's own lines look: a command's or a library's name, or what was asked for, before what is said of it.
+_OF_SLURM = re.compile(r"^(scancel|scontrol|slurm\w*)\b|error:|^\d+\S*: |Invalid job id")
 
 
 def cancel(ids: Sequence[str]) -> None:
@@ -73,9 +76,10 @@ def _asked(command: list[str]) -> Output:
 
 
 def _complaints(answer: Output) -> list[str]:
-    """What was said beyond: it is over."""
-    lines = [line.strip() for line in (answer.err + "\n" + answer.out).splitlines() if line.strip()]
-    serious = [line.removeprefix("scancel: ").removeprefix("error: ") for line in lines if not line.endswith(_OVER)]
+    """What was said beyond: it is over. Where Slurm has said something, a site's own lines beside it are none."""
     if answer.code == 0:
         return []
+    lines = [line.strip() for line in (answer.err + "\n" + answer.out).splitlines() if line.strip()]
+    lines = [line for line in lines if _OF_SLURM.search(line)] or lines
+    serious = [line.removeprefix("scancel: ").removeprefix("error: ") for line in lines if not line.endswith(_OVER)]
     return serious if lines else [f"exit code {answer.code}"]

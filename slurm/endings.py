@@ -17,6 +17,7 @@ from slurm import accounting, usercache
 from slurm.accounting import Ended
 from slurm.base import UserError
 from slurm.base.files import make_folder, read_sealed, seal, write_atomic
+from slurm.commands import Refusal
 from slurm.queue import QueueEntry
 
 MAX_AGE = 60.0  # seconds
@@ -47,6 +48,7 @@ class Endings:
     records: dict[ElementId, Ended]
     silent: dict[ElementId, float]  # accounting does not answer, since
     late: dict[ElementId, float]  # the record is on its way, as it seems, since
+    refusal: str | None = None  # sacct's words, where it is silent because it will not tell
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class _Memory:
     silent_since: float | None = None
     tried: float = 0.0  # when it was last silent
     back: float = 0.0  # when it answered again
+    refusal: str | None = None  # its words, where that is why
 
     def record(self, element: ElementId, starts: int) -> Ended | None:
         """Of the last start that the caller knows of."""
@@ -102,7 +105,7 @@ class _Memory:
 
     def endings(self, elements: Mapping[ElementId, int]) -> Endings:
         now = time.time()
-        endings = Endings({}, {}, {})
+        endings = Endings({}, {}, {}, self.refusal)
         silent_since = self.silent_since
         if silent_since is not None and now - silent_since > _GIVEN_UP:
             silent_since = None
@@ -127,7 +130,7 @@ def look(elements: Mapping[ElementId, int], max_age: float = MAX_AGE) -> Endings
     folder = _folder()
     if folder is None:
         memory = _Memory()
-        _learn(memory, elements, accounting.ended(_ids(elements)), time.time())
+        _learn(memory, elements, *_asked(_ids(elements)), time.time())
         return memory.endings(elements)
     patience = time.monotonic() + _WAIT
     while _open(memory := _read(folder), elements, max_age):
@@ -179,9 +182,9 @@ def _ask(folder: Path, elements: Mapping[ElementId, int], max_age: float) -> _Me
         if element not in questions and 0 <= now - when < _VANISHED and len(ids) < accounting.ASKED_AT_ONCE:
             ids.add(f"{element.job}_{element.index}")
             questions[element] = None
-    answer = accounting.ended(ids)
+    answer, refusal = _asked(ids)
     memory = _read(folder)  # with what was noted meanwhile
-    _learn(memory, questions, answer, now)
+    _learn(memory, questions, answer, refusal, now)
     _write(folder, memory)
     return memory
 
@@ -192,10 +195,23 @@ def _ids(elements: Collection[ElementId]) -> set[str]:
     return {e.job if counts[e.job] > _WHOLE else f"{e.job}_{e.index}" for e in elements}
 
 
+def _asked(ids: set[str]) -> tuple[dict[tuple[str, int], Ended] | None, str | None]:
+    """What accounting says of some elements (None: nothing), and its words where it refuses."""
+    try:
+        return accounting.ended(ids), None
+    except Refusal as words:
+        return None, str(words)
+
+
 def _learn(
-    memory: _Memory, questions: Mapping[ElementId, int | None], answer: dict[tuple[str, int], Ended] | None, now: float
+    memory: _Memory,
+    questions: Mapping[ElementId, int | None],
+    answer: dict[tuple[str, int], Ended] | None,
+    refusal: str | None,
+    now: float,
 ) -> None:
     """Keep what accounting said."""
+    memory.refusal = refusal
     if answer is None:
         memory.silent_since, memory.tried = memory.silent_since or now, now
         return
@@ -244,7 +260,7 @@ def _read(folder: Path) -> _Memory:
              for *row, starts, taken_at in content["records"] if (ending := Ended(*row))},
             {ElementId(*row[:3]): _NoRecord(*row[3:]) for row in content["missing"]},
             {ElementId(*row): when for *row, when in content["vanished"]},
-            content["silent_since"], content["tried"], content["back"],
+            content["silent_since"], content["tried"], content["back"], content.get("refusal"),
         )  # fmt: skip
     except (OSError, KeyError, TypeError, ValueError):
         return _Memory()  # written by another version
@@ -260,7 +276,7 @@ def _write(folder: Path, memory: _Memory) -> None:
         "records": [[*astuple(r.ended), r.starts, r.taken] for r in records if now - r.taken < _KEPT_SECONDS],
         "missing": [[*astuple(element), *astuple(m)] for element, m in missing if now - m.last < _KEPT_SECONDS],
         "vanished": [[*astuple(element), when] for element, when in left_the_queue if now - when < _VANISHED],
-        "silent_since": memory.silent_since, "tried": memory.tried, "back": memory.back,
+        "silent_since": memory.silent_since, "tried": memory.tried, "back": memory.back, "refusal": memory.refusal,
     }  # fmt: skip
     with suppress(OSError):
         write_atomic(folder / "ended.json", seal(content))

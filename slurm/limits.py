@@ -10,15 +10,28 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from slurm import commands
+from slurm import commands, ways
 from slurm.base import UserError
-from slurm.commands import Missing, Silent
+from slurm.commands import Missing, Refusal, Silent
 from slurm.queue import QueueEntry, user
 
 _DEFAULT_ARRAY_SIZE = 1001  # Slurm's own
 _ASSOCIATION = "DefaultAccount,Account,Partition,MaxSubmitJobs,GrpSubmitJobs,DefaultQOS"
 _QOS = "Name,MaxSubmitJobsPerUser,MaxSubmitJobsPerAccount,GrpSubmitJobs,Flags"
 _PER_USER, _PER_ACCOUNT, _OF_ALL = "MaxSubmitJobsPerUser", "MaxSubmitJobsPerAccount", "GrpSubmitJobs"
+# How scontrol and sinfo may be asked.
+PARTITION_WAYS = (
+    ("scontrol", "show", "partition", "--all", "--oneliner"),
+    ("scontrol", "-a", "-o", "show", "partition"),
+    ("scontrol", "-o", "show", "partition"),
+)
+_NODE_COLUMNS = "%R|%m|%D|%T|%G"
+NODE_WAYS = (
+    ("sinfo", "--all", "--noheader", "--exact", "--format", _NODE_COLUMNS),
+    ("sinfo", "-a", "-h", "-e", "-o", _NODE_COLUMNS),
+    ("sinfo", "-h", "-e", "-o", _NODE_COLUMNS),
+    ("sinfo", "-h", "-N", "-o", _NODE_COLUMNS),
+)
 # How the states of nodes begin that nothing starts on.
 _OUT_OF_USE = ("down", "drain", "fail", "err", "inval", "unk")
 
@@ -104,8 +117,10 @@ def config() -> dict[str, str]:
                         "or set `cluster: {executor: local}`") from None  # fmt: skip
     except Silent as error:
         raise UserError(f"Slurm does not answer ({error}); try again later, nothing was sent") from None
-    if answer.code:
+    if answer.is_silence:
         raise UserError(f"Slurm does not answer ({answer.said}); try again later, nothing was sent")
+    if answer.code:
+        raise UserError(f"scontrol refuses ({answer.said}); nothing was sent")
     return dict(re.findall(r"^(\w+)[ \t]*=[ \t]*(.*?)[ \t]*$", answer.out, re.MULTILINE))  # some have no value
 
 
@@ -130,7 +145,7 @@ def seconds(limit: str) -> int | None:
 
 def _partitions() -> dict[str, dict[str, str]]:
     """Each partition's settings, in Slurm's words; empty where it does not say."""
-    output = commands.ask(["scontrol", "show", "partition", "--all", "--oneliner"]) or ""
+    output = _said("scontrol show partition", PARTITION_WAYS)
     settings = [dict(re.findall(r"(\w+)=(\S*)", line)) for line in output.splitlines()]
     return {partition["PartitionName"]: partition for partition in settings if "PartitionName" in partition}
 
@@ -146,7 +161,7 @@ class _Nodes:
 
 def _nodes() -> dict[str, list[_Nodes]]:
     """The nodes of each partition; empty where Slurm does not say."""
-    output = commands.ask(["sinfo", "--all", "--noheader", "--exact", "--format", "%R|%m|%D|%T|%G"]) or ""
+    output = _said("sinfo", NODE_WAYS)
     by_partition: dict[str, list[_Nodes]] = {}
     for row in (line.strip().split("|") for line in output.splitlines() if line.count("|") == 4):
         partition, memory, count, state, gres = row
@@ -204,10 +219,28 @@ def _association(rows: Sequence[Mapping[str, str]], account: str | None, partiti
 
 
 def _table(query: Iterable[str], columns: str) -> list[dict[str, str]]:
-    output = commands.ask(["sacctmgr", "--noheader", "--parsable2", "--readonly", *query, f"format={columns}"]) or ""
+    output = _said("sacctmgr", table_ways(query, columns))
     names = columns.split(",")
     rows = [line.split("|") for line in output.splitlines()]
     return [dict(zip(names, row, strict=True)) for row in rows if len(row) == len(names)]
+
+
+def table_ways(query: Iterable[str], columns: str) -> list[list[str]]:
+    """How sacctmgr may be asked for a table."""
+    question = [*query, f"format={columns}"]
+    return [
+        ["sacctmgr", "--noheader", "--parsable2", "--readonly", *question],
+        ["sacctmgr", "-n", "-P", "-r", *question],
+        ["sacctmgr", "-n", "-P", *question],
+    ]
+
+
+def _said(topic: str, every_way: Sequence[ways.Way]) -> str:
+    """What a command prints; nothing where it does not answer or refuses, which sbatch's own refusal makes up for."""
+    try:
+        return ways.ask(topic, every_way, str)
+    except (Refusal, Silent):
+        return ""
 
 
 def _whole(text: str) -> int | None:

@@ -1,21 +1,23 @@
 """What is in Slurm's queue: one `squeue` for all of the user's jobs, in a fixed format.
 
-No answer, and one that cannot be read for certain, is None: unknown is neither success nor failure.
+No answer is None: unknown is neither success nor failure. A refusal, and an answer that cannot be read for certain, are
+an error of their own (`Refusal`): asked again, squeue would say the same.
 """
 
 import os
 import pwd
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from slurm import commands
-from slurm.commands import Missing, Silent
+from slurm import ways
+from slurm.commands import Refusal, Silent
 from slurm.jobstates import Phase, phase
 
 # Array's id, index, state, partitions, time of submission, reason, account, QOS, name: what may hold a `|` comes last.
 FORMAT = "%F|%K|%T|%P|%V|%r|%a|%q|%j"
 _BARS = FORMAT.count("|")
+_OF_USER = "user "  # begins lines that say whose they are
 _NO_INDEX = ("", "N/A")
 
 
@@ -56,16 +58,39 @@ class Unreadable(Exception):
 def squeue() -> list[QueueEntry] | None:
     """The user's pending and running elements, one entry each; None where Slurm cannot be asked.
 
-    Each entry counts as one job for limits of submission.
+    Each entry counts as one job for limits of submission. Refusal with squeue's words where it will not tell.
     """
-    # --all: else jobs in hidden partitions would look as if they had vanished.
-    output = commands.ask(["squeue", "--noheader", "--array", "--all", "--user", user(), "--format", FORMAT])
-    if output is None:
-        return None
     try:
-        return [entry for line in output.splitlines() if line.count("|") >= _BARS for entry in _entries(line)]
-    except Unreadable:
+        return ways.ask("squeue", squeue_ways(), read)
+    except Silent:
         return None
+
+
+def squeue_ways() -> list[list[str]]:
+    """How squeue may be asked for the user's elements; the last ways are those of sites that show nobody else's."""
+    name, of_anybody = user(), f"{_OF_USER}%U|{FORMAT}"
+    # --all: else jobs in hidden partitions would look as if they had vanished.
+    return [
+        ["squeue", "--noheader", "--array", "--all", "--user", name, "--format", FORMAT],
+        ["squeue", "-h", "-r", "-a", "-u", name, "-o", FORMAT],
+        ["squeue", "-h", "-a", "-u", name, "-o", FORMAT],
+        ["squeue", "-h", "-r", "-u", name, "-o", FORMAT],
+        ["squeue", "-h", "-u", name, "-o", FORMAT],
+        ["squeue", "-h", "--me", "-o", FORMAT],
+        ["squeue", "-h", "-o", of_anybody],
+        ["squeue", "-o", of_anybody],
+    ]
+
+
+def read(output: str) -> list[QueueEntry]:
+    """The entries of this user in what squeue printed. What stands around them, such as a site's greeting, is not ours
+    to read. Refusal where a list of indices was cut off."""
+    lines = (line.removeprefix(f"{_OF_USER}{os.getuid()}|") for line in output.split("\n"))
+    rows = (line.split("|", _BARS) for line in lines if line.count("|") >= _BARS)
+    try:
+        return [entry for row in rows for entry in _entries(row)]
+    except Unreadable as error:
+        raise Refusal(f"squeue's answer cannot be read: {error}") from None
 
 
 def user() -> str:
@@ -76,9 +101,11 @@ def user() -> str:
         return str(os.getuid())
 
 
-def _entries(line: str) -> Iterator[QueueEntry]:
-    """The entries of one line: several where Slurm writes the waiting elements of an array as one."""
-    job, index, state, partition, submitted_at, reason, account, qos, name = line.split("|", _BARS)
+def _entries(row: Sequence[str]) -> Iterator[QueueEntry]:
+    """The entries of one row: several where Slurm writes the waiting elements of an array as one."""
+    job, index, state, partition, submitted_at, reason, account, qos, name = row
+    if not job.strip().isdecimal():  # a heading, of squeue or of a site; another user's
+        return
     indices = [None] if index in _NO_INDEX else expand(index)
     for number in indices:
         yield QueueEntry(job.strip(), number, state, reason, name, submitted_at, partition, account, qos)
@@ -98,11 +125,17 @@ def expand(indices: str) -> list[int]:
 
 def has_ended(job: str) -> bool | None:
     """Whether a job (`123` or `123_4`) is no longer pending or running; None where Slurm cannot be asked."""
+    form = "%U|%F|%T"
+    long = ["squeue", "--noheader", "--array", "--all", "--jobs", job, "--format", form]
+    short = ["squeue", "-h", "-r", "-a", "-j", job, "-o", form]
     try:
-        answer = commands.run(["squeue", "--noheader", "--array", "--all", "--jobs", job, "--format", "%T"])
-    except (Missing, Silent):
+        plain = ["squeue", "-j", job, "-o", form]
+        output = ways.ask("squeue --jobs", [long, short, [*plain, "-h"], plain], str)
+    except Refusal as refusal:
+        return True if "Invalid job id" in str(refusal) else None
+    except Silent:
         return None
-    if answer.code:
-        return True if "Invalid job id" in answer.err else None
-    phases = {phase(line) for line in answer.out.splitlines() if line.strip() and not line.startswith("CLUSTER:")}
+    # Ids are used again, by others too; and a site's greeting is no state.
+    rows = [row for line in output.split("\n") if len(row := line.split("|")) == 3 and row[1].strip().isdecimal()]
+    phases = {phase(state) for uid, _, state in rows if uid.strip() == str(os.getuid())}
     return None if phases == {"unknown"} else not phases & {"pending", "running", "unknown"}

@@ -7,16 +7,19 @@ endings.py.
 
 import time
 from contextlib import suppress
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 
 from slurm import endings, queue, usercache
+from slurm.base import UserError
 from slurm.base.files import read_json, read_sealed, seal, to_json, write_atomic
+from slurm.commands import Refusal
 from slurm.queue import QueueEntry
 from slurm.usercache import calls
 
-__all__ = ["Snapshot", "calls", "changed", "look"]
+__all__ = ["TRY_EACH", "Snapshot", "calls", "changed", "look", "unanswered"]
 
+TRY_EACH = "`stepstone doctor FILE` tries each of Slurm's commands"
 MAX_AGE = 60.0  # seconds
 _SILENCE_AGE = 15.0  # how long "Slurm does not answer" is believed, seconds
 _WAIT = 20.0  # for another command's answer, seconds
@@ -29,11 +32,13 @@ class Snapshot:
 
     `stale_since` None: Slurm has answered. Else Slurm was last heard then (or first missed, where it never was), and
     `entries` are None, or old ones that tell what was: then nothing may be concluded from what is not in them.
+    `refusal`: squeue's own words, where it does answer, and will not tell.
     """
 
     entries: list[QueueEntry] | None
     taken: float  # when Slurm was asked
     stale_since: float | None = None
+    refusal: str | None = None
 
 
 def look(max_age: float = MAX_AGE) -> Snapshot:
@@ -50,6 +55,15 @@ def look(max_age: float = MAX_AGE) -> Snapshot:
     if max_age <= 0:
         return _ask_and_keep(folder)
     return _one_asks(folder, max_age)
+
+
+def unanswered(undone: str) -> UserError:
+    """For whoever needs the queue and has none: that Slurm is silent, or the words with which squeue refuses. `undone`:
+    such as `nothing was sent`."""
+    refusal = look().refusal
+    if refusal is None:
+        return UserError(f"Slurm does not answer, so what is queued is unknown; try again later, {undone}")
+    return UserError(f"squeue refuses ({refusal}), so what is queued is unknown; {undone}. {TRY_EACH}")
 
 
 def changed() -> None:
@@ -79,7 +93,7 @@ def _old(snapshot: Snapshot | None) -> Snapshot:
     """What is left where whoever asks does not come to an end."""
     if snapshot is None:
         return Snapshot(None, time.time(), time.time())
-    return Snapshot(snapshot.entries, snapshot.taken, snapshot.stale_since or snapshot.taken)
+    return replace(snapshot, stale_since=snapshot.stale_since or snapshot.taken)
 
 
 def _is_fresh(snapshot: Snapshot, folder: Path, max_age: float) -> bool:
@@ -110,17 +124,20 @@ def _ask_and_keep(folder: Path) -> Snapshot:
 
 def _ask(before: Snapshot | None) -> Snapshot:
     asked_at = time.time()
-    entries = queue.squeue()
+    refusal: str | None = None
+    try:
+        entries = queue.squeue()
+    except Refusal as words:
+        entries, refusal = None, str(words)
     if entries is not None:
         return Snapshot(entries, asked_at)
-    if before is None:
-        return Snapshot(None, asked_at, asked_at)
-    return Snapshot(None, asked_at, before.stale_since or before.taken)
+    since = asked_at if before is None else before.stale_since or before.taken
+    return Snapshot(None, asked_at, since, refusal)
 
 
 def _record(snapshot: Snapshot) -> dict[str, object]:
     rows = None if snapshot.entries is None else [astuple(entry) for entry in snapshot.entries]
-    return asdict(Snapshot(None, snapshot.taken, snapshot.stale_since)) | {"schema": 1, "entries": rows}
+    return asdict(replace(snapshot, entries=None)) | {"schema": 1, "entries": rows}
 
 
 def _read(folder: Path) -> Snapshot | None:
@@ -130,6 +147,6 @@ def _read(folder: Path) -> Snapshot | None:
             return None
         rows = record["entries"]
         entries = None if rows is None else [QueueEntry(*row) for row in rows]
-        return Snapshot(entries, record["taken"], record["stale_since"])
+        return Snapshot(entries, record["taken"], record["stale_since"], record.get("refusal"))
     except (OSError, KeyError, TypeError):
         return None  # written by another version

@@ -4,6 +4,7 @@ Nothing in it is needed: without a folder that is ours and writable, every comma
 """
 
 import hashlib
+import json
 import os
 import re
 import socket
@@ -12,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from operator import itemgetter
 from pathlib import Path
 
 from slurm.base import UserError, processes
@@ -20,7 +22,8 @@ from slurm.base.files import make_folder, read_json, to_json, write_chunk, write
 _CONFIGURATIONS = ("/etc/slurm/slurm.conf", "/run/slurm/conf/slurm.conf", "/etc/slurm-llnl/slurm.conf")
 _IDENTIFYING = re.compile(r"^\s*(ClusterName|SlurmctldHost|ControlMachine|SlurmctldPort)\s*=\s*(\S+)", re.I | re.M)
 _ASKER_SECONDS = 90.0  # another host's asker that began so long ago is gone: no command is waited for so long
-_LOG_BYTES = 256 << 10  # of one host's log of calls; the one before it is kept
+_LOG_BYTES = 256 << 10  # of one host's log of one kind; the one before it is kept
+_WORDS = 2000  # characters of what a command printed on stderr that are kept
 
 
 def folder() -> Path | None:
@@ -67,14 +70,37 @@ def _configuration() -> list[tuple[str, str]]:
 
 def count(command: str) -> None:
     """Note one call of a command. Never fails."""
+    _log("calls", f"{time.time():.3f} {os.path.basename(command)}\n")
+
+
+def keep_words(command: str, code: int, words: str) -> None:
+    """Note what a command printed on stderr. Never fails."""
+    text = json.dumps(words[-_WORDS:], ensure_ascii=False)
+    _log("stderr", f"{time.time():.3f} {os.path.basename(command)} {code} {text}\n")
+
+
+def words(since: float) -> list[tuple[float, str, int, str]]:
+    """What commands of this user printed on stderr since a time (seconds since 1970), on every host of the cluster, the
+    oldest first: time, command, exit code, words."""
+    notes = []
+    for line in _lines("stderr"):
+        moment, command, code, text = [*line.split(" ", 3), "", "", ""][:4]
+        with suppress(ValueError):
+            if float(moment) >= since:
+                notes.append((float(moment), command, int(code), str(json.loads(text))))
+    return sorted(notes, key=itemgetter(0))
+
+
+def _log(kind: str, line: str) -> None:
+    """Add a line to this host's log of that kind, the older half of which goes once it is full."""
     path = folder()
     if path is None:
         return
     with suppress(OSError):
-        log = path / f"calls-{socket.gethostname()}.log"
+        log = path / f"{kind}-{socket.gethostname()}.log"
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
         try:
-            write_chunk(descriptor, f"{time.time():.3f} {os.path.basename(command)}\n".encode())
+            write_chunk(descriptor, line.encode(errors="replace"))
             full = os.fstat(descriptor).st_size > _LOG_BYTES
         finally:
             os.close(descriptor)
@@ -82,19 +108,24 @@ def count(command: str) -> None:
             os.replace(log, log.with_suffix(".old"))
 
 
+def _lines(kind: str) -> Iterator[str]:
+    """All lines of that kind, of every host of the cluster."""
+    path = folder()
+    for log in sorted(path.glob(f"{kind}-*")) if path else []:
+        with suppress(OSError):
+            yield from log.read_text(errors="replace").split("\n")
+
+
 def calls(since: float) -> dict[str, int]:
     """How often each command was called since a time (seconds since 1970), by this user, on every host of the cluster.
 
     At least the last 10,000 calls of each host are remembered.
     """
-    path = folder()
     counts: Counter[str] = Counter()
-    for log in sorted(path.glob("calls-*")) if path else []:
-        with suppress(OSError):
-            for line in log.read_text(errors="replace").splitlines():
-                moment, _, command = line.partition(" ")
-                if re.fullmatch(r"\d+\.\d+", moment) and float(moment) >= since:
-                    counts[command] += 1
+    for line in _lines("calls"):
+        moment, _, command = line.partition(" ")
+        if re.fullmatch(r"\d+\.\d+", moment) and float(moment) >= since:
+            counts[command] += 1
     return dict(counts)
 
 

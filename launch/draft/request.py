@@ -5,6 +5,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from launch.draft import environment, flags
@@ -48,18 +49,32 @@ def request(
     draft: Draft, number: int, submission: Path, name: str, code: Path, dependency: str | None, share: int | None
 ) -> ArrayRequest:
     """The array as Slurm is asked for it; also what `plan --script` shows. `share`: of the throttle."""
-    cluster = draft.plan.experiment.cluster
     array = draft.arrays[number]
-    passing = environment.passing(cluster)
-    manifest_path = submission / f"manifest-{number}.json"
-    return ArrayRequest(
-        name=name,
-        command=job_command("launch.job", str(manifest_path)),
+    like_all = of_cluster(
+        draft.plan.experiment.cluster,
+        name,
+        job_command("launch.job", str(submission / f"manifest-{number}.json")),
+        submission / "logs" / str(number),
+        code,
+    )
+    return replace(
+        like_all,
         indices=tuple(array.elements),
-        logs=submission / "logs" / str(number),
-        flags=flags.flags(cluster, changes_of(array), draft.bounds.limits),
+        flags=flags.flags(draft.plan.experiment.cluster, changes_of(array), draft.bounds.limits),
         throttle=share,
         dependency=dependency,
+    )
+
+
+def of_cluster(cluster: Cluster, name: str, command: tuple[str, ...], logs: Path, code: Path) -> ArrayRequest:
+    """What all arrays of an experiment file have in common; by itself one element of what the file asks for."""
+    passing = environment.passing(cluster)
+    return ArrayRequest(
+        name=name,
+        command=command,
+        indices=(0,),
+        logs=logs,
+        flags=flags.flags(cluster, None, None),
         # Once more in the job's first line: a site may set another one for its jobs.
         setup=(f"umask {_umask(cluster):03o}", *cluster.setup),
         environment=environment.set_in_jobs(cluster, code),

@@ -72,6 +72,10 @@ class Look(Protocol):
     def entries(self) -> list[QueueEntry] | None:
         """What its queue holds; None where it does not answer."""
 
+    @property
+    def refused_since(self) -> float | None:
+        """Since when it answers that it will not tell (Unix time); None: it tells, or it is silent."""
+
     def whereabouts(self, location: Location) -> Whereabouts: ...
 
     def ended(self, location: Location) -> Ended | None:

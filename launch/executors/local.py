@@ -25,6 +25,10 @@ class _LocalLook:
     def entries(self) -> list[QueueEntry] | None:
         return []
 
+    @property
+    def refused_since(self) -> float | None:
+        return None
+
     def whereabouts(self, location: Location) -> Whereabouts:
         state = location.submission.local_state(location.array, location.index)
         if state == "queued":

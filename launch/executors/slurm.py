@@ -19,7 +19,7 @@ from slurm.causes import Cause
 from slurm.endings import ElementId, Endings
 from slurm.limits import Limits
 from slurm.queue import QueueEntry
-from slurm.snapshot import Snapshot
+from slurm.snapshot import TRY_EACH, Snapshot
 
 _ORDINARY = ("None", "Priority", "Resources", "Dependency", "JobArrayTaskLimit", "BeginTime")  # reasons to wait
 
@@ -37,6 +37,10 @@ class _SlurmLook:
     def entries(self) -> list[QueueEntry] | None:
         return None if self._snapshot.stale_since is not None else self._snapshot.entries
 
+    @property
+    def refused_since(self) -> float | None:
+        return self._snapshot.stale_since if self._snapshot.refusal is not None else None
+
     def whereabouts(self, location: Location) -> Whereabouts:
         if location.job is None:
             since = location.sending
@@ -45,6 +49,8 @@ class _SlurmLook:
         if self.entries is None:
             since = self._snapshot.stale_since or self._snapshot.taken
             silent = f"Slurm does not answer since {clock(since)}"
+            if self._snapshot.refusal is not None:
+                silent = f"squeue refuses since {clock(since)}: {self._snapshot.refusal}; {TRY_EACH}"
             words = silent if self._is_ours else "only the owner of the store sees its jobs in the queue"
             return Whereabouts("hidden", words, since)
         entry = self._entry(location)
@@ -64,7 +70,10 @@ class _SlurmLook:
     def unanswered(self, location: Location) -> Unanswered | None:
         silent, late = self._endings.silent.get(_id(location)), self._endings.late.get(_id(location))
         if silent is not None:
+            refusal = self._endings.refusal
             words = f"accounting does not answer since {clock(silent)}, so nobody knows how it ended"
+            if refusal is not None:
+                words = f"accounting refuses since {clock(silent)}, so nobody knows how it ended: {refusal}; {TRY_EACH}"
             return Unanswered(words, silent)
         return Unanswered(f"ended; accounting is late since {clock(late)}", late) if late is not None else None
 

@@ -24,6 +24,7 @@ from launch.status import under_way as way
 from launch.store import Store, lock, submissions
 from launch.store.store import rehearsal_folder
 from launch.submit import follow, submitter
+from slurm import snapshot
 from slurm.base import UserError
 from slurm.base.files import remove_folder
 from slurm.causes import Cause
@@ -182,7 +183,7 @@ def _clear(plan: Plan, report: Callable[[str], None]) -> None:
     folder = plan.experiment.store
     under_way = _is_under_way(plan)
     if under_way is None:
-        raise UserError(f"Slurm does not answer, and {folder} may be in use by an earlier rehearsal; try again later")
+        raise snapshot.unanswered(f"{folder} may be in use by an earlier rehearsal")
     if under_way:
         report(f"an earlier rehearsal is under way in {folder}: going on with what is there")
     else:

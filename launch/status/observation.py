@@ -52,6 +52,12 @@ class Observation:
         queues = [look.entries for look in self._looks.values()]
         return None if None in queues else [entry for queue in queues for entry in queue or ()]
 
+    @property
+    def refused_since(self) -> float | None:
+        """Since when Slurm refuses to say what the queue holds (Unix time); None: it does not refuse."""
+        times = (look.refused_since for look in self._looks.values())
+        return min((time for time in times if time is not None), default=None)
+
     def state(self, stage: Stage) -> StageState:
         return self._states[stage.key]
 

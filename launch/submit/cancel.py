@@ -18,7 +18,7 @@ from launch.submit import orphans
 from slurm import snapshot
 from slurm.base import UserError
 
-_SILENT = "Slurm does not answer, so what is queued is unknown; try again later, nothing was cancelled"
+_UNDONE = "nothing was cancelled"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def select(plan: Plan, observation: Observation, names: Sequence[str] = ()) -> C
     UserError where Slurm does not answer, UsageError where a name means no stage.
     """
     if observation.entries is None:
-        raise UserError(_SILENT)
+        raise snapshot.unanswered(_UNDONE)
     keys_to_end = _with_children(plan, {plan.find(name).key for name in names}) if names else set(plan.stages)
     open_stages = [
         stage.key
@@ -76,7 +76,7 @@ def _sent_before_an_edit(plan: Plan, observation: Observation) -> list[Location]
     ]
     queue = under_way.in_queue(edited_submissions)
     if queue is None:
-        raise UserError(_SILENT)
+        raise snapshot.unanswered(_UNDONE)
     # What has no job yet, the settling of its array will find.
     elements = (at for at in under_way.under_way(edited_submissions, queue) if executors.of_location(at).job(at))
     return [location for location in elements if not plan.stages.keys() >= set(location.keys)]

@@ -16,6 +16,7 @@ from launch.status import Observation
 from launch.store import Location, Store
 from launch.submit import outcome
 from launch.submit.standing import Standing, Watch
+from slurm import snapshot
 from slurm.arrays import SendUnclear
 from slurm.base import UsageError, UserError
 from slurm.base.errors import one_line
@@ -24,6 +25,7 @@ _FIRST_SECONDS, _LAST_SECONDS, _GROWTH = 2.0, 15.0, 1.15  # between two looks at
 _LAST_SECONDS_HERE = 2.0  # the same where the disk says all, since there is no queue
 _TROUBLE_SECONDS = 600.0  # that the file system's trouble is waited for
 _SEND_SECONDS = 60.0  # between two tries to send what there was no room for
+_REFUSED_SECONDS = 300.0  # for which squeue may refuse: a site's own may have a bad minute
 _WITH_PARENT = ("cancelled", "parent-missing")  # what Slurm and a job do to a stage whose parent failed
 _PASSES = re.compile(r"\bagain\b|another submit")  # errors that tell a person to try again: that is done here
 Report = Callable[[str], None]
@@ -82,6 +84,8 @@ class _Follower:
         elif standing.line() != self.line:
             self.report(standing.line())
         self.line = standing.line()
+        if observation.refused_since is not None and time.time() - observation.refused_since > _REFUSED_SECONDS:
+            raise snapshot.unanswered("what was sent goes on")
         unsent = _to_send(self.plan, observation) if cancelled_count == self.cancelled_count else set()
         if unsent and observation.entries is not None and time.time() - self.last_try >= _SEND_SECONDS:
             self.last_try = time.time()

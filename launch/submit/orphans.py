@@ -16,7 +16,7 @@ from pathlib import Path
 from launch import executors
 from launch.store import Submission, attempts
 from launch.store.submissions import Receipt
-from slurm import accounting, control
+from slurm import accounting, control, snapshot
 from slurm.arrays import SBATCH_TIMEOUT
 from slurm.base import UserError
 from slurm.queue import QueueEntry
@@ -59,9 +59,7 @@ def adopt(
     reported = False
     while open_:
         if entries is None:
-            raise UserError(
-                "Slurm does not answer, and an earlier submission is unsettled; try again later, nothing was sent"
-            )
+            raise snapshot.unanswered("an earlier submission is unsettled, and nothing was sent")
         seconds_left = {
             unsettled.name: _settle(unsettled, entries, lines, wait=look is not None) for unsettled in open_
         }

@@ -52,6 +52,7 @@ class _Sent:
     """Slurm has the array."""
 
     job: str
+    words: tuple[str, ...] = ()  # what sbatch said all the same
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,7 @@ class _SlurmSending:
     open_jobs: Sequence[str]  # the experiment's arrays in the queue, the oldest first
     jobs: dict[int, str] = field(default_factory=dict)  # of the arrays that were sent
     advice: dict[int, str] = field(default_factory=dict)  # of the refused ones; empty where another's says it
+    reported_words: set[str] = field(default_factory=set)  # sbatch's, beside the arrays that it took
     refused_flags: Counter[str] = field(default_factory=Counter)
 
     def send_one(self, number: int) -> _Outcome:
@@ -159,7 +161,8 @@ class _SlurmSending:
         self.submission.write_sending(number)
         began = time.monotonic()
         try:
-            return _Sent(arrays.send(array_request))
+            words: list[str] = []
+            return _Sent(arrays.send(array_request, words.append), tuple(words))
         except SendUnclear as error:
             return _Open(str(error))
         except LimitReached as error:
@@ -176,11 +179,15 @@ class _SlurmSending:
         for number, array in enumerate(self.draft.arrays):
             lock.keep()
             match self.send_one(number):
-                case _Sent(job):
+                case _Sent(job, words):
                     self.jobs[number] = job
                     self.submission.write_receipt(number, Receipt(job=job, throttle=self.shares[number]))
                     name = self.submission.arrays[number].name
                     report(f"array {number}: job {job}, {len(array.elements)} elements, {name}")
+                    for line in words:
+                        if line not in self.reported_words:  # as a site may say it of every job
+                            report(f"sbatch says: {line}")
+                            self.reported_words.add(line)
                 case _InVain(why):
                     self.advice[number] = ""
                     self.submission.write_receipt(number, Receipt(refused=why))

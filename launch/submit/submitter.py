@@ -116,7 +116,7 @@ def _settle(plan: Plan, report: Report) -> tuple[Observation, list[str]]:
     if lines:
         observation = Observation(plan, Store(plan.experiment.store), max_age=0)
     if observation.entries is None and observation.among(["unknown"]):
-        raise UserError("Slurm does not answer, so what is queued is unknown; try again later, nothing was sent")
+        raise snapshot.unanswered("nothing was sent")
     return observation, lines
 
 
@@ -211,6 +211,8 @@ class _ToSlurm:
         """How many more elements fit: of all limits, the one that leaves the least."""
         # Where nothing of the plan can be in the queue, nobody has asked yet what else is.
         entries = observation.entries or snapshot.look(0).entries
+        if entries is None and snapshot.look().refusal is not None:
+            raise snapshot.unanswered("nothing was sent")
         if entries is None:
             return Bounds(0, "Slurm, which does not answer at the moment", self.limits)
         leaving_elements = {(location.job, location.index) for location in leaving}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from launch.draft.shares import shares
 from launch.status import Observation
 from launch.store import Submission, sharing
-from slurm import control
+from slurm import control, snapshot
 from slurm.base import UserError
 
 
@@ -63,7 +63,7 @@ def spread(arrays: Sequence[OpenArray], new_shares: Sequence[int | None]) -> lis
 def change(observation: Observation, cap: int | None) -> list[str]:
     """Set the cap of an experiment's arrays in the queue (None: none). Lines for people."""
     if observation.entries is None:
-        raise UserError("Slurm does not answer; try again later, nothing was changed")
+        raise snapshot.unanswered("nothing was changed")
     arrays = open_arrays(observation)
     if not arrays:
         return ["no array of this experiment is in the queue; nothing to change"]

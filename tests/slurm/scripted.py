@@ -48,6 +48,9 @@ class Scheduler:
         self.has_accounting = True
         self.truncates_ids = False
         self.missing: set[str] = set()  # commands that this machine does not have
+        self.errors: dict[str, str] = {}  # with which words a command fails, whatever it is asked
+        self.unknown_options: dict[str, set[str]] = {}  # that a site's own command does not take
+        self.banner = ""  # what a site prints before every answer, on stdout and stderr
         self.send_faults: deque[SendFault] = deque()
         self.refusal = "Unspecified error"  # sbatch's words for the fault "refused"
         self.arrays: list[Array] = []  # what slurmctld remembers

@@ -45,28 +45,38 @@ def answer(
         scheduler.umasks.append(umask)
         scheduler.variables.append(variables)
     try:
-        return _COMMANDS[name](scheduler, arguments, timeout)
+        if name in scheduler.errors:
+            raise Refused(scheduler.errors[name])
+        for option in (word.partition("=")[0] for word in arguments):
+            if option in scheduler.unknown_options.get(name, ()):
+                raise Refused(f"{name}: unrecognized option '{option}'\nTry \"{name} --help\" for more information")
+        output = _COMMANDS[name](scheduler, arguments, timeout)
     except Refused as refused:
-        return Output(1, "", f"{refused}\n")
+        output = Output(1, "", f"{refused}\n")
+    return Output(output.code, scheduler.banner + output.out, scheduler.banner + output.err)
 
 
 # --- sbatch
 
 
 def _sbatch(scheduler: Scheduler, words: Sequence[str], timeout: float) -> Output:
-    options, paths = options_of(words, {"--parsable": False})
+    options, paths = options_of(words, {"--parsable": False, "--test-only": False})
     assert len(paths) == 1, f"sbatch takes one script: {words}"
     try:
         script = Path(paths[0]).read_text(encoding="utf-8")
     except OSError:
         raise Refused(f"sbatch: error: Unable to open file {paths[0]}") from None
     flags = flags_of(script)
-    fault = scheduler.send_faults.popleft() if scheduler.send_faults else None
+    may_fail = scheduler.send_faults and "--test-only" not in options
+    fault = scheduler.send_faults.popleft() if may_fail else None
     if scheduler.ctld == "down":
         raise Refused(f"sbatch: error: {_FAILED}: {UNREACHABLE}")
     if scheduler.ctld == "stopped":
         scheduler.take_in(script)
         time_out(scheduler, "sbatch", timeout)
+    if "--test-only" in options:
+        _check_policy(scheduler, flags)
+        return Output(0, "", "sbatch: Job 1 to start at 2026-11-21T14:30:05 using 1 processors on nodes node1\n")
     if fault == "refused":
         raise Refused(f"sbatch: error: {_FAILED}: {scheduler.refusal}")
     if fault in ("silent-lost", "socket-lost"):
@@ -139,7 +149,7 @@ def _chosen(scheduler: Scheduler, target: str) -> list[Element]:
 
 
 def _scontrol(scheduler: Scheduler, words: Sequence[str], timeout: float) -> Output:
-    options, others = options_of(words, dict.fromkeys(("--all", "--oneliner", "-o", "--version", "-V"), False))
+    options, others = options_of(words, dict.fromkeys(("--all", "-a", "--oneliner", "-o", "--version", "-V"), False))
     if {"--version", "-V"} & options.keys():
         return Output(0, "slurm 22.05.8\n", "")
     need_control(scheduler, "scontrol", timeout, f"slurm_load_ctl_conf error: {UNREACHABLE}")
@@ -241,8 +251,8 @@ def _scancel(scheduler: Scheduler, words: Sequence[str], timeout: float) -> Outp
 
 
 def _sinfo(scheduler: Scheduler, words: Sequence[str], timeout: float) -> Output:
-    known = {"--all": False, "--exact": False, "--noheader": False, "-h": False, "--format": True, "-o": True,
-             "--version": False, "-V": False}  # fmt: skip
+    known = {"--all": False, "-a": False, "--exact": False, "-e": False, "--noheader": False, "-h": False,
+             "--format": True, "-o": True, "--version": False, "-V": False}  # fmt: skip
     options, others = options_of(words, known)
     if {"--version", "-V"} & options.keys():
         return Output(0, "slurm 22.05.8\n", "")

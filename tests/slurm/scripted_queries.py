@@ -1,5 +1,7 @@
 """The scripted scheduler's squeue, sacct and sacctmgr: fixed formats only, and only the fields that are here."""
 
+import os
+import pwd
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -40,17 +42,18 @@ _QUEUE: dict[str, Callable[[Element, str], str]] = {
     "q": lambda e, index: e.array.qos,
     "k": lambda e, index: e.array.flags.get("comment", "(null)"),
     "u": lambda e, index: e.array.user,
+    "U": lambda e, index: str(os.getuid() if e.array.user == pwd.getpwuid(os.getuid()).pw_name else 4242),
     "N": lambda e, index: e.node,
     "l": lambda e, index: e.array.flags.get("time", "UNLIMITED"),
 }  # fmt: skip
 
 
 def squeue(scheduler: Scheduler, words: Sequence[str], timeout: float) -> Output:
-    bare = ("--noheader", "-h", "--array", "-r", "--all", "--me")
+    bare = ("--noheader", "-h", "--array", "-r", "--all", "-a", "--me")
     valued = ("--user", "-u", "--jobs", "-j", "--name", "--format", "-o")
     known = dict.fromkeys(bare, False) | dict.fromkeys(valued, True)
     options, others = options_of(words, known)
-    assert not others and ("--noheader" in options or "-h" in options), f"squeue: {words}"
+    assert not others, f"squeue: {words}"
     form = first(options, "--format", "-o")
     assert form, "squeue without a fixed format"
     strange = set(re.findall(r"%([A-Za-z])", form)) - _QUEUE.keys()
@@ -68,7 +71,8 @@ def squeue(scheduler: Scheduler, words: Sequence[str], timeout: float) -> Output
             raise Refused("slurm_load_jobs error: Invalid job id specified")
         chosen = [e for e in chosen if {e.id, str(e.array.id), str(e.own_id)} & set(jobs.split(","))]
     each = "--array" in options or "-r" in options
-    return Output(0, "".join(f"{_line(form, group, scheduler)}\n" for group in _groups(chosen, each)), "")
+    heading = "" if {"--noheader", "-h"} & options.keys() else re.sub(r"%[A-Za-z]", "HEADING", form) + "\n"
+    return Output(0, heading + "".join(f"{_line(form, group, scheduler)}\n" for group in _groups(chosen, each)), "")
 
 
 def _groups(elements: list[Element], each: bool) -> Iterable[list[Element]]:
@@ -194,7 +198,7 @@ _QOS = ("maxsubmitpu", "maxsubmitjobsperuser", "maxsubmitpa", "maxsubmitjobspera
 
 
 def sacctmgr(scheduler: Scheduler, words: Sequence[str], timeout: float) -> Output:
-    known = dict.fromkeys(("--noheader", "-n", "--parsable2", "-P", "--readonly", "--immediate", "-i"), False)
+    known = dict.fromkeys(("--noheader", "-n", "--parsable2", "-P", "--readonly", "-r", "--immediate", "-i"), False)
     options, others = options_of(words, known)
     assert {"--noheader", "-n"} & options.keys() and {"--parsable2", "-P"} & options.keys(), words
     verb, entity, *rest = others

@@ -1,15 +1,18 @@
 """The queue as squeue writes it: nothing missed, nothing made up, and no answer is not an empty queue."""
 
+import os
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slurm import queue
 from slurm.arrays import index_list
-from slurm.commands import Output
+from slurm.commands import Output, Refusal
 from slurm.queue import QueueEntry, Unreadable, expand, has_ended, squeue
 from tests.slurm.answers import install, no_answers
 
+ME = os.getuid()
 LINES = """\
 14|2|PENDING|gpu,cpu|2026-11-21T14:30:05|DependencyNeverSatisfied|lab|normal|study-0123abcd.1
 14|0|RUNNING|gpu|2026-11-21T14:30:05|None|lab|normal|study-0123abcd.0
@@ -77,16 +80,22 @@ def test_elements_on_one_line_are_told_apart(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_list_that_was_cut_off_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, squeue="8|1|RUNNING|p|T|None|a|q|x\n9|4,6,8,...|PENDING|p|T|Priority|a|q|y\n")
-    assert squeue() is None
+    with pytest.raises(Refusal, match=r"cannot be read: array indices '4,6,8,...'"):
+        squeue()
 
 
 def test_no_answer_is_none_and_an_empty_queue_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, squeue="")
     assert squeue() == []
-    for silence in no_answers("squeue"):
+    missing, *silences = no_answers("squeue")
+    for silence in silences:
         install(monkeypatch, squeue=silence)
         assert squeue() is None
         assert has_ended("12_3") is None
+    install(monkeypatch, squeue=missing)
+    with pytest.raises(Refusal, match="there is no squeue on this machine"):
+        squeue()
+    assert has_ended("12_3") is None
 
 
 @given(st.sets(st.integers(0, 2000), min_size=1, max_size=50), st.booleans(), st.sampled_from(["", "%1", "%40"]))
@@ -111,12 +120,14 @@ def test_anything_else_is_not_guessed_at(text: str) -> None:
 @pytest.mark.parametrize(
     ("answer", "ended"),
     [
-        (Output(0, "RUNNING\n", ""), False),
-        (Output(0, "CLUSTER: north\nCOMPLETING\n", ""), False),
+        (Output(0, f"{ME}|12|RUNNING\n", ""), False),
+        (Output(0, f"CLUSTER: north\n{ME}|12|COMPLETING\n", ""), False),
         (Output(0, "", ""), True),
-        (Output(0, "COMPLETED\n", ""), True),
-        (Output(0, "COMPLETED\nPENDING\n", ""), False),
-        (Output(0, "REVOKED\n", ""), None),
+        (Output(0, f"{ME}|12|COMPLETED\n", ""), True),
+        (Output(0, f"{ME}|12|COMPLETED\n{ME}|12|PENDING\n", ""), False),
+        (Output(0, f"{ME}|12|REVOKED\n", ""), None),
+        (Output(0, f"Welcome! | RUNNING | at capacity\n{ME}|12|COMPLETED\n", "module loaded\n"), True),
+        (Output(0, f"{ME + 1}|12|RUNNING\n", ""), True),  # the id was used again, by somebody else
         (Output(1, "", "slurm_load_jobs error: Invalid job id specified\n"), True),
         (Output(1, "", "slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n"), None),
     ],

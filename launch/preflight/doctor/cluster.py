@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from launch.experiment import Experiment
+from launch.preflight.doctor.commands import command_lines
 from launch.preflight.doctor.lines import Line
 from slurm import accounting, limits, usercache
 from slurm.base import UserError
 
+_NONE_HERE = "none here"
 _CALLS_PER_HOUR = 240  # more questions to Slurm than that are a loop around `status`
 
 
@@ -22,7 +24,9 @@ def slurm_lines(experiment: Experiment | None) -> Iterator[Line]:
         return
     yield Line("ok", "Slurm", f"{config.get('SLURM_VERSION', 'version unknown')}, cluster {config.get('ClusterName')}")
     yield _limits_line(experiment)
-    yield _accounting_line()
+    accounting_line = _accounting_line()
+    yield accounting_line
+    yield from command_lines(experiment, with_accounting=accounting_line.found != _NONE_HERE)
     if config.get("JobRequeue") == "0":
         fix = "after a time limit or preemption type: stepstone submit FILE (or: submit --wait)"
         yield Line("warning", "requeue", "switched off here (JobRequeue=0)", fix)
@@ -68,7 +72,7 @@ def _accounting_line() -> Line:
     if answer is None:
         return Line("warning", "accounting", "sacct does not answer",
                     "what ended meanwhile shows as unknown until it does")  # fmt: skip
-    return Line("warning", "accounting", "none here", "a killed job's cause is told from its log only")
+    return Line("warning", "accounting", _NONE_HERE, "a killed job's cause is told from its log only")
 
 
 def _calls_line() -> Line:

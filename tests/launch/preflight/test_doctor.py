@@ -36,7 +36,8 @@ def test_a_cluster_that_is_well(workspace: Workspace, scheduler: Scheduler) -> N
     found = _by_name(list(cluster.slurm_lines(_on_slurm(workspace, partition="gpu", time="1:00:00"))))
     assert {line.level for line in found.values()} == {"ok"}
     assert "22.05.8" in found["Slurm"].found and "MaxArraySize 1001" in found["limits"].found
-    assert "50 jobs" in found["limits"].found and "squeue" not in found["calls"].found
+    assert "50 jobs" in found["limits"].found and "sdiag" not in found["calls"].found
+    assert found["commands"].found.endswith("squeue, scontrol show partition, sinfo, sacct --jobs, sacctmgr, sbatch")
 
 
 def test_a_cluster_that_does_not_answer(workspace: Workspace, scheduler: Scheduler) -> None:
@@ -64,6 +65,25 @@ def test_what_the_file_asks_for_and_the_cluster_lacks(workspace: Workspace, sche
     scheduler.limits.may_requeue = False
     found = _by_name(list(cluster.slurm_lines(_on_slurm(workspace))))
     assert found["requeue"].level == "warning"
+
+
+def test_what_a_sites_own_commands_refuse_is_said_in_their_words(workspace: Workspace, scheduler: Scheduler) -> None:
+    scheduler.unknown_options["squeue"] = {"--array"}
+    scheduler.errors["sinfo"] = "sinfo: not for users"
+    lines = _by_name(list(cluster.slurm_lines(_on_slurm(workspace))))
+    assert lines["squeue"].level == "ok" and "asked as `squeue -h -r -a -u" in lines["squeue"].found
+    assert "unrecognized option '--array'" in lines["squeue"].found
+    assert lines["sinfo"].level == "warning" and "not for users" in lines["sinfo"].found
+    assert "sinfo: not for users" in lines["words"].found
+    scheduler.errors["squeue"] = "squeue: ERROR: ask the help desk"
+    line = _by_name(list(cluster.slurm_lines(_on_slurm(workspace))))["squeue"]
+    assert line.level == "error" and "ask the help desk" in line.found and "nothing is sent" in line.fix
+
+
+def test_sbatch_is_asked_whether_it_would_take_it(workspace: Workspace, scheduler: Scheduler) -> None:
+    line = _by_name(list(cluster.slurm_lines(_on_slurm(workspace, account="nobody"))))["sbatch"]
+    assert line.level == "error" and "Invalid account" in line.found and "cluster:" in line.fix
+    assert not scheduler.arrays
 
 
 def test_a_loop_around_status_is_noticed(workspace: Workspace, scheduler: Scheduler) -> None:

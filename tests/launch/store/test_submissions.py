@@ -267,7 +267,7 @@ def test_an_array_is_adopted_by_its_name(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("no_accounting")
 def test_nothing_is_settled_while_slurm_does_not_answer(tmp_path: Path) -> None:
     submission = _submission(tmp_path, {0: ["a"]})
-    with pytest.raises(UserError, match="Slurm does not answer, and an earlier submission is unsettled"):
+    with pytest.raises(UserError, match=r"what is queued is unknown; .*an earlier submission is unsettled"):
         adopt(read_all(tmp_path), None)
     assert submission.receipt(0) is None
     assert locate(read_all(tmp_path))["a"].job is None

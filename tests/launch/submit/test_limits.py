@@ -14,10 +14,12 @@ from launch.estimate import cost
 from launch.plan import Plan
 from launch.store import provenance, sharing, submissions
 from launch.submit import follow, outcome, submitter
+from slurm.base import UserError
 from tests.launch import stub_job
 from tests.launch.submit.test_submitter import grid, states
 from tests.launch.workspace import Workspace
 from tests.slurm.scripted import Limits, Scheduler
+from tests.slurm.scripted_words import UNREACHABLE
 
 
 @pytest.fixture(autouse=True)
@@ -106,9 +108,14 @@ def test_what_is_cancelled_first_makes_room(workspace: Workspace) -> None:
 def test_where_the_queue_is_not_told_nothing_is_sent(workspace: Workspace) -> None:
     with Scheduler(stub_job.work).installed() as scheduler:
         scheduler.missing = {"squeue"}
-        done = submitter.submit(grid(workspace))
-        assert done.elements == 0 and scheduler.calls["sbatch"] == 0
-        assert "held back by Slurm, which does not answer at the moment" in outcome.lines(done)[-1]
+        with pytest.raises(UserError, match=r"squeue refuses \(there is no squeue on this machine\).*nothing was sent"):
+            submitter.submit(grid(workspace))
+        scheduler.missing = set()
+        scheduler.advance(1)
+        scheduler.errors["squeue"] = f"slurm_load_jobs error: {UNREACHABLE}"
+        submitted = submitter.submit(grid(workspace))
+        assert submitted.elements == 0 and scheduler.calls["sbatch"] == 0
+        assert "held back by Slurm, which does not answer at the moment" in outcome.lines(submitted)[-1]
 
 
 def test_code_is_frozen_once_however_often_less_is_tried(workspace: Workspace, frozen: list[Path]) -> None:
