@@ -85,8 +85,7 @@ class ArrayExecutor(SlurmExecutor):  # type: ignore[misc]  # submitit has no typ
                 *(f"export {name}={shlex.quote(value)}" for name, value in sorted(request.environment.items())),
                 *request.setup,
             ],
-            # One rank that dies would leave the others waiting until the time limit.
-            "srun_args": ["--export=ALL", "--kill-on-bad-exit=1"],
+            "srun_args": _srun_flags(request),
             "additional_parameters": _flags(request),
         }
 
@@ -202,6 +201,14 @@ def _flags(request: ArrayRequest) -> dict[str, Any]:
     for line in request.remarks:
         assert not _CONTROL.search(line), f"control character in {line!r}"
     return flags
+
+
+def _srun_flags(request: ArrayRequest) -> list[str]:
+    # One rank that dies would leave the others waiting until the time limit.
+    flags = ["--export=ALL", "--kill-on-bad-exit=1"]
+    # Since 22.05 srun does not take sbatch's: where tasks are bound, each would get one core.
+    cores = {name.replace("_", "-"): value for name, value in request.flags.items()}.get("cpus-per-task")
+    return [*flags, f"--cpus-per-task={cores}"] if cores else flags
 
 
 def _matches(words: Iterable[str], text: str) -> bool:

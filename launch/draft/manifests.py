@@ -33,7 +33,7 @@ def manifest(plan: Plan, store: Store, array: Array, packages: dict[str, str] | 
         store=str(store.root),
         experiment=plan.experiment.name,
         start=plan.start,
-        gpus_asked_for=cluster.gpus_asked_for,
+        asked=cluster.asked,
         share_group=cluster.share_group,
         packages=packages or {},
         tasks=tuple(to_record_of_task(task) for task in plan.added_tasks()),

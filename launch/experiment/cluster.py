@@ -146,7 +146,8 @@ class Cluster(Section):
     def asked(self) -> Asked:
         """What an element asks for, by whichever flags. ValueError (`resources.Contradiction`) where they differ."""
         request = resources.asked(self._flags_of_file())
-        return request if self.chosen_executor == "slurm" else replace(request, nodes=1)
+        # Local workers share one machine, each as many of its cores as there are for it.
+        return request if self.chosen_executor == "slurm" else replace(request, nodes=1, cores=None, memory=None)
 
     @property
     def tasks_per_node(self) -> int:

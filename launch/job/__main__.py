@@ -43,6 +43,7 @@ def main() -> None:
         sys.exit(f"error: {error}")
     except OSError as error:
         sys.exit(f"error: {one_line(error) or error}")
+    _set_threads(manifest)
     try:
         from training import distributed  # torch: only now
     except Exception as error:
@@ -76,6 +77,17 @@ def _arguments() -> tuple[Path, int]:
     return Path(arguments.manifest), int(arguments.index)
 
 
+def _set_threads(manifest: "Manifest") -> None:
+    """In a job of Slurm's: no more threads than this process has cores, nor than it asked for. Before torch comes."""
+    if "SLURM_ARRAY_JOB_ID" not in os.environ:
+        return
+    from slurm import granted
+
+    cores, told_threads = granted.cores_to_use(manifest.asked, os.environ), os.environ.get("OMP_NUM_THREADS")
+    if told_threads is None or (told_threads.isdecimal() and not 0 < int(told_threads) <= cores):
+        os.environ["OMP_NUM_THREADS"] = str(cores)
+
+
 def _count(manifest: "Manifest", path: Path, index: int, error: Exception) -> None:
     """Tell the circuit breaker of an element that failed before any attempt. Every rank says the same."""
     from launch.experiment import failures as failure_rules
@@ -93,6 +105,7 @@ def _run(manifest: "Manifest", path: Path, index: int, stop: StopFlag) -> int:
     """The exit code."""
     from launch.experiment.added_tasks import from_record
     from launch.job.element import run_stages
+    from launch.job.granted import measure
     from launch.job.stage import ElementRun
     from training import distributed
     from training.tasks import catalogue
@@ -107,13 +120,14 @@ def _run(manifest: "Manifest", path: Path, index: int, stop: StopFlag) -> int:
     restart = os.environ.get("SLURM_RESTART_COUNT", "0")
     job = os.environ.get("SLURM_JOB_ID", "local")
     world = distributed.init(device, path.parent / f"rendezvous-{path.stem}-{index}-{job}-{restart}.json")
-    return run_stages(ElementRun(manifest, path, world, stop), entries, manifest.drop[index])
+    run = ElementRun(manifest, path, world, stop, measure(manifest.asked, world))
+    return run_stages(run, entries, manifest.drop[index])
 
 
 def _check_gpus(manifest: "Manifest", device: str) -> None:
     import torch
 
-    if manifest.gpus_asked_for and device == "auto" and not torch.cuda.is_available():
+    if manifest.asked and manifest.asked.gpus and device == "auto" and not torch.cuda.is_available():
         raise UserError(
             "GPUs were asked for, but this node shows none (device: auto); check the partition and the driver, "
             "or set `training: {device: cpu}`"

@@ -1,7 +1,6 @@
 """What a stage leaves: a training's result with its hand-over, and each language's scores with its predictions."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -92,7 +91,5 @@ def _origin(entry: StageEntry, attempt: Attempt, world: World) -> dict[str, Any]
 
 
 def cores() -> int:
-    """Of this rank, by which rates are told apart: as Slurm was asked for them, else what its threads may use."""
-    if "SLURM_ARRAY_JOB_ID" in os.environ:
-        return int(os.environ.get("SLURM_CPUS_PER_TASK", "1"))
+    """That this rank computes on, by which rates are told apart: its threads are no more than it has."""
     return torch.get_num_threads()

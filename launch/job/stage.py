@@ -30,6 +30,7 @@ from launch.store.store import processors_folder, token_folder
 from slurm import causes, rlimits
 from slurm.base import UserError
 from slurm.causes import Verdict
+from slurm.granted import Granted
 from slurm.queue import has_ended
 from slurm.signals import StopFlag
 from training import distributed
@@ -51,6 +52,7 @@ class ElementRun:
     path: Path
     world: World
     stop: StopFlag
+    granted: Granted | None = None  # what its processes have
 
     def __post_init__(self) -> None:
         self.inputs = Inputs(self.manifest)
@@ -60,7 +62,7 @@ class ElementRun:
         self.tokens = TokenCache(token_folder(self.inputs.root))
         packages = self.manifest.packages
         differences = provenance.differences(packages, provenance.versions()) if packages else []
-        self.starter = replace(Starter.this_process(), packages=tuple(differences))
+        self.starter = replace(Starter.this_process(), packages=tuple(differences), granted=self.granted)
         if differences and self.world.first:
             print(f"warning: other packages than at submission: {', '.join(differences)}", file=sys.stderr)
 

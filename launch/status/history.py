@@ -16,6 +16,7 @@ from slurm import causes, rlimits
 from slurm.base import look
 from slurm.base.files import make_folder, read_sealed, seal, write_once
 from slurm.causes import CAUSES, Cause, EndedLike, Verdict
+from slurm.granted import Granted
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ class TriedOnce:
     cause: Cause | None
     evidence: str | None
     times: StageTimes | None = None  # where its time went, as it noted
+    granted: Granted | None = None  # what its processes had
 
 
 def last(store: Store, stage: Stage, over: EndedElement) -> Failure | None:
@@ -195,18 +197,25 @@ def tries(stage_folder: Path, failures: list[Failure] | None = None) -> list[Tri
 
 
 def records(stage_folder: Path, failures: list[Failure] | None = None) -> list[dict[str, Any]]:
-    """`tries` as JSON records; without `times` where nobody noted them."""
+    """`tries` as JSON records; without `times` and `granted` where nobody noted them."""
     records_of_tries = [asdict(one_try) for one_try in tries(stage_folder, failures)]
-    return [{name: value for name, value in record.items() if name != "times" or value} for record in records_of_tries]
+    return [
+        {name: value for name, value in record.items() if name not in ("times", "granted") or value}
+        for record in records_of_tries
+    ]
 
 
 def lines(stage_folder: Path, failures: list[Failure] | None = None) -> list[str]:
-    """The same for people: number, job, node, when it began and ended, how; where its time went."""
+    """The same for people: number, job, node, when it began and ended, how; where its time went, what it
+    had."""
     told_lines: list[str] = []
     for one_try in tries(stage_folder, failures):
         told_lines.append(_line(one_try))
         if one_try.times is not None:
             told_lines.append(f"  {one_try.times.line()}")
+        if one_try.granted is not None:
+            told_lines.append(f"  {one_try.granted.line()}")
+            told_lines += [f"  warning: {line}" for line in one_try.granted.short_of]
     return told_lines
 
 
@@ -322,7 +331,8 @@ def _tried(notes: AttemptNotes, failure: Failure | None) -> TriedOnce:
     node, when = notes.node or notes.starter.host, notes.starter.time
     cause, evidence = (failure.cause, failure.evidence) if failure else (None, None)
     stage_times = times.of_attempt(notes.attempt)
-    return TriedOnce(notes.number, notes.job, node, when, end, cause, evidence, stage_times)
+    process = notes.starter.granted
+    return TriedOnce(notes.number, notes.job, node, when, end, cause, evidence, stage_times, process)
 
 
 def _line(one_try: TriedOnce) -> str:

@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,6 +35,7 @@ from slurm.base.files import (
     write_once,
 )
 from slurm.base.processes import is_alive, start_time
+from slurm.granted import Granted
 
 STALE_SECONDS = 180  # a heartbeat older than this, by the file server's clock, is a dead attempt's
 _BEAT_SECONDS = 10
@@ -85,6 +86,7 @@ class Starter:
     limits: tuple[str, ...] = ()  # of the process, lower than on ordinary nodes
     before: BeforeNote | None = None
     time: float | None = None  # when the attempt began (Unix time)
+    granted: Granted | None = None  # what its processes have
 
     @classmethod
     def this_process(cls) -> "Starter":
@@ -102,6 +104,7 @@ class Starter:
             "packages": list(self.packages),
             "limits": list(self.limits),
             "before": self.before.record() if self.before else None,
+            "granted": asdict(self.granted) if self.granted else None,
         }
         return {name: value for name, value in record.items() if value or name not in _LEFT_OUT}
 
@@ -126,7 +129,7 @@ class Beat:
 
 
 _STARTER, _END, _BEAT = TypeAdapter(Starter), TypeAdapter(EndNote), TypeAdapter(Beat)
-_LEFT_OUT = ("packages", "limits", "before", "time")  # of a starter's record, where there are none
+_LEFT_OUT = ("packages", "limits", "before", "time", "granted")  # of a starter's record, where there are none
 _UNKNOWN, _NO_BEAT = Starter(), Beat()
 
 

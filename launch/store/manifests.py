@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from launch.store import records
 from slurm.base import UserError
 from slurm.base.files import to_json, write_atomic
+from slurm.resources import Asked
 from training import spec
 from training.pretrained.start import StartModel
 from training.spec import EvaluateSpec, Runtime, TrainSpec
@@ -48,7 +49,7 @@ class Manifest:
     elements: dict[int, tuple[StageEntry, ...]]  # by array index: the stages, in order
     drop: dict[int, tuple[str, ...]]  # the folders whose encoder goes once the element's evaluates are finished
     experiment: str = ""
-    gpus_asked_for: bool = False
+    asked: Asked | None = None  # what each of its elements asks for; None: it was drafted before that was told
     share_group: str | None = None
     packages: dict[str, str] = field(default_factory=dict)  # versions that its jobs should find; empty: any
     tasks: tuple[Json, ...] = ()  # that the experiment file adds
@@ -86,5 +87,6 @@ def to_record(manifest: Manifest) -> Json:
         },
         "drop": {str(index): list(folders) for index, folders in manifest.drop.items()},
         "tasks": list(manifest.tasks),
+        "asked": asdict(manifest.asked) if manifest.asked else None,
     }  # fmt: skip
     return record

@@ -120,6 +120,15 @@ def test_the_scripts_lines_after_the_flags(tmp_path: Path) -> None:
     ]
 
 
+def test_srun_is_told_the_cores_that_sbatch_was_told(tmp_path: Path) -> None:
+    """It does not take them over by itself since 22.05, and where tasks are bound each gets one core."""
+    for name in ("cpus-per-task", "cpus_per_task"):
+        text = script(_request(tmp_path, flags={name: 8}))
+        assert _flags(text)["cpus-per-task"] == "8"
+        assert " --kill-on-bad-exit=1 --cpus-per-task=8 env " in text.splitlines()[-1]
+    assert "--cpus-per-task" not in script(_request(tmp_path, flags={}))
+
+
 def test_what_is_passed_reaches_sbatch_and_no_value_of_it_the_script(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

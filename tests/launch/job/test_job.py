@@ -4,22 +4,27 @@ import os
 import signal
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from launch.job import __main__, results, stage
+from launch.job import __main__ as job
 from launch.job import element as job_element
+from launch.job import results, stage
 from launch.job.inputs import Origin, Place
 from launch.job.stage import ElementRun
 from launch.job.verdicts import StageFailed, error_verdict
-from launch.store import manifests
+from launch.status import history
+from launch.store import attempts, manifests
 from launch.store.attempts import FailureNote, Starter, begin
 from launch.store.manifests import Manifest, StageEntry
+from slurm import granted
 from slurm.base import UserError
+from slurm.granted import Granted
+from slurm.resources import Asked
 from slurm.signals import StopFlag
 from training.pretrained.start import StartModel
 
@@ -266,18 +271,55 @@ def test_a_lone_rank_waits_for_nobody(tmp_path: Path, monkeypatch: pytest.Monkey
     assert _causes(tmp_path) == ["nccl", "preempted"]
 
 
-@pytest.mark.parametrize(("slurm", "cores"), [({}, 3), ({"ARRAY_JOB_ID": "7"}, 1)])
-def test_a_result_says_how_many_cores_it_had(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slurm: dict[str, str], cores: int
-) -> None:
+def test_a_result_says_on_how_many_cores_it_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(results.torch, "get_num_threads", lambda: 3)
-    for name in ("ARRAY_JOB_ID", "CPUS_PER_TASK"):
-        monkeypatch.delenv(f"SLURM_{name}", raising=False)
-    for name, value in slurm.items():
-        monkeypatch.setenv(f"SLURM_{name}", value)
-    assert results.cores() == cores
-    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "8")
-    assert results.cores() == (8 if slurm else 3)
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "8")  # what was asked for is not what it has
+    assert results.cores() == 3
+
+
+@pytest.mark.parametrize(
+    ("asked", "told", "bound", "threads"),
+    [
+        (2, None, 1, "1"),  # fewer than asked for
+        (2, None, 64, "2"),  # not bound: the node's other cores are others'
+        (None, None, 64, "4"),  # its part of what the job has there
+        (8, "2", 8, "2"),
+        (2, "16", 2, "2"),
+        (2, "0", 2, "2"),
+        (2, "2,1", 2, "2,1"),
+    ],
+)
+def test_threads_follow_the_cores_that_are_there(
+    monkeypatch: pytest.MonkeyPatch, asked: int | None, told: str | None, bound: int, threads: str
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(bound)))
+    monkeypatch.setattr(granted, "_groups", lambda proc, controller: iter(()))
+    for name, value in (("SLURM_ARRAY_JOB_ID", "7"), ("SLURM_CPUS_ON_NODE", "8"), ("OMP_NUM_THREADS", told)):
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    told_job = Manifest("/store", StartModel("hub:model@1"), {}, {}, asked=Asked(tasks=2, cores=asked))
+    job._set_threads(told_job)
+    assert os.environ["OMP_NUM_THREADS"] == threads
+    monkeypatch.delenv("SLURM_ARRAY_JOB_ID")
+    monkeypatch.setenv("OMP_NUM_THREADS", "9")  # as a local worker was told
+    job._set_threads(told_job)
+    assert os.environ["OMP_NUM_THREADS"] == "9"
+
+
+def test_an_attempt_says_what_its_processes_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    had = Granted(2, 1, 4, 8000, ("2 cores a process asked for, 1 to use; mend it",))
+    began = replace(_run(tmp_path, monkeypatch).starter, granted=had)
+    stage = tmp_path / "stages" / "squad"
+    begin(stage, began, lambda job: None)
+    (attempt,) = attempts.attempts_of(stage)
+    assert attempts.starter_of(attempt).granted == had
+    (record,) = history.records(stage)
+    assert record["granted"]["cores"] == 1 and history.lines(stage)[1:] == [
+        "  2 processes, 1 core each, 4 GPUs to be seen, 8,000 MB of memory",
+        "  warning: 2 cores a process asked for, 1 to use; mend it",
+    ]
 
 
 def test_a_start_says_how_the_one_before_was_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -315,9 +357,9 @@ def test_equal_failures_hold_the_rest_of_the_submission(tmp_path: Path, monkeypa
     assert stage.breaker.held_line(made.path.parent) is not None
     assert not (set(os.listdir(made.path.parent)) - {"manifest-0.json", "failures", "held.json"})
     monkeypatch.setattr("sys.argv", ["job", str(made.path)])
-    monkeypatch.setattr(__main__.StopFlag, "install", lambda self: None)
+    monkeypatch.setattr(job.StopFlag, "install", lambda self: None)
     with pytest.raises(SystemExit, match="held: 1 stage failed alike"):
-        __main__.main()
+        job.main()
 
 
 def test_other_packages_are_noted(

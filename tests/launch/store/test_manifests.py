@@ -31,7 +31,7 @@ def test_the_file_stays_as_it_was() -> None:
         "runtime": {"device": "cpu"}, "parent": None,
     }  # fmt: skip
     assert json.loads(json.dumps(manifests.to_record(MANIFEST))) == {
-        "schema": 1, "store": "/store", "experiment": "", "gpus_asked_for": False, "share_group": None, "packages": {},
+        "schema": 1, "store": "/store", "experiment": "", "asked": None, "share_group": None, "packages": {},
         "start": {"identity": "hub:m@1", "folder": None, "repo": "m", "revision": "1"}, "tasks": [], "failures": {},
         "elements": {"0": [entry], "10": [entry]}, "drop": {"0": ["a"], "10": []},
     }  # fmt: skip
