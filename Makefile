@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Processes that `make test` runs tests in: two of them mostly wait for Slurm.
 TESTERS := $(shell expr 2 + $$(nproc))
 
-.PHONY: help demo test quick lint bench bench-gpu bench-launch bench-plan bench-tokenise full-size soak docs study-small clean
+.PHONY: help demo test quick lint bench bench-gpu bench-launch bench-plan bench-start bench-tokenise full-size soak docs study-small clean
 
 help:  ## this list
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -48,6 +48,9 @@ bench-plan: .venv/ready  ## time and memory of planning 100,000 stages
 
 bench-launch: .venv/ready  ## sending and collecting beside submitit, on the dev cluster; status at 100,000 stages
 	$(BIN)/python -m tests.benchmarks.launch
+
+bench-start: .venv/ready  ## what an element takes beside its steps, local and on the dev cluster, in bare imports
+	$(BIN)/python -m tests.benchmarks.start
 
 bench-tokenise: .venv/ready  ## encoding against the tokenizers library's own batch speed
 	$(BIN)/python -m tests.benchmarks.tokenise

@@ -30,6 +30,7 @@ from slurm.base.files import make_folder, read_json, to_json, write_atomic, writ
 from slurm.base.processes import is_alive, start_time
 
 _POLL_SECONDS = 0.3
+_WATCH_SECONDS = 0.05  # between two looks at an element's own processes, and whether it is cancelled
 _START_SECONDS = 60  # for starting all workers
 _BLOCKED = 75  # exit code of an element that never ran, since one it waits for failed
 _CANCELLED = 143  # exit code of an element that was cancelled before it ran
@@ -286,7 +287,7 @@ def _run(folder: Path, run: LocalRun, element: int, place: _Place, begin: _Start
             return 0
         if (folder / "cancels" / f"{element}.json").exists():
             return _end(processes)
-        time.sleep(_POLL_SECONDS)
+        time.sleep(_WATCH_SECONDS)
 
 
 def _end(processes: Sequence[_Process]) -> int:

