@@ -176,20 +176,28 @@ def write_once(path: Path, content: bytes) -> bool:
     Where the file system has no hard links, a symbolic link leads to a file beside it.
     """
     temporary = write_new(path, content)
-    inode = _inode(temporary)
     try:
-        look.again(lambda: os.link(temporary, path))
+        is_ours = _link_new(temporary, path)
+        if is_ours:
+            sync_folder(path.parent)  # before anything else may fail: others count on what they see
+    finally:
+        with suppress(OSError):
+            os.unlink(temporary)
+    return _point_once(path, content) if is_ours is None else is_ours
+
+
+def _link_new(source: Path, target: Path) -> bool | None:
+    """Whether `target` is a second name of `source` now; None where the file system has no hard links."""
+    inode = _inode(source)
+    try:
+        look.again(lambda: os.link(source, target))
     except OSError as error:
-        if not _is(path, inode):
+        if not _is(target, inode):
             if error.errno == errno.EEXIST:
                 return False
             if error.errno in _NO_LINKS:
-                return _point_once(path, content)
+                return None
             raise
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-    sync_folder(path.parent)
     return True
 
 

@@ -1,5 +1,4 @@
-"""A network file system's client over a folder, which plays the server: `python -m tests.filesystem.mount BACKING
-MOUNTPOINT PANEL`.
+"""A network file system's client over a folder, which plays the server. `tests.filesystem.serve` is its process.
 
 It believes names, attributes and listings for some seconds; opening a file asks the server; what is written reaches it
 with fsync or close; what is unlinked while it is open here is renamed to `.nfs…`; what another client removed meanwhile
@@ -8,18 +7,11 @@ is stale. Faults come as the panel says.
 
 import errno
 import os
-import subprocess
-import sys
-import threading
-import time
-from ctypes.util import find_library
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("FUSE_LIBRARY_PATH", find_library("fuse3") or "")
-
-from mfusepy import FUSE, Operations
+from mfusepy import Operations
 
 from tests.filesystem.client import Attributes, Beliefs, Handle, Listing, Server, attributes, gone, listing
 from tests.filesystem.panel import Panel
@@ -207,8 +199,11 @@ class Mount(Operations):
         return len(data)
 
     def truncate(self, path: str | None, length: int, fh: int | None = None) -> int:
+        path = self._handles[fh].path if fh is not None else path
         assert path is not None
         self._send_all(path)
+        for handle in self._handles.values():
+            handle.pages = None
         self._server.call("setattr", path, os.truncate, self._real(path), length)
         self._server.note(Event("open", path[1:], truncates=True))
         self._beliefs.forget(path)
@@ -257,6 +252,9 @@ class Mount(Operations):
 
     # --- the rest
 
+    def path_of(self, fh: int) -> str:
+        return self._handles[fh].path
+
     def chmod(self, path: str | None, mode: int) -> int:
         return self._set(path, os.chmod, mode)
 
@@ -288,24 +286,3 @@ def _joined(writes: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
         else:
             joined.append((offset, content))
     return joined
-
-
-def _leave_with(parent: int, mountpoint: str) -> None:
-    """A test run that was killed leaves no mount behind."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    subprocess.run(["fusermount3", "-u", "-z", mountpoint], check=False)
-    os._exit(1)
-
-
-def main() -> None:
-    backing, mountpoint, panel = (Path(word) for word in sys.argv[1:4])
-    threading.Thread(target=_leave_with, args=(os.getppid(), str(mountpoint)), daemon=True).start()
-    FUSE(
-        Mount(backing, Panel(panel)), str(mountpoint), foreground=True, nothreads=True, use_ino=True, hard_remove=True,
-        direct_io=True, allow_other=True, attr_timeout=0, entry_timeout=0, negative_timeout=0, subtype="network",
-    )  # fmt: skip
-
-
-if __name__ == "__main__":
-    main()

@@ -51,7 +51,7 @@ class Network:
     def start(self) -> None:
         self.tell(self.settings)
         for name in self.mounts:
-            command = [sys.executable, "-m", "tests.filesystem.mount", str(self.backing), str(self.folder / name)]
+            command = [sys.executable, "-m", "tests.filesystem.serve", str(self.backing), str(self.folder / name)]
             environment = os.environ | {"PYTHONPATH": str(ROOT)}
             log = (self.folder / f"{name}.log").open("ab")
             with log:

@@ -85,6 +85,7 @@ class LauncherOnNetwork(Launcher):
         super().__init__()
         self.network, self.random = network, Random(seed)
         self.steps: list[object] = []
+        self.in_doubt: set[Path] = set()
         draw = self.random.choice
         self.has_power_cuts = draw([False, False, True])
         hard_links = self.has_power_cuts or draw([True, True, False])
@@ -179,12 +180,19 @@ class LauncherOnNetwork(Launcher):
         self.network.fault(node, fault)
         self.scheduler.advance(seconds)
         self.network.fault(node)
+        if fault.error and not fault.lost:  # a job that could not sync a folder has failed: what it put there may go
+            before = set(self.seen)
+            self.all_is_well()
+            self.in_doubt |= set(self.seen) - before
 
     def the_power_fails(self, writes: int, loss: Loss) -> None:
         self._crash(writes)
         for element in self.scheduler.running:
             self.scheduler.fail_node(element)
         self.network.cut_power(loss)
+        for path in [path for path in self.in_doubt if not path.exists()]:
+            del self.seen[path]
+        self.in_doubt.clear()
         self.network.clock(self.scheduler.now)
         self._bury()
 

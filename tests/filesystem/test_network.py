@@ -175,3 +175,12 @@ def _sync_folder(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     os.fsync(descriptor)
     os.close(descriptor)
+
+
+def test_calls_on_an_open_file(network: Network) -> None:
+    with (network.login / "a").open("wb") as file:
+        os.ftruncate(file.fileno(), 3)
+        os.fchmod(file.fileno(), 0o640)
+        os.utime(file.fileno(), (5, 5))
+    status = (network.backing / "a").stat()
+    assert (status.st_size, status.st_mode & 0o777) == (3, 0o640)
