@@ -1,4 +1,4 @@
-"""The process of one mount: `python -m tests.filesystem.serve BACKING MOUNTPOINT PANEL`. It ends with who started it."""
+"""One mount: `python -m tests.filesystem.serve BACKING MOUNTPOINT PANEL`. It ends with the process that started it."""
 
 import os
 import subprocess
