@@ -32,6 +32,7 @@ def test_a_process_names_the_limits_that_it_met() -> None:
     assert rlimits.in_log("virtual memory 2 GiB (ulimit -v)") == ()
 
 
+@pytest.mark.slow
 def test_the_warning_comes_before_the_hard_limit_kills() -> None:
     program = """
 import resource, sys
