@@ -33,7 +33,7 @@ NODE_WAYS = (
     ("sinfo", "-h", "-N", "-o", _NODE_COLUMNS),
 )
 # How the states of nodes begin that nothing starts on.
-_OUT_OF_USE = ("down", "drain", "fail", "err", "inval", "unk")
+OUT_OF_USE = ("down", "drain", "fail", "err", "inval", "unk")
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def _nodes() -> dict[str, list[_Nodes]]:
     by_partition: dict[str, list[_Nodes]] = {}
     for row in (line.strip().split("|") for line in output.splitlines() if line.count("|") == 4):
         partition, memory, count, state, gres = row
-        in_use = 0 if state.startswith(_OUT_OF_USE) else _whole(count) or 0
+        in_use = 0 if state.startswith(OUT_OF_USE) else _whole(count) or 0
         by_partition.setdefault(partition, []).append(_Nodes(in_use, _whole(memory.rstrip("+")) or 0, "gpu" in gres))
     return by_partition
 

@@ -17,15 +17,24 @@ def doctor(
     file: Annotated[
         Path | None, typer.Argument(metavar="[FILE]", help="The experiment file.", show_default=False)
     ] = None,
+    nodes: Annotated[
+        bool, typer.Option("--nodes", help="Also send a job of seconds to each kind of node that the file would use.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check Slurm, its limits, the store's file system, GPUs and packages; exit code 1 where something is wrong."""
     from rich.table import Table
 
-    from launch import experiment
+    from launch import executors, experiment
     from launch.preflight import doctor as looking
 
-    lines = list(looking.look(experiment.load(file) if file else None, Path.cwd()))
+    asked_for = experiment.load(file) if file else None
+    lines = list(looking.look(asked_for, Path.cwd()))
+    if nodes:
+        if asked_for is None or not executors.of_cluster(asked_for.cluster).has_queue:
+            raise UsageError("--nodes needs an experiment file whose jobs go to Slurm: stepstone doctor FILE --nodes")
+        say("asking nodes; this may take minutes, as jobs wait for their turn")
+        lines += looking.node_lines(asked_for)
     if as_json:
         print_json(looking.to_record(lines))
     else:

@@ -42,6 +42,11 @@ def of_job(manifest: Path, job: str) -> list[Path]:
     return sorted(folder.glob(f"{job}_*_log.*"))
 
 
+def of_probe(folder: Path) -> list[Path]:
+    """The log files of the one element that was sent with this folder for its logs."""
+    return sorted(path for path in folder.glob("*_log.*") if path.stat().st_size)
+
+
 def mark_stage(folder: str) -> None:
     """Say in both logs that what follows is of this stage."""
     _print(f"{_STAGE}{folder}")

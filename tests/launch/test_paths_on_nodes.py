@@ -101,6 +101,10 @@ def test_a_home_behind_a_link_that_leads_elsewhere_on_the_nodes(
     assert {stage["state"] for stage in status["stages"]} == {"finished"}
     said = stepstone("logs", status["stages"][0]["name"]).stdout
     assert "chdir" not in said
+    told = json.loads(stepstone("doctor", "--nodes", "--json").stdout)["lines"]
+    seen = {line["what"].partition(" on ")[0]: line for line in told if " on node" in line["what"]}
+    assert seen.keys() == {"store", "Python", "packages", "clock", "home", "limits"}
+    assert {line["level"] for line in seen.values()} == {"ok"}
 
 
 def test_a_store_by_a_name_that_nodes_do_not_know(
@@ -115,5 +119,9 @@ def test_a_store_by_a_name_that_nodes_do_not_know(
     assert "log could not be created (0:53)" in train["reason"]
     said = stepstone("logs", train["name"], check=False).stderr
     assert "left no log" in said and "nothing yet" not in said
+    told = json.loads(stepstone("doctor", "--nodes", "--json", check=False).stdout)["lines"]
+    (line,) = [line for line in told if "did not come to look" in line["found"]]
+    assert line["level"] == "error" and "log could not be created (0:53)" in line["found"]
+    assert "as nodes see them" in line["fix"] and not list(real_name.glob(".stepstone-doctor*"))
     again = stepstone("submit", check=False)
     assert "stepstone doctor FILE --nodes" in again.stderr and "sent 2 stages" not in again.stderr

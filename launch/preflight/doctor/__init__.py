@@ -2,7 +2,7 @@
 
 It changes nothing: in the store it makes one folder of its own, and removes it. Begin with `look`; `lines` has what is
 told, `cluster` asks Slurm, `filesystem` tries the store, `machine` looks at GPUs and packages, `shell` at
-what goes with jobs.
+what goes with jobs; `nodes` sends jobs that look.
 """
 
 from collections.abc import Iterator
@@ -14,9 +14,10 @@ from launch.preflight.doctor.cluster import slurm_lines
 from launch.preflight.doctor.filesystem import store_lines
 from launch.preflight.doctor.lines import Level, Line, to_record
 from launch.preflight.doctor.machine import gpu_line, package_line
+from launch.preflight.doctor.nodes import node_lines
 from launch.preflight.doctor.shell import shell_lines
 
-__all__ = ["Level", "Line", "look", "to_record"]
+__all__ = ["Level", "Line", "look", "node_lines", "to_record"]
 
 
 def look(experiment: Experiment | None, folder: Path) -> Iterator[Line]:

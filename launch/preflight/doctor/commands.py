@@ -1,5 +1,6 @@
 """Each of Slurm's commands, tried as it will be used: which way it takes, what it refuses and in which words."""
 
+import re
 import tempfile
 import time
 from collections import Counter
@@ -16,6 +17,7 @@ from slurm.commands import Output, Silent
 
 _SHOWN = 3  # different words of commands
 _DAY = 86400.0
+_WOULD_START = re.compile(r"\bJob \d+ to start at ")  # the answer to `sbatch --test-only`
 _TELL = "tell the administrators, with these words"
 # What is lost where a command refuses every way of asking.
 _LOST = {
@@ -91,6 +93,7 @@ def _sbatch_line(experiment: Experiment) -> Line | None:
 def _words_line() -> Iterator[Line]:
     """What commands printed on stderr lately, a site's greetings too."""
     counts = Counter((command, Output(code, "", text).said) for _, command, code, text in _words())
+    counts = Counter({key: count for key, count in counts.items() if not _WOULD_START.search(key[1])})
     if counts:
         sentences = [
             f"{command}: {words[:120]} ({count} times)" for (command, words), count in counts.most_common(_SHOWN)
