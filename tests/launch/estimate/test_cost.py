@@ -107,6 +107,7 @@ def test_what_prepare_counted_comes_first(tmp_path: Path) -> None:
     [
         ({}, "A100"),
         ({"sbatch": {"gres": "gpu:h100:4"}}, "H100"),
+        ({"gpus-per-node": "v100:4"}, "V100"),
         ({"constraint": "h200|nvlink"}, "H200"),
         ({"partition": "gpu-v100"}, "V100"),
     ],

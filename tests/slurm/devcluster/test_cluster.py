@@ -20,7 +20,7 @@ from launch.cli.app import app
 from slurm.base import UsageError, UserError
 from slurm.devcluster import Options
 from slurm.devcluster import cluster as subject
-from slurm.devcluster.config import ClusterLayout, check_folder, nodes_of, real_memory
+from slurm.devcluster.config import ClusterLayout, check_folder, nodes_of, real_memory, slurm_conf
 from slurm.devcluster.processes import Daemons, observe
 from tests.conftest import own_devcluster
 
@@ -256,6 +256,13 @@ def test_nodes_share_the_real_machine(tmp_path: Path) -> None:
     assert len({node.port for node in nodes} | {17000, 17001}) == 4
 
 
+def test_tasks_are_bound_where_that_is_asked_for(tmp_path: Path) -> None:
+    layout = ClusterLayout(tmp_path)
+    free, tight = (slurm_conf(layout, Options(tmp_path, bind_tasks=bind), 17000, (22, 5)) for bind in (False, True))
+    assert "\nTaskPlugin=task/none\n" in free and "autobind" not in free
+    assert "\nTaskPlugin=task/affinity\nTaskPluginParam=autobind=cores\n" in tight
+
+
 @pytest.mark.parametrize(
     ("folder", "said"),
     [
@@ -301,6 +308,7 @@ def _check_longest_folder(below: Path) -> None:
         ({"max_array_size": 1}, "--max-array-size 1: must be"),
         ({"port_base": 80}, "--port-base 80: must be"),
         ({"users": ("root", "no-such-user")}, "knows no such user"),
+        ({"bind_tasks": True, "cpus_per_node": 65000}, "--bind-tasks: tasks can be bound to the"),
     ],
 )
 def test_bad_numbers_are_refused_before_anything_is_made(tmp_path: Path, change: dict[str, Any], said: str) -> None:
