@@ -10,7 +10,7 @@ from pathlib import Path
 from launch.executors.base import ElementStart, Look, Queued, Scope, Unanswered, Whereabouts
 from launch.experiment import Cluster
 from launch.store import Location, Submission, logs
-from slurm import local
+from slurm import granted, local
 from slurm.accounting import Ended
 from slurm.causes import Cause
 from slurm.limits import Limits
@@ -97,7 +97,7 @@ class LocalWorkers:
         threads = os.environ.get("OMP_NUM_THREADS", "")
         if threads.isdecimal():
             return max(1, int(threads))
-        return max(1, len(os.sched_getaffinity(0)) // (cluster.workers * cluster.tasks_per_node))
+        return max(1, granted.cores() // (cluster.workers * cluster.tasks_per_node))
 
     def at_once(self, cluster: Cluster) -> int | None:
         return cluster.workers

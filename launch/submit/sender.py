@@ -1,6 +1,5 @@
 """The act of sending one draft: everything is written down first, then sbatch per array, or local workers for all."""
 
-import os
 import re
 import sys
 import time
@@ -17,7 +16,7 @@ from launch.plan import Plan
 from launch.store import Store, Submission, manifests, provenance, sharing, submissions
 from launch.store.lock import Lock
 from launch.store.submissions import IntendedArray, Intent, Receipt
-from slurm import arrays, local
+from slurm import arrays, granted, local
 from slurm.arrays import ArrayRequest, LimitReached, Refused, SendUnclear
 from slurm.base import UserError
 from slurm.base.files import make_folder
@@ -299,7 +298,7 @@ def to_workers(submission: Submission, draft: Draft, report: Callable[[str], Non
         fork="launch.job.forked",
     )
     workers = min(cluster.workers, len(flat))
-    threads = max(1, len(os.sched_getaffinity(0)) // (workers * cluster.tasks_per_node))
+    threads = max(1, granted.cores() // (workers * cluster.tasks_per_node))
     variables = {"OMP_NUM_THREADS": str(threads)} | environment.of_workers(cluster, code)  # workers share the cores
     for number in range(len(draft.arrays)):
         submission.write_sending(number)
