@@ -159,9 +159,9 @@ class ElementRun:
         train_spec, runtime = entry.train_spec(), entry.read_runtime()
         parent = self._origin(entry).parent
         self._held = None  # the training takes it
-        start = setup.read(train_spec, parent)
         earlier = [a.folder for a in attempts.attempts_of(attempt.stage_folder) if a.number < attempt.number]
         with Heartbeat(attempt) as heartbeat:
+            start = setup.read(train_spec, parent)
             stage = train.train(
                 start,
                 runtime,

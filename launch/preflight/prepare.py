@@ -117,7 +117,7 @@ def _encode_all(plan: Plan, model: Path, skip: bool, summary: Summary, track: Tr
                     entry = cache.prepare(form, examples, tokenizer, task, settings)
                 summary.entries.append(entry)
                 lists_by_name.setdefault(work.name(settings, position), {})[position] = (entry, task)
-    assert tokenizer.facts  # kept beside the tokens: jobs need no tokenizer then
+    tokenizer.keep_facts()
     with _problems_with_disk(plan):
         amounts.remember(plan.experiment.store, {name: lists.values() for name, lists in lists_by_name.items()})
     summary.skipped = list(dict.fromkeys(all_bad_rows))

@@ -49,6 +49,10 @@ class Tokenizer:
     def mask_token_id(self) -> int:
         return self.facts.mask_id
 
+    def keep_facts(self) -> None:
+        """See that they are in their file: jobs that find all tokens beside it need no tokenizer then."""
+        self._facts = self._remembered() or self._read()
+
     @property
     def facts(self) -> TokenizerFacts:
         if self._facts is None:

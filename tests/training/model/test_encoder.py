@@ -126,6 +126,24 @@ def test_ours_is_transformers_xlmr_bit_for_bit(tiny_model: Path, monkeypatch: py
 
 
 @pytest.mark.slow
+def test_shards_are_one_model(tiny_model: Path, broken: Path) -> None:
+    whole = read_parent(tiny_model)
+    names, shards = sorted(whole.tensors), {"model-1.safetensors": {}, "model-2.safetensors": {}}  # type: ignore[var-annotated]
+    for number, name in enumerate(names):
+        shards[f"model-{1 + number % 2}.safetensors"][name] = whole.tensors[name]
+    (broken / "model.safetensors").unlink()
+    for name, tensors in shards.items():
+        assert write_tensors(broken / name, tensors)["sha256"]
+    weight_map = {name: shard for shard, tensors in shards.items() for name in tensors}
+    (broken / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}), encoding="utf-8")
+    from_shards = read_parent(broken)
+    assert from_shards.encoder_hash == whole.encoder_hash and sorted(from_shards.sha256) == sorted(shards)
+    write_tensors(broken / "model-2.safetensors", shards["model-2.safetensors"] | {names[1]: torch.ones(3)})
+    with pytest.raises(UserError, match=r"has shape \[3\], by config\.json it is"):
+        read_parent(broken)
+
+
+@pytest.mark.slow
 def test_the_hash_sees_every_value_and_name(tiny_model: Path) -> None:
     state = read_parent(tiny_model).encoder().state_dict()
     first = tensors_hash(state)
