@@ -68,20 +68,20 @@ class Notice:
 def notices(experiment: Experiment) -> list[Notice]:
     """What is taken of the shell's wishes and what is not, and what of it may be meant otherwise."""
     cluster = experiment.cluster
-    told = [Notice(wish.words, wish.mend) for wish in experiment.wishes]
+    notes = [Notice(wish.words, wish.mend) for wish in experiment.wishes]
     if cluster.chosen_executor == "local":
-        return told
+        return notes
     goes = passing(cluster)
     if goes.missing:
-        told.append(
+        notes.append(
             Notice(f"`environment: {{pass: …}}`: {some(goes.missing)} not set in this shell", "export it, or remove it")
         )
     threads = {**goes.variables, **cluster.environment.set}.get("OMP_NUM_THREADS", "")
     if threads.isdecimal() and int(threads) < (cluster.asked.cores or 1):
         cores = f"{cluster.asked.cores} cores a process"
-        told.append(Notice(f"jobs compute with OMP_NUM_THREADS={threads}, as your shell does, and have {cores}",
+        notes.append(Notice(f"jobs compute with OMP_NUM_THREADS={threads}, as your shell does, and have {cores}",
                            "not so with cluster: {environment: {drop: [OMP_NUM_THREADS]}}"))  # fmt: skip
-    return told
+    return notes
 
 
 def remarks(passing: Passing) -> tuple[str, ...]:
