@@ -47,6 +47,8 @@ class Scheduler:
         self.dbd_up = True
         self.has_accounting = True
         self.truncates_ids = False
+        self.cuts_states = False  # a site's own sacct has narrow columns: OUT_OF_ME+
+        self.steps: dict[str, tuple[str, str]] = {}  # by element: how its srun step ended, where otherwise than it did
         self.missing: set[str] = set()  # commands that this machine does not have
         self.errors: dict[str, str] = {}  # with which words a command fails, whatever it is asked
         self.unknown_options: dict[str, set[str]] = {}  # that a site's own command does not take

@@ -157,7 +157,10 @@ def sacct(scheduler: Scheduler, words: Sequence[str], timeout: float) -> Output:
     if not {"--duplicates", "-D"} & options.keys():
         rows = list({e.id: e for e in rows}.values())  # the last record of an id
     steps = not {"--allocations", "-X"} & options.keys()
-    return Output(0, "".join(f"{line}\n" for group in _waiting(rows) for line in _rows(group, fields, steps)), "")
+    told = [
+        line for group in _waiting(rows) for line in _rows(group, fields, steps, scheduler.steps, scheduler.cuts_states)
+    ]
+    return Output(0, "".join(f"{line}\n" for line in told), "")
 
 
 def _claimed(scheduler: Scheduler) -> list[Element]:
@@ -177,9 +180,18 @@ def _waiting(rows: list[Element]) -> Iterable[list[Element]]:
     return groups.values()
 
 
-def _rows(group: list[Element], fields: list[str], steps: bool) -> Iterable[str]:
+def _cut(state: str) -> str:
+    """As in a column of ten characters."""
+    return state if len(state) <= 10 else state[:9] + "+"
+
+
+def _rows(
+    group: list[Element], fields: list[str], steps: bool, told_steps: dict[str, tuple[str, str]], cuts_states: bool
+) -> Iterable[str]:
     element = group[0]
     values = {field: _RECORD[field](element) for field in fields}
+    if cuts_states and "state" in values:
+        values["state"] = _cut(values["state"])
     if len(group) > 1 and "jobid" in values:
         values["jobid"] = f"{element.array.id}_[{_fold(group, truncate=False)}]"
     yield "|".join(values[field] for field in fields)
@@ -187,7 +199,11 @@ def _rows(group: list[Element], fields: list[str], steps: bool) -> Iterable[str]
         for step, name in ((".batch", "batch"), (".0", "env")):
             own = {"jobid": element.id + step, "jobidraw": f"{element.own_id}{step}", "jobname": name,
                    "maxrss": f"{element.max_rss // 1024}K", "user": "", "partition": ""}  # fmt: skip
-            own["state"] = element.state
+            own["state"], own["exitcode"] = element.state, values.get("exitcode", "")
+            if step == ".0" and element.id in told_steps:
+                own["state"], own["exitcode"] = told_steps[element.id]
+            if cuts_states:
+                own["state"] = _cut(own["state"])
             yield "|".join(own.get(field, values[field]) for field in fields)
 
 
