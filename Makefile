@@ -18,7 +18,7 @@ help:  ## this list
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch .venv/ready
 
-demo: .venv/ready  ## the main job on a small real model, without Slurm (7.4 minutes on 2 cores)
+demo: .venv/ready  ## the main job on a small real model, without Slurm (252 s of processor time)
 	$(BIN)/stepstone demo demo
 
 test: .venv/ready  ## the whole suite, on a real Slurm where this machine can host one

@@ -13,7 +13,7 @@ from launch.text import say
 def demo(
     folder: Annotated[Path, typer.Argument(help="Made where it does not exist; everything lies in it.")] = Path("demo"),
 ) -> None:
-    """The main job on a small real model and small generated data, with local workers: about ten minutes."""
+    """The main job on a small real model and small generated data, with local workers: some minutes."""
     from launch.demo.demo import prepare
 
     file = prepare(folder, say)
