@@ -39,7 +39,7 @@ def test_entries_are_what_squeue_says(monkeypatch: pytest.MonkeyPatch) -> None:
         QueueEntry("15", None, "COMPLETING", "None", "another | name", "2026-11-21T14:30:06", "gpu", "other", "long"),
     ]
     (command,) = answers.asked
-    assert command[:6] == ["squeue", "--noheader", "--array", "--all", "--user", queue.user()]
+    assert command[:6] == ["squeue", "--noheader", "--all", "--user", queue.user(), "--format"]
     assert "--json" not in command
 
 

@@ -1,7 +1,9 @@
 """The public face of slurm/ against a real Slurm: what it writes is what the readers were written for."""
 
 import os
+import shutil
 import stat
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -119,3 +121,54 @@ def test_sbatchs_own_words(tmp_path: Path) -> None:
         assert type(refused.value) is Refused
     with pytest.raises(UserError, match="Invalid job array specification"):
         _send(tmp_path, "bad-1.0", "true", (1001,))
+
+
+_WRAPPER = """\
+#!/bin/bash
+echo '*** Welcome | a | b | c | d | e | f | g | h | to the cluster ***'
+echo 'Lmod: loaded slurm' >&2
+for word in "$@"; do
+  if [ "$word" = --all ] && [ {name} = squeue ]; then echo "squeue: unrecognized option '--all'" >&2; exit 1; fi
+done
+exec {real} "$@"
+"""
+
+
+def test_greetings_a_sites_own_squeue_held_arrays_and_requeuehold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    for name in ("sbatch", "squeue", "sacct", "sacctmgr", "scontrol", "scancel", "sinfo"):
+        wrapper = tmp_path / "bin" / name
+        wrapper.write_text(_WRAPPER.format(name=name, real=shutil.which(name)))
+        wrapper.chmod(0o755)
+    known = limits.discover(None, None, None)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+    assert limits.discover(None, None, None) == known
+    plain = ["sbatch", "--parsable", "--hold", "--array=0-40:2", "--output=/dev/null", "--wrap=true"]
+    foreign = subprocess.run(plain, capture_output=True, text=True, check=True).stdout.split()[-1]
+    words: list[str] = []
+    request = ArrayRequest(
+        "held-1.0",
+        ("bash", "-c", "sleep $((SLURM_RESTART_COUNT ? 0 : 300))"),
+        (0, 2),
+        tmp_path / "held é",
+        {"time": "5"},
+    )
+    job = send(request, words.append)
+    assert words == ["Lmod: loaded slurm"]
+    _wait(lambda: len([e for e in queue.squeue() or [] if e.job == job and e.phase == "running"]) == 2)
+    entries = queue.squeue() or []
+    assert [e.index for e in sorted(entries, key=lambda e: e.index or 0) if e.job == foreign and e.pending] == [
+        *range(0, 41, 2)
+    ]
+    subprocess.run(["scontrol", "requeuehold", f"{job}_0"], check=True)
+    _wait(lambda: [e for e in queue.squeue() or [] if e.job == job and e.index == 0 and e.pending])
+    assert queue.has_ended(f"{job}_0") is False and queue.has_ended(f"{job}_2") is False
+    assert accounting.available() is True and 0 not in _ended(job)
+    control.cancel([f"{job}_2"])
+    subprocess.run(["scontrol", "release", f"{job}_0"], check=True)
+    _wait(lambda: {0, 2} <= _ended(job).keys())
+    assert {index: record.state for index, record in _ended(job).items()} == {0: "COMPLETED", 2: "CANCELLED"}
+    control.cancel([foreign])
+    _wait(lambda: not [e for e in queue.squeue() or [] if e.job == foreign])

@@ -62,7 +62,7 @@ def test_words_are_the_complaint_and_not_what_stands_around_it() -> None:
         {"--all", "-a"},
         {"--array", "-r"},
         {"--user", "-u"},
-        {"--noheader", "--array", "--all", "--user"},
+        {"--noheader", "--all", "--user"},
     ],
 )
 def test_squeue_is_asked_in_a_way_that_a_site_takes(scheduler: Scheduler, options: set[str]) -> None:
@@ -79,7 +79,7 @@ def test_squeue_is_asked_in_a_way_that_a_site_takes(scheduler: Scheduler, option
 
 
 def test_the_first_way_is_tried_again_after_a_day(scheduler: Scheduler) -> None:
-    scheduler.unknown_options["squeue"] = {"--array"}
+    scheduler.unknown_options["squeue"] = {"--all"}
     queue.squeue()
     scheduler.unknown_options.clear()
     scheduler.advance(100_000)
@@ -88,7 +88,7 @@ def test_the_first_way_is_tried_again_after_a_day(scheduler: Scheduler) -> None:
 
 
 def test_a_way_that_is_refused_later_is_replaced(scheduler: Scheduler) -> None:
-    scheduler.unknown_options["squeue"] = {"--array"}
+    scheduler.unknown_options["squeue"] = {"--all"}
     queue.squeue()
     scheduler.unknown_options["squeue"] = {"-h"}
     assert queue.squeue() == []
@@ -146,7 +146,7 @@ def test_what_commands_print_on_stderr_is_kept(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_tried_ways_say_which_is_taken(scheduler: Scheduler) -> None:
-    scheduler.unknown_options["squeue"] = {"--array"}
+    scheduler.unknown_options["squeue"] = {"--all"}
     trials = list(ways.tried("squeue", queue.squeue_ways(), queue.read))
-    assert [trial.refusal for trial in trials] == ["squeue: unrecognized option '--array'", None]
+    assert [trial.refusal for trial in trials] == ["squeue: unrecognized option '--all'", None]
     assert trials[-1].command[:2] == ("squeue", "-h")

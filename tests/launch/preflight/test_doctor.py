@@ -68,11 +68,11 @@ def test_what_the_file_asks_for_and_the_cluster_lacks(workspace: Workspace, sche
 
 
 def test_what_a_sites_own_commands_refuse_is_said_in_their_words(workspace: Workspace, scheduler: Scheduler) -> None:
-    scheduler.unknown_options["squeue"] = {"--array"}
+    scheduler.unknown_options["squeue"] = {"--all"}
     scheduler.errors["sinfo"] = "sinfo: not for users"
     lines = _by_name(list(cluster.slurm_lines(_on_slurm(workspace))))
-    assert lines["squeue"].level == "ok" and "asked as `squeue -h -r -a -u" in lines["squeue"].found
-    assert "unrecognized option '--array'" in lines["squeue"].found
+    assert lines["squeue"].level == "ok" and "asked as `squeue -h -a -u" in lines["squeue"].found
+    assert "unrecognized option '--all'" in lines["squeue"].found
     assert lines["sinfo"].level == "warning" and "not for users" in lines["sinfo"].found
     assert "sinfo: not for users" in lines["words"].found
     scheduler.errors["squeue"] = "squeue: ERROR: ask the help desk"
