@@ -11,7 +11,7 @@ from slurm.base import UserError
 from training.formats.report import Report, current
 from training.formats.rows import RowError
 
-_NEAR = 8  # characters: published contexts have less white space before them
+_NEAR = 8  # characters: published contexts have up to 6 blanks before their text
 _SHARE = 0.03  # of a file's answers: where more are moved, the file counts something else
 _LISTED = 5
 
