@@ -12,3 +12,11 @@ from training.pretrained.tokenizer import Tokenizer
 def xlmr_tokenizer(tiny_model: Path) -> Any:
     """XLM-R's own tokenizer."""
     return Tokenizer(tiny_model)
+
+
+@pytest.fixture(scope="session")
+def library_tokenizer(tiny_model: Path) -> Any:
+    """The same as transformers has it: what ours is compared with."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(tiny_model)

@@ -108,14 +108,14 @@ def test_the_sentence_is_where_the_answer_begins() -> None:
 # --- rows ---
 
 
-def test_rows_are_those_of_the_tokenizer(xlmr_tokenizer: Any) -> None:
+def test_rows_are_those_of_the_tokenizer(xlmr_tokenizer: Any, library_tokenizer: Any) -> None:
     """The question alone; the sentence and its context as a pair of which only the second is cut."""
     example = pair(context="Ada wrote a lot of very long letters to Bob. " * 20)
     for max_length in (256, 40):
         settings = Settings(max_length=max_length, max_query_length=96)
         (piece,) = DUAL.encode([example], xlmr_tokenizer, SQUAD, settings)
-        assert list(piece.rows[0]) == xlmr_tokenizer(example.question)["input_ids"]
-        both = xlmr_tokenizer(example.sentence, example.context, truncation="only_second", max_length=max_length)
+        assert list(piece.rows[0]) == library_tokenizer(example.question)["input_ids"]
+        both = library_tokenizer(example.sentence, example.context, truncation="only_second", max_length=max_length)
         assert list(piece.rows[1]) == both["input_ids"]
     assert DUAL.count(piece) == 1 and piece.target == ()
 
@@ -319,14 +319,14 @@ def test_mewslix_is_read_by_language(mewslix_root: Path) -> None:
         load.load_language(MEWSLIX, "ja", found, None)
 
 
-def test_mewslix_trains_on_pairs(mewslix_root: Path, xlmr_tokenizer: Any) -> None:
+def test_mewslix_trains_on_pairs(mewslix_root: Path, xlmr_tokenizer: Any, library_tokenizer: Any) -> None:
     train, dev = load.load_training(locate.find_training(MEWSLIX, mewslix_root, None, None))
     assert train == dev
     (example,) = train
     assert isinstance(example, Example)
     assert (example.question, example.candidate) == ("Tromsø: It has reached { Tromsø } by now.", "Q26087")
     (piece,) = DUAL.encode(train, xlmr_tokenizer, MEWSLIX, Settings(**MEWSLIX.target))
-    assert list(piece.rows[1]) == xlmr_tokenizer(example.sentence)["input_ids"]
+    assert list(piece.rows[1]) == library_tokenizer(example.sentence)["input_ids"]
 
 
 def test_mewslix_without_its_text_is_refused(mewslix_root: Path) -> None:

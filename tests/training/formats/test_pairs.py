@@ -28,22 +28,22 @@ def one_hot(target: int, n: int) -> Any:
 # --- sequence ---
 
 
-def test_a_pair_is_seen_as_xlmr_wants_it(xlmr_tokenizer: Any) -> None:
+def test_a_pair_is_seen_as_xlmr_wants_it(xlmr_tokenizer: Any, library_tokenizer: Any) -> None:
     task = find("mnli")
     row = {"premise": "Hello world!", "hypothesis": "It rains.", "label": "neutral"}
     example = SEQUENCE.from_row(row, task, "en")
     (piece,) = SEQUENCE.encode([example], xlmr_tokenizer, task, Settings())
-    first, second = (xlmr_tokenizer(text, add_special_tokens=False)["input_ids"] for text in list(row.values())[:2])
+    first, second = (library_tokenizer(text, add_special_tokens=False)["input_ids"] for text in list(row.values())[:2])
     assert piece.rows == ((0, *first, 2, 2, *second, 2),)
     assert piece.target == (1,)
     assert SEQUENCE.count(piece) == 1
 
 
-def test_the_longer_text_is_cut_first(xlmr_tokenizer: Any) -> None:
+def test_the_longer_text_is_cut_first(xlmr_tokenizer: Any, library_tokenizer: Any) -> None:
     task = find("mnli")
     row = {"premise": "word " * 100, "hypothesis": "short one", "label": "neutral"}
     (piece,) = SEQUENCE.encode([SEQUENCE.from_row(row, task, "en")], xlmr_tokenizer, task, Settings(max_length=32))
-    second = xlmr_tokenizer("short one", add_special_tokens=False)["input_ids"]
+    second = library_tokenizer("short one", add_special_tokens=False)["input_ids"]
     assert len(piece.rows[0]) == 32
     assert piece.rows[0][-len(second) - 1 : -1] == tuple(second)
 
@@ -151,11 +151,11 @@ def test_a_choice_is_two_texts_as_published(case: str) -> None:
     assert example.group == first
 
 
-def test_a_row_per_choice(xlmr_tokenizer: Any) -> None:
+def test_a_row_per_choice(xlmr_tokenizer: Any, library_tokenizer: Any) -> None:
     task = find("copa")
     row, first, seconds, _ = RENDERED["copa"]
     (piece,) = CHOICE.encode([CHOICE.from_row(row, task, "en")], xlmr_tokenizer, task, Settings())
-    assert piece.rows == tuple(tuple(xlmr_tokenizer(first, second)["input_ids"]) for second in seconds)
+    assert piece.rows == tuple(tuple(library_tokenizer(first, second)["input_ids"]) for second in seconds)
     assert piece.target == (1,)
 
 
@@ -212,7 +212,7 @@ def pair_files(folder: Path, english: str, other: str) -> tuple[DataFile, ...]:
     return DataFile(str(folder / "o"), "", "other"), DataFile(str(folder / "e"), "", "english")
 
 
-def test_sentences_are_paired_line_by_line(tmp_path: Path, xlmr_tokenizer: Any) -> None:
+def test_sentences_are_paired_line_by_line(tmp_path: Path, xlmr_tokenizer: Any, library_tokenizer: Any) -> None:
     task = find("tatoeba")
     files = pair_files(tmp_path, "Hello\u2028you.\nBye.\n", "Hallo du.\nTschüss.\n")
     examples = RETRIEVAL.read_split(files, task, "de")
@@ -227,7 +227,7 @@ def test_sentences_are_paired_line_by_line(tmp_path: Path, xlmr_tokenizer: Any) 
         (1, "english"),
         (1, "other"),
     ]
-    assert pieces[3].rows == (tuple(xlmr_tokenizer("Tschüss.")["input_ids"]),)
+    assert pieces[3].rows == (tuple(library_tokenizer("Tschüss.")["input_ids"]),)
     assert RETRIEVAL.count(pieces[0]) == 0
 
 

@@ -28,10 +28,10 @@ def sentence(words: list[str], tags: list[str]) -> Example:
     return Example(id="0", language="en", group=" ".join(words), words=tuple(words), tags=tuple(tags))
 
 
-def test_the_first_subword_is_labelled_and_the_others_are_not(xlmr_tokenizer: Any) -> None:
+def test_the_first_subword_is_labelled_and_the_others_are_not(xlmr_tokenizer: Any, library_tokenizer: Any) -> None:
     example = sentence(["Gedenkmünzen", "in", "Rom"], ["O", "O", "B-LOC"])
     (piece,) = TAGGING.encode([example], xlmr_tokenizer, PANX, Settings())
-    lengths = [len(xlmr_tokenizer(word, add_special_tokens=False)["input_ids"]) for word in example.words]
+    lengths = [len(library_tokenizer(word, add_special_tokens=False)["input_ids"]) for word in example.words]
     assert lengths[0] > 1
     assert [place for place, label in enumerate(piece.target) if label != IGNORED] == [
         1,
@@ -43,7 +43,9 @@ def test_the_first_subword_is_labelled_and_the_others_are_not(xlmr_tokenizer: An
     assert (piece.rows[0][0], piece.rows[0][-1]) == (0, 2)
 
 
-def test_words_are_tokenised_as_the_library_tokenises_them(xlmr_tokenizer: Any, shared_data: Path) -> None:
+def test_words_are_tokenised_as_the_library_tokenises_them(
+    xlmr_tokenizer: Any, shared_data: Path, library_tokenizer: Any
+) -> None:
     files = locate.find_languages(PANX, shared_data, ["zh"]).found["zh"]
     examples = [
         e
@@ -51,13 +53,15 @@ def test_words_are_tokenised_as_the_library_tokenises_them(xlmr_tokenizer: Any, 
         if "\u200b" not in e.words  # type: ignore[attr-defined]  # without subwords: the library leaves it out
     ]
     pieces = TAGGING.encode(examples, xlmr_tokenizer, PANX, Settings(max_length=1000))  # nothing is split
-    theirs = xlmr_tokenizer([list(e.words) for e in examples], is_split_into_words=True)["input_ids"]  # type: ignore[attr-defined]
+    theirs = library_tokenizer([list(e.words) for e in examples], is_split_into_words=True)["input_ids"]  # type: ignore[attr-defined]
     assert [list(piece.rows[0]) for piece in pieces] == theirs
 
 
-def test_a_word_without_subwords_and_one_longer_than_a_piece_are_unknown(xlmr_tokenizer: Any) -> None:
+def test_a_word_without_subwords_and_one_longer_than_a_piece_are_unknown(
+    xlmr_tokenizer: Any, library_tokenizer: Any
+) -> None:
     nothing = "\u0007"
-    assert xlmr_tokenizer(nothing, add_special_tokens=False)["input_ids"] == []
+    assert library_tokenizer(nothing, add_special_tokens=False)["input_ids"] == []
     example = sentence([nothing, "Donaudampfschifffahrtsgesellschaft" * 3], ["O", "B-ORG"])
     (piece,) = TAGGING.encode([example], xlmr_tokenizer, PANX, Settings(max_length=8))
     assert piece.rows == ((0, xlmr_tokenizer.unk_token_id, xlmr_tokenizer.unk_token_id, 2),)
