@@ -17,7 +17,7 @@ from launch.draft.elements import Array
 from launch.estimate import cost
 from launch.plan import Plan
 from launch.status import Observation, history
-from launch.store import Location, Store, Submission, provenance, sharing
+from launch.store import Location, Store, Submission, provenance, sharing, submissions
 from launch.store import lock as store_lock
 from launch.store.lock import Lock
 from launch.submit import orphans, sender, throttle
@@ -82,12 +82,26 @@ def submit(
 def check_executor(plan: Plan) -> None:
     """UserError where only Slurm can be meant and is not here: nothing runs elsewhere than it is meant to."""
     cluster = plan.experiment.cluster
-    if cluster.executor is None and cluster.only_slurms and not shutil.which("sbatch"):
+    if cluster.executor is not None or shutil.which("sbatch"):
+        return
+    if cluster.only_slurms:
         where = plan.experiment.document.where(("cluster", cluster.only_slurms[0]))
-        raise UserError(
-            f"{where}: only Slurm has {some(cluster.only_slurms)}, and sbatch is not on PATH here; type the command on"
-            " a login node (after `module load slurm`, where there is one), or set `cluster: {executor: local}`"
-        )
+        why = f"only Slurm has {some(cluster.only_slurms)}"
+    elif _was_on_slurm(plan):
+        where = plan.experiment.document.where(("cluster",))
+        why = f"{plan.experiment.name} was sent to Slurm before"
+    else:
+        return
+    raise UserError(
+        f"{where}: {why}, and sbatch is not on PATH here; type the command on a login node (after `module load slurm`,"
+        " where there is one), or set `cluster: {executor: local}`"
+    )
+
+
+def _was_on_slurm(plan: Plan) -> bool:
+    earlier = submissions.read_all(plan.experiment.store)
+    name = plan.experiment.name
+    return any(submission.intent.experiment == name and submission.executor == "slurm" for submission in earlier)
 
 
 def check_text(plan: Plan) -> None:

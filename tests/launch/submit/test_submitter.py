@@ -20,7 +20,7 @@ from launch.preflight import checks
 from launch.results import scores, table
 from launch.status import Observation
 from launch.store import Store, provenance, submissions
-from launch.submit import follow, outcome
+from launch.submit import follow, outcome, submitter
 from slurm.arrays import SendUnclear
 from slurm.base import UsageError, UserError
 from tests.at_once import at_once
@@ -86,6 +86,10 @@ def test_what_only_slurm_has_is_not_sent_where_sbatch_is_not_found(
     sbatch.write_text("#!/bin/sh\n")
     sbatch.chmod(0o755)
     assert submit.submit(plan).elements and states(plan)["queued"]
+    sbatch.unlink()
+    with pytest.raises(UserError, match=r"yaml:\d+: small was sent to Slurm before, and sbatch is not on PATH here;"):
+        submit.submit(workspace.plan(cluster={"workers": 2}))
+    submitter.check_executor(workspace.plan(name="other", cluster={"workers": 2}))
 
 
 def test_what_is_asked_for_and_not_used_is_said(workspace: Workspace, scheduler: Scheduler) -> None:
