@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Processes that `make test` runs tests in: two of them mostly wait for Slurm.
 TESTERS := $(shell expr 2 + $$(nproc))
 
-.PHONY: help demo test quick lint bench bench-gpu bench-launch bench-plan bench-start bench-tokenise full-size soak docs study-small clean
+.PHONY: help demo test quick lint bench bench-gpu bench-launch bench-plan bench-start bench-tokenise full-size soak chaos network docs study-small clean
 
 help:  ## this list
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -57,6 +57,12 @@ bench-tokenise: .venv/ready  ## encoding against the tokenizers library's own ba
 
 soak: .venv/ready  ## a stage killed at every single write, under every ZeRO stage (an hour)
 	$(BIN)/python -m tests.training.soak
+
+chaos: .venv/ready  ## 1,000 short stages on the dev cluster while jobs, slurmd and slurmctld are killed at random (5 minutes)
+	$(BIN)/python -m tests.launch.chaos 1000
+
+network: .venv/ready  ## all that is tried on a network's file system: the fault matrix, 1,000 random sequences (hours)
+	NETWORK_FULL=1 NETWORK_EXAMPLES=1000 $(BIN)/python -m pytest tests/filesystem
 
 docs: .venv/ready  ## the generated pages and the picture of docs/ anew
 	$(BIN)/stepstone tasks --markdown > docs/tasks.md

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from launch.draft import request as array_request
 from launch.plan import Plan
+from launch.store.attempts import attempts_of
+from launch.submit import submit
 from slurm import devcluster
 from slurm.base import UserError
 from slurm.devcluster import cluster
@@ -102,8 +104,6 @@ class Chaos:
 
 def run(lab: Lab, seed: int, quiet_after: float) -> Counter[str]:
     """To the end; the kills stop after so many seconds, at the latest. AssertionError where a promise is broken."""
-    from launch.submit import submit
-
     chaos, begun, kept, last = Chaos(lab, seed), time.monotonic(), dict[Path, bytes](), 0.0
     while True:
         if time.monotonic() - begun < quiet_after:
@@ -152,7 +152,8 @@ def main() -> None:
         lab = Lab(folder, workspace, plan(workspace, stages))
         lab.pace(0.1)
         counts = run(lab, seed, quiet_after=1800)
-        attempts = Counter(lab.attempts().values())
+        stage_folders = (lab.store / "stages" / stage.folder for stage in lab.plan.stages.values())
+        attempts = Counter(len(attempts_of(stage_folder)) for stage_folder in stage_folders)
         print(f"{len(lab.plan.stages)} stages finished; {dict(counts)}; attempts: {dict(sorted(attempts.items()))}")
 
 
