@@ -21,6 +21,7 @@ _LOCK_SECONDS = 900  # another host's lock that was not touched for so long is l
 _CLAIM_SECONDS = 60  # the same of a claim to remove such a lock
 _NOT_GIVEN_BACK: set[Path] = set()  # locks that this process could not remove
 PATIENCE = 300.0  # seconds that a command waits for another that sends or cancels
+_NOBODY_SECONDS = 120.0  # the least that a lock which cannot be read is waited for
 _MOMENT = 0.02  # seconds until a lock that was given back is tried for again
 _LOOK_SECONDS = 0.5  # between two looks at a lock that is waited for
 
@@ -97,7 +98,10 @@ def _take(path: Path, me: Holder, patience: float, report: Callable[[str], None]
         if holder is None:
             _check_readable(path)
             look.refresh(path.parent)
+            if seconds_waited >= max(patience, _NOBODY_SECONDS):
+                raise UserError(f"{path}: says of no submit that it is at work; if there is none: rm {path}")
             time.sleep(_MOMENT)  # it has just been given back, which may not be seen here yet
+            seconds_waited += _MOMENT
             continue
         if seconds_waited >= patience:
             raise UserError(

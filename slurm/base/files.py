@@ -207,9 +207,10 @@ def _point_once(path: Path, content: bytes) -> bool:
     try:
         look.again(lambda: os.symlink(content_file.name, path))
     except OSError as error:
-        if not _leads_to(path, content_file.name):
-            os.unlink(content_file)
-            if error.errno == errno.EEXIST:
+        leads_to = _leads_to(path)
+        if leads_to != content_file.name:
+            if leads_to is not None and error.errno == errno.EEXIST:
+                os.unlink(content_file)  # only where that is certain: else the link might lead nowhere
                 return False
             error.filename = str(path)
             raise
@@ -217,12 +218,13 @@ def _point_once(path: Path, content: bytes) -> bool:
     return True
 
 
-def _leads_to(path: Path, name: str) -> bool:
+def _leads_to(path: Path) -> str | None:
+    """None: to nothing, or that cannot be told."""
     look.refresh(path.parent)
     try:
-        return os.readlink(path) == name
+        return os.readlink(path)
     except OSError:
-        return False
+        return None
 
 
 def remove(path: Path) -> None:

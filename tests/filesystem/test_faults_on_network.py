@@ -4,20 +4,17 @@ nodes, at the same path, on its compute mount, whose names and attributes are as
 NETWORK_FULL=1 runs all of it; without, a part, since the matrix is run on an ordinary file system too.
 """
 
-import errno
 import os
-import time
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-from launch.submit import submit
 from slurm.devcluster import cluster, daemons
 from tests.conftest import own_devcluster
 from tests.filesystem.network import Network, mounted
-from tests.filesystem.panel import Fault, Settings
+from tests.filesystem.panel import Settings
 from tests.launch import test_faults
 from tests.launch.test_faults import Lab, make_lab  # noqa: F401
 
@@ -66,23 +63,3 @@ def test_the_fault_matrix(make_lab: Callable[..., Lab], name: str) -> None:  # n
 
 def _words(names: str | tuple[str, ...]) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else names
-
-
-@pytest.mark.parametrize("code", [errno.ESTALE, errno.EIO, errno.ENOSPC] if FULL else [errno.ESTALE])
-def test_the_nodes_have_trouble_and_replies_are_lost(
-    make_lab: Callable[..., Lab],  # noqa: F811
-    network: Network,
-    code: int,
-) -> None:
-    """Now and then, while elements begin, publish and end."""
-    lab = make_lab(seeds=4, seconds=0.5)
-    submit(lab.plan)
-    test_faults._wait(lab.running)
-    for skip in range(0, 60, 10):
-        faults = (Fault(error=code, skip=skip * 3, times=4), Fault(calls="[rlm]*", lost=True, skip=skip, times=2))
-        for mount in ("login", "compute"):
-            network.fault(mount, *faults[: 2 if mount == "compute" else 1])
-        time.sleep(1)
-    for mount in ("login", "compute"):
-        network.fault(mount)
-    lab.finish()
