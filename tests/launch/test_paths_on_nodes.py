@@ -115,7 +115,7 @@ def test_a_store_by_a_name_that_nodes_do_not_know(
     file.write_text(file.read_text().replace('"./le magasin d\'été"', f'"{real_name}/store"'))
     stepstone("submit", "--wait", check=False)
     (train, _) = json.loads(stepstone("status", "--json").stdout)["stages"]
-    assert (train["state"], train["cause"]) == ("failed", "not-started")
+    assert (train["state"], train["cause"]) == ("failed", "not-started"), train
     assert "log could not be created (0:53)" in train["reason"]
     said = stepstone("logs", train["name"], check=False).stderr
     assert "left no log" in said and "nothing yet" not in said

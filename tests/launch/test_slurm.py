@@ -242,7 +242,7 @@ def test_killed_before_sbatch_everything_is_sent_once(make_lab: Callable[..., La
 
 
 def losses(lab: Lab) -> list[float]:
-    (log,) = lab.folder.glob("store/stages/mnli-s1-*/attempts/0001/log.jsonl")
+    (log,) = lab.folder.glob("store/stages/mnli-s1-[!-]*/attempts/0001/log.jsonl")
     steps = [json.loads(line) for line in log.read_text().splitlines()]
     return [step["loss"] for step in steps if "loss" in step]
 

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from dataclasses import astuple, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -66,18 +66,27 @@ def test_a_token_of_the_large_model_needs_about_a_megabyte_in_bf16() -> None:
 @pytest.mark.parametrize("lengths", [[64] * 8, [48 + row % 17 for row in range(11)]], ids=["equal", "unequal"])
 def test_the_bytes_of_a_token_are_those_that_a_forward_pass_keeps(lengths: list[int], bf16: bool) -> None:
     import torch
-    from transformers import XLMRobertaConfig, XLMRobertaModel
 
-    from training.model import attention
     from training.model.packing import Layout
+    from training.model.xlmr import Encoder
+    from training.pretrained.config import EncoderConfig
 
-    attention.register()
     sizes = Sizes(4, 256, 1024, 4, 500, 130, 1)
-    names = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "vocab_size")
-    told = dict(zip((*names, "max_position_embeddings", "type_vocab_size"), astuple(sizes), strict=True))
-    model = XLMRobertaModel._from_config(
-        XLMRobertaConfig(**told), attn_implementation=attention.NAME, add_pooling_layer=False
-    ).train()
+    config = EncoderConfig(
+        vocab_size=sizes.vocabulary,
+        hidden_size=sizes.width,
+        num_hidden_layers=sizes.layers,
+        num_attention_heads=sizes.heads,
+        intermediate_size=sizes.inner,
+        max_position_embeddings=sizes.positions,
+        type_vocab_size=sizes.segments,
+        pad_token_id=1,
+        layer_norm_eps=1e-5,
+        hidden_dropout_prob=0.1,
+        attention_probs_dropout_prob=0.1,
+        classifier_dropout=None,
+    )
+    model = Encoder(config).train()
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept: dict[int, int] = {}
 
@@ -93,10 +102,10 @@ def test_the_bytes_of_a_token_are_those_that_a_forward_pass_keeps(lengths: list[
         torch.autocast("cpu", torch.bfloat16, enabled=bf16),
     ):
         ids = torch.full_like(positions, 5)
-        output = model(input_ids=ids, position_ids=positions, packing=Layout(lengths, torch.device("cpu")))
+        (hidden,) = model(ids, positions, Layout(lengths, torch.device("cpu")))
     copies = 2 * sizes.matmul_parameters if bf16 else 0  # of the matrices, which are counted among the states
     counted = (sum(kept.values()) - copies) / sum(lengths)
-    assert output.last_hidden_state.requires_grad
+    assert hidden.requires_grad
     assert counted == pytest.approx(shape.training_token_bytes(sizes, 64, bf16=bf16, gpu=False), rel=0.05)
 
 

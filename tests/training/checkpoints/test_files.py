@@ -1,5 +1,6 @@
 """Checkpoints: only whole ones count, whenever the writing of one was cut off, and whatever became of the disk."""
 
+import errno
 import os
 import shutil
 import threading
@@ -171,7 +172,7 @@ def test_the_best_epoch_comes_along(tmp_path: Path, links: bool, monkeypatch: py
 
 
 def _refuse(*_: object) -> None:
-    raise OSError("no hard links here")
+    raise OSError(errno.EOPNOTSUPP, "no hard links here")
 
 
 # --- in the background, by several ranks ------------------------------------------------------------------------------
