@@ -18,7 +18,7 @@ help:  ## this list
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch .venv/ready
 
-demo: .venv/ready  ## the main job on a small real model, without Slurm (252 s of processor time)
+demo: .venv/ready  ## the main job on a small real model, without Slurm (2.2 minutes on 2 cores)
 	$(BIN)/stepstone demo demo
 
 test: .venv/ready  ## the whole suite, on a real Slurm where this machine can host one
