@@ -90,6 +90,8 @@ class Inputs:
         try:
             parent = read_parent(attempt / "encoder", attempt / "heads", result.encoder_hash)
         except (UserError, FileNotFoundError):  # torn, or another job has just put it aside
+            if artifacts.encoder_verifies(folder, result):
+                raise  # whole after all: the file system had trouble for a moment
             return None
         hashes = {f"encoder/{name}": sha256 for name, sha256 in parent.sha256.items()}
         return parent if artifacts.encoder_verifies(folder, result, hashes) else None
