@@ -24,7 +24,10 @@ KINDS = (
     Kind("who you are", ("HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC_*", "TZ")),
     Kind(
         "programs and libraries as you have them",
-        ("PATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "CONDA_EXE"),
+        (
+            *("PATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "CONDA_EXE"),
+            *("PYTHONNOUSERSITE", "PYTHONUSERBASE"),
+        ),
     ),
     Kind(
         "`module` in `setup:` works",
@@ -46,7 +49,7 @@ KINDS = (
         ("CUDA_*", "NCCL_*", "GLOO_*", "UCX_*", "FI_*", "TORCH_*", "PYTORCH_*", "TRITON_*"),
     ),
     Kind("threads", ("OMP_*", "KMP_*", "MKL_NUM_THREADS", "MKL_DYNAMIC", "OPENBLAS_NUM_THREADS")),
-    Kind("models and caches", ("HF_*", "XDG_CACHE_HOME")),
+    Kind("models and caches", ("HF_*", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME")),
     Kind("which cluster", _CLUSTER),
 )  # fmt: skip
 # Of those kinds, but not meant: the login node's devices; what makes other numbers without being in any key.

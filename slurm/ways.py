@@ -42,6 +42,9 @@ def ask(topic: str, ways: Sequence[Way], read: Callable[[str], Answer]) -> Answe
             refusals[number] = refusal
             continue
         if number != remembered:
+            # A later way may see less (squeue's without --all): once more, for the trouble may have been a passing one.
+            with suppress(Refusal):
+                return read(commands.answer_of(ways[remembered]))
             _remember(topic, number, len(ways))
         return answer
     raise refusals[0]

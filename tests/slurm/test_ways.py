@@ -150,3 +150,21 @@ def test_tried_ways_say_which_is_taken(scheduler: Scheduler) -> None:
     trials = list(ways.tried("squeue", queue.squeue_ways(), queue.read))
     assert [trial.refusal for trial in trials] == ["squeue: unrecognized option '--all'", None]
     assert trials[-1].command[:2] == ("squeue", "-h")
+
+
+def test_a_passing_refusal_makes_no_weaker_way_the_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What was refused is asked once more before a way that may see less is taken, and remembered for a day."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    asked: list[str] = []
+
+    def answer_of(way: list[str]) -> str:
+        asked.append(way[1])
+        if asked == ["--all"]:
+            raise Refusal("squeue: fatal: Could not establish a configuration source")
+        return way[1]
+
+    monkeypatch.setattr(commands, "answer_of", answer_of)
+    every_way = [["squeue", "--all"], ["squeue", "--me"]]
+    assert ways.ask("passing", every_way, str) == "--all"
+    assert ways.ask("passing", every_way, str) == "--all"
+    assert asked == ["--all", "--me", "--all", "--all"]
