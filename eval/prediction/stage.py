@@ -32,7 +32,7 @@ class EvaluateStage:
         self.spec = spec
         self.runtime = runtime
         self.task = catalogue.find(spec.target)
-        self.tokenizer = tokenizer_of(parent.folder)
+        self.tokenizer = tokenizer_of(parent.folder, parent.tokenizer_hash)
         self.model = parent.model((spec.head,) if spec.head else (), spec.settings, device)
         check_fit(parent.config, self.tokenizer, spec.settings, parent.folder)
         self.form = formats.get(self.task.format)

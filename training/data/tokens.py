@@ -22,6 +22,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from slurm.base import UserError
 from slurm.base.files import make_folder, read_sealed, seal, sha256_file, sync_folder, to_json, write_atomic
 from training import formats
 from training.data import way_back
@@ -182,9 +183,15 @@ def caching(cache: TokenCache) -> Iterator[None]:
         _CURRENT.reset(token)
 
 
-def tokenizer_of(folder: Path) -> Tokenizer:
-    """A model folder's tokenizer, which is loaded only where the cache that this process uses lacks something."""
-    return (_CURRENT.get() or TokenCache()).tokenizer(folder)
+def tokenizer_of(folder: Path, known_hash: str) -> Tokenizer:
+    """A model folder's tokenizer, which is loaded only where the cache that this process uses lacks something.
+
+    known_hash: of the tokenizer that the model in memory was read with. UserError where the folder has another by now.
+    """
+    tokenizer = (_CURRENT.get() or TokenCache()).tokenizer(folder)
+    if tokenizer.hash != known_hash:
+        raise UserError(f"{folder}: the tokenizer is another than when the model was read; submit again.")
+    return tokenizer
 
 
 @phase("tokenise")

@@ -104,7 +104,7 @@ class StageModelParts:
 def read(spec: TrainSpec, parent: Parent) -> StageModelParts:
     """Read the data for a training that takes the parent's encoder. UserError where they do not fit."""
     settings = spec.settings
-    tokenizer = tokenizer_of(parent.folder)
+    tokenizer = tokenizer_of(parent.folder, parent.tokenizer_hash)
     parts = [load_part(data, tokenizer, settings) for data in spec.parts]
     check_fit(parent.config, tokenizer, settings, parent.folder)
     kinds = list({part.head.name: _head_kind(part, parent.config) for part in parts}.values())

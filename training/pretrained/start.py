@@ -34,6 +34,7 @@ TOKENIZER_FILES = (
 )
 _SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
 _WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
+ACTIVATION = "gelu"  # that of all published XLM-Rs, and the only one that the encoder has
 _MEANINGFUL = (".json", ".safetensors", ".model")  # config, tokenizer and weights; not READMEs or caches
 
 
@@ -110,7 +111,22 @@ def read_config(folder: Path) -> dict[str, Any]:
         value = config.get(name)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise UserError(f"{path}: {name} must be a positive whole number, it is {value!r}.")
+    _check_can_be_built(path, config)
     return config
+
+
+def _check_can_be_built(path: Path, config: Mapping[str, Any]) -> None:
+    """Here, so that it is said when an experiment is planned and not on a node."""
+    activation, padding = config.get("hidden_act", ACTIVATION), config.get("pad_token_id", 1)
+    if activation != ACTIVATION:
+        raise UserError(f"{path}: hidden_act is {activation!r}; only {ACTIVATION!r} can be computed.")
+    if not isinstance(padding, int) or isinstance(padding, bool) or padding < 0:
+        raise UserError(f"{path}: pad_token_id must be a token's number, it is {padding!r}; XLM-R's is 1.")
+    if config["hidden_size"] % config["num_attention_heads"]:
+        raise UserError(
+            f"{path}: hidden_size {config['hidden_size']} is no multiple of num_attention_heads"
+            f" {config['num_attention_heads']}; get the model again."
+        )
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:

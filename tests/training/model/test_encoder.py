@@ -220,6 +220,9 @@ def test_what_a_folder_lacks_is_named(broken: Path, missing: str, says: str) -> 
         ({"model_type": "bert"}, "model_type is 'bert'"),
         ({"hidden_size": "32"}, "hidden_size must be a positive whole number"),
         ({"vocab_size": 250_000}, "config.json says"),
+        ({"hidden_act": "relu"}, "only 'gelu' can be computed"),
+        ({"pad_token_id": None}, "pad_token_id must be a token's number"),
+        ({"num_attention_heads": 3}, "is no multiple of num_attention_heads 3"),
     ],
 )
 def test_what_is_no_xlmr_is_refused(broken: Path, values: dict[str, object], says: str) -> None:

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from slurm.base import UserError
 from training import formats
-from training.data.tokens import TokenCache
+from training.data.tokens import TokenCache, tokenizer_of
 from training.pretrained import tokenizer as tokenizers
 from training.pretrained.tokenizer import Tokenizer
 from training.spec import Settings
@@ -44,6 +45,19 @@ def test_with_tokens_and_facts_in_the_cache_it_is_never_loaded(
     assert asked() == first and loaded == []
     whole = tokenizers.load_tokenizer(tiny_model)
     assert first[:3] == (len(whole), whole.all_special_ids, whole.mask_token_id)
+
+
+@pytest.mark.slow
+def test_a_tokenizer_that_was_replaced_since_the_model_was_read_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    """A job keeps models in memory from stage to stage; their folder is anybody's meanwhile."""
+    for path in tiny_model.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    known_hash = Tokenizer(tmp_path).hash
+    assert tokenizer_of(tmp_path, known_hash).hash == known_hash
+    content = (tmp_path / "tokenizer.json").read_text(encoding="utf-8")
+    (tmp_path / "tokenizer.json").write_text(content + "\n", encoding="utf-8")
+    with pytest.raises(UserError, match="the tokenizer is another than when the model was read"):
+        tokenizer_of(tmp_path, known_hash)
 
 
 @pytest.mark.slow
