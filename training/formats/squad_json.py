@@ -58,10 +58,10 @@ def question_of(row: Mapping[str, Any]) -> Question:
 
 
 def _is_impossible(row: Mapping[str, Any]) -> bool:
-    value = row.get("is_impossible", False)
-    if not isinstance(value, bool):
+    value = row.get("is_impossible")
+    if not (value is None or value in (0, 1)) or isinstance(value, float):
         raise RowError(f"is_impossible is {value!r}; it is true or false, without quotes")
-    return value
+    return bool(value)
 
 
 def _answers(answers: Any, context: str) -> Iterator[Answer]:
@@ -70,6 +70,8 @@ def _answers(answers: Any, context: str) -> Iterator[Answer]:
     else:
         texts_and_starts = [(answer["text"], answer["answer_start"]) for answer in answers]
     for text, start in texts_and_starts:
+        if text == "":  # one way of writing that there is none
+            continue
         yield anchored(context, text_of(text, "an answer's text"), whole_number(start, "answer_start"))
 
 

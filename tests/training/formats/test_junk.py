@@ -213,10 +213,35 @@ def test_an_answer_is_moved_to_one_place_or_none(context: str, start: int, place
         assert anchored(context, "VII", start).start == place
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        '"answers": [{"text": "", "answer_start": -1}]',
+        '"answers": [], "is_impossible": 1',
+        f'{ANSWER}, "is_impossible": true',
+    ],
+)
+def test_ways_of_writing_that_there_is_no_answer(row: str, tmp_path: Path) -> None:
+    (example,) = read(tmp_path / "x.json", "squad_v2", squad(f'{{"id": "q", "question": "Where?", {row}}}'))
+    assert example.answers == ()
+
+
+def test_a_missing_word_on_answers_says_nothing(tmp_path: Path) -> None:
+    (example,) = read(tmp_path / "x.json", "squad_v2", squad(QUESTION[:-1] + ', "is_impossible": null}'))
+    assert len(example.answers) == 1
+
+
 def test_stripped_contexts_may_be_many(tmp_path: Path) -> None:
-    """A quarter of TyDiQA's contexts on the Hub are stripped, its offsets are not."""
-    question = json.dumps({"id": "q", "question": "?", "answers": [{"text": "Oslo", "answer_start": 4}]})
-    assert len(read(tmp_path / "x.json", "squad", squad(",\n".join([question] * 40)))) == 40
+    """A quarter of TyDiQA's contexts on the Hub are stripped, its offsets are not. Where nearly all answers stand so,
+    the file counts from 1."""
+    right, beside = (
+        json.dumps({"id": "q", "question": "?", "answers": [{"text": "Oslo", "answer_start": start}]})
+        for start in (3, 4)
+    )
+    half = [right] * 20 + [beside] * 20
+    assert len(read(tmp_path / "x.json", "squad", squad(",\n".join(half)))) == 40
+    with pytest.raises(UserError, match=r"21 of 40 answers are beside the place that answer_start says"):
+        read(tmp_path / "x.json", "squad", squad(",\n".join([*half[1:], beside])))
 
 
 # --- parallel text
