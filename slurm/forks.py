@@ -52,6 +52,7 @@ class Fork:
 
 def make_clean() -> bool:
     """Ready to be forked from, after all imports: whether this process has one thread and no GPU."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # who hands on SIG_IGN takes away how children ended
     gc.collect()
     # OpenBLAS, numpy's, has threads from its import on; its own handler ends them in a fork, until they are needed.
     fork(lambda: None, 1, os.environ).wait()

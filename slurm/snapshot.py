@@ -24,6 +24,7 @@ MAX_AGE = 60.0  # seconds
 _SILENCE_AGE = 15.0  # how long "Slurm does not answer" is believed, seconds
 _WAIT = 20.0  # for another command's answer, seconds
 _POLL = 0.1
+_LATER_FIELDS = ("refusal", "refused_since")  # which an older version did not write
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,14 @@ class Snapshot:
 
     `stale_since` None: Slurm has answered. Else Slurm was last heard then (or first missed, where it never was), and
     `entries` are None, or old ones that tell what was: then nothing may be concluded from what is not in them.
-    `refusal`: squeue's own words, where it does answer, and will not tell.
+    `refusal`: squeue's own words, where it does answer, and will not tell; `refused_since`: without a break.
     """
 
     entries: list[QueueEntry] | None
     taken: float  # when Slurm was asked
     stale_since: float | None = None
     refusal: str | None = None
+    refused_since: float | None = None
 
 
 def look(max_age: float = MAX_AGE) -> Snapshot:
@@ -132,7 +134,9 @@ def _ask(before: Snapshot | None) -> Snapshot:
     if entries is not None:
         return Snapshot(entries, asked_at)
     since = asked_at if before is None else before.stale_since or before.taken
-    return Snapshot(None, asked_at, since, refusal)
+    # A silence before a refusal is no part of it.
+    refused_since = (before and before.refused_since) or asked_at if refusal is not None else None
+    return Snapshot(None, asked_at, since, refusal, refused_since)
 
 
 def _record(snapshot: Snapshot) -> dict[str, object]:
@@ -147,6 +151,6 @@ def _read(folder: Path) -> Snapshot | None:
             return None
         rows = record["entries"]
         entries = None if rows is None else [QueueEntry(*row) for row in rows]
-        return Snapshot(entries, record["taken"], record["stale_since"], record.get("refusal"))
+        return Snapshot(entries, record["taken"], record["stale_since"], *map(record.get, _LATER_FIELDS))
     except (OSError, KeyError, TypeError):
         return None  # written by another version

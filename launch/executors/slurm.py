@@ -39,7 +39,7 @@ class _SlurmLook:
 
     @property
     def refused_since(self) -> float | None:
-        return self._snapshot.stale_since if self._snapshot.refusal is not None else None
+        return self._snapshot.refused_since
 
     def whereabouts(self, location: Location) -> Whereabouts:
         if location.job is None:
@@ -49,8 +49,10 @@ class _SlurmLook:
         if self.entries is None:
             since = self._snapshot.stale_since or self._snapshot.taken
             silent = f"Slurm does not answer since {clock(since)}"
-            if self._snapshot.refusal is not None:
-                silent = f"squeue refuses since {clock(since)}: {self._snapshot.refusal}; {TRY_EACH}"
+            if self._snapshot.refused_since is not None:
+                silent = (
+                    f"squeue refuses since {clock(self._snapshot.refused_since)}: {self._snapshot.refusal}; {TRY_EACH}"
+                )
             words = silent if self._is_ours else "only the owner of the store sees its jobs in the queue"
             return Whereabouts("hidden", words, since)
         entry = self._entry(location)

@@ -10,8 +10,6 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from launch.submit.standing import Standing
 from launch.text import duration
 
-_RUNNING_SHOWN = 6  # stages
-
 
 class Bars:
     """One bar for all stages, and one for each that runs."""
@@ -43,7 +41,7 @@ class Bars:
             so_far=f"{count_finished}/{standing.total}",
             more=more,
         )
-        now = {stage.name: stage for stage in standing.running[:_RUNNING_SHOWN]}
+        now = {stage.name: stage for stage in standing.running}
         for name in self._running.keys() - now.keys():
             self.progress.remove_task(self._running.pop(name))
         for name, stage in now.items():

@@ -12,7 +12,8 @@ from launch.store import Store, attempts
 _SHOWN = ("running", "queued", "failed", "held", "cancelled", "unknown")
 _RUNNING: tuple[State, ...] = ("running",)
 _IN_A_LINE = 2  # stages that run
-_READ_AT_ONCE = 20  # finished stages whose times are read in one look: an experiment may have 100,000
+_WITH_BARS = 6  # likewise, where each has a bar
+_READ_AT_ONCE = 20  # stages whose times are read in one look: an experiment may have 100,000
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Running:
 
 @dataclass(frozen=True)
 class Standing:
-    """One look at an experiment. `seconds_left`: None while nothing tells."""
+    """One look at an experiment. `running`: the first few that are; `seconds_left`: None while nothing tells."""
 
     counts: Mapping[State, int]
     total: int
@@ -54,7 +55,8 @@ class Watch:
         """`with_time`: read what stages took, for the time that is left."""
         at_work = observation.among(_RUNNING)
         seconds_left = self._seconds_left(store, observation, at_work) if with_time else None
-        running = tuple(_running(store, stage) for stage in at_work)
+        shown = _WITH_BARS if with_time else _IN_A_LINE
+        running = tuple(_running(store, stage) for stage in at_work[:shown])
         return Standing(observation.counts(), len(self._plan.stages), running, seconds_left)
 
     def _seconds_left(self, store: Store, observation: Observation, at_work: list[Stage]) -> float | None:
@@ -71,7 +73,9 @@ class Watch:
         typical = max(usual.values(), default=0.0)
         ahead = [stage for key, stage in self._plan.stages.items() if key not in observation.finished]
         work = sum(usual.get(stage.kind, typical) for stage in ahead)
-        begun = sum(min(_seconds(store, stage), usual.get(stage.kind, typical)) for stage in at_work)
+        sample = at_work[:_READ_AT_ONCE]
+        begun = sum(min(_seconds(store, stage), usual.get(stage.kind, typical)) for stage in sample)
+        begun *= len(at_work) / max(1, len(sample))
         return (work - begun) / max(1, len(at_work)) if typical else None
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from slurm import commands, queue, snapshot, usercache
-from slurm.commands import Output, Silent
+from slurm.commands import Output, Refusal, Silent
 from slurm.snapshot import Snapshot, look
 from tests.slurm.answers import install
 
@@ -71,6 +71,26 @@ def test_silence_is_stale_since_the_last_answer(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(time, "time", lambda: now + 16)
     answers.by_start["squeue"] = ONE
     assert look().stale_since is None
+
+
+def test_a_refusal_is_as_old_as_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Not as old as a silence before it: who waits gives a refusal up sooner."""
+    install(monkeypatch, tmp_path, squeue=ONE)
+    heard = look(max_age=0).taken
+
+    def at(seconds: float, failure: Exception) -> Snapshot:
+        def fails() -> None:
+            raise failure
+
+        monkeypatch.setattr(time, "time", lambda: heard + seconds)
+        monkeypatch.setattr(queue, "squeue", fails if isinstance(failure, Refusal) else lambda: None)
+        return look(max_age=0)
+
+    silent = at(600, Silent("squeue"))
+    refused, refused_again = (at(seconds, Refusal("Access denied")) for seconds in (700, 800))
+    assert (silent.stale_since, silent.refused_since) == (heard, None)
+    assert refused.refused_since == refused_again.refused_since == heard + 700
+    assert at(900, Silent("squeue")).refused_since is None
 
 
 def test_never_heard_is_stale_since_the_first_try(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
