@@ -4,6 +4,7 @@ the file goes before them, and they stand in the script, where everybody sees th
 Inside an allocation they may be that job's own, meant for its size and its place; who pays is who paid before.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,8 @@ _ASKS = {
     "SBATCH_THREADS_PER_CORE": "threads-per-core", "SBATCH_ACCTG_FREQ": "acctg-freq", "SBATCH_PROFILE": "profile",
     "SBATCH_DELAY_BOOT": "delay-boot",
 }  # fmt: skip
+_MEMORY = re.compile(r"([0-9]+)([KMGTkmgt])[Bb]?")
+_ENDLESS = ("UNLIMITED", "INFINITE", "-1")
 # Of each of these one is enough: two of them ask for the same in two ways.
 _ONE_OF = (
     ("mem", "mem-per-cpu", "mem-per-gpu"),
@@ -68,6 +71,12 @@ def grant(cluster: Cluster, shell: Mapping[str, str]) -> tuple[Cluster, tuple[Wi
     return cluster, tuple(wishes)
 
 
+def _in_our_form(flag: str, value: str) -> str:
+    """sbatch takes `64g` and `64GB` too."""
+    match = _MEMORY.fullmatch(value) if flag.startswith("mem") else None
+    return f"{match[1]}{match[2].upper()}" if match else value
+
+
 _SET_IN_JOBS = ("SBATCH_CPU_BIND", "SBATCH_MEM_BIND")  # by Slurm itself
 
 
@@ -79,12 +88,15 @@ def _wish(cluster: Cluster, variable: str, value: str, *, is_inside: bool) -> Wi
             "set SLURM_CLUSTERS, which all of Slurm's commands go by" if variable == "SBATCH_CLUSTERS" else "unset it"
         )
         return Wish(variable, value, None, "Stepstone sets that itself, or does not know it", mend)
+    value = _in_our_form(flag, value)
     in_file = _said(cluster, flag)
     if in_file is not None:
         why = f"`{in_file[0]}: {in_file[1]}` stands in the file, or was taken before it"
         return None if in_file == (flag, value) else Wish(variable, value, flag, why, "unset it, or change the file")
     if is_inside and variable not in _PAYS:
         return Wish(variable, value, flag, "it may be this very job's", f"if it is meant, write {_key(flag, value)}")
+    if flag == "time" and value.upper() in _ENDLESS:
+        return Wish(variable, value, flag, "what has no end cannot be planned", "write cluster: {time: 12:00:00}")
     return Wish(variable, value, flag)
 
 

@@ -52,6 +52,8 @@ def test_the_file_goes_before_the_shell() -> None:
         ({"sbatch": {"gpus": "4"}}, {"SBATCH_GRES": "gpu:1"}, {"gpus": "4"}),
         ({}, {"SBATCH_MEM_PER_NODE": "9G", "SBATCH_MEM_PER_CPU": "1G"}, {"mem-per-cpu": "1G"}),
         ({}, {"SBATCH_GPUS_PER_NODE": "2", "SBATCH_TIMELIMIT": "1:00:00"}, {"gpus-per-node": "2", "time": "1:00:00"}),
+        ({}, {"SBATCH_MEM_PER_NODE": "64gb"}, {"mem": "64G"}),
+        ({}, {"SBATCH_TIMELIMIT": "unlimited"}, {}),
         ({}, {"SBATCH_CONSTRAINT": "a100|v100", "SBATCH_HINT": ""}, {"constraint": "a100|v100"}),
     ],
 )
