@@ -8,6 +8,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from launch.draft import request
 from launch.experiment import Cluster, Experiment
 from launch.preflight.doctor.lines import Level, Line
 from launch.store import logs, provenance
-from slurm import accounting, arrays, causes, control, limits, queue, snapshot, ways
+from slurm import accounting, arrays, causes, control, limits, snapshot, ways
+from slurm.accounting import Ended
 from slurm.arrays import Refused
 from slurm.base import UserError
 from slurm.base.files import make_folder, read_sealed, remove_folder
@@ -24,7 +26,9 @@ from slurm.commands import Refusal, Silent
 
 PATIENCE = 300.0  # seconds that a job may wait in the queue
 _LATE = 20.0  # seconds in which a file, or a record of accounting, comes
-_POLL = 1.0
+_POLL = 1.0  # seconds between two looks at the disk; Slurm is asked less often, for all jobs together
+_SLURM_POLL = 15.0
+_ACCOUNTING_POLL = 5.0
 _TIME = "5"  # minutes of a job
 _SKEW_SECONDS = 5.0
 _COLUMNS = "%R|%c|%m|%G|%f|%T|%N"
@@ -61,12 +65,13 @@ class _Job:
 def node_lines(experiment: Experiment) -> Iterator[Line]:
     """Lines for every kind of node, as they become known. The jobs are over when it ends, or cancelled."""
     base = next(folder for folder in (experiment.store, *experiment.store.parents) if folder.exists())
-    folder = make_folder(base / f".stepstone-doctor-{uuid.uuid4().hex}")
+    name = f"stepstone-doctor-{uuid.uuid4().hex[:8]}"
+    folder = make_folder(base / f".{name}")
     open_jobs: list[_Job] = []
     try:
         code = provenance.freeze(folder)
         for number, kind in enumerate(_kinds(experiment.cluster)):
-            sending = _send(experiment.cluster, kind, make_folder(folder / str(number)), code)
+            sending = _send(experiment.cluster, kind, name, make_folder(folder / str(number)), code)
             if isinstance(sending, Line):
                 yield sending
             elif sending is not None:
@@ -77,8 +82,10 @@ def node_lines(experiment: Experiment) -> Iterator[Line]:
     except (Refusal, Silent) as words:
         yield Line("warning", "nodes", f"Slurm does not say which there are: {words}", "try again later")
     finally:
-        _cancel(open_jobs)
-        remove_folder(folder)
+        try:
+            _cancel(name, open_jobs)
+        finally:
+            remove_folder(folder)
 
 
 def _kinds(cluster: Cluster) -> list[_Kind]:
@@ -100,14 +107,12 @@ def _kinds(cluster: Cluster) -> list[_Kind]:
     return kinds
 
 
-def _send(cluster: Cluster, kind: _Kind, folder: Path, code: Path) -> _Job | Line | None:
+def _send(cluster: Cluster, kind: _Kind, name: str, folder: Path, code: Path) -> _Job | Line | None:
     """The job; a line why there is none; None where no node of that kind can take what the file asks for."""
     exclude = ",".join(filter(None, (cluster.exclude, kind.others))) or None
     changes: dict[str, Any] = {"partition": kind.partition, "time": _TIME, "exclude": exclude}
     command = request.job_command("launch.job.node_probe", str(folder))
-    array = request.of_cluster(
-        cluster.model_copy(update=changes), "stepstone-doctor", command, make_folder(folder / "logs"), code
-    )
+    array = request.of_cluster(cluster.model_copy(update=changes), name, command, make_folder(folder / "logs"), code)
     try:
         return _Job(kind, folder, f"{arrays.send(array)}_0")
     except Refused as refusal:
@@ -122,7 +127,7 @@ def _followed(open_jobs: list[_Job]) -> Iterator[Line]:
     """What each saw, once it is over. Those that are told leave the list."""
     patience = time.time() + PATIENCE
     while open_jobs and time.time() < patience:
-        for job in [job for job in open_jobs if queue.has_ended(job.identifier)]:
+        for job in _over(open_jobs):
             open_jobs.remove(job)
             yield from _told(job)
         if open_jobs:
@@ -133,6 +138,20 @@ def _followed(open_jobs: list[_Job]) -> Iterator[Line]:
                    "type the command again when there is room")  # fmt: skip
 
 
+def _over(jobs: list[_Job]) -> list[_Job]:
+    """Those that have looked, or have left the queue."""
+    here = snapshot.look(_SLURM_POLL)
+    queued = {f"{entry.job}_{entry.index}" for entry in here.entries or []}
+    is_known = here.stale_since is None
+    return [job for job in jobs if _record(job) or (is_known and job.identifier not in queued)]
+
+
+def _record(job: _Job) -> dict[str, Any] | None:
+    with suppress(OSError):
+        os.listdir(job.folder)  # on a network's file system: what is new there is asked for
+    return read_sealed(job.folder / "node.json")
+
+
 def _reason(job: _Job) -> str:
     entries = snapshot.look(0).entries or []
     return next((f" ({entry.reason})" for entry in entries if f"{entry.job}_{entry.index}" == job.identifier), "")
@@ -140,15 +159,13 @@ def _reason(job: _Job) -> str:
 
 def _told(job: _Job) -> Iterator[Line]:
     """What a job that is over has seen, or why it could not tell."""
-    until = time.time() + _LATE
-    while True:
-        record = read_sealed(job.folder / "node.json")
-        number, _, index = job.identifier.partition("_")
-        ending = None if record else (accounting.ended([job.identifier]) or {}).get((number, int(index)))
-        is_known = ending is not None and (ending.phase == "ended" and ending.state != "COMPLETED")
-        if record or is_known or time.time() > until:
-            break
-        os.listdir(job.folder)  # on a network's file system: what is new there is asked for
+    until, ending, next_question = time.time() + _LATE, None, 0.0
+    while (record := _record(job)) is None and time.time() <= until:
+        if time.time() >= next_question:
+            next_question = time.time() + _ACCOUNTING_POLL
+            ending = _ending(job)
+            if ending is not None and ending.phase == "ended" and ending.state != "COMPLETED":
+                break
         time.sleep(_POLL)
     if record:
         record.pop("sha256", None)
@@ -157,6 +174,15 @@ def _told(job: _Job) -> Iterator[Line]:
     verdict = causes.classify(ending, None, logs.tail(logs.of_probe(job.folder / "logs"), ""))
     where = f" on {ending.node}" if ending and ending.node else ""
     yield Line("error", job.kind.name, f"its job{where} did not come to look: {verdict.evidence}", _mend(verdict.cause))
+
+
+def _ending(job: _Job) -> Ended | None:
+    """None where accounting has no record, or will not tell."""
+    number, _, index = job.identifier.partition("_")
+    try:
+        return (accounting.ended([job.identifier]) or {}).get((number, int(index)))
+    except Refusal:
+        return None
 
 
 def _mend(cause: str) -> str:
@@ -187,7 +213,9 @@ def _line(topic: str, trouble: str, well: str, fix: str, level: Level = "error")
     return Line(level, topic, trouble, fix) if trouble else Line("ok", topic, well)
 
 
-def _cancel(jobs: Iterable[_Job]) -> None:
-    identifiers = [job.identifier for job in jobs]
+def _cancel(name: str, jobs: Iterable[_Job]) -> None:
+    """Also what Slurm took without saying so."""
+    of_that_name = {entry.job for entry in snapshot.look(0).entries or [] if entry.name == name}
+    identifiers = sorted({job.identifier.partition("_")[0] for job in jobs} | of_that_name)
     if identifiers:
         control.cancel(identifiers)

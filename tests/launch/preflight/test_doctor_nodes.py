@@ -98,6 +98,15 @@ def test_a_job_that_waits_too_long_is_cancelled(workspace: Workspace, scheduler:
     lines = _lines(workspace)
     assert {line.level for line in lines} == {"warning"} and "still waits after 5 minutes" in lines[0].found
     assert not scheduler.live
+    assert scheduler.calls["squeue"] < 2 * nodes.PATIENCE / 15  # for both jobs together
+
+
+def test_a_job_that_slurm_took_without_a_word_is_cancelled(workspace: Workspace, scheduler: Scheduler) -> None:
+    scheduler.limits.slots = 0
+    scheduler.send_faults += ["silent-accepted", "refused"]
+    assert {line.level for line in _lines(workspace)} <= {"warning", "error"}
+    assert scheduler.arrays and not scheduler.live
+    assert not list(workspace.root.rglob(".stepstone-doctor*"))
 
 
 def test_kinds_that_take_no_such_job_are_left_out(workspace: Workspace, scheduler: Scheduler) -> None:
