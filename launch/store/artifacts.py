@@ -141,6 +141,17 @@ def read_language(stage_folder: Path, generation: str, language: str, split: Spl
     return _read_language(_language_file(stage_folder, generation, language, split))
 
 
+def read_languages(stage_folder: Path, generation: str, languages: Mapping[str, Split]) -> dict[str, LanguageScores]:
+    """The same of several, by language: one listing, and of what is not there no file is asked for."""
+    paths = {code: _language_file(stage_folder, generation, code, split) for code, split in languages.items()}
+    try:
+        names = set(look.names(stage_folder / "languages" / generation))
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return {}
+    there = {code: path for code, path in paths.items() if path.name in names}
+    return {code: result for code, path in there.items() if (result := _read_language(path))}
+
+
 def _read_language(path: Path) -> LanguageScores | None:
     record = read_sealed(path)
     if record is None:

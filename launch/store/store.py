@@ -19,7 +19,7 @@ from launch.store.artifacts import (
     TrainResult,
     encoder_is_whole,
     generation_of,
-    read_language,
+    read_languages,
     read_train_result,
 )
 from slurm.base import look
@@ -117,11 +117,7 @@ class Store:
         languages = plan.by_digest[stage.definition].languages
         fullest: dict[str, LanguageScores] = {}
         for generation in self._generations(plan, stage):
-            results = {
-                code: result
-                for code, split in languages.items()
-                if (result := read_language(self.stage_folder(stage.folder), generation, code, split))
-            }
+            results = read_languages(self.stage_folder(stage.folder), generation, languages)
             fullest = results if len(results) > len(fullest) else fullest
         return fullest
 

@@ -9,9 +9,16 @@ import pytest
 
 from launch.plan import Plan, Stage
 from launch.store import Store, artifacts
-from launch.store.artifacts import FileFacts, TrainResult, generation_of, publish_language, read_language
+from launch.store.artifacts import (
+    FileFacts,
+    TrainResult,
+    generation_of,
+    publish_language,
+    read_language,
+    read_languages,
+)
 from launch.store.attempts import Starter, begin
-from slurm.base import UserError
+from slurm.base import UserError, look
 from slurm.base.files import make_folder, read_sealed, seal, write_atomic
 from tests.at_once import at_once
 from tests.launch.workspace import Workspace
@@ -193,6 +200,20 @@ def test_an_evaluate_is_finished_when_every_language_asked_for_is(workspace: Wor
     assert Store(root).is_finished(fewer, fewer.find("start--tatoeba"))
     _evaluate(root, made, stage, "sw")
     assert Store(root).is_finished(made, stage)
+
+
+def test_of_languages_that_are_not_there_no_file_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every look at an experiment would ask a file server for each of them."""
+    asked: list[str] = []
+    read_bytes = look.read_bytes
+    monkeypatch.setattr(look, "read_bytes", lambda path: (asked.append(path.name), read_bytes(path))[1])
+    languages = {"de": SPLIT, "en": SPLIT, "hi": SPLIT}
+    assert read_languages(tmp_path, "gen", languages) == {}
+    publish_language(tmp_path, "gen", "de", SPLIT, _record(), LINES)
+    del asked[:]
+    results = read_languages(tmp_path, "gen", languages)
+    assert results == {"de": read_language(tmp_path, "gen", "de", SPLIT)}
+    assert {name[:3] for name in asked} == {"de-"}
 
 
 def test_a_language_whose_data_changed_is_to_be_evaluated_again(workspace: Workspace) -> None:
