@@ -10,6 +10,8 @@ from safetensors.numpy import save_file
 
 from launch import experiment, plan
 from launch.plan import Plan
+from launch.status import Observation
+from launch.store import Store
 
 SPLITS = """\
 mnli: {train: [mnli.tsv], hold_out: 0.5}
@@ -52,6 +54,11 @@ class Workspace:
 
     def plan(self, **changes: Any) -> Plan:
         return plan.make(experiment.load(self.file(**changes)))
+
+
+def look_at(of_plan: Plan) -> Observation:
+    """How the experiment stands now, as Slurm says when it is asked anew."""
+    return Observation(of_plan, Store(of_plan.experiment.store), 0)
 
 
 def make(root: Path) -> Workspace:

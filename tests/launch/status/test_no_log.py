@@ -1,6 +1,5 @@
 """A job that ended without a log, or without the Python to run: named for what it is, and not sent again blindly."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,29 +8,10 @@ from typer.testing import CliRunner
 from launch import submit
 from launch.cli.app import app
 from launch.plan import Plan
-from launch.status import Observation
-from launch.store import Store, provenance
 from launch.submit import outcome, retry
 from slurm.base import UserError
-from tests.launch import stub_job
-from tests.launch.workspace import Workspace
+from tests.launch.workspace import look_at
 from tests.slurm.scripted import Scheduler
-
-
-@pytest.fixture
-def scheduler() -> Iterator[Scheduler]:
-    with Scheduler(stub_job.slow(5)).installed() as made:
-        yield made
-
-
-@pytest.fixture
-def plan(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Plan:
-    monkeypatch.setattr(provenance, "freeze", lambda root: root / "code" / "c0de")
-    return workspace.plan(cluster={"executor": "slurm", "partition": "gpu"}, seeds=["1"])
-
-
-def _look(plan: Plan) -> Observation:
-    return Observation(plan, Store(plan.experiment.store), 0)
 
 
 def _said(plan: Plan, stage: str) -> str:
@@ -51,7 +31,7 @@ def _end_all(scheduler: Scheduler, exit_code: int, signal: int) -> None:
 
 def test_nothing_yet_is_said_only_of_what_may_still_print(plan: Plan, scheduler: Scheduler) -> None:
     submit.submit(plan)
-    job = _look(plan).state(plan.find("mnli-s1")).job
+    job = look_at(plan).state(plan.find("mnli-s1")).job
     assert _said(plan, "mnli-s1") == f"mnli-s1 is queued as job {job}, which has printed nothing yet"
     _end_all(scheduler, 0, 53)
     said = _said(plan, "mnli-s1")
@@ -65,13 +45,13 @@ def test_it_is_not_sent_again_blindly(plan: Plan, scheduler: Scheduler, exit_cod
     submit.submit(plan)
     _end_all(scheduler, exit_code, signal)
     scheduler.advance(1)
-    state = _look(plan).state(plan.find("mnli-s1"))
+    state = look_at(plan).state(plan.find("mnli-s1"))
     assert (state.state, state.cause) == ("failed", "not-started")
     sent = len(scheduler.arrays)
     (line,) = [line for line in outcome.lines(submit.submit(plan)) if "not-started" in line]
     assert "stepstone retry FILE --class not-started" in line and len(scheduler.arrays) == sent
     # A person who has mended it says so.
-    keys = retry.select(plan, _look(plan), ["not-started"], ())
+    keys = retry.select(plan, look_at(plan), ["not-started"], ())
     assert plan.find("mnli-s1").key in keys
     submit.submit(plan, force=keys)
     assert len(scheduler.arrays) > sent
@@ -79,11 +59,11 @@ def test_it_is_not_sent_again_blindly(plan: Plan, scheduler: Scheduler, exit_cod
 
 def test_a_log_line_is_the_evidence(plan: Plan, scheduler: Scheduler) -> None:
     submit.submit(plan)
-    job = _look(plan).state(plan.find("mnli-s1")).job
+    job = look_at(plan).state(plan.find("mnli-s1")).job
     line = "/usr/bin/env: ‘/nowhere/bin/python’: No such file or directory"
     (folder,) = {Path(path).parent for path in plan.experiment.store.glob("submissions/*/logs/0")}
     for array in folder.iterdir():
         (array / f"{job}_0_log.err").write_text(f"{line}\n")
     _end_all(scheduler, 127, 0)
-    state = _look(plan).state(plan.find("mnli-s1"))
+    state = look_at(plan).state(plan.find("mnli-s1"))
     assert (state.cause, state.reason) == ("not-started", line)

@@ -1,36 +1,15 @@
 """Answers of Slurm's with the kinds of trouble that public recordings show, met by a whole experiment."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from launch import submit
 from launch.plan import Plan
-from launch.status import Observation
-from launch.store import Store, provenance
-from tests.launch import stub_job
-from tests.launch.workspace import Workspace
+from tests.launch.workspace import look_at
 from tests.slurm.scripted import Element, Scheduler
 
 
-@pytest.fixture
-def scheduler() -> Iterator[Scheduler]:
-    with Scheduler(stub_job.slow(5)).installed() as ready:
-        yield ready
-
-
-@pytest.fixture
-def plan(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Plan:
-    monkeypatch.setattr(provenance, "freeze", lambda root: root / "code" / "c0de")
-    return workspace.plan(cluster={"executor": "slurm", "partition": "gpu"}, seeds=["1"])
-
-
-def _look(plan: Plan) -> Observation:
-    return Observation(plan, Store(plan.experiment.store), 0)
-
-
 def _at_work_on(stage: str, plan: Plan, scheduler: Scheduler) -> Element:
-    job = _look(plan).state(plan.find(stage)).job
+    job = look_at(plan).state(plan.find(stage)).job
     return next(element for element in scheduler.running if element.id == job)
 
 
@@ -39,7 +18,7 @@ def _finishes(plan: Plan, scheduler: Scheduler) -> bool:
         submit.submit(plan)
         scheduler.run_all()
         scheduler.advance(200)
-    return len(_look(plan).finished) == len(plan.stages)
+    return len(look_at(plan).finished) == len(plan.stages)
 
 
 def test_states_that_a_narrow_column_cut(plan: Plan, scheduler: Scheduler) -> None:
@@ -50,7 +29,7 @@ def test_states_that_a_narrow_column_cut(plan: Plan, scheduler: Scheduler) -> No
     scheduler.steps[element.id] = ("OUT_OF_MEMORY", "0:125")
     scheduler.kill(element, "OUT_OF_MEMORY", 0, 125)
     scheduler.advance(100)
-    state = _look(plan).state(plan.find("mnli-s1"))
+    state = look_at(plan).state(plan.find("mnli-s1"))
     assert (state.state, state.cause) == ("failed", "host-oom")
     assert _finishes(plan, scheduler)
 
@@ -63,8 +42,8 @@ def test_a_step_that_ended_otherwise_than_its_job(plan: Plan, scheduler: Schedul
     scheduler._start(element)
     scheduler.steps[job] = ("CANCELLED", "0:53")
     scheduler.kill(element, "COMPLETED", 0, 0)
-    failed = [stage for stage in plan.stages.values() if _look(plan).state(stage).job == job]
-    states = [_look(plan).state(stage) for stage in failed]
+    failed = [stage for stage in plan.stages.values() if look_at(plan).state(stage).job == job]
+    states = [look_at(plan).state(stage) for stage in failed]
     assert states and {(state.state, state.cause) for state in states if state.state == "failed"} == {
         ("failed", "not-started")
     }
@@ -83,7 +62,7 @@ def test_ids_that_another_user_has_now(plan: Plan, scheduler: Scheduler) -> None
     scheduler.reuse_ids()
     foreign = scheduler.add_others(3, user="other")
     foreign.flags["job-name"] = "theirs"
-    assert not _look(plan).among(["running", "queued", "unknown"])
+    assert not look_at(plan).among(["running", "queued", "unknown"])
     assert _finishes(plan, scheduler) and all(element.live for element in foreign.elements)
 
 
@@ -95,7 +74,7 @@ def test_names_of_other_jobs_of_ours(plan: Plan, scheduler: Scheduler, name: str
     foreign = scheduler.add_others(4)
     foreign.flags["job-name"] = name
     submit.submit(plan)
-    entries = _look(plan).entries or []
+    entries = look_at(plan).entries or []
     assert {entry.name for entry in entries if entry.job == str(foreign.id)} == {name}
     scheduler.truncates_ids = True
     assert _finishes(plan, scheduler)
