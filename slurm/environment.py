@@ -1,8 +1,9 @@
 """Which of a shell's variables go with a job: the rule that docs/launching.md tells and `plan --script` shows.
 
 What goes is of a few kinds, each with its reason; everything else stays where it is, unless it is asked for by name.
-Secrets are never part of a kind: a name that looks like one's goes only where it is asked for whole. Values travel in
-sbatch's own environment, not in the script; only names are ever shown.
+Secrets are never part of a kind, Slurm's own token (SLURM_JWT) apart, without which its commands refuse to answer: a
+name that looks like one's goes only where it is asked for whole. Values travel in sbatch's own environment, not in the
+script; only names are ever shown.
 """
 
 import re
