@@ -7,13 +7,15 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from launch.demo import data
+from launch.job import inputs
 from launch.store import manifests
 from launch.store.manifests import StageEntry
+from slurm.base import UserError
 from tests.paths import ROOT
 
 pytestmark = pytest.mark.slow
@@ -156,3 +158,21 @@ def test_a_damaged_encoder_is_put_aside_and_never_evaluated(bench: Bench) -> Non
     with pytest.raises(AssertionError, match="had a damaged encoder, which is now"):
         bench.job("tatoeba")
     assert not weights.exists() and not (bench.stages / bench.entries["tatoeba"].folder / "languages").exists()
+
+
+def test_a_whole_encoder_that_could_not_be_read_for_a_moment_stays(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system's trouble is no damage: what is put aside is trained again."""
+    shutil.rmtree(bench.stages, ignore_errors=True)
+    shutil.copytree(bench.apart, bench.stages)
+
+    def unreadable(*_: object) -> NoReturn:
+        raise UserError("config.json: not readable as JSON (Input/output error); get the model again.")
+
+    monkeypatch.setattr(inputs, "read_parent", unreadable)
+    (path,) = (bench.root / "store" / "submissions").glob("*/manifest-0.json")
+    with pytest.raises(UserError, match="not readable"):
+        inputs.Inputs(manifests.read(path)).origin(bench.entries["tatoeba"])
+    (weights,) = map(Path, bench.weights("squad"))
+    assert weights.exists()

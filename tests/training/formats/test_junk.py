@@ -216,7 +216,6 @@ def test_an_answer_is_moved_to_one_place_or_none(context: str, start: int, place
 @pytest.mark.parametrize(
     "row",
     [
-        '"answers": [{"text": "", "answer_start": -1}]',
         '"answers": [], "is_impossible": 1',
         f'{ANSWER}, "is_impossible": true',
     ],
@@ -224,6 +223,13 @@ def test_an_answer_is_moved_to_one_place_or_none(context: str, start: int, place
 def test_ways_of_writing_that_there_is_no_answer(row: str, tmp_path: Path) -> None:
     (example,) = read(tmp_path / "x.json", "squad_v2", squad(f'{{"id": "q", "question": "Where?", {row}}}'))
     assert example.answers == ()
+
+
+@pytest.mark.parametrize("start", [0, -1])
+def test_files_without_gold_have_an_empty_answer(start: int, tmp_path: Path) -> None:
+    row = f'"answers": [{{"text": "", "answer_start": {start}}}]'
+    (example,) = read(tmp_path / "x.json", "squad_v2", squad(f'{{"id": "q", "question": "Where?", {row}}}'))
+    assert [(answer.text, answer.start) for answer in example.answers] == [("", 0)]
 
 
 def test_a_missing_word_on_answers_says_nothing(tmp_path: Path) -> None:
