@@ -141,9 +141,9 @@ def _followed(open_jobs: list[_Job]) -> Iterator[Line]:
 def _over(jobs: list[_Job]) -> list[_Job]:
     """Those that have looked, or have left the queue."""
     here = snapshot.look(_SLURM_POLL)
-    queued = {f"{entry.job}_{entry.index}" for entry in here.entries or []}
+    in_queue = {f"{entry.job}_{entry.index}" for entry in here.entries or []}
     is_known = here.stale_since is None
-    return [job for job in jobs if _record(job) or (is_known and job.identifier not in queued)]
+    return [job for job in jobs if _record(job) or (is_known and job.identifier not in in_queue)]
 
 
 def _record(job: _Job) -> dict[str, Any] | None:
