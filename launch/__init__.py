@@ -7,11 +7,11 @@ The way of a command through the rooms:
     store       the disk, which is the truth             executors  what runs elements: Slurm, local workers
     status      where every stage stands, and why        draft      what would be sent: decides
     submit      all that changes the queue: acts         preflight  what would fail at night, found now
-    job         what an element does on its node         show       what people read and programs parse
-    cli, demo   the command line; its small example
+    standing    cells of the matrix, totals, when done   show       what people read and programs parse
+    job         what an element does on its node         cli, demo  the command line; its small example
 
 Begin with `plan.stages` for the nouns, then `submit.submitter` for the way down. `gc` makes room in a store; `text` has
 the words that several rooms say. Only `job` needs torch. Each room imports only those before it in pyproject.toml's
-order: `text`, `experiment`, `plan`, `store`, `executors`, then `results` and `estimate`, `status`, `draft`, `submit`,
-then the rest, and `cli` last.
+order: `text`, `experiment`, `plan`, `store`, `executors`, then `results` and `estimate`, `status`, `draft`,
+`standing`, `submit`, then the rest, and `cli` last.
 """

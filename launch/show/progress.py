@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from launch.submit.standing import Standing
+from launch.standing.so_far import Standing
 from launch.text import duration
 
 

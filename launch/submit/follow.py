@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 from launch import draft, executors, submit
 from launch.plan import Plan, Stage
+from launch.standing.so_far import Standing, Watch
 from launch.status import Observation
 from launch.store import Location, Store
 from launch.submit import outcome
-from launch.submit.standing import Standing, Watch
 from slurm import snapshot
 from slurm.arrays import SendUnclear
 from slurm.base import UsageError, UserError

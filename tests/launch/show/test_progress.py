@@ -11,13 +11,16 @@ from rich.console import Console
 
 from launch.plan import Stage
 from launch.show import progress
+from launch.standing.progress import Progress
+from launch.standing.so_far import Standing, Watch
 from launch.store import Store, attempts
 from launch.store.attempts import Starter
-from launch.submit.standing import Running, Standing, Watch
 from slurm.base.files import to_json, write_atomic
 from tests.launch.workspace import Workspace
 
-STANDING = Standing(Counter(finished=3, queued=4, running=2), 9, (Running("squad-s1", 5, 20), Running("a", 0, 0)), 75.0)
+STANDING = Standing(
+    Counter(finished=3, queued=4, running=2), 9, (Progress("squad-s1", 5, 20), Progress("a", 0, 0)), 75.0
+)
 
 
 def _console(screen: io.StringIO, *, terminal: bool) -> Console:
@@ -87,7 +90,7 @@ def test_the_time_that_is_left(workspace: Workspace) -> None:
     kinds = Counter(stage.kind for stage in plan.stages.values())
     first = standing(["mnli-s1", "mnli-s2", "mnli-s1--xnli"], ["squad-s1"])
     assert first.seconds_left == pytest.approx(100 * (kinds["train"] - 2) + 10 * (kinds["evaluate"] - 1) - 40)
-    assert first.running == (Running("squad-s1", 4, 9),)
+    assert [str(stage) for stage in first.running] == ["squad-s1 4/9"]
     two = standing(["mnli-s1", "mnli-s2", "mnli-s1--xnli"], ["squad-s1", "squad-s2"])
     assert two.seconds_left == pytest.approx(first.seconds_left / 2)
     assert standing([stage.name for stage in plan.stages.values()], []).seconds_left == 0

@@ -1,10 +1,11 @@
-"""How far an experiment is, for whoever watches: what is finished, what runs and how far, how long it still takes."""
+"""How far an experiment is, in a line or as bars: what is finished, what runs and how far, how long it still takes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import mean
 
 from launch.plan import Plan, Stage
+from launch.standing.progress import Progress, of_stages
 from launch.status import Observation
 from launch.status.rules import State
 from launch.store import Store, attempts
@@ -17,24 +18,12 @@ _READ_AT_ONCE = 20  # stages whose times are read in one look: an experiment may
 
 
 @dataclass(frozen=True)
-class Running:
-    """A stage at work: so many of its steps, or languages, are done; `total` 0: it has not said so yet."""
-
-    name: str
-    step: int
-    total: int
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.step}/{self.total}" if self.total else self.name
-
-
-@dataclass(frozen=True)
 class Standing:
     """One look at an experiment. `running`: the first few that are; `seconds_left`: None while nothing tells."""
 
     counts: Mapping[State, int]
     total: int
-    running: tuple[Running, ...]
+    running: tuple[Progress, ...]
     seconds_left: float | None = None
 
     def line(self) -> str:
@@ -56,7 +45,7 @@ class Watch:
         at_work = observation.among(_RUNNING)
         seconds_left = self._seconds_left(store, observation, at_work) if with_time else None
         shown = _WITH_BARS if with_time else _IN_A_LINE
-        running = tuple(_running(store, stage) for stage in at_work[:shown])
+        running = tuple(of_stages(store, at_work[:shown]).values())
         return Standing(observation.counts(), len(self._plan.stages), running, seconds_left)
 
     def _seconds_left(self, store: Store, observation: Observation, at_work: list[Stage]) -> float | None:
@@ -77,12 +66,6 @@ class Watch:
         begun = sum(min(_seconds(store, stage), usual.get(stage.kind, typical)) for stage in sample)
         begun *= len(at_work) / max(1, len(sample))
         return (work - begun) / max(1, len(at_work)) if typical else None
-
-
-def _running(store: Store, stage: Stage) -> Running:
-    every = attempts.attempts_of(store.stage_folder(stage.folder))
-    beat = attempts.beat_of(every[-1]) if every else attempts.Beat()
-    return Running(stage.name, beat.step, beat.total)
 
 
 def _seconds(store: Store, stage: Stage) -> float:
