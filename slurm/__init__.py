@@ -6,8 +6,10 @@ The public face, for any program that runs arrays:
     arrays.send(ArrayRequest(…)) -> job id     or SendUnclear, LimitReached, Refused: nothing is sent twice unseen
     snapshot.look(max_age) -> Snapshot         the user's queue, one squeue a minute for all open commands
     endings.look(elements) -> Endings          how those ended that left the queue, one sacct for all open commands
+    starts.look() -> Starts                    when Slurm means to start what waits, asked every five minutes at most
     control.cancel, set_throttle, requeue      what changes them
     causes.classify(…) -> Verdict              why an element failed, with the line that proves it
+    reasons.explain(word) -> Reason            why it waits, in plain words, and what can be done
     signals.StopFlag                           in the job: asked to stop, save where it is safe
     environment.of_job(shell) -> Passing       what of a shell's variables goes with its jobs
     rlimits.met(), blamed(verdict, limits)     limits of a process (ulimit), and failures that are theirs

@@ -1,7 +1,8 @@
-"""What changes jobs that are in the queue: cancel, throttle, requeue."""
+"""What changes jobs that are in the queue: cancel, throttle, hold, release, requeue."""
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 from slurm import commands, snapshot
 from slurm.base import UserError
@@ -11,12 +12,14 @@ _LINE_CHARACTERS = 30_000  # of ids on one command line
 # How lines end that speak of elements which are over, or well (22.05): there is nothing left to change.
 _OVER = (
     "Job/step already completing or completed",
+    "Job is no longer pending execution",
     "Invalid job id specified",
     "Job has already finished",
     "No error",
 )
+_FOR_JOB = re.compile(r" for job \S+$")  # scontrol's hold, release and requeue end so
 # How Slurm's own lines look: a command's or a library's name, or what was asked for, before what is said of it.
-_OF_SLURM = re.compile(r"^(scancel|scontrol|slurm\w*)\b|error:|^\d+\S*: |Invalid job id")
+_OF_SLURM = re.compile(r"^(scancel|scontrol|slurm\w*)\b|error:|^\d+\S*: |Invalid job id| for job \S+$")
 
 
 def cancel(ids: Sequence[str]) -> None:
@@ -44,6 +47,22 @@ def set_throttle(job: str, count: int) -> None:
     complaints = _complaints(answer)
     if complaints:
         raise UserError(f"scontrol: job {job}: {complaints[0]}")
+
+
+def change(verb: Literal["hold", "release", "requeue"], ids: Sequence[str]) -> None:
+    """Keep jobs and elements (`12_3`, `12_[3-7]`) that wait from starting, let them go again, or stop those that run
+    and queue them again. What is over, or has started meanwhile, is no error.
+
+    UserError with scontrol's words where one could not be changed; the others were all the same.
+    """
+    try:
+        answers = [_asked(["scontrol", verb, ",".join(batch)]) for batch in _batches(ids)]
+    finally:
+        snapshot.changed()
+    complaints = [line for answer in answers for line in _complaints(answer)]
+    if complaints:
+        more = f" (and {len(complaints) - 1} more)" if len(complaints) > 1 else ""
+        raise UserError(f"scontrol {verb}: {complaints[0]}{more}; the others were changed")
 
 
 def requeue(job: str) -> bool:
@@ -81,5 +100,6 @@ def _complaints(answer: Output) -> list[str]:
         return []
     lines = [line.strip() for line in (answer.err + "\n" + answer.out).splitlines() if line.strip()]
     lines = [line for line in lines if _OF_SLURM.search(line)] or lines
-    serious = [line.removeprefix("scancel: ").removeprefix("error: ") for line in lines if not line.endswith(_OVER)]
+    lines = [line.removeprefix("scancel: ").removeprefix("error: ") for line in lines]
+    serious = [line for line in lines if not _FOR_JOB.sub("", line).endswith(_OVER)]
     return serious if lines else [f"exit code {answer.code}"]

@@ -1,6 +1,7 @@
 """What changes jobs in the queue: ids fit the command line, and scancel's words reach the user."""
 
 import signal
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -108,3 +109,22 @@ def test_the_first_signal_counts() -> None:
     finally:
         signal.signal(signal.SIGUSR2, before[0])
         signal.signal(signal.SIGTERM, before[1])
+
+
+@pytest.mark.parametrize("verb", ["hold", "release", "requeue"])
+def test_elements_are_held_let_go_and_queued_again_in_one_call(
+    monkeypatch: pytest.MonkeyPatch, verb: Literal["hold", "release", "requeue"]
+) -> None:
+    answers = install(monkeypatch, scontrol="")
+    control.change(verb, ["12_3", "13_[3-7,9]"])
+    assert answers.asked == [["scontrol", verb, "12_3,13_[3-7,9]"]]
+    started = "Job is no longer pending execution for job 12_3\n"
+    install(monkeypatch, scontrol=Output(1, "", started))
+    control.change(verb, ["12_3"])
+    install(monkeypatch, scontrol=Output(1, "", f"{started}Access/permission denied for job 13_3\n"))
+    with pytest.raises(UserError, match=f"scontrol {verb}: Access/permission denied for job 13_3; the others were"):
+        control.change(verb, ["12_3", "13_3"])
+    for silence in no_answers("scontrol"):
+        install(monkeypatch, scontrol=silence)
+        with pytest.raises(UserError):
+            control.change(verb, ["12_3"])
