@@ -1,9 +1,11 @@
 """One command at a time sends from a store, or cancels in it: a file that says who, made by one link.
 
 Where its holder died on this host, it is taken from it at once; of another host's, when it was not touched for long.
+Where the file system has no hard links it is a symbolic link, which says all this too: what it leads to may be lost.
 """
 
 import os
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +17,7 @@ from pydantic import TypeAdapter
 
 from launch.store import records
 from slurm.base import UserError, look, processes
-from slurm.base.files import make_folder, remove, to_json, write_once
+from slurm.base.files import author_of, make_folder, remove, to_json, write_once
 
 _LOCK_SECONDS = 900  # another host's lock that was not touched for so long is left over
 _CLAIM_SECONDS = 60  # the same of a claim to remove such a lock
@@ -41,8 +43,14 @@ class Holder:
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
 
+    @property
+    def mark(self) -> str:
+        """The same in a file's name."""
+        return f"{self.host}-{self.pid}-{self.start}"
+
 
 _HOLDER = TypeAdapter(Holder)
+_MARK = re.compile(r"(.+)-([0-9]+)-([0-9]+|None)")
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,7 @@ class Lock:
     path: Path
 
     def is_ours(self) -> bool:
-        return records.read(self.path, _HOLDER) == Holder.this_process()
+        return _holder(self.path) == Holder.this_process()
 
     def keep(self) -> None:
         """Say that its holder lives. UserError where another host took it over, as this process stood still for
@@ -60,7 +68,9 @@ class Lock:
         if not self.is_ours():
             raise UserError("another submit has taken over, since this one stood still for long; nothing more was sent")
         with look.named(self.path):
-            os.utime(self.path)
+            os.utime(self.path, follow_symlinks=False)
+            with suppress(FileNotFoundError):
+                os.utime(self.path)  # earlier versions look at what a symbolic link leads to
 
 
 @contextmanager
@@ -90,16 +100,17 @@ def _give_back(held_lock: Lock) -> None:
 
 def _take(path: Path, me: Holder, patience: float, report: Callable[[str], None]) -> None:
     seconds_waited = 0.0
-    while not write_once(path, to_json(asdict(me))):
+    while not write_once(path, to_json(asdict(me)), me.mark):
         _break_stale(path)
-        if write_once(path, to_json(asdict(me))):
+        if write_once(path, to_json(asdict(me)), me.mark):
             return
-        holder = records.read(path, _HOLDER)
+        holder = _holder(path)
         if holder is None:
             _check_readable(path)
             look.refresh(path.parent)
             if seconds_waited >= max(patience, _NOBODY_SECONDS):
-                raise UserError(f"{path}: says of no submit that it is at work; if there is none: rm {path}")
+                where = f"{path}: leads to a file that is gone, and" if path.is_symlink() else f"{path}:"
+                raise UserError(f"{where} says of no submit that it is at work; if there is none: rm {path}")
             time.sleep(_MOMENT)  # it has just been given back, which may not be seen here yet
             seconds_waited += _MOMENT
             continue
@@ -114,6 +125,15 @@ def _take(path: Path, me: Holder, patience: float, report: Callable[[str], None]
         seconds_waited += _LOOK_SECONDS
 
 
+def _holder(path: Path) -> Holder | None:
+    """Who holds a lock; None where nobody does, or it says of nobody."""
+    holder = records.read(path, _HOLDER)
+    if holder is not None:
+        return holder
+    mark = _MARK.fullmatch(author_of(path) or "")
+    return mark and Holder(mark[1], int(mark[2]), None if mark[3] == "None" else int(mark[3]))
+
+
 def _check_readable(path: Path) -> None:
     try:
         path.open(encoding="utf-8").close()
@@ -126,25 +146,27 @@ def _check_readable(path: Path) -> None:
 
 def _break_stale(path: Path) -> None:
     """Remove a lock whose holder is dead."""
-    holder = records.read(path, _HOLDER)
+    holder = _holder(path)
     if holder is None or not _is_stale(path, holder):
         return
     # Claimed first, under a name of that lock's own: of several that find it stale, one may remove it, and looks once
     # more while nobody else may. So none can remove the lock that another has made in between.
-    claim = path.with_name(f"lock.stale-{holder.host}-{holder.pid}-{holder.start}")
+    claim = path.with_name(f"lock.stale-{holder.mark}")
     if not write_once(claim, to_json(asdict(Holder.this_process()))):
         _remove_left_over(claim)
         return
-    if records.read(path, _HOLDER) == holder:
-        remove(path)
-    remove(claim)
+    try:
+        if _holder(path) == holder:
+            remove(path)
+    finally:
+        remove(claim)
 
 
 def _is_stale(path: Path, holder: Holder) -> bool:
     if holder.host == socket.gethostname():
         return not processes.is_alive(holder.pid, holder.start)
     try:
-        return time.time() - look.status(path).st_mtime > _LOCK_SECONDS
+        return time.time() - _last(path, lambda status: status.st_mtime) > _LOCK_SECONDS
     except FileNotFoundError:
         return False
 
@@ -152,7 +174,17 @@ def _is_stale(path: Path, holder: Holder) -> bool:
 def _remove_left_over(claim: Path) -> None:
     """Who removes a stale lock needs moments for it: a claim that stays is of one who was killed just then."""
     try:
-        if time.time() - look.status(claim).st_ctime > _CLAIM_SECONDS:
+        if time.time() - _last(claim, lambda status: status.st_ctime) > _CLAIM_SECONDS:
             remove(claim)
     except FileNotFoundError:
         return
+
+
+def _last(path: Path, time_of: Callable[[os.stat_result], float]) -> float:
+    """The later time of what is at `path` and, where that is a symbolic link, of what it leads to (which may be gone).
+    FileNotFoundError where there is nothing."""
+    try:
+        last = time_of(look.status(path))
+    except FileNotFoundError:
+        last = 0.0
+    return max(last, time_of(os.lstat(path)))

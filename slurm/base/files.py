@@ -170,10 +170,11 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     sync_folder(path.parent)
 
 
-def write_once(path: Path, content: bytes) -> bool:
+def write_once(path: Path, content: bytes, author: str = "") -> bool:
     """Put `content` at `path` unless something is there already (first wins); whether it was ours.
 
-    Where the file system has no hard links, a symbolic link leads to a file beside it.
+    Where the file system has no hard links, a symbolic link leads to a file beside it. `author_of` then tells `author`
+    from the link alone.
     """
     temporary = write_new(path, content)
     try:
@@ -183,7 +184,7 @@ def write_once(path: Path, content: bytes) -> bool:
     finally:
         with suppress(OSError):
             os.unlink(temporary)
-    return _point_once(path, content) if is_ours is None else is_ours
+    return _point_once(path, content, author) if is_ours is None else is_ours
 
 
 def _link_new(source: Path, target: Path) -> bool | None:
@@ -201,9 +202,10 @@ def _link_new(source: Path, target: Path) -> bool | None:
     return True
 
 
-def _point_once(path: Path, content: bytes) -> bool:
-    content_file = path.parent / f".{path.name}.{uuid.uuid4().hex}.once"
+def _point_once(path: Path, content: bytes, author: str) -> bool:
+    content_file = path.parent / f".{path.name}.{author}.{uuid.uuid4().hex}.once"
     _write(content_file, [content], os.O_EXCL | os.O_NOFOLLOW)
+    sync_folder(path.parent)  # else a power cut may leave the link and take what it leads to
     try:
         look.again(lambda: os.symlink(content_file.name, path))
     except OSError as error:
@@ -227,13 +229,21 @@ def _leads_to(path: Path) -> str | None:
         return None
 
 
+def author_of(path: Path) -> str | None:
+    """Who put there what is at `path`, as `write_once` was told; None where there is no symbolic link."""
+    leads_to = _leads_to(path)
+    return None if leads_to is None else leads_to.removeprefix(f".{path.name}.").rpartition(".")[0].rpartition(".")[0]
+
+
 def remove(path: Path) -> None:
     """Remove what `write_once` put there; nothing where it is gone."""
     content_file = path.parent / os.readlink(path) if path.is_symlink() else None
-    for name in (path, content_file):
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+    if content_file is not None:
+        sync_folder(path.parent)  # else a power cut may bring back the link alone
         with suppress(FileNotFoundError):
-            if name is not None:
-                os.unlink(name)
+            os.unlink(content_file)
 
 
 def to_json(value: Any) -> bytes:

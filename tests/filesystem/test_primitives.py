@@ -3,6 +3,7 @@ old content is there or the new one, an error names its file, and the same once 
 
 import errno
 import os
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -67,8 +68,14 @@ def _publish_language(folder: Path) -> None:
 
 
 def _locked(folder: Path) -> None:
-    with lock.lock(folder) as held:
+    with lock.lock(folder, patience=0.002) as held:  # to look twice, where a claim to a dead holder's lock was left
         held.keep()
+
+
+def _leave_a_link(folder: Path) -> None:
+    """The lock of a process that is dead, where what it led to was lost."""
+    path = make_folder(folder / "submissions") / "lock"
+    path.symlink_to(f".lock.{socket.gethostname()}-{2**22 + 1}-7.0123abcd.once")
 
 
 def _freeze(folder: Path) -> None:
@@ -136,7 +143,13 @@ ACTIONS = {
     "the lock": Action(
         lambda folder: None,
         _locked,
-        lambda folder: not (folder / "submissions" / "lock").exists(),
+        lambda folder: not os.path.lexists(folder / "submissions" / "lock"),
+        is_long=True,
+    ),
+    "a lock of which the link is left": Action(
+        _leave_a_link,
+        _locked,
+        lambda folder: not os.path.lexists(folder / "submissions" / "lock"),
         is_long=True,
     ),
     "frozen code": Action(lambda folder: None, _freeze, _is("code/a/b.py", b"1"), is_long=True),
@@ -152,6 +165,8 @@ def network(request: pytest.FixtureRequest) -> Iterator[Network]:
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(look, "_PAUSES", (0.0,) * len(look._PAUSES))
+    monkeypatch.setattr(lock, "_LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(lock, "_CLAIM_SECONDS", -1.0)
 
 
 def _faults() -> Iterator[Fault]:

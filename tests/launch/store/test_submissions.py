@@ -1,5 +1,6 @@
 """What was sent, known from disk: the lock, where a stage was last sent, and what became of interrupted submissions."""
 
+import errno
 import json
 import os
 import socket
@@ -135,6 +136,89 @@ def test_a_lock_that_may_not_be_read_is_not_waited_for(tmp_path: Path) -> None:
     os.chmod(folder, 0o777)
     with anybody(tmp_path), pytest.raises(UserError, match="another user's submit"), lock(tmp_path):
         raise AssertionError
+
+
+# --- the same where the file system has no hard links: a symbolic link, which may outlive what it leads to
+
+
+@pytest.fixture
+def no_hard_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    def link(source: Path, target: Path) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM), source, None, target)
+
+    monkeypatch.setattr(os, "link", link)
+
+
+def _point_to_nothing(root: Path, mark: str, seconds: float = 0.0) -> Path:
+    """A lock that was last touched so many seconds ago, of which the symbolic link alone is left."""
+    path = make_folder(root / "submissions") / "lock"
+    path.symlink_to(f".lock.{mark}0123abcd.once")
+    then = time.time() - seconds
+    os.utime(path, (then, then), follow_symlinks=False)
+    return path
+
+
+@pytest.mark.usefixtures("no_hard_links")
+def test_a_holder_keeps_a_lock_whose_file_is_lost(tmp_path: Path) -> None:
+    with lock(tmp_path) as held:
+        (held.path.parent / held.path.readlink()).unlink()
+        then = time.time() - 3600
+        os.utime(held.path, (then, then), follow_symlinks=False)
+        held.keep()
+        assert time.time() - held.path.lstat().st_mtime < 3600
+        with pytest.raises(UserError, match=f"process {os.getpid()} on"), lock(tmp_path):
+            pass
+    assert os.listdir(held.path.parent) == []
+
+
+@pytest.mark.parametrize(
+    ("mark", "seconds"),
+    [
+        (f"{socket.gethostname()}-{2**22 + 1}-7.", 0),
+        (f"{socket.gethostname()}-1-999.", 0),
+        ("else-where.org-1-1.", 901),
+    ],
+    ids=["died here", "another process with its id", "another host's, not touched for long"],
+)
+@pytest.mark.usefixtures("no_hard_links")
+def test_a_link_to_nothing_of_a_holder_that_is_gone_is_taken_over(tmp_path: Path, mark: str, seconds: float) -> None:
+    path = _point_to_nothing(tmp_path, mark, seconds)
+    with lock(tmp_path):
+        assert json.loads(path.read_bytes())["pid"] == os.getpid()
+    assert os.listdir(path.parent) == []
+
+
+@pytest.mark.usefixtures("no_hard_links")
+def test_a_link_to_nothing_of_another_host_is_left_to_it(tmp_path: Path) -> None:
+    path = _point_to_nothing(tmp_path, "else-where.org-1-1.", 800)
+    with pytest.raises(UserError, match=rf"\(process 1 on else-where.org\).* rm {path}"), lock(tmp_path):
+        pass
+    assert path.is_symlink()
+
+
+@pytest.mark.usefixtures("no_hard_links")
+def test_a_link_to_nothing_that_says_of_nobody_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As earlier versions made it."""
+    monkeypatch.setattr("launch.store.lock._NOBODY_SECONDS", 0.0)
+    path = _point_to_nothing(tmp_path, "", 10_000)
+    words = f"^{path}: leads to a file that is gone, and says of no submit that it is at work; .* rm {path}$"
+    with pytest.raises(UserError, match=words), lock(tmp_path):
+        pass
+
+
+@pytest.mark.usefixtures("no_hard_links")
+def test_a_claim_of_which_only_the_link_is_left_keeps_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _point_to_nothing(tmp_path, "gone-1-1.", 10_000)
+    claim = path.with_name("lock.stale-gone-1-1")
+    claim.symlink_to(f".{claim.name}..0123abcd.once")
+    with pytest.raises(UserError), lock(tmp_path):
+        pass
+    later = time.time() + 100
+    monkeypatch.setattr(time, "time", lambda: later)
+    with lock(tmp_path, 5.0):
+        assert not claim.is_symlink()
 
 
 def _contend(root: Path) -> str:
