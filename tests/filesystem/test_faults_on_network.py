@@ -23,6 +23,20 @@ pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 FULL = "NETWORK_FULL" in os.environ
 NUMBERS = count(1)
 MATRIX = sorted(name for name in dir(test_faults) if name.startswith("test_"))
+
+
+def _cases(name: str) -> Iterator[tuple[str, dict[str, object]]]:
+    """A test of the matrix with each of its parameters: every one has a store of its own."""
+    marks = [mark for mark in getattr(getattr(test_faults, name), "pytestmark", []) if mark.name == "parametrize"]
+    if not marks:
+        yield name, {}
+        return
+    ((names, choices),) = (mark.args for mark in marks)
+    for choice in choices:
+        yield name, {names: choice} if isinstance(names, str) else dict(zip(names, choice, strict=True))
+
+
+CASES = [case for name in MATRIX for case in _cases(name)]
 SMALL = ("test_requeued_by_hand", "test_two_submitters_at_once_send_one_set")
 
 
@@ -49,17 +63,13 @@ def place(network: Network) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", MATRIX if FULL else SMALL)
-def test_the_fault_matrix(make_lab: Callable[..., Lab], name: str) -> None:  # noqa: F811
-    test = getattr(test_faults, name)
-    parameters = [mark for mark in getattr(test, "pytestmark", []) if mark.name == "parametrize"]
-    if not parameters:
-        test(make_lab)
-        return
-    names, values = parameters[0].args
-    for value in values:
-        test(make_lab, **dict(zip(_words(names), value if isinstance(value, tuple) else (value,), strict=True)))
-
-
-def _words(names: str | tuple[str, ...]) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else names
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        pytest.param(*case, id="-".join(map(str, (case[0], *case[1].values()))))
+        for case in CASES
+        if FULL or case[0] in SMALL
+    ],
+)
+def test_the_fault_matrix(make_lab: Callable[..., Lab], name: str, values: dict[str, object]) -> None:  # noqa: F811
+    getattr(test_faults, name)(make_lab, **values)
