@@ -33,8 +33,8 @@ class Span:
     low: float
     high: float
 
-    def __add__(self, other: "Span") -> "Span":
-        return Span(self.low + other.low, self.high + other.high)
+    def __add__(self, span: "Span") -> "Span":
+        return Span(self.low + span.low, self.high + span.high)
 
 
 NO_TIME = Span(0.0, 0.0)
@@ -44,32 +44,35 @@ class Durations:
     """What the stages of a plan take. `progress`: of what runs, by stage key."""
 
     def __init__(self, plan: Plan, store: Store, progress: Mapping[str, Progress]) -> None:
-        self._plan, self._progress = plan, progress
+        self._progress = progress
         self._estimates = Estimates(plan, store)
-        finished_seconds: dict[str, list[float]] = {}  # by definition
-        for key, record in store.index.items():
-            if record[_SECONDS] > 0 and key in plan.stages:
-                finished_seconds.setdefault(plan.stages[key].definition, []).append(record[_SECONDS])
-        self._usual = {definition: mean(values) for definition, values in finished_seconds.items()}
-        self.finished = sum(map(len, finished_seconds.values()))  # stages that tell
+        seconds = _finished_seconds(plan, store)
+        self.finished = sum(map(len, seconds.values()))  # stages that tell
+        self._usual = {definition: mean(values) for definition, values in seconds.items()}
+        repeated = {definition: values for definition, values in seconds.items() if len(values) > 1}
         self._like = _factor(
-            [value / self._usual[definition] for definition, values in finished_seconds.items() if len(values) > 1
-             for value in values],
-            _LIKE,
-        )  # fmt: skip
+            [value / self._usual[definition] for definition, values in repeated.items() for value in values], _LIKE
+        )
+        self._corrections, self._by_estimate = self._corrected(plan)
+        for key, stage_progress in progress.items():
+            left, so_far = stage_progress.seconds_left, stage_progress.seconds
+            if left is not None and so_far is not None:
+                self._usual.setdefault(plan.stages[key].definition, so_far + left)
+        self.start = _start(plan, store, self._estimates.element_seconds(()))
+
+    def _corrected(self, plan: Plan) -> tuple[dict[str, float], float]:
+        """By which factor finished stages took longer than estimated, by kind; and how far that was off for one."""
         examples = {stage.definition: stage for stage in plan.stages.values()}
-        by_kind: dict[str, list[float]] = {"train": [], "evaluate": []}
+        ratios: dict[str, list[float]] = {"train": [], "evaluate": []}
         for definition, seconds in self._usual.items():
             stage = examples[definition]
-            by_kind[stage.kind].append(seconds / self._estimates.stage_seconds(stage))
-        every = [ratio for ratios in by_kind.values() for ratio in ratios]
-        self._corrections = {kind: median(ratios or every or [1.0]) for kind, ratios in by_kind.items()}
-        errors = [ratio / self._corrections[kind] for kind, ratios in by_kind.items() for ratio in ratios]
-        self._by_estimate = _factor(errors, _CORRECTED) if every else _UNCORRECTED
-        for key, reached in progress.items():
-            if reached.seconds is not None and reached.seconds_left is not None and key in plan.stages:
-                self._usual.setdefault(plan.stages[key].definition, reached.seconds + reached.seconds_left)
-        self.start = _start(plan, store, self._estimates.element_seconds(()))
+            ratios[stage.kind].append(seconds / self._estimates.stage_seconds(stage))
+        all_ratios = [ratio for of_kind in ratios.values() for ratio in of_kind]
+        corrections = {kind: median(of_kind or all_ratios or [1.0]) for kind, of_kind in ratios.items()}
+        if not all_ratios:
+            return corrections, _UNCORRECTED
+        errors = [ratio / corrections[kind] for kind, of_kind in ratios.items() for ratio in of_kind]
+        return corrections, _factor(errors, _CORRECTED)
 
     def is_known(self, stage: Stage) -> bool:
         """Whether a like stage has finished, or runs and says how fast."""
@@ -83,32 +86,41 @@ class Durations:
 
     def left(self, stage: Stage) -> Span:
         """Until the end of one that runs: as fast as it is, else what it takes less what it has run."""
-        reached = self._progress.get(stage.key)
-        if reached is not None and reached.seconds_left is not None:
-            return _around(reached.seconds_left, self._like)
-        whole, seconds = self.of_stage(stage), (reached and reached.seconds) or 0.0
-        return Span(max(0.0, whole.low - seconds), max(0.0, whole.high - seconds))
+        stage_progress = self._progress.get(stage.key)
+        if stage_progress is not None and stage_progress.seconds_left is not None:
+            return _around(stage_progress.seconds_left, self._like)
+        full_span, so_far = self.of_stage(stage), (stage_progress and stage_progress.seconds) or 0.0
+        return Span(max(0.0, full_span.low - so_far), max(0.0, full_span.high - so_far))
 
 
 def _around(seconds: float, factor: float) -> Span:
     return Span(seconds / factor, seconds * factor)
 
 
-def _factor(ratios: Iterable[float], assumed: float) -> float:
+def _finished_seconds(plan: Plan, store: Store) -> dict[str, list[float]]:
+    """What the finished stages of each definition took, all their attempts together."""
+    seconds: dict[str, list[float]] = {}
+    for key, record in store.index.items():
+        if record[_SECONDS] > 0 and key in plan.stages:
+            seconds.setdefault(plan.stages[key].definition, []).append(record[_SECONDS])
+    return seconds
+
+
+def _factor(ratios: Iterable[float], default: float) -> float:
     """Within which factor of what was expected most of some values were."""
     distances = sorted(abs(math.log(ratio)) for ratio in ratios if ratio > 0)
     if len(distances) < _FEW:
-        return assumed
+        return default
     return math.exp(distances[min(len(distances) - 1, int(_COVERED * len(distances)))])
 
 
-def _start(plan: Plan, store: Store, assumed: float) -> Span:
+def _start(plan: Plan, store: Store, default: float) -> Span:
     """From a job's start until its first stage begins."""
     trains = [plan.stages[key] for key in store.index if key in plan.stages and plan.stages[key].kind == "train"]
     seconds = []
     for stage in trains[:: max(1, len(trains) // _STARTS_READ)][:_STARTS_READ]:
         every = attempts.attempts_of(store.stage_folder(stage.folder))
-        noted = times.of_attempt(every[-1]) if every else None
-        if noted is not None and noted.imports:
-            seconds.append(noted.imports)
-    return Span(min(seconds), max(seconds)) if seconds else Span(0.0, assumed)
+        stage_times = times.of_attempt(every[-1]) if every else None
+        if stage_times is not None and stage_times.imports:
+            seconds.append(stage_times.imports)
+    return Span(min(seconds), max(seconds)) if seconds else Span(0.0, default)

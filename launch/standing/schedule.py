@@ -1,7 +1,7 @@
 """When the last of some jobs ends, if each starts as soon as it may and there is room. Pure.
 
-Jobs start in one fixed order: what runs, then by how many jobs must end before, then as given. So more work, longer work
-or less room never makes the end earlier, which is not true of a scheduler that takes whatever happens to be ready.
+Jobs start in one fixed order: what runs, then by how many jobs must end before, then as given. So more work, longer
+work or less room never makes the end earlier, which is not true of a scheduler that takes whatever happens to be ready.
 """
 
 import heapq

@@ -135,7 +135,7 @@ def _job(element: _Element, at_work: set[str], seconds: float, not_before: float
 def _basis(
     stages: Mapping[str, Stage], durations: Durations, overview: Overview, by_slurm: int, at_once: int | None
 ) -> Basis:
-    by_speed = {key for key, reached in overview.progress.items() if key in stages and reached.seconds_left is not None}
+    by_speed = {key for key, at in overview.progress.items() if key in stages and at.seconds_left is not None}
     by_like = sum(durations.is_known(stage) for key, stage in stages.items() if key not in by_speed)
     return Basis(
         by_speed=len(by_speed),

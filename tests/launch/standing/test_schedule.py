@@ -52,7 +52,9 @@ def test_more_is_never_earlier(before: list[Job], at_once: int | None, data: st.
 
 
 @given(jobs(), ROOM)
-def test_it_lies_between_what_no_schedule_can_beat_and_one_after_the_other(every: list[Job], at_once: int | None) -> None:
+def test_it_lies_between_what_no_schedule_can_beat_and_one_after_the_other(
+    every: list[Job], at_once: int | None
+) -> None:
     end = seconds_to_the_end(every, at_once)
     assert end >= max(job.seconds + job.not_before for job in every)
     assert end <= sum(job.seconds + job.not_before for job in every)
