@@ -49,15 +49,16 @@ class Durations:
         seconds = _finished_seconds(plan, store)
         self.finished = sum(map(len, seconds.values()))  # stages that tell
         self._usual = {definition: mean(values) for definition, values in seconds.items()}
-        repeated = {definition: values for definition, values in seconds.items() if len(values) > 1}
+        of_several_seeds = {definition: values for definition, values in seconds.items() if len(values) > 1}
         self._like = _factor(
-            [value / self._usual[definition] for definition, values in repeated.items() for value in values], _LIKE
+            [value / self._usual[definition] for definition, values in of_several_seeds.items() for value in values],
+            _LIKE,
         )
         self._corrections, self._by_estimate = self._corrected(plan)
         for key, stage_progress in progress.items():
-            left, so_far = stage_progress.seconds_left, stage_progress.seconds
-            if left is not None and so_far is not None:
-                self._usual.setdefault(plan.stages[key].definition, so_far + left)
+            seconds_left, so_far = stage_progress.seconds_left, stage_progress.seconds
+            if seconds_left is not None and so_far is not None:
+                self._usual.setdefault(plan.stages[key].definition, so_far + seconds_left)
         self.start = _start(plan, store, self._estimates.element_seconds(()))
 
     def _corrected(self, plan: Plan) -> tuple[dict[str, float], float]:
