@@ -1,8 +1,9 @@
 """The GPU-hours of an experiment (`cluster: {gpu-hours: N}`): used, reserved by what is on its way, and left.
 
-Used: from the first to the last sign of life of every attempt at a stage, times the GPUs of an element; so it needs no
-accounting, and it leaves out what a job does before its first attempt. Reserved: the estimate of what is queued or
-runs, less what it has used. GPUs count though a rank holds several and uses one. Without GPUs nothing is used.
+Used: from the start of a job's process, of its later stages from their own beginning, to the last sign of life of every
+attempt, times the GPUs of an element; so it needs no accounting, and leaves out the start of a job that was killed at
+its first stage, or before. Reserved: the estimate of what is queued or runs, less what it has used. GPUs count though a
+rank holds several and uses one. Without GPUs nothing is used.
 """
 
 from collections.abc import Iterable
@@ -14,7 +15,7 @@ from launch.estimate import cost
 from launch.plan import Plan, Stage
 from launch.status import Observation
 from launch.status.rules import UNDER_WAY
-from launch.store import Store, attempts
+from launch.store import Store, attempts, times
 from launch.store.store import Known
 from slurm.base import UserError
 
@@ -93,4 +94,5 @@ def _spent(store: Store, stage: Stage) -> list[float]:
     """Seconds of each attempt at a stage."""
     if not store.exists(stage):
         return []
-    return [attempts.seconds_of(attempt) for attempt in attempts.attempts_of(store.stage_folder(stage.folder))]
+    every = attempts.attempts_of(store.stage_folder(stage.folder))
+    return [times.seconds_held(attempt, times.of_attempt(attempt)) for attempt in every]

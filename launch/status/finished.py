@@ -18,14 +18,15 @@ from pathlib import Path
 
 from launch.plan import Plan, Stage, keys
 from launch.results import scores
-from launch.store import Store, attempts
+from launch.status import history, spent
+from launch.store import Store
 from launch.store.artifacts import generation_of
 from launch.store.store import Known
 from slurm.base import UserError
 from slurm.base.files import make_folder, to_json, write_atomic
 from training.spec import Split
 
-_SCHEMA = 2
+_SCHEMA = 3
 _SETTLED_SECONDS = 2.0  # a folder that changed so recently may change again without its time showing it
 _REWRITE_SHARE = 100  # the file is rewritten when a hundredth of it is new
 
@@ -86,7 +87,7 @@ def _generation(plan: Plan, stage: Stage, index: Mapping[str, Known]) -> str | N
 
 
 def _look(plan: Plan, store: Store, stage: Stage, generation: str | None, languages: Mapping[str, str]) -> Known | None:
-    """What to remember of a stage that is finished; None where it may not be safe to."""
+    """What to remember of a stage that is finished; None where it may not be safe to, or an attempt has no end."""
     if stage.kind == "train":
         result = store.train_result(stage)
         generation = generation_of(result.encoder_hash) if result else None
@@ -97,8 +98,12 @@ def _look(plan: Plan, store: Store, stage: Stage, generation: str | None, langua
         return None
     score, target_languages = scores.score(plan, store, stage), languages.get(stage.definition, "")
     chance = list(scores.at_chance(plan, store, stage))
-    seconds = sum(attempts.seconds_of(attempt) for attempt in attempts.attempts_of(store.stage_folder(stage.folder)))
-    return Known(before, generation, target_languages, score, chance, round(seconds, 3))
+    stage_folder = store.stage_folder(stage.folder)
+    spent_seconds = spent.of_stage(history.notes_of(stage_folder), history.failures_of(stage_folder))
+    if spent.RUNNING in spent_seconds:
+        return None
+    seconds = round(sum(spent_seconds.values()), 3)
+    return Known(before, generation, target_languages, score, chance, seconds, spent_seconds)
 
 
 def _folder(store: Store, stage: Stage, generation: str) -> str:

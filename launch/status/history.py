@@ -122,7 +122,7 @@ def last(store: Store, stage: Stage, over: EndedElement) -> Failure | None:
 def failures_of(stage_folder: Path, over: EndedElement | None = None) -> list[Failure]:
     """Every failed attempt of a stage, the oldest first. over: None while an element is at it; then a last attempt that
     noted no end counts as running."""
-    every = _notes(stage_folder)
+    every = notes_of(stage_folder)
     settled_failures = _settled(stage_folder)
     failures = _without_attempt(settled_failures, 0)
     furthest = 0  # step of a checkpoint
@@ -188,7 +188,7 @@ def tries(stage_folder: Path, failures: list[Failure] | None = None) -> list[Tri
     """
     failures = failures_of(stage_folder) if failures is None else failures
     by_number = {failure.attempt: failure for failure in failures if failure.attempt}
-    of_attempts = [_tried(notes, by_number.get(notes.number)) for notes in _notes(stage_folder)]
+    of_attempts = [_tried(notes, by_number.get(notes.number)) for notes in notes_of(stage_folder)]
     without = [
         TriedOnce(0, failure.job, failure.node, None, failure.time, failure.cause, failure.evidence)
         for failure in failures if not failure.attempt
@@ -296,7 +296,8 @@ def _before_any(over: EndedElement) -> Failure:
 # --- what lies on the disk
 
 
-def _notes(stage_folder: Path) -> list[AttemptNotes]:
+def notes_of(stage_folder: Path) -> list[AttemptNotes]:
+    """What every attempt at a stage left, the oldest first."""
     return [AttemptNotes.read(attempt) for attempt in attempts.attempts_of(stage_folder)]
 
 

@@ -49,7 +49,8 @@ class Known(NamedTuple):
     languages: str  # evaluate: which languages' data
     score: float | None
     at_chance: list[str]
-    seconds: float  # of all attempts at it
+    seconds: float  # that all attempts at it held their processors
+    spent: dict[str, float]  # the same by what became of them (launch.status.spent)
 
 
 class Store:

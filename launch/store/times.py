@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from launch.store.attempts import Attempt
+from launch.store.attempts import Attempt, seconds_of
 from launch.text import duration
 from training.stopwatch import Phase
 
@@ -85,6 +85,12 @@ def of_attempt(attempt: Attempt) -> StageTimes | None:
         return _TIMES.validate_python(json.loads(last)["times"])
     except (ValueError, ValidationError):  # torn: nothing depends on it
         return None
+
+
+def seconds_held(attempt: Attempt, stage_times: StageTimes | None) -> float:
+    """How long an attempt held its processors, to its last sign of life: of a job's first stage from the start of the
+    job's process. `stage_times`: as `of_attempt` gives them."""
+    return seconds_of(attempt) + (stage_times.imports if stage_times else 0.0)
 
 
 def _tail(path: Path) -> bytes:
