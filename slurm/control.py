@@ -13,6 +13,7 @@ _LINE_CHARACTERS = 30_000  # of ids on one command line
 _OVER = (
     "Job/step already completing or completed",
     "Job is no longer pending execution",
+    "Job is pending execution",
     "Invalid job id specified",
     "Job has already finished",
     "No error",

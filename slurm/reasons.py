@@ -59,7 +59,9 @@ _REASONS: dict[str, Reason] = {
     "FedJobLock": Reason("clusters of a federation agree on who runs it", _WAIT, "nobody"),
     # --- held
     "JobHeldUser": Reason("you hold it", "`stepstone release FILE` lets it go", "you"),
-    "JobHeldAdmin": Reason("an administrator holds it", f"{_ASK} why; you cannot release it", "administrator"),
+    "JobHeldAdmin": Reason(
+        "an administrator holds it", f"{_ASK} why; `stepstone release FILE` is for them alone", "administrator"
+    ),
     "JobHoldMaxRequeue": Reason(
         "it was requeued as often as the cluster allows, and is held",
         "`stepstone logs FILE STAGE` may say why it never ran through; then `stepstone release FILE`",

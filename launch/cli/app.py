@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from launch.cli import demo, devcluster, logs, models, plan, results, status, store, submit, tasks
+from launch.cli import demo, devcluster, keep, logs, models, plan, results, status, store, submit, tasks
 from launch.text import show_what_can_be_shown
 from slurm.base import UserError
 from slurm.base.errors import one_line
@@ -21,7 +21,8 @@ def _app() -> typer.Typer:
     )
     for command in (
         tasks.tasks, plan.plan, plan.prepare, submit.submit, status.status, results.collect, results.export,
-        submit.cancel, submit.retry, submit.throttle, submit.rehearse, store.doctor, store.gc, logs.logs, demo.demo,
+        submit.cancel, submit.retry, submit.throttle, keep.hold, keep.release,
+        keep.requeue, submit.rehearse, store.doctor, store.gc, logs.logs, demo.demo,
     ):  # fmt: skip
         app.command()(command)
     slurm_here = typer.Typer(

@@ -7,7 +7,7 @@ executor by name, and the file chooses one (`cluster: {executor: …}`); whoever
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from launch.executors.base import ElementStart, Executor, Look, Queued, Scope, Unanswered, Whereabouts
+from launch.executors.base import ElementStart, Executor, Look, Queued, Scope, Unanswered, Verb, Whereabouts
 from launch.executors.local import LocalWorkers
 from launch.executors.slurm import Slurm
 from launch.experiment import Cluster
@@ -16,8 +16,8 @@ from launch.store import Location, Submission, submissions
 from slurm.base import UserError
 
 __all__ = [
-    "EXECUTORS", "ElementStart", "Executor", "Look", "Queued", "Scope", "Unanswered", "Whereabouts", "by_executor",
-    "logs_of", "of_cluster", "of_location", "of_submission",
+    "EXECUTORS", "ElementStart", "Executor", "Look", "Queued", "Scope", "Unanswered", "Verb", "Whereabouts",
+    "by_executor", "logs_of", "of_cluster", "of_location", "of_submission",
 ]  # fmt: skip
 
 EXECUTORS: Mapping[str, Executor] = {"slurm": Slurm(), "local": LocalWorkers()}

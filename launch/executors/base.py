@@ -15,6 +15,7 @@ from slurm.queue import QueueEntry
 
 Queued = Set[tuple[str, int | None]]  # what a queue holds: names of arrays and indices
 Phase = Literal["hidden", "queued", "stuck", "running", "over"]
+Verb = Literal["hold", "release", "requeue"]  # what can be done to an element in a queue, and undone
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,12 @@ class Executor(Protocol):
 
     def cancel(self, locations: Sequence[Location]) -> None:
         """End elements, which may be of several submissions. UserError where it cannot be done."""
+
+    # --- keeping them
+
+    def change(self, verb: Verb, locations: Sequence[Location]) -> None:
+        """Keep elements that wait from starting, let them go again, or stop those that run and queue them again.
+        UserError where it cannot be done."""
 
     # --- what it takes
 

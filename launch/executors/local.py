@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from launch.executors.base import ElementStart, Look, Queued, Scope, Unanswered, Whereabouts
+from launch.executors.base import ElementStart, Look, Queued, Scope, Unanswered, Verb, Whereabouts
 from launch.experiment import Cluster
 from launch.store import Location, Submission, logs
 from slurm import granted, local
 from slurm.accounting import Ended
+from slurm.base import UserError
 from slurm.causes import Cause
 from slurm.limits import Limits
 from slurm.queue import QueueEntry
@@ -81,6 +82,9 @@ class LocalWorkers:
             numbers[location.submission.folder].append(location.submission.local_element(*location.place))
         for folder, elements in numbers.items():
             local.cancel(folder / "local", elements)
+
+    def change(self, verb: Verb, locations: Sequence[Location]) -> None:
+        raise UserError(f"{verb}: it is for Slurm; local workers have no queue to keep an element in")
 
     def check_store(self, store: Path) -> None:
         pass  # every path will do

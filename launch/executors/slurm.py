@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from launch.executors.base import ElementStart, Look, Queued, Scope, Unanswered, Whereabouts
+from launch.executors.base import ElementStart, Look, Queued, Scope, Unanswered, Verb, Whereabouts
 from launch.experiment import Cluster
 from launch.store import Location, Submission, logs
 from launch.text import clock
@@ -134,12 +134,10 @@ class Slurm:
         return None
 
     def cancel(self, locations: Sequence[Location]) -> None:
-        indices: dict[str, list[int]] = defaultdict(list)
-        # Children are sent after their parents: ended first, none of them starts in between.
-        for location in sorted(locations, key=lambda at: (at.submission.folder.name, at.array), reverse=True):
-            assert location.job is not None, "an array that is not settled"
-            indices[location.job].append(location.index)
-        control.cancel([f"{job}_[{index_list(elements)}]" for job, elements in indices.items()])
+        control.cancel(_ids(locations))
+
+    def change(self, verb: Verb, locations: Sequence[Location]) -> None:
+        control.change(verb, _ids(locations))
 
     def check_store(self, store: Path) -> None:
         if re.search(r"[%\\]", str(store)):
@@ -178,6 +176,16 @@ def _snapshot(scope: Scope, max_age: float) -> Snapshot:
 
 def _on_slurm(locations: Mapping[str, Location]) -> dict[str, Location]:
     return {key: location for key, location in locations.items() if location.submission.executor == "slurm"}
+
+
+def _ids(locations: Sequence[Location]) -> list[str]:
+    """Elements as Slurm's commands take them: `12_[0-2,5]`."""
+    indices: dict[str, list[int]] = defaultdict(list)
+    # Children are sent after their parents: ended first, none of them starts in between.
+    for location in sorted(locations, key=lambda at: (at.submission.folder.name, at.array), reverse=True):
+        assert location.job is not None, "an array that is not settled"
+        indices[location.job].append(location.index)
+    return [f"{job}_[{index_list(elements)}]" for job, elements in indices.items()]
 
 
 def _id(location: Location) -> ElementId:

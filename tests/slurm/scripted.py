@@ -270,10 +270,12 @@ class Scheduler:
 
     def _reason(self, element: Element) -> str:
         parents = self._parents(element)
-        if parents != "met":
-            return NEVER if parents == "never" else "Dependency"
-        if element.held:
+        if parents == "never":
+            return NEVER
+        if element.held:  # said before what it waits for (22.05)
             return "JobHeldUser"
+        if parents != "met":
+            return "Dependency"
         if element.eligible > self.now:
             return "BeginTime"
         return "Resources" if self._may_start(element) else "JobArrayTaskLimit"
