@@ -1,11 +1,15 @@
 """Words for the person at the terminal: progress, some of many names, sizes, times. Their one place."""
 
 import codecs
+import re
 import sys
+import textwrap
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _IN_PLAIN_LETTERS = {"→": "->", "…": "...", "–": "-", "—": "-", "≤": "<=", "≥": ">=", "±": "+-", "×": "x", "·": "-"}
+_COMMAND = re.compile(r"`[^`]+`|\bstepstone [a-z][^;,()]*")  # what a person may type
+_JOINED = "\ue000"  # for a space at which no line ends
 
 
 def show_what_can_be_shown() -> None:
@@ -31,6 +35,25 @@ def some(names: Iterable[str], limit: int = 4) -> str:
     """The first of many names, for a line."""
     listed_names = list(names)
     return ", ".join(listed_names[:limit]) + (f", … ({len(listed_names)} in all)" if len(listed_names) > limit else "")
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """A text as lines that end between words, and never inside a command to type or a path, however long it is."""
+    joined = _COMMAND.sub(lambda match: match[0].rstrip().replace(" ", _JOINED) + " " * match[0].endswith(" "), text)
+    lines = textwrap.wrap(joined, max(1, width), break_long_words=False, break_on_hyphens=False) or [""]
+    return [line.replace(_JOINED, " ") for line in lines]
+
+
+def labelled(lines: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Rows of labels and a text, in columns two apart; the text, which is last, goes on below itself."""
+    columns = [max(map(len, column), default=0) for column in zip(*(line[:-1] for line in lines), strict=True)]
+    indent = sum(columns) + 2 * len(columns)
+    rows: list[str] = []
+    for *labels, text in lines:
+        first, *more = wrapped(text, width - indent)
+        start = "".join(f"{label:<{length}}  " for label, length in zip(labels, columns, strict=True))
+        rows += [(start + first).rstrip(), *(" " * indent + line for line in more)]
+    return rows
 
 
 def clock(seconds: float) -> str:

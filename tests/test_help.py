@@ -1,11 +1,16 @@
 """The command line: quick to answer, and one line where something is wrong."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from launch.cli.app import app
 from tests.paths import ROOT
 
 HEAVY = {"torch", "transformers", "deepspeed", "datasets", "submitit", "polars", "numpy", "tokenizers"}
@@ -39,6 +44,20 @@ def test_help_lists_every_command() -> None:
     assert done.returncode == 0
     for command in ("plan", "submit", "status", "collect", "export", "logs", "demo", "devcluster", "models"):
         assert f"  {command} " in done.stdout
+
+
+@pytest.mark.parametrize("width", [80, 40])
+@pytest.mark.parametrize("group", [[], ["devcluster"], ["models"]], ids=lambda names: " ".join(names) or "stepstone")
+def test_no_summary_of_a_command_is_cut(group: list[str], width: int) -> None:
+    command: Any = typer.main.get_command(app)
+    for name in group:
+        command = command.commands[name]
+    listed = CliRunner().invoke(app, [*group, "--help"], env={"COLUMNS": str(width)}).stdout
+    assert max(map(len, listed.splitlines())) <= width
+    shown = " ".join(listed.partition("Commands:")[2].split())
+    for name, listed_command in command.commands.items():
+        first_sentence = re.split(r"(?<=\.) ", " ".join(listed_command.help.split()))[0]
+        assert f"{name} {first_sentence}" in shown
 
 
 REFUSED = """

@@ -5,6 +5,7 @@ import sys
 import typer
 
 from launch.cli import demo, devcluster, keep, logs, models, plan, results, status, store, submit, tasks
+from launch.cli.help import Group
 from launch.text import show_what_can_be_shown
 from slurm.base import UserError
 from slurm.base.errors import one_line
@@ -13,6 +14,7 @@ from slurm.base.errors import one_line
 def _app() -> typer.Typer:
     """The order is that of `--help`."""
     app = typer.Typer(
+        cls=Group,
         help="Which English intermediate training helps which target task in which languages.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
@@ -26,12 +28,14 @@ def _app() -> typer.Typer:
     ):  # fmt: skip
         app.command()(command)
     slurm_here = typer.Typer(
-        help="A real Slurm on this machine (root on Debian/Ubuntu), to try things with.", no_args_is_help=True
+        cls=Group,
+        help="A real Slurm on this machine (root on Debian/Ubuntu), to try things with.",
+        no_args_is_help=True,
     )
     for command in (devcluster.up, devcluster.down, devcluster.status, devcluster.env):
         slurm_here.command()(command)
     app.add_typer(slurm_here, name="devcluster", help="A real Slurm on this one machine.")
-    folders = typer.Typer(help="Model folders to start from.", no_args_is_help=True)
+    folders = typer.Typer(cls=Group, help="Model folders to start from.", no_args_is_help=True)
     folders.callback()(models.only_group)
     folders.command()(models.small)
     app.add_typer(folders, name="models", help="Small start models to try things with.")

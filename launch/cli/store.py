@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from launch.cli.options import File, console, load_plan, print_json
-from launch.text import say, size
+from launch.text import labelled, say, size
 from slurm.base import UsageError
 
 _LISTED = 20
@@ -23,8 +23,6 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check Slurm, its limits, the store's file system, GPUs and packages; exit code 1 where something is wrong."""
-    from rich.table import Table
-
     from launch import executors, experiment
     from launch.preflight import doctor as looking
 
@@ -38,10 +36,10 @@ def doctor(
     if as_json:
         print_json(looking.to_record(lines))
     else:
-        grid = Table.grid(padding=(0, 2))
-        for line in lines:
-            grid.add_row(line.level, line.what, line.found + (f"; {line.fix}" if line.fix else ""))
-        console().print(grid, markup=False)
+        screen = console()
+        rows = [(line.level, line.what, line.found + (f"; {line.fix}" if line.fix else "")) for line in lines]
+        for row in labelled(rows, screen.width):
+            screen.print(row, markup=False, soft_wrap=True)
     if any(line.level == "error" for line in lines):
         raise typer.Exit(1)
 

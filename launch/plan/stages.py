@@ -1,7 +1,10 @@
 """The nouns of a plan: stages, the definitions that they share, and the paths that lead through them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cached_property
+from heapq import nlargest
 from typing import Literal, NamedTuple
 
 from launch.experiment import Experiment
@@ -11,6 +14,7 @@ from training.spec import Device, EvaluateSpec, Runtime, Settings, Split, TaskDa
 from training.tasks import Task, catalogue
 
 Role = Literal["intermediate", "target"]
+_COMPARED = 300  # names, letter by letter
 
 
 @dataclass(frozen=True)
@@ -137,4 +141,20 @@ class Plan:
             raise UsageError(f"'{text}' means {len(matches)} stages; give the key of one: {keys}")
         if matches:
             return matches[0]
-        raise UsageError(f"no stage '{text}' in this experiment; `stepstone status FILE` lists them")
+        names = nearest(text, (stage.name for stage in self.stages.values()))
+        hint = f"; did you mean {' or '.join(names)}?" if names else "; `stepstone status FILE --all` lists them"
+        raise UsageError(f"no stage '{text}' in this experiment{hint}")
+
+
+def nearest(text: str, names: Iterable[str], count: int = 3) -> list[str]:
+    """The names of stages that a mistyped one may mean, the likeliest first: with it in them, else similar ones."""
+    all_names = list(dict.fromkeys(names))
+    containing = sorted((name for name in all_names if text and text in name), key=len)
+    if containing:
+        return containing[:count]
+    # Of 100,000 names, difflib would compare each for minutes: it gets those that share most pairs of letters.
+    pairs = {text[place : place + 2] for place in range(len(text) - 1)}
+    similar = nlargest(
+        _COMPARED, all_names, key=lambda name: (sum(pair in name for pair in pairs), -abs(len(name) - len(text)))
+    )
+    return get_close_matches(text, similar, n=count, cutoff=0.6)

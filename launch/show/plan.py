@@ -5,7 +5,6 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from launch import executors
 from launch.draft import Draft, drafting, environment, notes
@@ -15,7 +14,7 @@ from launch.experiment import recipes
 from launch.plan import Plan, Stage
 from launch.show import estimate
 from launch.status import Observation
-from launch.text import some
+from launch.text import labelled, some
 from training.spec import DataFile, Split
 
 SCHEMA = 1
@@ -116,14 +115,12 @@ def plan_text(draft: Draft, observation: Observation, remarks: Sequence[str], co
 
 
 def _print_lines(lines: list[tuple[str, str]], console: Console) -> None:
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    previous = None
-    for label, text in lines:
-        grid.add_row("" if label == previous else label, text)
-        previous = label
-    console.print(grid, markup=False)
+    labels = [label for label, _ in lines]
+    rows = [
+        ("" if label == before else label, text) for before, (label, text) in zip(["", *labels], lines, strict=False)
+    ]
+    for line in labelled(rows, console.width):
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def _data_lines(plan: Plan) -> list[str]:

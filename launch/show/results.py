@@ -29,15 +29,17 @@ def results_text(
     """The table, recipe x target, with the difference to `none`; then the benchmarks' averages."""
     seeds = len(plan.experiment.seeds)
     deviation_text = f"± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
-    console.print(f"{plan.experiment.name}: mean over languages, in percent; {deviation_text};")
-    console.print("below a score its difference to the recipe none, seed by seed")
+    console.print(f"{plan.experiment.name}: mean over languages, in percent; {deviation_text};", soft_wrap=True)
+    console.print("below a score its difference to the recipe none, seed by seed", soft_wrap=True)
     recipe_names = result_table.recipe_names(plan)
     _draw(
         result_table.cells(plan, store, rows, profile), recipe_names, result_table.metrics(plan, rows, profile), console
     )
     for average_of_benchmark in result_table.averaged(plan, rows, average) if profile == "xtreme" else ():
         if average_of_benchmark.recipes:
-            console.print(f"average {average_of_benchmark.benchmark.name}: mean over tasks", highlight=False)
+            console.print(
+                f"average {average_of_benchmark.benchmark.name}: mean over tasks", highlight=False, soft_wrap=True
+            )
             _draw(
                 average_of_benchmark.cells,
                 average_of_benchmark.recipes,

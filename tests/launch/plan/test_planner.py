@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from launch.experiment import recipes
 from launch.plan import Plan, Stage
+from launch.plan.stages import nearest
 from slurm.base import UsageError
 from tests.launch.workspace import Workspace
 
@@ -292,6 +293,26 @@ def test_a_stage_is_found_by_name_folder_and_beginning_of_its_key(workspace: Wor
     for text, said in (("squad-s9", "no stage 'squad-s9'"), (stage.key[:3], "no stage")):
         with pytest.raises(Exception, match=said):
             made.find(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("sqaud-s1", "no stage 'sqaud-s1' in this experiment; did you mean squad-s1"),
+        ("squad-s1--tatoe", "did you mean squad-s1--tatoeba?"),
+        ("squad.mnli-s1-xnli", "did you mean squad.mnli-s1--xnli"),
+        ("qqqq", "no stage 'qqqq' in this experiment; `stepstone status FILE --all` lists them"),
+    ],
+)
+def test_a_mistyped_stage_gets_the_nearest_names(workspace: Workspace, text: str, said: str) -> None:
+    with pytest.raises(UsageError) as told:
+        workspace.plan().find(text)
+    assert said in str(told.value)
+
+
+def test_the_nearest_of_very_many_names() -> None:
+    names = [f"squad.mnli-s{seed}--xnli" for seed in range(2000)]
+    assert nearest("sqaud.mnli-s1234-xnli", names)[0] == "squad.mnli-s1234--xnli"
 
 
 TASKS = st.sampled_from(["squad", "hellaswag", "qqp"])
