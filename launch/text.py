@@ -39,8 +39,10 @@ def some(names: Iterable[str], limit: int = 4) -> str:
 
 def wrapped(text: str, width: int) -> list[str]:
     """A text as lines that end between words, and never inside a command to type or a path, however long it is."""
-    joined = _COMMAND.sub(lambda match: match[0].rstrip().replace(" ", _JOINED) + " " * match[0].endswith(" "), text)
-    lines = textwrap.wrap(joined, max(1, width), break_long_words=False, break_on_hyphens=False) or [""]
+    whole_commands = _COMMAND.sub(
+        lambda match: match[0].rstrip().replace(" ", _JOINED) + " " * match[0].endswith(" "), text
+    )
+    lines = textwrap.wrap(whole_commands, max(1, width), break_long_words=False, break_on_hyphens=False) or [""]
     return [line.replace(_JOINED, " ") for line in lines]
 
 

@@ -52,12 +52,12 @@ def test_no_summary_of_a_command_is_cut(group: list[str], width: int) -> None:
     command: Any = typer.main.get_command(app)
     for name in group:
         command = command.commands[name]
-    listed = CliRunner().invoke(app, [*group, "--help"], env={"COLUMNS": str(width)}).stdout
-    assert max(map(len, listed.splitlines())) <= width
-    shown = " ".join(listed.partition("Commands:")[2].split())
+    help_text = CliRunner().invoke(app, [*group, "--help"], env={"COLUMNS": str(width)}).stdout
+    assert max(map(len, help_text.splitlines())) <= width
+    listing = " ".join(help_text.partition("Commands:")[2].split())
     for name, listed_command in command.commands.items():
         first_sentence = re.split(r"(?<=\.) ", " ".join(listed_command.help.split()))[0]
-        assert f"{name} {first_sentence}" in shown
+        assert f"{name} {first_sentence}" in listing
 
 
 REFUSED = """
