@@ -46,7 +46,7 @@ def test_help_lists_every_command() -> None:
         assert f"  {command} " in done.stdout
 
 
-@pytest.mark.parametrize("width", [80, 40])
+@pytest.mark.parametrize("width", [80, 60])
 @pytest.mark.parametrize("group", [[], ["devcluster"], ["models"]], ids=lambda names: " ".join(names) or "stepstone")
 def test_no_summary_of_a_command_is_cut(group: list[str], width: int) -> None:
     command: Any = typer.main.get_command(app)
