@@ -46,14 +46,13 @@ def test_help_lists_every_command() -> None:
         assert f"  {command} " in done.stdout
 
 
-@pytest.mark.parametrize("width", [80, 60])
 @pytest.mark.parametrize("group", [[], ["devcluster"], ["models"]], ids=lambda names: " ".join(names) or "stepstone")
-def test_no_summary_of_a_command_is_cut(group: list[str], width: int) -> None:
+def test_no_summary_of_a_command_is_cut(group: list[str]) -> None:
     command: Any = typer.main.get_command(app)
     for name in group:
         command = command.commands[name]
-    help_text = CliRunner().invoke(app, [*group, "--help"], env={"COLUMNS": str(width)}).stdout
-    assert max(map(len, help_text.splitlines())) <= width
+    help_text = CliRunner().invoke(app, [*group, "--help"]).stdout
+    assert max(map(len, help_text.splitlines())) <= 80
     listing = " ".join(help_text.partition("Commands:")[2].split())
     for name, listed_command in command.commands.items():
         first_sentence = re.split(r"(?<=\.) ", " ".join(listed_command.help.split()))[0]
