@@ -1,0 +1,77 @@
+"""Recipes against the baseline on one target: by how much, how sure, and what the seeds could have shown."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval.statistics import intervals, permutation, power, seeds
+from eval.statistics.intervals import MeanDifference
+
+Points = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A recipe's score less the baseline's, in points. Where there is one seed only its spread is unknown, and so are
+    the interval and what follows from it: None."""
+
+    value: float
+    seeds: int
+    mean: MeanDifference | None
+    p: float | None  # two-sided, of this difference alone
+    p_permuted: float | None  # by the signs of the seeds' differences, beside it
+    effect: float | None  # in standard deviations between seeds (Hedges' g)
+    better: float | None  # how sure it is that the recipe is better, 0 to 1
+    detectable: float | None  # the smallest difference that these seeds would show with power 0.8
+    seeds_needed: int | None  # to show one as large as this
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A recipe's seeds beside the baseline's. `differences`: (seeds,) in points; `drawn`: (draws, seeds), the same on
+    test sets drawn anew; None: what the examples add is not known, and the interval is for these test sets."""
+
+    differences: Points
+    drawn: Points | None
+
+
+def of_target(recipes: Sequence[Compared], seed: int) -> list[Difference]:
+    """The differences of several recipes to one baseline, each with at least one seed."""
+    several = [at for at, recipe in enumerate(recipes) if len(recipe.differences) > 1]
+    own = np.array([recipes[at].differences.var(ddof=1) for at in several])
+    freedom = np.array([len(recipes[at].differences) - 1.0 for at in several])
+    moderated = dict(zip(several, seeds.moderated(own, freedom), strict=True)) if several else {}
+    return [_of_recipe(recipe, moderated.get(at), seed) for at, recipe in enumerate(recipes)]
+
+
+def _of_recipe(recipe: Compared, variance: seeds.Variance | None, seed: int) -> Difference:
+    value, count = float(recipe.differences.mean()), len(recipe.differences)
+    if variance is None:
+        return Difference(value, count, None, None, None, None, None, None, None)
+    examples = intervals.examples_error(recipe.drawn) if recipe.drawn is not None else 0.0
+    mean = intervals.of_seeds(recipe.differences, variance, examples)
+    return Difference(
+        value,
+        count,
+        mean,
+        mean.p,
+        permutation.signs(recipe.differences, seed),
+        _hedges(value, variance),
+        _better(mean),
+        power.detectable(mean),
+        power.seeds_needed(mean, count),
+    )
+
+
+def _hedges(value: float, variance: seeds.Variance) -> float | None:
+    """Hedges & Olkin 1985: Cohen's d without its bias at few degrees of freedom."""
+    if variance.value == 0:
+        return None
+    return value / float(np.sqrt(variance.value)) * (1 - 3 / (4 * max(1.0, variance.freedom) - 1))
+
+
+def _better(mean: MeanDifference) -> float:
+    """The level of the one-sided interval that just stays above 0, which is the probability under a flat prior."""
+    return 1 - mean.p / 2 if mean.value > 0 else mean.p / 2
