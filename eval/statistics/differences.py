@@ -40,10 +40,10 @@ class Compared:
 def of_target(recipes: Sequence[Compared], seed: int) -> list[Difference]:
     """The differences of several recipes to one baseline, each with at least one seed."""
     several = [at for at, recipe in enumerate(recipes) if len(recipe.differences) > 1]
-    own = np.array([recipes[at].differences.var(ddof=1) for at in several])
+    sample_variances = np.array([recipes[at].differences.var(ddof=1) for at in several])
     freedom = np.array([len(recipes[at].differences) - 1.0 for at in several])
-    moderated = dict(zip(several, seeds.moderated(own, freedom), strict=True)) if several else {}
-    return [_of_recipe(recipe, moderated.get(at), seed) for at, recipe in enumerate(recipes)]
+    variances = dict(zip(several, seeds.moderated(sample_variances, freedom), strict=True)) if several else {}
+    return [_of_recipe(recipe, variances.get(at), seed) for at, recipe in enumerate(recipes)]
 
 
 def _of_recipe(recipe: Compared, variance: seeds.Variance | None, seed: int) -> Difference:

@@ -29,7 +29,7 @@ def seeds_needed(difference: MeanDifference, seeds: int, alpha: float = 0.05, po
     return low
 
 
-def _shows(difference: MeanDifference, seeds: int, wanted: int, alpha: float, power: float) -> bool:
-    freedom = max(1.0, difference.freedom * (wanted - 1) / max(1, seeds - 1))
-    scaled = replace(difference, of_seeds=difference.of_seeds * float(np.sqrt(seeds / wanted)), freedom=freedom)
+def _shows(difference: MeanDifference, seeds: int, more_seeds: int, alpha: float, power: float) -> bool:
+    freedom = max(1.0, difference.freedom * (more_seeds - 1) / max(1, seeds - 1))
+    scaled = replace(difference, of_seeds=difference.of_seeds * float(np.sqrt(seeds / more_seeds)), freedom=freedom)
     return detectable(scaled, alpha, power) <= abs(difference.value)

@@ -29,16 +29,19 @@ def moderated(variances: Vector, freedom: Vector) -> list[Variance]:
     of freedom. One recipe alone keeps its own."""
     assert len(variances) == len(freedom) and (freedom >= 1).all()
     if len(variances) == 1 or not variances.any():
-        return [Variance(float(value), float(own)) for value, own in zip(variances, freedom, strict=True)]
+        return [Variance(float(value), float(degrees)) for value, degrees in zip(variances, freedom, strict=True)]
     common, prior = _prior(variances, freedom)
     # No estimate knows more than all seeds together, whose variances tell the same where they share the baseline's
     # luck.
-    most = float(freedom.sum()) / (1 + (len(variances) - 1) * _SHARED)
+    highest = float(freedom.sum()) / (1 + (len(variances) - 1) * _SHARED)
     if np.isinf(prior):
-        return [Variance(common, max(most, float(own))) for own in freedom]
+        return [Variance(common, max(highest, float(degrees))) for degrees in freedom]
     return [
-        Variance(float((prior * common + own * value) / (prior + own)), float(max(own, min(prior + own, most))))
-        for value, own in zip(variances, freedom, strict=True)
+        Variance(
+            float((prior * common + degrees * value) / (prior + degrees)),
+            float(max(degrees, min(prior + degrees, highest))),
+        )
+        for value, degrees in zip(variances, freedom, strict=True)
     ]
 
 

@@ -50,9 +50,9 @@ class Rates:
 def _right_answers(world: World, skills: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float32]:
     """(examples, runs) of 0 and 1; `skills`: (runs,)."""
     ease = random.normal(0, _EASE, (_EXAMPLES, 1))
-    own = random.normal(0, _EASE / 2, (_EXAMPLES, world.recipes + 1)).repeat(world.seeds, axis=1)
+    recipes_own = random.normal(0, _EASE / 2, (_EXAMPLES, world.recipes + 1)).repeat(world.seeds, axis=1)
     crossed = random.normal(0, _CROSSED, (_EXAMPLES, len(skills)))
-    return (ease + own + crossed + skills > 0).astype(np.float32)
+    return (ease + recipes_own + crossed + skills > 0).astype(np.float32)
 
 
 def _truth(skill: NDArray[np.float64], luck: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -64,7 +64,7 @@ def _truth(skill: NDArray[np.float64], luck: NDArray[np.float64]) -> NDArray[np.
 def measure(world: World, tables: int, seed: int) -> Rates:
     """Simulate `tables` tables of this world."""
     random = np.random.default_rng(seed)
-    covered, by_bootstrap, false_alone, false_tables, widths = 0, 0, 0, 0, 0.0
+    covered_count, by_bootstrap, false_alone, false_tables, widths = 0, 0, 0, 0, 0.0
     for table in range(tables):
         luck = world.luck * np.exp(random.normal(0, world.uneven, world.recipes + 1))
         skill = np.concatenate([[0.3], 0.3 + random.normal(0, world.effect, world.recipes)])
@@ -78,7 +78,7 @@ def measure(world: World, tables: int, seed: int) -> Rates:
         for at, difference in enumerate(of_target(compared, table), start=1):
             assert difference.mean is not None and difference.p is not None
             low, high = difference.mean.interval()
-            covered += low <= truth[at] - truth[0] <= high
+            covered_count += low <= truth[at] - truth[0] <= high
             widths += (high - low) / 2
             p_values.append(difference.p)
             false_alone += difference.p < 0.05
@@ -86,7 +86,7 @@ def measure(world: World, tables: int, seed: int) -> Rates:
         false_tables += min(holm(p_values)) < 0.05
     intervals = tables * world.recipes
     return Rates(
-        covered / intervals,
+        covered_count / intervals,
         by_bootstrap / intervals,
         false_alone / intervals,
         false_tables / tables,

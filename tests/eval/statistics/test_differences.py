@@ -30,8 +30,8 @@ def test_a_single_seed_has_no_interval() -> None:
 
 
 def test_seeds_that_agree_exactly() -> None:
-    (none, some) = of_target([Compared(np.zeros(3), None), Compared(np.full(3, 2.0), None)], 0)
-    assert (none.p, some.p) == (1.0, 0.0)
+    (without_effect, certain) = of_target([Compared(np.zeros(3), None), Compared(np.full(3, 2.0), None)], 0)
+    assert (without_effect.p, certain.p) == (1.0, 0.0)
 
 
 @given(st.floats(0.01, 5), st.floats(0.01, 5), st.floats(1, 30), st.floats(-10, 10))
@@ -45,19 +45,19 @@ def test_p_is_where_the_interval_reaches_zero(of_seeds: float, of_examples: floa
 def test_the_examples_part_is_what_the_seeds_do_not_show() -> None:
     """Crossed: of each example's own difference all seeds have the same, and each seed adds some of its own."""
     random = np.random.default_rng(0)
-    shared, own = random.normal(0, 2, (40_000, 1)), random.normal(0, 3, (40_000, 4))
-    assert intervals.examples_error(shared + own) == pytest.approx(2, rel=0.05)
+    of_all_seeds, of_each_seed = random.normal(0, 2, (40_000, 1)), random.normal(0, 3, (40_000, 4))
+    assert intervals.examples_error(of_all_seeds + of_each_seed) == pytest.approx(2, rel=0.05)
 
 
 def test_variances_that_agree_are_pooled_and_others_are_not() -> None:
     random = np.random.default_rng(1)
     alike = random.chisquare(2, 40) / 2
-    pooled = seeds.moderated(alike, np.full(40, 2.0))
-    assert len({round(variance.value, 1) for variance in pooled}) <= 3 and pooled[0].freedom > 2
+    pooled_variances = seeds.moderated(alike, np.full(40, 2.0))
+    assert len({round(variance.value, 1) for variance in pooled_variances}) <= 3 and pooled_variances[0].freedom > 2
     unlike = alike * np.exp(random.normal(0, 4, 40))
-    own = seeds.moderated(unlike, np.full(40, 2.0))
-    assert np.corrcoef(np.log(unlike), np.log([variance.value for variance in own]))[0, 1] > 0.9
-    assert own[0].freedom < 3
+    variances = seeds.moderated(unlike, np.full(40, 2.0))
+    assert np.corrcoef(np.log(unlike), np.log([variance.value for variance in variances]))[0, 1] > 0.9
+    assert variances[0].freedom < 3
 
 
 def test_the_prior_by_its_own_law() -> None:
@@ -69,16 +69,16 @@ def test_the_prior_by_its_own_law() -> None:
 
 
 def test_a_detectable_difference_is_detected_as_often_as_said() -> None:
-    random, detected = np.random.default_rng(3), 0
+    random, detections = np.random.default_rng(3), 0
     errors = MeanDifference(0, 1 / np.sqrt(20), 0, 19)
     true = power.detectable(errors)
     for _ in range(1000):
-        detected += stats.ttest_1samp(random.normal(true, 1, 20), 0).pvalue < 0.05
-    assert detected / 1000 == pytest.approx(0.8, abs=0.04)
+        detections += stats.ttest_1samp(random.normal(true, 1, 20), 0).pvalue < 0.05
+    assert detections / 1000 == pytest.approx(0.8, abs=0.04)
 
 
 def test_more_seeds_where_they_would_help() -> None:
     few = MeanDifference(1.0, 0.8, 0.1, 2)
-    wanted = power.seeds_needed(few, 3)
-    assert wanted is not None and wanted > 3
+    more_seeds = power.seeds_needed(few, 3)
+    assert more_seeds is not None and more_seeds > 3
     assert power.seeds_needed(MeanDifference(0.1, 0.8, 1.0, 2), 3) is None  # the examples alone leave more doubt

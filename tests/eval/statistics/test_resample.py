@@ -63,9 +63,9 @@ def test_every_run_is_drawn_alike() -> None:
 
 def test_translations_are_drawn_together() -> None:
     """The mean of two languages with the same answers varies as one does; of two that are drawn apart, less."""
-    one = _sample("mean", 500, 1, 4)
-    together, apart = [one, one], [one, Sample("mean", one.parts, "b")]
-    alone = resample.drawn([one], 3000, 1).std()
+    language = _sample("mean", 500, 1, 4)
+    together, apart = [language, language], [language, Sample("mean", language.parts, "b")]
+    alone = resample.drawn([language], 3000, 1).std()
     assert resample.drawn(together, 3000, 1).std() == pytest.approx(alone, rel=1e-6)
     assert resample.drawn(apart, 3000, 1).std() == pytest.approx(alone / np.sqrt(2), rel=0.06)
 
