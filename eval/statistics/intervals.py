@@ -60,11 +60,11 @@ def examples_error(drawn_differences: NDArray[np.float64]) -> float:
     if seeds == 1:
         return float(np.sqrt(of_mean))
     of_one = float(drawn_differences.var(axis=0, ddof=1).mean())
-    crossed = max(0.0, (of_one - of_mean) * seeds / (seeds - 1))  # how seeds differ on examples
-    return float(np.sqrt(max(0.0, of_mean - crossed / seeds)))
+    interaction = max(0.0, (of_one - of_mean) * seeds / (seeds - 1))  # how seeds differ on examples
+    return float(np.sqrt(max(0.0, of_mean - interaction / seeds)))
 
 
 def of_seeds(differences: NDArray[np.float64], variance: Variance, examples: float) -> MeanDifference:
     """`differences`: (seeds,) in points; `examples`: as `examples_error` says."""
-    spread = float(np.sqrt(variance.value / len(differences)))
-    return MeanDifference(float(differences.mean()), spread, examples, variance.freedom)
+    seeds_error = float(np.sqrt(variance.value / len(differences)))
+    return MeanDifference(float(differences.mean()), seeds_error, examples, variance.freedom)

@@ -33,7 +33,7 @@ def two_groups(first: NDArray[np.float64], second: NDArray[np.float64], seed: in
 
     actual = float(distances(np.array([first.sum()]))[0])
     if comb(len(values), size) <= _MOST:
-        sums = np.array([values[list(chosen)].sum() for chosen in combinations(range(len(values)), size)])
+        sums = np.array([values[list(subset)].sum() for subset in combinations(range(len(values)), size)])
         return float(np.mean(distances(sums) >= actual - _CLOSE))
     generator = np.random.default_rng(seed)
     sums = np.array([generator.permutation(values)[:size].sum() for _ in range(_MOST)])

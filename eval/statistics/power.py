@@ -31,5 +31,5 @@ def seeds_needed(difference: MeanDifference, seeds: int, alpha: float = 0.05, po
 
 def _shows(difference: MeanDifference, seeds: int, more_seeds: int, alpha: float, power: float) -> bool:
     freedom = max(1.0, difference.freedom * (more_seeds - 1) / max(1, seeds - 1))
-    scaled = replace(difference, of_seeds=difference.of_seeds * float(np.sqrt(seeds / more_seeds)), freedom=freedom)
-    return detectable(scaled, alpha, power) <= abs(difference.value)
+    with_more = replace(difference, of_seeds=difference.of_seeds * float(np.sqrt(seeds / more_seeds)), freedom=freedom)
+    return detectable(with_more, alpha, power) <= abs(difference.value)

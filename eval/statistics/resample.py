@@ -59,8 +59,8 @@ def drawn(samples: Sequence[Sample], draws: int, seed: int) -> NDArray[np.float6
             weights = counts.sum(axis=1, dtype=np.float64)
             for sample in group:
                 sums = counts @ sample.parts.reshape(examples, -1)
-                shaped = sums.reshape(len(counts), *sample.parts.shape[1:]).astype(np.float64)
-                total[rows] += _scores(sample.family, shaped, weights)
+                sums_of_draws = sums.reshape(len(counts), *sample.parts.shape[1:]).astype(np.float64)
+                total[rows] += _scores(sample.family, sums_of_draws, weights)
             start = rows.stop
     return total / len(samples)
 
@@ -70,8 +70,8 @@ def _scores(family: Family, sums: NDArray[np.float64], weights: NDArray[np.float
     if family == "mean":
         of_draws = np.broadcast_to(np.asarray(weights, np.float64), len(sums))
         return 100 * sums[:, 0] / np.maximum(of_draws, 1)[:, None]
-    right, predicted, gold = sums[:, 0], sums[:, 1], sums[:, 2]
-    return 200 * right / np.maximum(predicted + gold, 1)
+    right, guesses, gold = sums[:, 0], sums[:, 1], sums[:, 2]
+    return 200 * right / np.maximum(guesses + gold, 1)
 
 
 def _counts(examples: int, draws: int, generator: np.random.Generator) -> Iterator[Matrix]:

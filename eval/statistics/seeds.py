@@ -48,11 +48,11 @@ def moderated(variances: Vector, freedom: Vector) -> list[Variance]:
 def _prior(variances: Vector, freedom: Vector) -> tuple[float, float]:
     """What the variances have in common, and how many degrees of freedom that is worth; infinite: they agree as well as
     chance alone would have them."""
-    pooled = float((freedom * variances).sum() / freedom.sum())
-    logs = np.log(np.maximum(variances, 1e-6 * pooled)) - special.digamma(freedom / 2) + np.log(freedom / 2)
+    common_variance = float((freedom * variances).sum() / freedom.sum())
+    logs = np.log(np.maximum(variances, 1e-6 * common_variance)) - special.digamma(freedom / 2) + np.log(freedom / 2)
     excess = float(logs.var(ddof=1) - special.polygamma(1, freedom / 2).mean())
     if excess <= 0:
-        return pooled, np.inf
+        return common_variance, np.inf
     prior = 2 * _inverse_trigamma(excess)
     return float(np.exp(logs.mean() + special.digamma(prior / 2) - np.log(prior / 2))), prior
 

@@ -60,10 +60,8 @@ def adopt(
     while open_:
         if entries is None:
             raise snapshot.unanswered("an earlier submission is unsettled, and nothing was sent")
-        seconds_left = {
-            unsettled.name: _settle(unsettled, entries, lines, wait=look is not None) for unsettled in open_
-        }
-        open_ = [unsettled for unsettled in open_ if seconds_left[unsettled.name]]
+        seconds_left = {orphan.name: _settle(orphan, entries, lines, wait=look is not None) for orphan in open_}
+        open_ = [orphan for orphan in open_ if seconds_left[orphan.name]]
         if open_ and look is not None:
             longest = max(seconds_left.values())
             if not reported:
@@ -82,76 +80,76 @@ def _settled_by_disk(submission: Submission, array: int) -> bool:
     return was_started is not None
 
 
-def _settle(unsettled: _Unsettled, entries: list[QueueEntry], lines: list[str], *, wait: bool) -> float:
+def _settle(orphan: _Unsettled, entries: list[QueueEntry], lines: list[str], *, wait: bool) -> float:
     """Give an array its receipt, adding a line. Else for how many seconds more it may be under way."""
-    unsettled.looked += 1
-    if _found(unsettled, entries, lines, ask_accounting=unsettled.looked == 1):
+    orphan.looked += 1
+    if _found(orphan, entries, lines, ask_accounting=orphan.looked == 1):
         return 0.0
-    seconds = _seconds_left(unsettled) if wait else 0.0
-    if not seconds and not (unsettled.looked > 1 and _found(unsettled, entries, lines, ask_accounting=True)):
-        unsettled.submission.write_receipt(unsettled.array, Receipt(lost=True))
-        lines.append(f"array {unsettled.name} was never sent")
+    seconds = _seconds_left(orphan) if wait else 0.0
+    if not seconds and not (orphan.looked > 1 and _found(orphan, entries, lines, ask_accounting=True)):
+        orphan.submission.write_receipt(orphan.array, Receipt(lost=True))
+        lines.append(f"array {orphan.name} was never sent")
     return seconds
 
 
-def _found(unsettled: _Unsettled, entries: Iterable[QueueEntry], lines: list[str], *, ask_accounting: bool) -> bool:
+def _found(orphan: _Unsettled, entries: Iterable[QueueEntry], lines: list[str], *, ask_accounting: bool) -> bool:
     """Whether Slurm has, or had, an array of that name; then it gets its receipt. Of two with one name, the later
     ones are cancelled: sbatch was tried again though the first try had arrived."""
-    jobs_in_queue = {entry.job for entry in entries if entry.name == unsettled.name}
+    jobs_in_queue = {entry.job for entry in entries if entry.name == orphan.name}
     all_jobs = set(jobs_in_queue)
     if (
-        unsettled.submission.sending(unsettled.array) is not None
+        orphan.submission.sending(orphan.array) is not None
     ):  # else sbatch was never called, and nobody else need be asked
-        all_jobs |= _started(unsettled)
+        all_jobs |= _started(orphan)
         if ask_accounting:
-            all_jobs |= set(accounting.named(unsettled.name, unsettled.submission.intent.since) or [])
+            all_jobs |= set(accounting.named(orphan.name, orphan.submission.intent.since) or [])
     jobs = sorted(all_jobs, key=int)
     if not jobs:
         return False
     twice = [job for job in jobs[1:] if job in jobs_in_queue]
     if twice:
         control.cancel(twice)
-        lines.append(f"array {unsettled.name} was sent {len(jobs)} times: job {', '.join(twice)} cancelled")
-    throttle = unsettled.submission.arrays[unsettled.array].throttle
-    unsettled.submission.write_receipt(unsettled.array, Receipt(job=jobs[0], adopted=True, throttle=throttle))
-    lines.append(f"array {unsettled.name} was sent as job {jobs[0]}: adopted")
+        lines.append(f"array {orphan.name} was sent {len(jobs)} times: job {', '.join(twice)} cancelled")
+    throttle = orphan.submission.arrays[orphan.array].throttle
+    orphan.submission.write_receipt(orphan.array, Receipt(job=jobs[0], adopted=True, throttle=throttle))
+    lines.append(f"array {orphan.name} was sent as job {jobs[0]}: adopted")
     return True
 
 
-def _started(unsettled: _Unsettled) -> set[str]:
+def _started(orphan: _Unsettled) -> set[str]:
     """Job ids of attempts that elements of the array have begun: what they wrote lasts longer than Slurm's memory."""
-    stages = unsettled.submission.folder.parents[1] / "stages"
-    keys = unsettled.submission.arrays[unsettled.array].keys
+    stages = orphan.submission.folder.parents[1] / "stages"
+    keys = orphan.submission.arrays[orphan.array].keys
     try:
         folders = [stages / name for name in os.listdir(stages) if name.rpartition("-")[2] in keys]
     except FileNotFoundError:
         return set()
     starters = [attempts.starter_of(attempt) for folder in folders for attempt in attempts.attempts_of(folder)]
-    jobs = {starter.job for starter in starters if starter.name == unsettled.name and starter.job}
+    jobs = {starter.job for starter in starters if starter.name == orphan.name and starter.job}
     return {job.partition("_")[0] for job in jobs}
 
 
-def _seconds_left(unsettled: _Unsettled) -> float:
+def _seconds_left(orphan: _Unsettled) -> float:
     """How long an array that nobody knows may still be under way; 0: it is lost. UserError while sbatch runs and runs.
 
     One look may be answered while it is being taken in, so there are two.
     """
-    note = unsettled.submission.sending(unsettled.array)
+    note = orphan.submission.sending(orphan.array)
     if note is None:
         return 0.0  # sbatch was never called
     longest = SETTLE_SECONDS if note.left else SBATCH_TIMEOUT + SETTLE_SECONDS
     now, due = time.time(), note.time + longest
     if not note.left and note.host in (None, socket.gethostname()):
-        process = _sbatch(unsettled.submission.logs(unsettled.array) / "script.sh")
+        process = _sbatch(orphan.submission.logs(orphan.array) / "script.sh")
         if process is None:
-            unsettled.left = unsettled.left or now
-            due = min(due, unsettled.left + SETTLE_SECONDS)
+            orphan.left = orphan.left or now
+            due = min(due, orphan.left + SETTLE_SECONDS)
         elif now >= due:
             raise UserError(
-                f"sbatch may still send {unsettled.name}; end it (kill {process}), then type the command again"
+                f"sbatch may still send {orphan.name}; end it (kill {process}), then type the command again"
             )
     # Another host's clock may be ahead: no more than the whole time is waited for.
-    return max(min(longest, due - now), 1.0 if unsettled.looked < 2 else 0.0)
+    return max(min(longest, due - now), 1.0 if orphan.looked < 2 else 0.0)
 
 
 def _sbatch(script: Path) -> int | None:
