@@ -1,7 +1,7 @@
 """The cells of the results table: the mean over languages, error bars over seeds, the difference to `none`.
 
 Seeds that diverged are left out of all of these; where a cell has no others, their mean is shown, with a mark.
-Not covered: whether a difference is significant; the deviations over seeds are what there is to judge it by.
+Not covered: how sure a difference is; `eval.statistics` says that.
 """
 
 from collections import defaultdict
@@ -69,6 +69,21 @@ def in_the_mean(languages: Sequence[str]) -> list[str]:
     return [code for code in languages if "-" not in code] or list(languages)
 
 
+@dataclass(frozen=True)
+class SeedMeans:
+    """The means over languages, by (recipe, target) and seed: of those that have a score in all of the required
+    ones."""
+
+    means: Mapping[tuple[str, str], dict[Seed, float]]
+    missing: Mapping[tuple[str, str], int]  # (language, seed) pairs without a score
+    diverged: Mapping[tuple[str, str], Set[Seed]]
+
+    def sound(self, cell: tuple[str, str]) -> dict[Seed, float]:
+        """Without the seeds that diverged."""
+        seeds, diverged_seeds = self.means.get(cell, {}), self.diverged.get(cell, ())
+        return {seed: score for seed, score in seeds.items() if seed not in diverged_seeds}
+
+
 def of_rows(
     rows: Sequence[Row],
     required_languages: Mapping[tuple[str, str, Seed], Sequence[str]],
@@ -76,6 +91,16 @@ def of_rows(
 ) -> dict[tuple[str, str], Cell]:
     """By (recipe, target). `required_languages`: those that each (recipe, target, seed) must have to count; none where
     the data has no gold answers, and then the cell says so. `metrics`: each target's metric."""
+    seed_means = by_seed(rows, required_languages, metrics)
+    return compare(seed_means.means, seed_means.missing, seed_means.diverged)
+
+
+def by_seed(
+    rows: Sequence[Row],
+    required_languages: Mapping[tuple[str, str, Seed], Sequence[str]],
+    metrics: Mapping[str, str],
+) -> SeedMeans:
+    """What the cells are made of; the arguments are those of `of_rows`."""
     scores: dict[tuple[str, str, Seed], dict[str, float]] = defaultdict(dict)
     diverged_seeds: dict[tuple[str, str], set[Seed]] = defaultdict(set)
     for row in rows:
@@ -90,7 +115,7 @@ def of_rows(
         missing[recipe, target] += sum(language not in by_language for language in languages)
         if languages and all(language in by_language for language in languages):
             means[recipe, target][seed] = mean(by_language[language] for language in languages)
-    return compare(means, missing, diverged_seeds)
+    return SeedMeans(means, missing, diverged_seeds)
 
 
 def compare(

@@ -1,0 +1,122 @@
+"""How sure differences are, from published predictions on: seeds paired, examples drawn, what cannot be told told."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eval import metrics
+from launch.plan import Plan, Stage
+from launch.results import compared, scores, table
+from launch.results.compared import Comparison
+from launch.store import Store
+from launch.store.artifacts import generation_of, publish_language
+from slurm.base import UserError
+from slurm.base.files import make_folder, seal, write_atomic
+from tests.launch.workspace import Workspace
+
+EXAMPLES = 400
+Skill = Callable[[Stage], float]  # the share of examples that a stage answers rightly
+
+
+def _publish(plan: Plan, skill: Skill) -> Store:
+    """Predictions and scores of all stages, as jobs leave them."""
+    store = Store(plan.experiment.store)
+    for stage in plan.stages.values():
+        if stage.kind == "train":
+            record = {"key": stage.key, "dev_score": 50.0, "encoder_hash": "g" * 64, "at_chance": []}
+            write_atomic(make_folder(store.stage_folder(stage.folder)) / "result.json", seal(record))
+            continue
+        generation = generation_of("g" * 64) if stage.parent else generation_of(plan.start.identity)
+        for language, split in plan.by_digest[stage.definition].languages.items():
+            random = np.random.default_rng([stage.seed or 0, len(stage.name), ord(language[0])])
+            right = random.random(EXAMPLES) < skill(stage)
+            rows = [
+                {"id": str(n), "prediction": "neutral" if is_right else "entailment", "gold": "neutral"}
+                for n, is_right in enumerate(right)
+            ]
+            golds, predictions = [row["gold"] for row in rows], [row["prediction"] for row in rows]
+            record = {
+                "scores": metrics.score("accuracy", golds, predictions, language),
+                "examples": EXAMPLES, "generation": generation, "code": "c",
+            }  # fmt: skip
+            lines = "".join(json.dumps(row) + "\n" for row in rows)
+            publish_language(store.stage_folder(stage.folder), generation, language, split, record, lines.encode())
+    return Store(plan.experiment.store)
+
+
+def _plan(workspace: Workspace) -> Plan:
+    return workspace.plan(recipes=["none", "squad", "hellaswag"], targets=["xnli"], seeds=["1", "2", "3"])
+
+
+def _compare(plan: Plan, store: Store) -> dict[tuple[str, str], Comparison]:
+    rows = scores.rows(plan, store)
+    return compared.compared(plan, store, rows, table.metrics(plan, rows), draws=500)
+
+
+def _squad_helps(stage: Stage) -> float:
+    return 0.8 if "squad" in stage.name else 0.6
+
+
+def test_a_recipe_that_helps_and_one_that_does_not(workspace: Workspace) -> None:
+    plan = _plan(workspace)
+    comparisons = _compare(plan, _publish(plan, _squad_helps))
+    squad, hellaswag = comparisons["squad", "xnli"], comparisons["hellaswag", "xnli"]
+    assert squad.difference.mean is not None and squad.adjusted_p is not None and hellaswag.adjusted_p is not None
+    low, high = squad.difference.mean.interval()
+    assert low < 20 < high and low > 10
+    assert squad.adjusted_p < 0.05 < hellaswag.adjusted_p
+    assert squad.over_examples and squad.difference.seeds == 3
+    assert squad.difference.mean.of_examples > 0
+    assert ("none", "xnli") not in comparisons
+
+
+def test_the_same_numbers_each_time_also_from_what_was_kept(workspace: Workspace) -> None:
+    plan = _plan(workspace)
+    store = _publish(plan, _squad_helps)
+    first = _compare(plan, store)
+    assert list((store.root / "cache" / "contributions").iterdir())
+    assert _compare(plan, Store(store.root)) == first
+
+
+def test_what_was_kept_and_is_torn_is_made_anew(workspace: Workspace) -> None:
+    plan = _plan(workspace)
+    store = _publish(plan, _squad_helps)
+    first = _compare(plan, store)
+    for path in (store.root / "cache" / "contributions").iterdir():
+        path.write_bytes(path.read_bytes()[:-30])
+    assert _compare(plan, Store(store.root)) == first
+
+
+def test_predictions_that_were_changed_are_an_error(workspace: Workspace) -> None:
+    plan = _plan(workspace)
+    store = _publish(plan, _squad_helps)
+    path = next(iter(store.root.glob("stages/*/languages/*/*.jsonl")))
+    content = bytearray(path.read_bytes())
+    content[20] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"jsonl: was changed after it was published"):
+        _compare(plan, store)
+
+
+def test_other_examples_in_one_run_leave_the_seeds_alone(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where runs were scored on other examples nothing can be drawn for all alike: the interval says so."""
+    plan = _plan(workspace)
+    store = _publish(plan, _squad_helps)
+    with_examples = _compare(plan, store)["squad", "xnli"].difference
+    for name in list(Path(store.root / "cache" / "contributions").iterdir())[:1]:
+        content = dict(np.load(name))
+        changed = {key.rpartition("/")[0] + "/ffff": values for key, values in content.items()}
+        np.savez(name, **changed)
+    comparison = _compare(plan, Store(store.root))["squad", "xnli"]
+    assert not comparison.over_examples
+    assert comparison.difference.value == with_examples.value
+
+
+def test_one_seed_has_a_difference_and_no_interval(workspace: Workspace) -> None:
+    plan = workspace.plan(recipes=["none", "squad"], targets=["xnli"], seeds=["1"])
+    comparison = _compare(plan, _publish(plan, _squad_helps))["squad", "xnli"]
+    assert comparison.difference.value == pytest.approx(20, abs=8)
+    assert comparison.adjusted_p is None and comparison.difference.mean is None
