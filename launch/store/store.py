@@ -1,7 +1,8 @@
 """The store: one folder on the shared file system that holds an experiment's work, and is the truth about it.
 
     stages/<name>-<key>/   identity.json  result.json  attempts/NNNN/  languages/<generation>/
-    submissions/<time>-<id>/   code/<hash>/   results/<experiment>/   index/<experiment>.json   cache/tokens/<key>/   cache/contributions/
+    submissions/<time>-<id>/   code/<hash>/   results/<experiment>/   index/<experiment>.json
+    cache/tokens/<key>/   cache/contributions/: what examples contribute to scores
     rehearsal/<experiment>/: a store in itself   workers/: locks of local workers
     processors/: what was decided for each model of processor
 
