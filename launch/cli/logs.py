@@ -1,46 +1,184 @@
-"""`stepstone logs`: what the job of a stage printed."""
+"""`stepstone logs`: what the job of a stage printed, and why a stage stands where it stands."""
 
 import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from launch.cli.options import File, load_plan
 from launch.text import say
-from slurm.base import UserError
+from slurm.base import UsageError, UserError
 
 if TYPE_CHECKING:
+    from launch.logbook.parts import Part
+    from launch.logbook.selection import Selection
     from launch.plan import Plan, Stage
-
-
-def _without_a_log(plan: "Plan", stage: "Stage") -> str:
-    """Why a stage that was sent has printed nothing: it has not begun, or its job is over all the same."""
     from launch.status import Observation
-    from launch.store import Store
 
-    state = Observation(plan, Store(plan.experiment.store)).state(stage)
-    job = f"job {state.job}" if state.job else "its job"
-    why = f": {state.reason}" if state.reason else ""
-    if state.state in ("queued", "running"):
-        return f"{stage.name} is {state.state} as {job}, which has printed nothing yet{why}"
-    if state.state == "unknown":
-        return f"{stage.name}: {job} left no log, and where it stands is not known now{why}"
-    return f"{stage.name} is {state.state}, and {job} left no log{why}"
+_INTERRUPTED = 130  # exit code, as shells have it for ctrl-C
 
 
 def logs(
     file: File,
     stage: Annotated[
-        str, typer.Argument(metavar="STAGE", help="Its name, or the beginning of its key.", show_default=False)
-    ],
+        str | None,
+        typer.Argument(
+            metavar="[STAGE]",
+            help="Its name, the beginning of its key, or its job (123_4) [the last that failed, else that ran].",
+            show_default=False,
+        ),
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until the stage is over; exit code 1 where it did not finish.")
+    ] = False,
+    errors: Annotated[bool, typer.Option("--err", help="Only what went to stderr, where it is kept apart.")] = False,
+    attempt: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Of this attempt [the last].", show_default=False)
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Of every start of every job that it was sent in.")] = False,
+    tail: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="The last N lines of each file.", show_default=False)
+    ] = None,
+    why: Annotated[
+        bool, typer.Option("--why", help="The cause, its evidence in its surroundings, what was tried, what next.")
+    ] = False,
 ) -> None:
-    """Print what the job of a stage printed."""
-    from launch import executors
+    """Print what the job of a stage printed, or why it failed."""
+    from launch.logbook import selection
+    from launch.status import Observation
+    from launch.store import Store
 
+    _check(follow=follow, attempt=attempt is not None, every=every, why=why)
     plan = load_plan(file)
-    paths = executors.logs_of(plan.experiment.store, plan.find(stage))
-    if not paths:
-        raise UserError(_without_a_log(plan, plan.find(stage)))
-    for path in paths:
-        say(f"==> {path}")
-        sys.stdout.write(path.read_text(errors="replace"))
+    observation = Observation(plan, Store(plan.experiment.store))
+    choice = selection.select(plan, observation, stage)
+    if choice.remark:
+        say(choice.remark)
+    if why:
+        _explain(plan, observation, choice)
+    elif follow:
+        try:
+            _follow(plan, choice.stage, errors=errors, tail=tail)
+        except KeyboardInterrupt:
+            raise typer.Exit(_INTERRUPTED) from None
+    else:
+        _print(plan, observation, choice, errors=errors, attempt=attempt, every=every, tail=tail)
+
+
+def _check(*, follow: bool, attempt: bool, every: bool, why: bool) -> None:
+    """UsageError for options that say different things."""
+    options = {"--why": why, "--follow": follow, "--attempt": attempt, "--all": every}
+    given_options = [name for name, is_given in options.items() if is_given]
+    if len(given_options) > 1:
+        raise UsageError(f"logs: {' and '.join(given_options)} do not go together; leave out all but one")
+
+
+def _explain(plan: "Plan", observation: "Observation", choice: "Selection") -> None:
+    from launch.logbook import why
+
+    for line in why.explain(plan, observation, choice.stage, choice.location).lines():
+        print(line)
+
+
+def _print(
+    plan: "Plan",
+    observation: "Observation",
+    choice: "Selection",
+    *,
+    errors: bool,
+    attempt: int | None,
+    every: bool,
+    tail: int | None,
+) -> None:
+    from launch import executors
+    from launch.logbook import parts, selection
+    from launch.store import attempts
+
+    stage, store = choice.stage, observation.store
+    elements = selection.elements_of(observation.submissions, stage.key)
+    if not elements:
+        raise UserError(f"{stage.name} was never sent; `stepstone submit {plan.experiment.path.name}` sends it")
+    restart: int | None = None
+    if choice.location is not None:
+        elements = [choice.location]
+    elif attempt is not None:
+        elements = [selection.of_attempt(observation.submissions, observation, stage, attempt)]
+        made_by = {a.number: a for a in attempts.attempts_of(store.stage_folder(stage.folder))}[attempt]
+        restart = attempts.starter_of(made_by).restart
+    elif not every:
+        elements = elements[-1:]
+    is_empty = True
+    for location in elements:
+        paths = parts.in_order(executors.of_location(location).logs(location), errors=errors)
+        all_parts = [part for path in paths for part in parts.parts_of(path)]
+        starts = parts.by_start(all_parts)
+        if restart is not None:
+            starts = [parts.of_start(all_parts, restart)]
+        elif not every:
+            starts = starts[-1:]
+        for start_parts in starts:
+            is_empty &= not _print_parts(start_parts, stage, tail)
+    if is_empty and errors:
+        say(f"{stage.name} has printed no error")
+    elif is_empty:
+        raise UserError(_without_a_log(observation, stage, earlier=not every and attempt is None))
+
+
+def _print_parts(start_parts: "Sequence[Part]", stage: "Stage", tail: int | None) -> bool:
+    """Print what one start of a job said of a stage; all of it where it did not come to the stage. Whether that is
+    anything."""
+    from launch.logbook import parts
+
+    folder = stage.folder if parts.came_to(start_parts, stage.folder) else None
+    for part in start_parts:
+        say(f"==> {part.path}" + (f", start {part.restart + 1}" if part.restart else ""))
+        _write(parts.lines(part, folder, tail))
+    return bool(start_parts)
+
+
+def _write(lines: Iterable[str]) -> None:
+    last_line = "\n"
+    for last_line in lines:
+        sys.stdout.write(last_line)
+    if not last_line.endswith("\n"):
+        sys.stdout.write("\n")
+    sys.stdout.flush()
+
+
+def _follow(plan: "Plan", stage: "Stage", *, errors: bool, tail: int | None) -> None:
+    import gc
+
+    from launch.logbook import following
+
+    gc.enable()
+    shown_path: Path | None = None
+
+    def write(path: Path, lines: Sequence[str]) -> None:
+        nonlocal shown_path
+        if path != shown_path:
+            say(f"==> {path}")
+            shown_path = path
+        _write(lines)
+
+    state = following.follow(plan, stage, write, say, errors=errors, last=tail)
+    say(f"{stage.name} is {state.state}" + (f": {state.reason}" if state.reason else ""))
+    if state.state != "finished":
+        raise typer.Exit(1)
+
+
+def _without_a_log(observation: "Observation", stage: "Stage", *, earlier: bool) -> str:
+    """Why a stage that was sent has printed nothing: it has not begun, or its job is over all the same."""
+    from launch.store import attempts
+
+    state = observation.state(stage)
+    job = f"job {state.job}" if state.job else "its job"
+    why = f": {state.reason}" if state.reason else ""
+    if earlier and attempts.attempts_of(observation.store.stage_folder(stage.folder)):
+        why += "; --all prints what came before"
+    if state.state in ("queued", "running"):
+        return f"{stage.name} is {state.state} as {job}, which has printed nothing yet{why}"
+    if state.state == "unknown":
+        return f"{stage.name}: {job} left no log, and where it stands is not known now{why}"
+    return f"{stage.name} is {state.state}, and {job} left no log{why}"

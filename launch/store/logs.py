@@ -36,6 +36,17 @@ def _print(line: str) -> None:
         print(line, file=stream, flush=True)
 
 
+def start_of(line: str) -> int | None:
+    """The number of the start that a line marks; None: it marks none."""
+    number = line.removeprefix(_MARK).strip() if line.startswith(_MARK) else ""
+    return int(number) if number.isdecimal() else None
+
+
+def stage_of(line: str) -> str | None:
+    """The folder of the stage that a line marks; None: it marks none."""
+    return line.removeprefix(_STAGE).rstrip("\n") if line.startswith(_STAGE) else None
+
+
 def of_job(manifest: Path, job: str) -> list[Path]:
     """The log files of a Slurm element (`123_4`), as it can tell itself: beside its manifest."""
     folder = manifest.parent / "logs" / manifest.stem.removeprefix("manifest-")

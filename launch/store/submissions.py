@@ -244,6 +244,10 @@ class Submission:
             self._listings[folder] = names
         return self._listings[folder]
 
+    def look_again(self) -> None:
+        """Forget which logs there were: more may be there by now."""
+        self._listings.clear()
+
     def local_element(self, array: int, index: int) -> int:
         """The number of an element in the local run, which has no arrays."""
         return self._local_numbers[array, index]
