@@ -77,6 +77,12 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"
 
 
+def brief(seconds: float) -> str:
+    """The same where there is little room: 40s, 12m, 3.5h, 2.1d."""
+    number, unit = duration(seconds).split()
+    return f"{number.removesuffix('.0')}{unit[0]}"
+
+
 def size(count: int) -> str:
     """Bytes for people, in powers of ten as estimates have them: 17 bytes, 1.5 MB."""
     from rich import filesize  # every command and every job imports this module, few print a size

@@ -42,8 +42,7 @@ def _say_notes(plan: "Plan") -> None:
 
 
 def _follow(plan: "Plan") -> None:
-    from launch.show import progress
-    from launch.show import status as status_shown
+    from launch.show import progress, totals
     from launch.status import Observation
     from launch.store import Store
     from launch.submit import follow
@@ -59,7 +58,7 @@ def _follow(plan: "Plan") -> None:
     for stage in plan.stages.values():
         if observation.state(stage).state == "failed":
             say(f"failed: {stage.name}: {observation.state(stage).reason}")
-    raise UserError("; ".join(["not every stage is finished", *status_shown.next_steps(observation)]))
+    raise UserError("; ".join(["not every stage is finished", *map(str, totals.next_steps(observation))]))
 
 
 def retry(

@@ -142,7 +142,7 @@ class Plan:
         if matches:
             return matches[0]
         names = nearest(text, (stage.name for stage in self.stages.values()))
-        hint = f"; did you mean {' or '.join(names)}?" if names else "; `stepstone status FILE --all` lists them"
+        hint = f"; did you mean {' or '.join(names)}?" if names else "; `stepstone status FILE --stages` lists them"
         raise UsageError(f"no stage '{text}' in this experiment{hint}")
 
 

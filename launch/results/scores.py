@@ -7,6 +7,10 @@ from eval.tables.rows import Row
 from launch.plan import Plan, Stage
 from launch.store import Store
 
+# Of an optimizer: a training of fewer is a trial, such as a rehearsal. Most of them are the warm-up of the learning
+# rate, and that nothing was learnt says nothing about the settings.
+_TRIAL_STEPS = 20
+
 
 def rows(plan: Plan, store: Store) -> list[Row]:
     """Every published score that the experiment asks for, in the plan's order."""
@@ -43,12 +47,14 @@ def trainings_under(plan: Plan, stage: Stage) -> Iterator[Stage]:
 def at_chance(plan: Plan, store: Store, stage: Stage) -> tuple[str, ...]:
     """The heads of a finished training that has diverged: none does better on English dev than a constant answer.
 
-    Empty where one of a mixture's heads does: then the encoder has learned something.
+    Empty where one of a mixture's heads does: then the encoder has learned something. Empty too after a trial of fewer
+    than 20 steps, whatever its record says.
     """
     if summary := store.known(stage):
         return tuple(summary.at_chance)
     result = store.train_result(stage) if stage.kind == "train" else None
-    heads = tuple(result.at_chance) if result else ()
+    is_trial = result is not None and result.steps is not None and result.steps < _TRIAL_STEPS
+    heads = tuple(result.at_chance) if result and not is_trial else ()
     every = {part.head_name for part in plan.steps[stage.definition].parts} if heads else set()
     return heads if every <= set(heads) else ()
 

@@ -90,23 +90,28 @@ def _disk(totals: Totals, free: Room) -> str:
 
 
 def _accuracy(accuracy: Accuracy, device: str) -> str:
-    many = "1 finished training" if accuracy.trainings == 1 else f"{accuracy.trainings} finished trainings"
+    one_only = accuracy.trainings == 1
+    many = "1 finished training" if one_only else f"{accuracy.trainings} finished trainings"
+    single = "" if one_only else f"; a single one is {_share(accuracy.typical)} off"
     return (
-        f"{many} took {duration(accuracy.measured)} of one {device}; the first estimate was"
-        f" {_off(accuracy.first, accuracy.measured)}, with the measured rate"
-        f" {_off(accuracy.calibrated, accuracy.measured)}"
-        f" (of one training typically {accuracy.typical:.0%} off)"
+        f"{many} took {duration(accuracy.measured)} of one {device}. Before any had run the estimate was"
+        f" {duration(accuracy.first)} ({_off(accuracy.first, accuracy.measured)}); by the speed measured since, it is"
+        f" {duration(accuracy.calibrated)} ({_off(accuracy.calibrated, accuracy.measured)}){single}"
     )
 
 
 def _off(estimate: float, true: float) -> str:
     """Shares while they say something, else factors."""
+    if estimate > 2 * true:
+        return f"{estimate / true:.1f} times too long"
+    if estimate < true / 2:
+        return f"{true / estimate:.1f} times too short"
     share = estimate / true - 1
-    if abs(share) < 0.005:
-        return "right"
-    if share > 1:
-        return f"{estimate / true:.1f} times as much"
-    return f"{abs(share):.0%} too {'high' if share > 0 else 'low'}"
+    return "right" if abs(share) < 0.005 else f"{abs(share):.0%} too {'long' if share > 0 else 'short'}"
+
+
+def _share(share: float) -> str:
+    return "less than 1%" if share < 0.01 else f"{share:.0%}"
 
 
 def _hours(hours: float) -> str:

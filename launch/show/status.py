@@ -1,10 +1,10 @@
-"""What `stepstone status` prints: where every stage stands, and why."""
+"""What `stepstone status` prints: the matrix recipe x target, why what stands still does, totals, what to type next."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from eval.tables.cells import DIVERGED
 from launch.draft import budget
@@ -12,27 +12,30 @@ from launch.estimate.cost import Estimates
 from launch.plan import Plan, Stage
 from launch.results import scores
 from launch.results import table as result_table
-from launch.show import estimate
+from launch.show import cells, estimate, matrix, stages, totals
+from launch.show.lines import hanging, print_lines
 from launch.show.plan import SCHEMA, stage_json, states_line
-from launch.status import Observation, State, history
+from launch.standing import Overview, take
+from launch.standing.records import Fold
+from launch.standing.when import WhenDone, when_done
+from launch.status import Observation, history
 from launch.store import Store
-from launch.store.attempts import attempts_of
-
-_LISTED = 40  # stages, unless all are asked for
-# What needs a person first. New and finished stages are counted only.
-_ORDER: tuple[State, ...] = ("failed", "held", "unknown", "cancelled", "running", "queued")
+from launch.usage import hours
+from slurm import starts
 
 
 def record(plan: Plan, store: Store, observation: Observation) -> dict[str, Any]:
-    """The contract of `stepstone status FILE --json`: the plan's stages with attempts, job id and score."""
-    accuracy = Estimates(plan, store).accuracy()
+    """The contract of `stepstone status FILE --json`: the plan's stages with attempts, job id and score; the cells of
+    the matrix and the trainings that they share; totals and when it is done (Unix times)."""
+    accuracy, overview = Estimates(plan, store).accuracy(), take(plan, store, observation)
+    when = _when(plan, store, observation, overview)
     return {
         "schema": SCHEMA,
         "experiment": plan.experiment.name,
         "stages": [
             stage_json(stage, observation)
             | {
-                "attempts": _tries(store, stage),
+                "attempts": stages.tries(store, stage),
                 "history": _history(store, observation, stage),
                 "job": observation.state(stage).job,
                 "reason": observation.state(stage).reason,
@@ -43,85 +46,74 @@ def record(plan: Plan, store: Store, observation: Observation) -> dict[str, Any]
             }
             for stage in plan.stages.values()
         ],
+        "cells": [
+            {"recipe": cell.recipe, "target": cell.target} | _fold_record(cell) for cell in overview.cells.values()
+        ],
+        "shared": [
+            {"name": training.name, "users": training.users} | _fold_record(training) for training in overview.shared
+        ],
         "totals": {"states": observation.counts()},
         "gpu_hours": asdict(budget.of(plan, observation)),
         "estimate_accuracy": asdict(accuracy) if accuracy else None,
+        "when_done": asdict(when) if when else None,
+        "silence": asdict(overview.silence) if overview.silence else None,
     }
 
 
-def print_all(plan: Plan, store: Store, observation: Observation, console: Console, *, every_stage: bool) -> None:
-    """A line per stage that is under way or needs a person (of `every_stage` each), the counts, what to type."""
-    candidates = list(plan.stages.values()) if every_stage else _chosen(observation)
-    stages = candidates if every_stage else candidates[:_LISTED]
-    if stages:
-        console.print(_drawn(plan, store, observation, stages), markup=False)
-    if len(stages) < len(candidates):
-        console.print(f"… {len(candidates) - len(stages)} more (--all lists every stage)", highlight=False)
-    console.print(f"{plan.experiment.name}: {states_line(observation)}", markup=False, highlight=False)
-    for line in result_table.diverged(plan, store):
-        console.print(f"{DIVERGED} {line}", markup=False, highlight=False, soft_wrap=True)
-    if plan.experiment.cluster.gpus_asked_for:
-        console.print(budget.of(plan, observation).line(), markup=False, highlight=False)
-    for label, line in estimate.accuracy_lines(Estimates(plan, store)):
-        console.print(f"{label}: {line}", markup=False, highlight=False)
-    for advice in next_steps(observation):
-        console.print(advice, markup=False, highlight=False, soft_wrap=True)
-
-
-def print_history(plan: Plan, store: Store, observation: Observation, stages: list[Stage], console: Console) -> None:
-    """Some stages with every attempt that was made at them."""
-    console.print(_drawn(plan, store, observation, stages), markup=False)
-    for stage in stages:
-        lines = (
-            history.lines(store.stage_folder(stage.folder), observation.failures(stage)) if store.exists(stage) else []
-        )
-        console.print(f"{stage.name}, key {stage.key}: {'' if lines else 'no attempt yet'}", markup=False)
-        for line in lines:
-            console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+def _fold_record(fold: Fold) -> dict[str, Any]:
+    return {
+        "state": fold.state,
+        "counts": dict(fold.counts),
+        "causes": fold.causes,
+        "place": fold.place,
+        "share": fold.share,
+        "seconds_left": fold.seconds_left,
+        "score": fold.score,
+        "deviation": fold.deviation,
+        "diverged": fold.diverged,
+        "seeds": [{"seed": seed.seed, "stage": seed.stage, "state": seed.state, "at": seed.at} for seed in fold.seeds],
+    }
 
 
 def _history(store: Store, observation: Observation, stage: Stage) -> list[dict[str, Any]]:
     return history.records(store.stage_folder(stage.folder), observation.failures(stage)) if store.exists(stage) else []
 
 
-def _tries(store: Store, stage: Stage) -> int:
-    return len(attempts_of(store.stage_folder(stage.folder))) if store.exists(stage) else 0
+def print_all(plan: Plan, store: Store, observation: Observation, console: Console) -> None:
+    """The whole look, in the console's width."""
+    overview, width = take(plan, store, observation), console.width
+    e = plan.experiment
+    sizes = {"recipe": len(e.recipes), "target": len(e.targets), "seed": len(e.seeds)}
+    size = " x ".join(f"{count} {name}{'s' * (count != 1)}" for name, count in sizes.items())
+    print_lines(console, hanging(f"{e.name}: {size}", width))
+    if (silence := totals.silence(overview)) is not None:
+        print_lines(console, hanging(silence, width), "yellow")
+    print_lines(console, ["", *matrix.matrix(overview, width)])
+    if overview.shared:
+        print_lines(console, ["", *matrix.shared_trainings(overview, width)])
+    meanings = cells.legend([*overview.cells.values(), *overview.shared])
+    print_lines(console, hanging("; ".join(meanings), width) if meanings else [], "dim")
+    print_lines(console, ["", *totals.reasons(observation, width)])
+    for line in result_table.diverged(plan, store):
+        print_lines(console, hanging(f"{DIVERGED} {line}", width))
+    print_lines(console, hanging(f"{len(plan.stages)} stages: {states_line(observation)}", width))
+    account = hours.of(plan, observation)
+    print_lines(console, hanging(totals.hours_line(account, budget.of(plan, observation)), width))
+    for line in totals.when_lines(_when(plan, store, observation, overview), overview.taken):
+        print_lines(console, hanging(line, width))
+    for label, line in estimate.accuracy_lines(Estimates(plan, store)):
+        print_lines(console, hanging(f"{label}: {line}", width))
+    for step in totals.next_steps(observation):
+        print_lines(console, step.lines(width))
 
 
-def _chosen(observation: Observation) -> list[Stage]:
-    """What is under way or needs a person, most urgent first."""
-    return sorted(observation.among(_ORDER), key=lambda stage: _ORDER.index(observation.state(stage).state))
+def _when(plan: Plan, store: Store, observation: Observation, overview: Overview) -> WhenDone | None:
+    return when_done(plan, store, observation, overview, _starts(observation, overview))
 
 
-def _drawn(plan: Plan, store: Store, observation: Observation, stages: list[Stage]) -> Table:
-    grid = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("state", "stage", "tries", "job", "score"):
-        grid.add_column(name, justify="right" if name in ("tries", "score") else "left", overflow="fold")
-    for stage in stages:
-        state, score = observation.state(stage), scores.score(plan, store, stage)
-        score_text = "" if score is None else f"{score:.1f}"
-        score_text += f" {DIVERGED}" if scores.at_chance(plan, store, stage) else ""
-        grid.add_row(state.state, stage.name, str(_tries(store, stage)), state.job or "", score_text)
-        if state.reason:
-            grid.add_row("", f"  {_why(state.cause, state.reason)}", "", "", "")
-    return grid
-
-
-def _why(cause: str | None, reason: str) -> str:
-    """The cause is what `failures:` and `retry --class` call it."""
-    return reason if cause in (None, "unknown") else f"{cause}: {reason}"
-
-
-def next_steps(observation: Observation) -> list[str]:
-    """What to type next, where something is to be done."""
-    counts, file = observation.counts(), observation.plan.experiment.path.name
-    if counts["failed"]:
-        first_failure = _chosen(observation)[0]
-        return [f"why: stepstone logs {file} {first_failure.key}", f"again: stepstone retry {file}"]
-    if counts["cancelled"]:
-        return [f"to send what was cancelled again: stepstone submit {file}"]
-    if counts["new"]:
-        return [f"to send what is new: stepstone submit {file}"]
-    if counts["finished"] == len(observation.plan.stages):
-        return [f"all finished; the table: stepstone collect {file}"]
-    return []
+def _starts(observation: Observation, overview: Overview) -> Mapping[str, float]:
+    """When Slurm means to start jobs (Unix times); it is asked only where something waits for no more than room."""
+    if overview.silence is not None or not any(entry.pending for entry in observation.entries or ()):
+        return {}
+    answer = starts.look()
+    return {} if answer is None else {f"{job.job}_{job.index}": when for job, when in answer.times.items()}

@@ -139,9 +139,9 @@ def _shared(sources: _Sources) -> Iterator[SharedTraining]:
             path = (*(path_of[stage.parent] if stage.parent else ()), stage.definition)
             path_of[stage.key] = path
             groups.setdefault(path, []).append(stage)
-    for stages in groups.values():
+    for path, stages in groups.items():
         seeds = tuple(_of_training(sources, stage) for stage in stages)
-        name = stages[0].name.removesuffix(f"-s{stages[0].seed}")
+        name = " > ".join(plan.steps[definition].task for definition in path)
         yield SharedTraining(seeds, name, tuple(plan.users[stages[0].key]))
 
 

@@ -118,7 +118,7 @@ class Cell(Fold):
 class SharedTraining(Fold):
     """A training that several cells rest on. `users`: the (recipe, target) that need it."""
 
-    name: str  # what it is trained on, as in the names of its stages: "squad.mnli"
+    name: str  # what it is trained on, as recipes are written: "squad > mnli"
     users: tuple[tuple[str, str], ...]
 
 

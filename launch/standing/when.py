@@ -24,7 +24,8 @@ class Basis:
     by_estimate: int
     by_slurm: int  # jobs whose start Slurm foretells
     finished: int  # stages whose time corrects the estimate
-    at_once: int | None  # jobs at a time; None: as many as there is room for
+    at_once: int | None  # jobs at a time at most, as the file says; None: as many as there is room for
+    at_least: int | None  # as many as run now; where none does, as many as may; None: nobody knows
 
 
 @dataclass(frozen=True)
@@ -60,30 +61,28 @@ def when_done(
     if not stages:
         return None
     durations = Durations(plan, store, overview.progress)
+    at_work = {key for key, stage in stages.items() if observation.state(stage).state == "running"}
+    at_work |= {key for key in overview.progress if key in stages}
     elements = _elements(plan, stages)
-    at_work = {key for key in overview.progress if key in stages}
-    at_work |= {key for key, stage in stages.items() if observation.state(stage).state == "running"}
+    running = _running(elements, observation, at_work)
     foretold = {
-        n: max(0.0, starts[job] - overview.taken)
-        for n, element in enumerate(elements)
-        if starts and (job := observation.state(element.stages[0]).job or "") in starts
-        if not any(stage.key in at_work for stage in element.stages)
+        number: max(0.0, starts[job] - overview.taken)
+        for number, element in enumerate(elements)
+        if starts and (job := observation.state(element.stages[0]).job or "") in starts and not running[number]
     }
-    running_count = sum(any(stage.key in at_work for stage in element.stages) for element in elements)
-    throttle = executors.of_cluster(plan.experiment.cluster).at_once(plan.experiment.cluster)
-    spans = [_span(element, durations, at_work) for element in elements]
-    soon = [_job(element, at_work, span.low, 0.0) for element, span in zip(elements, spans, strict=True)]
-    late = [
-        _job(element, at_work, span.high, foretold.get(n, 0.0))
-        for n, (element, span) in enumerate(zip(elements, spans, strict=True))
-    ]
-    # Without a throttle nobody knows how much room there will be: at least what there is now.
-    seen_at_once = throttle or running_count or (1 if foretold else None)
-    all_run = running_count == len(elements)
+    spans = [_span(element, durations, at_work, runs=runs) for element, runs in zip(elements, running, strict=True)]
+    soon = [Job(spans[n].low, element.after, 0.0, running[n]) for n, element in enumerate(elements)]
+    late = [Job(spans[n].high, element.after, foretold.get(n, 0.0), running[n]) for n, element in enumerate(elements)]
+    throttle, running_count = (
+        executors.of_cluster(plan.experiment.cluster).at_once(plan.experiment.cluster),
+        sum(running),
+    )
+    # How much room there will be nobody knows: at least what there is now.
+    at_least = running_count or throttle or (1 if foretold else None)
     return WhenDone(
         earliest=overview.taken + seconds_to_the_end(soon, throttle),
-        latest=overview.taken + seconds_to_the_end(late, seen_at_once) if seen_at_once or all_run else None,
-        basis=_basis(stages, durations, overview, len(foretold), throttle),
+        latest=overview.taken + seconds_to_the_end(late, at_least) if at_least else None,
+        basis=_basis(stages, durations, overview, len(foretold), (throttle, at_least)),
         left_out=len(plan.stages) - len(observation.finished) - len(stages),
         unsent=sum(observation.state(stage).state == "new" for stage in stages.values()),
     )
@@ -120,20 +119,28 @@ def _elements(plan: Plan, stages: Mapping[str, Stage]) -> list[_Element]:
     return elements
 
 
-def _span(element: _Element, durations: Durations, at_work: set[str]) -> Span:
-    runs = any(stage.key in at_work for stage in element.stages)
+def _running(elements: list[_Element], observation: Observation, at_work: set[str]) -> list[bool]:
+    """Of each element whether it runs: also between two of its stages."""
+    jobs = {f"{entry.job}_{entry.index}" for entry in observation.entries or () if entry.phase == "running"}
+    return [
+        any(stage.key in at_work or observation.state(stage).job in jobs for stage in element.stages)
+        for element in elements
+    ]
+
+
+def _span(element: _Element, durations: Durations, at_work: set[str], *, runs: bool) -> Span:
     span = NO_TIME if runs else durations.start
     for stage in element.stages:
         span += durations.left(stage) if stage.key in at_work else durations.of_stage(stage)
     return span
 
 
-def _job(element: _Element, at_work: set[str], seconds: float, not_before: float) -> Job:
-    return Job(seconds, element.after, not_before, any(stage.key in at_work for stage in element.stages))
-
-
 def _basis(
-    stages: Mapping[str, Stage], durations: Durations, overview: Overview, by_slurm: int, at_once: int | None
+    stages: Mapping[str, Stage],
+    durations: Durations,
+    overview: Overview,
+    by_slurm: int,
+    room: tuple[int | None, int | None],
 ) -> Basis:
     by_speed = {key for key, at in overview.progress.items() if key in stages and at.seconds_left is not None}
     by_like = sum(durations.is_known(stage) for key, stage in stages.items() if key not in by_speed)
@@ -143,5 +150,6 @@ def _basis(
         by_estimate=len(stages) - len(by_speed) - by_like,
         by_slurm=by_slurm,
         finished=durations.finished,
-        at_once=at_once,
+        at_once=room[0],
+        at_least=room[1],
     )

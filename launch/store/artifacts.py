@@ -61,6 +61,7 @@ class TrainResult:
     attempt: str = ""  # the folder of the attempt that made it, below the stage's
     files: dict[str, FileFacts] = field(default_factory=dict)  # of the hand-over, by their names below the attempt's
     at_chance: tuple[str, ...] = ()  # heads that did no better than a constant answer
+    steps: int | None = None  # optimizer steps
     made_by: Starter = field(default_factory=Starter)
     code: str | None = None  # hash of the code that made it
     seconds: float = 0.0  # of training

@@ -111,7 +111,7 @@ def _measure(folder: Path) -> dict[str, Any]:
         kept = Store(plan.experiment.store)
         seen = Observation(plan, kept)
         looked = time.monotonic()
-        status.print_all(plan, kept, seen, Console(file=io.StringIO(), width=100), every_stage=False)
+        status.print_all(plan, kept, seen, Console(file=io.StringIO(), width=100))
         shown = time.monotonic()
     return {
         "stages": len(plan.stages), "states": {name: count for name, count in seen.counts().items() if count},

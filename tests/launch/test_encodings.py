@@ -41,7 +41,7 @@ def _type(*arguments: str) -> "subprocess.CompletedProcess[bytes]":
 @pytest.mark.parametrize(
     "command",
     [
-        "plan study.yaml", "status study.yaml", "status study.yaml --all", "collect study.yaml", "tasks",
+        "plan study.yaml", "status study.yaml", "status study.yaml --stages", "collect study.yaml", "tasks",
         "tasks --markdown", "tasks xquad", "submit study.yaml", "doctor study.yaml", "plan study.yaml --script",
     ],
 )  # fmt: skip

@@ -25,7 +25,6 @@ from launch.store import Store
 from launch.store.attempts import attempts_of
 from launch.submit import cancel, outcome, submit
 from slurm.base import UserError
-from slurm.base.files import write_atomic
 from slurm.devcluster import cluster
 from tests.conftest import own_devcluster
 from tests.launch.workspace import Workspace, make
@@ -50,7 +49,7 @@ class Lab:
 
     def pace(self, seconds: float, deaf: bool = False) -> None:
         """How long each of an element's two steps lasts from now on."""
-        write_atomic(self.store.parent / "stub.json", json.dumps({"seconds": seconds, "deaf": deaf}))
+        (self.store.parent / "stub.json").write_text(json.dumps({"seconds": seconds, "deaf": deaf}))
 
     def look(self) -> Observation:
         return Observation(self.plan, Store(self.store), max_age=0)
@@ -239,31 +238,6 @@ def test_accounting_is_down(make_lab: Callable[..., Lab]) -> None:
     cluster.start_daemon(lab.cluster, "slurmdbd")
     lab.finish()
     assert set(lab.attempts().values()) == {1}
-
-
-def test_accounting_that_is_late_is_waited_for(make_lab: Callable[..., Lab], folder: Path) -> None:
-    """Jobs that end within a second, on a cluster whose slurmdbd commits every quarter of a minute."""
-    cluster.stop_daemon(folder, "slurmdbd")
-    settings = folder / "etc" / "slurmdbd.conf"
-    as_usual = settings.read_text()
-    settings.write_text(as_usual + "CommitDelay=15\n")
-    try:
-        cluster.start_daemon(folder, "slurmdbd")
-        lab = make_lab(seeds=2, setup=["exit 9"])
-        submit(lab.plan)
-        seen: list[tuple[str, str]] = []
-        patience = time.monotonic() + 120
-        while "failed" not in lab.states():
-            observation = lab.look()
-            seen += [(s.state, s.reason or "") for s in map(observation.state, lab.plan.stages.values())]
-            assert time.monotonic() < patience, seen
-            time.sleep(0.5)
-        assert any(state == "unknown" and "accounting is late" in reason for state, reason in seen), seen
-        endings = {state.reason for state in map(lab.look().state, lab.plan.stages.values()) if state.state == "failed"}
-        assert endings and all("9:0" in (reason or "") for reason in endings), endings
-    finally:
-        cluster.stop_daemon(folder, "slurmdbd")
-        settings.write_text(as_usual)
 
 
 def test_a_node_loses_its_power(make_lab: Callable[..., Lab]) -> None:

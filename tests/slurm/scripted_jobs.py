@@ -65,6 +65,7 @@ class Element:
     state: str = "PENDING"
     shown: str | None = None  # what squeue says instead, such as COMPLETING
     reason: str = "None"
+    expected: float | None = None  # when it starts, as squeue --start foretells
     started: float | None = None
     ended: float | None = None
     restarts: int = 0

@@ -36,7 +36,7 @@ _QUEUE: dict[str, Callable[[Element, str], str]] = {
     "R": lambda e, index: e.node or f"({e.reason})",
     "j": lambda e, index: e.array.name,
     "V": lambda e, index: moment(e.submitted),
-    "S": lambda e, index: moment(e.started),
+    "S": lambda e, index: moment(e.expected if e.started is None else e.started),
     "P": lambda e, index: ",".join(e.array.partitions),
     "a": lambda e, index: e.array.account,
     "q": lambda e, index: e.array.qos,
@@ -49,7 +49,7 @@ _QUEUE: dict[str, Callable[[Element, str], str]] = {
 
 
 def squeue(scheduler: Scheduler, words: Sequence[str], timeout: float) -> Output:
-    bare = ("--noheader", "-h", "--array", "-r", "--all", "-a", "--me")
+    bare = ("--noheader", "-h", "--array", "-r", "--all", "-a", "--me", "--start")
     valued = ("--user", "-u", "--jobs", "-j", "--name", "--format", "-o")
     known = dict.fromkeys(bare, False) | dict.fromkeys(valued, True)
     options, others = options_of(words, known)
@@ -70,19 +70,23 @@ def squeue(scheduler: Scheduler, words: Sequence[str], timeout: float) -> Output
         if "," not in jobs and jobs not in known_ids:
             raise Refused("slurm_load_jobs error: Invalid job id specified")
         chosen = [e for e in chosen if {e.id, str(e.array.id), str(e.own_id)} & set(jobs.split(","))]
+    if "--start" in options:
+        chosen = [e for e in chosen if e.started is None]
     each = "--array" in options or "-r" in options
     heading = "" if {"--noheader", "-h"} & options.keys() else re.sub(r"%[A-Za-z]", "HEADING", form) + "\n"
     return Output(0, heading + "".join(f"{_line(form, group, scheduler)}\n" for group in _groups(chosen, each)), "")
 
 
 def _groups(elements: list[Element], each: bool) -> Iterable[list[Element]]:
-    """One line each; without --array, one for all pending elements of an array that have the same reason."""
+    """One line each; without --array, one for all pending elements of an array that look the same."""
     if each:
         return [[element] for element in elements]
     folded: dict[Any, list[Element]] = {}
     for element in elements:
         key = (
-            (element.array.id, element.reason) if element.started is None and element.index is not None else element.id
+            (element.array.id, element.reason, element.expected)
+            if element.started is None and element.index is not None
+            else element.id
         )
         folded.setdefault(key, []).append(element)
     return folded.values()
@@ -145,8 +149,7 @@ def sacct(scheduler: Scheduler, words: Sequence[str], timeout: float) -> Output:
     fields = (first(options, "--format", "-o") or "").lower().split(",")
     assert all(field in _RECORD for field in fields), f"the scripted scheduler does not know sacct's {fields}"
     _need_accounting(scheduler, "sacct")
-    told_records = [e for e in scheduler.records if (e.ended or 0.0) + scheduler.accounting_delay <= scheduler.now]
-    rows = [*told_records, *scheduler.live, *_claimed(scheduler)]
+    rows = [*scheduler.records, *scheduler.live, *_claimed(scheduler)]
     if jobs := first(options, "--jobs", "-j"):
         wanted = set(jobs.split(","))
         rows = [e for e in rows if {e.id, str(e.array.id), str(e.own_id)} & wanted]

@@ -251,9 +251,9 @@ def test_what_finished_calibrates_the_next(workspace: Workspace) -> None:
     assert 0 < found.first < before.flops / default.flops_per_second  # which scores dev, too
     ((label, line),) = estimate_shown.accuracy_lines(after)
     assert label == "estimated" and line.startswith(
-        "1 finished training took 17 min of one CPU rank; the first estimate"
+        "1 finished training took 17 min of one CPU rank. Before any had run"
     )
-    assert line.endswith("with the measured rate right (of one training typically 0% off)")
+    assert line.endswith("times too short); by the speed measured since, it is 17 min (right)")
 
 
 def test_trainings_of_another_kind_do_not_calibrate(workspace: Workspace) -> None:

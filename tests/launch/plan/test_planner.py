@@ -301,7 +301,7 @@ def test_a_stage_is_found_by_name_folder_and_beginning_of_its_key(workspace: Wor
         ("sqaud-s1", "no stage 'sqaud-s1' in this experiment; did you mean squad-s1"),
         ("squad-s1--tatoe", "did you mean squad-s1--tatoeba?"),
         ("squad.mnli-s1-xnli", "did you mean squad.mnli-s1--xnli"),
-        ("qqqq", "no stage 'qqqq' in this experiment; `stepstone status FILE --all` lists them"),
+        ("qqqq", "no stage 'qqqq' in this experiment; `stepstone status FILE --stages` lists them"),
     ],
 )
 def test_a_mistyped_stage_gets_the_nearest_names(workspace: Workspace, text: str, said: str) -> None:

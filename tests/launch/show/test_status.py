@@ -12,9 +12,11 @@ from typer.testing import CliRunner
 from launch import submit
 from launch.cli.app import app
 from launch.draft import budget
-from launch.status import Observation
+from launch.show import totals
+from launch.status import Observation, rules
 from launch.store import Store, attempts, provenance, times
 from launch.store.times import StageTimes
+from slurm.base import UsageError
 from tests.launch import stub_job
 from tests.launch.faulty_job import FaultyJob
 from tests.launch.workspace import Workspace
@@ -45,11 +47,10 @@ def test_why_a_stage_failed_and_what_to_type(workspace: Workspace, scheduler: Sc
     scheduler.run_all()
     scheduler.advance(60)  # until a new look at the queue is taken
     printed = type_("status", file).output
-    assert "code: KeyError: 'answers'" in printed and "again: stepstone retry experiment.yaml" in printed
-    assert "GPU-hours used" in printed
+    assert "failed: squad-s1: code: KeyError: 'answers'" in printed
     assert max(map(len, printed.splitlines())) <= 80
-    first = next(line for line in printed.splitlines()[1:] if line)
-    assert first.split()[:3] == ["failed", "squad-s1", "1"]
+    why, again = printed.splitlines()[-2:]
+    assert (why, again) == ("why: stepstone logs experiment.yaml squad-s1", "again: stepstone retry experiment.yaml")
 
 
 def test_every_attempt_of_a_stage(workspace: Workspace, scheduler: Scheduler) -> None:
@@ -92,14 +93,67 @@ def test_a_job_that_ended_before_an_attempt_is_told_too(workspace: Workspace, sc
     assert "no attempt: job " in type_("status", file, "--stage", "mnli-s1").output
 
 
-def test_a_long_list_is_cut(workspace: Workspace, scheduler: Scheduler) -> None:
-    file = workspace.file(cluster=CLUSTER, seeds=[str(n) for n in range(60)])
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--stages"], ["squad-s1", "squad-s2", "mnli-s1--xnli", "squad.mnli-s1"]),
+        (["--failed"], ["squad-s1"]),
+        (["--running"], []),
+        (["--recipe", "squad", "--target", "xnli", "--failed"], ["squad-s1"]),
+        (["--recipe", "none", "--failed"], []),
+        (["--target", "tatoeba", "--recipe", "none"], ["start--tatoeba"]),
+    ],
+    ids=" ".join,
+)
+def test_the_stages_that_were_asked_for(
+    workspace: Workspace, scheduler: Scheduler, options: list[str], expected: list[str]
+) -> None:
+    """A row each, those that need a person first, and no more than fit."""
+    file = workspace.file(cluster=CLUSTER)
     type_("submit", file)
-    printed = type_("status", file).output
-    assert printed.count("queued ") == 40
-    queued = len(workspace.plan(cluster=CLUSTER, seeds=[str(n) for n in range(60)]).stages)
-    assert f"… {queued - 40} more (--all lists every stage)" in printed
-    assert type_("status", file, "--all").output.count("queued ") == queued
+    scheduler.run_all()
+    printed = type_("status", file, *options).output
+    stages = [line.split()[1] for line in printed.splitlines()[:-1] if line.split()[0] in rules.STATES]
+    assert set(expected) <= set(stages) and (options == ["--stages"] or stages == expected)
+    assert stages[:1] == expected[:1] and printed.splitlines()[-1].startswith(f"{len(stages)} of ")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "error"),
+    [
+        ("--recipe", "squat", "--recipe squat: no such recipe here; did you mean 'squad'?"),
+        ("--target", "xnl", "--target xnl: no such target here; did you mean 'xnli'?"),
+    ],
+)
+def test_what_is_not_in_the_experiment_is_refused(workspace: Workspace, option: str, value: str, error: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        type_("status", workspace.file(), option, value)
+    assert error in str(caught.value)
+
+
+def test_a_program_gets_cells_and_when_it_is_done(workspace: Workspace, scheduler: Scheduler) -> None:
+    file = workspace.file(cluster=CLUSTER)
+    type_("submit", file)
+    record = json.loads(type_("status", file, "--json").output)
+    assert record["schema"] == 1 and record["when_done"]["basis"]["by_estimate"] == len(record["stages"])
+    (cell,) = (cell for cell in record["cells"] if (cell["recipe"], cell["target"]) == ("squad", "xnli"))
+    assert cell["counts"] == {"waiting": 2} and [seed["seed"] for seed in cell["seeds"]] == [1, 2]
+    assert record["shared"][0]["name"] == "squad" and record["shared"][0]["users"] == [
+        ["squad", "xnli"],
+        ["squad", "tatoeba"],
+    ]
+    scheduler.run_all()
+    assert json.loads(type_("status", file, "--json").output)["when_done"] is None
+
+
+@pytest.mark.parametrize("width", [30, 60, 80])
+def test_a_command_to_type_is_never_broken_within_a_word(width: int) -> None:
+    step = totals.NextStep("why", ("stepstone", "logs", "a-file-with-a-name.yaml", "squad.hellaswag-s1"))
+    lines = step.lines(width)
+    words = " ".join(lines).replace(" \\", "").removeprefix("why:").split()
+    assert tuple(words) == step.command
+    assert all(len(line) <= max(width, 4 + len("a-file-with-a-name.yaml \\")) for line in lines)
+    assert all(line.endswith(" \\") for line in lines[1:-1])
 
 
 def test_the_hours_of_finished_stages_are_remembered(

@@ -26,6 +26,7 @@ class Look:
 
     finished: set[str] = field(default_factory=set)
     states: dict[str, StageState] = field(default_factory=dict)
+    entries: None = None
 
     def state(self, stage: Stage) -> StageState:
         return self.states.get(stage.key, StageState("finished" if stage.key in self.finished else "new"))
@@ -43,7 +44,7 @@ class Moment:
     @property
     def store(self) -> Store:
         store = Store(self.plan.experiment.store)
-        store.index = {key: list(Known(0, "g", "", 50.0, [], took)) for key, took in self.seconds.items()}  # type: ignore[misc]
+        store.index = {key: list(Known(0, "g", "", 50.0, [], took, {})) for key, took in self.seconds.items()}  # type: ignore[misc]
         return store
 
     def finish(self, name: str, seconds: float) -> None:
