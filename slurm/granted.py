@@ -42,13 +42,13 @@ def look(ranks: int, gpus: int | None = None, proc: Path = _PROC) -> Granted:
 
 def cores(proc: Path = _PROC) -> int:
     """That this process may use at the same time."""
-    quotas = [quota for folder in _groups(proc, "cpu") if (quota := _quota(folder)) is not None]
+    quotas = [quota for folder in groups(proc, "cpu") if (quota := _quota(folder)) is not None]
     return max(1, int(min([len(os.sched_getaffinity(0)), *quotas])))
 
 
 def memory(proc: Path = _PROC) -> int | None:
     """MB: the least limit of the control groups that it is in."""
-    limits = [limit for folder in _groups(proc, "memory") if (limit := _memory_limit(folder)) is not None]
+    limits = [limit for folder in groups(proc, "memory") if (limit := _memory_limit(folder)) is not None]
     return min(limits) // _MEGABYTE if limits else None
 
 
@@ -135,7 +135,7 @@ def _many(count: int, noun: str) -> str:
 # --- control groups
 
 
-def _groups(proc: Path, controller: str) -> Iterator[Path]:
+def groups(proc: Path, controller: str) -> Iterator[Path]:
     """The folders of the groups that a process is in, of either version, each with those above it that can be seen."""
     try:
         groups = dict(_paths(proc / "cgroup"))

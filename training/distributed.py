@@ -201,6 +201,15 @@ def least(value: int, world: World) -> int:
     return int(values)
 
 
+def from_all(values: tuple[int, ...], world: World) -> list[tuple[int, ...]]:
+    """Every rank's whole numbers, as many of each, in the ranks' order."""
+    if world.size == 1:
+        return [values]
+    rows = [torch.zeros(len(values), dtype=torch.int64, device=world.device) for _ in range(world.size)]
+    dist.all_gather(rows, torch.tensor(values, dtype=torch.int64, device=world.device))
+    return [tuple(row.tolist()) for row in rows]
+
+
 def from_first(value: Any, world: World) -> Any:
     """Rank 0's JSON value, on every rank (the others' is not looked at). As bytes: torch's own object calls pickle."""
     if world.size == 1:

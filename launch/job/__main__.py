@@ -106,6 +106,7 @@ def _run(manifest: "Manifest", path: Path, index: int, stop: StopFlag) -> int:
     from launch.experiment.added_tasks import from_record
     from launch.job.element import run_stages
     from launch.job.granted import measure
+    from launch.job.sampling import this_node
     from launch.job.stage import ElementRun
     from training import distributed
     from training.tasks import catalogue
@@ -120,7 +121,7 @@ def _run(manifest: "Manifest", path: Path, index: int, stop: StopFlag) -> int:
     restart = os.environ.get("SLURM_RESTART_COUNT", "0")
     job = os.environ.get("SLURM_JOB_ID", "local")
     world = distributed.init(device, path.parent / f"rendezvous-{path.stem}-{index}-{job}-{restart}.json")
-    run = ElementRun(manifest, path, world, stop, measure(manifest.asked, world))
+    run = ElementRun(manifest, path, world, stop, measure(manifest.asked, world), this_node(world))
     return run_stages(run, entries, manifest.drop[index])
 
 

@@ -1,10 +1,11 @@
-"""Where the time of a job's stages went: counted while they run, noted in each one's log.jsonl."""
+"""Where the time of a job's stages went, and what they used: counted while they run, noted in each one's log.jsonl."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
-from launch.store import attempts, times
+from launch.job.sampling import Node, Sampler
+from launch.store import attempts, times, usage
 from launch.store.attempts import Attempt
 from launch.store.manifests import StageEntry
 from launch.store.submissions import Submission
@@ -14,10 +15,10 @@ from training.stopwatch import timing
 
 
 class Clock:
-    """One job's. `manifest`: its path."""
+    """One job's. `manifest`: its path. `node`: of whose ranks it takes samples, if any."""
 
-    def __init__(self, manifest: Path) -> None:
-        self._manifest = manifest
+    def __init__(self, manifest: Path, node: Node | None = None) -> None:
+        self._manifest, self._node = manifest, node
         self._is_first = True  # of the job's stages
         self._languages: dict[str, float] = {}
 
@@ -32,13 +33,17 @@ class Clock:
         imports = seconds_since_start() if self._is_first else 0.0
         queue = self._queue(entry, attempt, imports) if self._is_first and notes else None
         self._is_first = False
+        sampler = Sampler(attempt, self._node) if self._node and self._node.file else None
         with timing() as watch:
             try:
-                yield
+                with sampler or nullcontext():
+                    yield
             finally:
                 if notes:
+                    stage_times = times.of_phases(watch.read(), self._languages, queue, imports)
+                    noted_usage = {"usage": usage.record(sampler.usage)} if sampler and sampler.usage else {}
                     with suppress(OSError):  # a full disk: the stage's own end says so
-                        times.note(attempt, times.of_phases(watch.read(), self._languages, queue, imports))
+                        times.note(attempt, stage_times, **noted_usage)
 
     def _queue(self, entry: StageEntry, attempt: Attempt, imports: float) -> float | None:
         """Seconds until the job's process began: from when it was sent, or from what had to end before that."""

@@ -20,6 +20,7 @@ from launch.experiment import failures as failure_rules
 from launch.job import results
 from launch.job.clock import Clock
 from launch.job.inputs import Inputs, Origin, Place
+from launch.job.sampling import Node
 from launch.job.verdicts import StageFailed, error_verdict, stop_verdict
 from launch.status import breaker, history, policy
 from launch.store import artifacts, attempts, logs, provenance, sharing
@@ -53,10 +54,11 @@ class ElementRun:
     world: World
     stop: StopFlag
     granted: Granted | None = None  # what its processes have
+    node: Node | None = None  # of whose ranks it takes samples; None: of none
 
     def __post_init__(self) -> None:
         self.inputs = Inputs(self.manifest)
-        self.clock = Clock(self.path)
+        self.clock = Clock(self.path, self.node)
         self._held: Origin | None = None  # what the stage before started from or made, for one that starts from it too
         self.policy = failure_rules.from_record(self.manifest.failures)
         self.tokens = TokenCache(token_folder(self.inputs.root))

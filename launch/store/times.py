@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -69,22 +70,28 @@ def of_phases(
     )
 
 
-def note(attempt: Attempt, times: StageTimes) -> None:
-    """Add the line to an attempt's log.jsonl."""
+def note(attempt: Attempt, times: StageTimes, **more: Any) -> None:
+    """Add the line to an attempt's log.jsonl, with what else is told in it."""
     with (attempt.folder / "log.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"times": asdict(times)}) + "\n")
+        file.write(json.dumps({"times": asdict(times)} | more) + "\n")
 
 
 def of_attempt(attempt: Attempt) -> StageTimes | None:
     """What `note` wrote; None where it did not come to that, or cannot be read."""
+    try:
+        return _TIMES.validate_python(last_line(attempt)["times"])
+    except (KeyError, ValidationError):
+        return None
+
+
+def last_line(attempt: Attempt) -> dict[str, Any]:
+    """The line that `note` wrote; empty where it did not come to that, or cannot be read."""
     lines = _tail(attempt.folder / "log.jsonl").splitlines()
     last = lines[-1] if lines else b""
-    if not last.startswith(b'{"times"'):
-        return None
     try:
-        return _TIMES.validate_python(json.loads(last)["times"])
-    except (ValueError, ValidationError):  # torn: nothing depends on it
-        return None
+        return dict(json.loads(last)) if last.startswith(b'{"times"') else {}
+    except ValueError:  # torn: nothing depends on it
+        return {}
 
 
 def seconds_held(attempt: Attempt, stage_times: StageTimes | None) -> float:

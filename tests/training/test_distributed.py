@@ -99,9 +99,11 @@ def meet(code: str, rank: int, world: int, **environment: str) -> subprocess.Pop
 def test_ranks_of_one_node_meet_on_loopback_and_agree(tmp_path: Path) -> None:
     code = f"""
 from pathlib import Path
+from launch.job import sampling
 from training import distributed
 world = distributed.init("cpu", Path({str(tmp_path / "meet")!r}))
 print(distributed.from_first({{"from": world.rank, "text": "ünï"}}, world))
+print(distributed.from_all((2**32 - 1, world.rank), world), sampling.this_node(world).file)
 distributed.wait_for_all(world)
 distributed.finish()
 distributed.leave(world.rank)
@@ -110,7 +112,9 @@ distributed.leave(world.rank)
     for rank, process in enumerate(processes):
         output, error = process.communicate(timeout=200)
         assert process.returncode == rank, error
-        assert output.strip() == "{'from': 0, 'text': 'ünï'}", error
+        told, ranks = output.strip().splitlines()
+        assert told == "{'from': 0, 'text': 'ünï'}", error
+        assert ranks == f"[(4294967295, 0), (4294967295, 1)] {None if rank else 'usage.jsonl'}"
 
 
 @pytest.mark.slow

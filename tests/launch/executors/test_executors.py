@@ -38,7 +38,7 @@ def test_what_has_no_queue_is_ended_first(tmp_path: Path) -> None:
 def test_local_workers_share_what_a_containers_quota_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(64)))
-    monkeypatch.setattr(granted, "_groups", lambda proc, controller: [Path(controller)])
+    monkeypatch.setattr(granted, "groups", lambda proc, controller: [Path(controller)])
     monkeypatch.setattr(granted, "_quota", lambda folder: 8.5)
     cluster = Cluster.model_validate({"executor": "local", "workers": "2", "ntasks-per-node": "2"})
     assert executors.of_cluster(cluster).cores_per_rank(cluster) == 2

@@ -293,7 +293,7 @@ def test_threads_follow_the_cores_that_are_there(
     monkeypatch: pytest.MonkeyPatch, asked: int | None, told: str | None, bound: int, threads: str
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(bound)))
-    monkeypatch.setattr(granted, "_groups", lambda proc, controller: iter(()))
+    monkeypatch.setattr(granted, "groups", lambda proc, controller: iter(()))
     for name, value in (("SLURM_ARRAY_JOB_ID", "7"), ("SLURM_CPUS_ON_NODE", "8"), ("OMP_NUM_THREADS", told)):
         if value is None:
             monkeypatch.delenv(name, raising=False)
