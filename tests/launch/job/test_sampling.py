@@ -35,7 +35,8 @@ def _wait(for_what: Any) -> None:
     assert for_what()
 
 
-def test_the_shortest_stage_has_a_summary(attempt: Attempt, tmp_path: Path) -> None:
+def test_the_shortest_stage_has_a_summary(attempt: Attempt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "FIRST_SECONDS", 600.0)
     with Clock(tmp_path / "manifest-0.json", NODE).stage(ENTRY, attempt, notes=True):
         block = bytearray(64 << 20)
         end = time.process_time() + 0.1
