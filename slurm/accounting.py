@@ -44,18 +44,14 @@ class NoAccounting(Exception):
 
 def ended(jobs: Iterable[str]) -> dict[tuple[str, int], Ended] | None:
     """The last record of some elements (`12_3`), or of all of an array (`12`); None where accounting does not answer,
-    Refusal with its words where it will not.
+    Refusal with its words where it will not, NoAccounting where there is none.
 
-    An element without a record is not in it, so it is empty where there is no accounting. Compare the name: Slurm uses
-    its ids again after years or a reset.
+    An element without a record is not in it. Compare the name: Slurm uses its ids again after years or a reset.
     """
     elements = sorted(set(jobs))
     lines: list[str] = []
     for start in range(0, len(elements), ASKED_AT_ONCE):
-        try:
-            output = _asked("sacct --jobs", *ended_ways(elements[start : start + ASKED_AT_ONCE]))
-        except NoAccounting:
-            return {}
+        output = _asked("sacct --jobs", *ended_ways(elements[start : start + ASKED_AT_ONCE]))
         if output is None:
             return None
         lines += output.split("\n")

@@ -2,7 +2,8 @@
 
 `accounting/ended.json` there (sealed) holds the records of elements that are over, and when what has no record was
 asked for; `asking.json` names the process that asks. A record stays until its element is in the queue again or began
-once more. Of what has none, accounting is asked again after a minute, and less often later.
+once more. Of what has none, accounting is asked again after a minute, and less often later: for a minute from when it
+was sent or left the queue the record counts as on its way, unless the cluster keeps no accounts.
 """
 
 import time
@@ -14,7 +15,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from slurm import accounting, usercache
-from slurm.accounting import Ended
+from slurm.accounting import Ended, NoAccounting
 from slurm.base import UserError
 from slurm.base.files import make_folder, read_sealed, seal, write_atomic
 from slurm.commands import Refusal
@@ -24,6 +25,7 @@ MAX_AGE = 60.0  # seconds
 _WAIT = 20.0  # for another command's answer, seconds
 _POLL = 0.1
 _LATE = 600.0  # how long accounting may call an element running that has left the queue, seconds
+_FAIR = 60.0  # how long accounting may take for its record of an element that was sent, or left the queue, seconds
 _CATCHES_UP = 120.0  # slurmctld hands in what it kept while slurmdbd was silent, seconds
 _GIVEN_UP = 86400.0  # who has been silent for a day is not waited for
 _VANISHED = 600.0  # how long an element is asked for that another command may want to know of, seconds
@@ -39,6 +41,14 @@ class ElementId:
     job: str
     index: int
     name: str
+
+
+@dataclass(frozen=True)
+class Course:
+    """What is known of an element before accounting is asked."""
+
+    starts: int = 0  # how often it was seen to begin
+    sent: float = 0.0  # Unix time; 0: long ago
 
 
 @dataclass(frozen=True)
@@ -66,6 +76,7 @@ class _NoRecord:
     first: float  # when that was first said
     last: float
     running: bool  # it is said to run
+    seen: float = 0.0  # when it was last known to be sent, or to leave the queue
 
 
 @dataclass
@@ -78,6 +89,7 @@ class _Memory:
     silent_since: float | None = None
     tried: float = 0.0  # when it was last silent
     back: float = 0.0  # when it answered again
+    keeps_none: bool = False  # the cluster has no accounting
     refusal: str | None = None  # its words, where that is why
 
     def record(self, element: ElementId, starts: int) -> Ended | None:
@@ -91,7 +103,9 @@ class _Memory:
 
     def is_late(self, missing: _NoRecord, now: float) -> bool:
         catches_up = missing.first >= self.back and 0 <= now - self.back < _CATCHES_UP
-        return catches_up or (missing.running and 0 <= now - missing.first < _LATE)
+        # Another login node, whose clock may be ahead, sent it.
+        just_seen = not self.keeps_none and abs(now - missing.seen) < _FAIR
+        return catches_up or just_seen or (missing.running and 0 <= now - missing.first < _LATE)
 
     def to_ask(self, element: ElementId, starts: int, max_age: float) -> bool:
         if self.record(element, starts):
@@ -103,14 +117,14 @@ class _Memory:
             patience = max(max_age, (missing.last - missing.first) / 2)
         return not 0 <= now - last < patience
 
-    def endings(self, elements: Mapping[ElementId, int]) -> Endings:
+    def endings(self, elements: Mapping[ElementId, Course]) -> Endings:
         now = time.time()
         endings = Endings({}, {}, {}, self.refusal)
         silent_since = self.silent_since
         if silent_since is not None and now - silent_since > _GIVEN_UP:
             silent_since = None
-        for element, starts in elements.items():
-            record, missing = self.record(element, starts), self.without(element, starts)
+        for element, course in elements.items():
+            record, missing = self.record(element, course.starts), self.without(element, course.starts)
             if record:
                 endings.records[element] = record
             elif silent_since is not None and not (missing and not self.is_late(missing, now)):
@@ -120,9 +134,8 @@ class _Memory:
         return endings
 
 
-def look(elements: Mapping[ElementId, int], max_age: float = MAX_AGE) -> Endings:
-    """How elements ended that are not in the queue (any more). With each, how often it was seen to begin: a record from
-    before its last start is none.
+def look(elements: Mapping[ElementId, Course], max_age: float = MAX_AGE) -> Endings:
+    """How elements ended that are not in the queue (any more). A record from before an element's last start is none.
 
     Never fails. One sacct at most, which other commands share; `max_age`: how old, in seconds, may be that accounting
     had no record or did not answer; 0: ask now.
@@ -130,7 +143,7 @@ def look(elements: Mapping[ElementId, int], max_age: float = MAX_AGE) -> Endings
     folder = _folder()
     if folder is None:
         memory = _Memory()
-        _learn(memory, elements, *_asked(_ids(elements)), time.time())
+        _learn(memory, elements, _asked(_ids(elements)), time.time())
         return memory.endings(elements)
     patience = time.monotonic() + _WAIT
     while _open(memory := _read(folder), elements, max_age):
@@ -167,11 +180,11 @@ def _elements(entries: Iterable[QueueEntry]) -> set[ElementId]:
     return {ElementId(entry.job, entry.index, entry.name) for entry in entries if entry.index is not None}
 
 
-def _open(memory: _Memory, elements: Mapping[ElementId, int], max_age: float) -> dict[ElementId, int | None]:
-    return {element: starts for element, starts in elements.items() if memory.to_ask(element, starts, max_age)}
+def _open(memory: _Memory, elements: Mapping[ElementId, Course], max_age: float) -> dict[ElementId, Course | None]:
+    return {element: course for element, course in elements.items() if memory.to_ask(element, course.starts, max_age)}
 
 
-def _ask(folder: Path, elements: Mapping[ElementId, int], max_age: float) -> _Memory:
+def _ask(folder: Path, elements: Mapping[ElementId, Course], max_age: float) -> _Memory:
     """Ask for what is open, and in the same breath for what others may want to know, as far as one command holds it."""
     memory = _read(folder)
     questions = _open(memory, elements, max_age)
@@ -182,9 +195,9 @@ def _ask(folder: Path, elements: Mapping[ElementId, int], max_age: float) -> _Me
         if element not in questions and 0 <= now - when < _VANISHED and len(ids) < accounting.ASKED_AT_ONCE:
             ids.add(f"{element.job}_{element.index}")
             questions[element] = None
-    answer, refusal = _asked(ids)
+    answer = _asked(ids)
     memory = _read(folder)  # with what was noted meanwhile
-    _learn(memory, questions, answer, refusal, now)
+    _learn(memory, questions, answer, now)
     _write(folder, memory)
     return memory
 
@@ -195,31 +208,37 @@ def _ids(elements: Collection[ElementId]) -> set[str]:
     return {e.job if counts[e.job] > _WHOLE else f"{e.job}_{e.index}" for e in elements}
 
 
-def _asked(ids: set[str]) -> tuple[dict[tuple[str, int], Ended] | None, str | None]:
-    """What accounting says of some elements (None: nothing), and its words where it refuses."""
+@dataclass(frozen=True)
+class _Answer:
+    """What accounting says of some elements."""
+
+    records: dict[tuple[str, int], Ended] | None  # None: it does not answer
+    refusal: str | None = None  # its words, where that is why
+    keeps_none: bool = False
+
+
+def _asked(ids: set[str]) -> _Answer:
     try:
-        return accounting.ended(ids), None
+        return _Answer(accounting.ended(ids))
     except Refusal as words:
-        return None, str(words)
+        return _Answer(None, str(words))
+    except NoAccounting:
+        return _Answer({}, keeps_none=True)
 
 
-def _learn(
-    memory: _Memory,
-    questions: Mapping[ElementId, int | None],
-    answer: dict[tuple[str, int], Ended] | None,
-    refusal: str | None,
-    now: float,
-) -> None:
+def _learn(memory: _Memory, questions: Mapping[ElementId, Course | None], answer: _Answer, now: float) -> None:
     """Keep what accounting said."""
-    memory.refusal = refusal
-    if answer is None:
+    memory.refusal = answer.refusal
+    if answer.records is None:
         memory.silent_since, memory.tried = memory.silent_since or now, now
         return
+    memory.keeps_none = answer.keeps_none
     if memory.silent_since is not None:
         memory.silent_since, memory.back = None, now
-    for element, starts in questions.items():
-        memory.vanished.pop(element, None)
-        ending = answer.get((element.job, element.index))
+    for element, course in questions.items():
+        left_at = memory.vanished.pop(element, 0.0)
+        starts = None if course is None else course.starts
+        ending = answer.records.get((element.job, element.index))
         same_name = ending is not None and ending.name == element.name
         if ending is not None and same_name and ending.phase == "ended":
             memory.missing.pop(element, None)
@@ -229,15 +248,16 @@ def _learn(
         else:
             before = memory.without(element, starts or 0)
             running = ending is not None and same_name and ending.phase == "running"
-            memory.missing[element] = _NoRecord(starts, before.first if before else now, now, running)
+            last_seen = max(left_at, course.sent if course else 0.0, before.seen if before else 0.0)
+            memory.missing[element] = _NoRecord(starts, before.first if before else now, now, running, last_seen)
 
 
-def _own(folder: Path, memory: _Memory, elements: Mapping[ElementId, int]) -> None:
+def _own(folder: Path, memory: _Memory, elements: Mapping[ElementId, Course]) -> None:
     """Note how often an element had begun, where its record was fetched by a command that did not know."""
     without_starts = [e for e in elements if (record := memory.records.get(e)) is not None and record.starts is None]
     for element in without_starts:
         record = memory.records[element]
-        memory.records[element] = _KeptEnding(record.ended, elements[element], record.taken)
+        memory.records[element] = _KeptEnding(record.ended, elements[element].starts, record.taken)
     if without_starts:
         _write(folder, memory)
 
@@ -260,7 +280,8 @@ def _read(folder: Path) -> _Memory:
              for *row, starts, taken_at in content["records"] if (ending := Ended(*row))},
             {ElementId(*row[:3]): _NoRecord(*row[3:]) for row in content["missing"]},
             {ElementId(*row): when for *row, when in content["vanished"]},
-            content["silent_since"], content["tried"], content["back"], content.get("refusal"),
+            content["silent_since"], content["tried"], content["back"],
+            content.get("keeps_none", False), content.get("refusal"),
         )  # fmt: skip
     except (OSError, KeyError, TypeError, ValueError):
         return _Memory()  # written by another version
@@ -276,7 +297,8 @@ def _write(folder: Path, memory: _Memory) -> None:
         "records": [[*astuple(r.ended), r.starts, r.taken] for r in records if now - r.taken < _KEPT_SECONDS],
         "missing": [[*astuple(element), *astuple(m)] for element, m in missing if now - m.last < _KEPT_SECONDS],
         "vanished": [[*astuple(element), when] for element, when in left_the_queue if now - when < _VANISHED],
-        "silent_since": memory.silent_since, "tried": memory.tried, "back": memory.back, "refusal": memory.refusal,
+        "silent_since": memory.silent_since, "tried": memory.tried, "back": memory.back,
+        "keeps_none": memory.keeps_none, "refusal": memory.refusal,
     }  # fmt: skip
     with suppress(OSError):
         write_atomic(folder / "ended.json", seal(content))

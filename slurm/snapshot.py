@@ -118,7 +118,7 @@ def _ask_and_keep(folder: Path) -> Snapshot:
     if snapshot.entries is not None:
         endings.moved((before and before.entries) or [], snapshot.entries)
     newer = _read(folder)
-    if newer is None or not snapshot.taken <= newer.taken <= time.time():
+    if newer is None or not snapshot.taken < newer.taken <= time.time():
         with suppress(OSError):
             write_atomic(folder / "queue.json", seal(_record(snapshot)))
     return snapshot

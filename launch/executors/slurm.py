@@ -16,7 +16,7 @@ from slurm.accounting import Ended
 from slurm.arrays import index_list
 from slurm.base import UsageError
 from slurm.causes import Cause
-from slurm.endings import ElementId, Endings
+from slurm.endings import Course, ElementId, Endings
 from slurm.limits import Limits
 from slurm.queue import QueueEntry
 from slurm.snapshot import TRY_EACH, Snapshot
@@ -90,7 +90,8 @@ class _SlurmLook:
 
     def _ask_accounting(self, scope: Scope, max_age: float) -> Endings:
         """How those elements ended that left the queue without a result."""
-        attempts: Counter[ElementId] = Counter()  # of elements that vanished
+        attempts: Counter[ElementId] = Counter()  # at stages of elements that vanished
+        sending_times: dict[ElementId, float] = {}
         for key, location in _on_slurm(scope.locations).items() if self.entries is not None else ():
             if (
                 location.job
@@ -99,7 +100,9 @@ class _SlurmLook:
                 and not self._entry(location)
             ):
                 attempts[_id(location)] += scope.attempts(key)
-        return endings.look(attempts, max_age) if attempts else Endings({}, {}, {})
+                sending_times[_id(location)] = location.sent or 0.0
+        courses = {element: Course(starts, sending_times[element]) for element, starts in attempts.items()}
+        return endings.look(courses, max_age) if courses else Endings({}, {}, {})
 
 
 class Slurm:

@@ -240,6 +240,31 @@ def test_accounting_is_down(make_lab: Callable[..., Lab]) -> None:
     assert set(lab.attempts().values()) == {1}
 
 
+def test_accounting_that_is_late_is_waited_for(make_lab: Callable[..., Lab], folder: Path) -> None:
+    """Jobs that end within a second, on a cluster whose slurmdbd commits every quarter of a minute."""
+    cluster.stop_daemon(folder, "slurmdbd")
+    settings = folder / "etc" / "slurmdbd.conf"
+    as_usual = settings.read_text()
+    settings.write_text(as_usual + "CommitDelay=15\n")
+    try:
+        cluster.start_daemon(folder, "slurmdbd")
+        lab = make_lab(seeds=2, setup=["exit 9"])
+        submit(lab.plan)
+        seen: list[tuple[str, str]] = []
+        patience = time.monotonic() + 120
+        while "failed" not in lab.states():
+            observation = lab.look()
+            seen += [(s.state, s.reason or "") for s in map(observation.state, lab.plan.stages.values())]
+            assert time.monotonic() < patience, seen
+            time.sleep(0.5)
+        assert any(state == "unknown" and "accounting is late" in reason for state, reason in seen), seen
+        endings = {state.reason for state in map(lab.look().state, lab.plan.stages.values()) if state.state == "failed"}
+        assert endings and all("9:0" in (reason or "") for reason in endings), endings
+    finally:
+        cluster.stop_daemon(folder, "slurmdbd")
+        settings.write_text(as_usual)
+
+
 def test_a_node_loses_its_power(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(seeds=2, seconds=8, nodelist="node2")
     submit(lab.plan)

@@ -116,9 +116,9 @@ def test_a_store_by_a_name_that_nodes_do_not_know(
     file.write_text(file.read_text().replace('"./le magasin d\'été"', f'"{real_name}/store"'))
     stepstone("submit", "--wait", check=False)
     patience = time.monotonic() + 300
-    while True:  # a job that ends at once may leave the queue before accounting has it, and is asked for again later
+    while True:  # a job that ends at once may leave the queue before accounting has it
         (train, _) = json.loads(stepstone("status", "--json").stdout)["stages"]
-        if train["cause"] != "unknown" or time.monotonic() > patience:
+        if train["state"] != "unknown" or time.monotonic() > patience:
             break
         time.sleep(5)
     assert (train["state"], train["cause"]) == ("failed", "not-started")

@@ -46,6 +46,7 @@ class Scheduler:
         self.ctld: Control = "up"
         self.dbd_up = True
         self.has_accounting = True
+        self.accounting_delay = 0.0  # seconds until accounting has the record of what ended
         self.truncates_ids = False
         self.cuts_states = False  # a site's own sacct has narrow columns: OUT_OF_ME+
         self.steps: dict[str, tuple[str, str]] = {}  # by element: how its srun step ended, where otherwise than it did

@@ -149,7 +149,8 @@ def sacct(scheduler: Scheduler, words: Sequence[str], timeout: float) -> Output:
     fields = (first(options, "--format", "-o") or "").lower().split(",")
     assert all(field in _RECORD for field in fields), f"the scripted scheduler does not know sacct's {fields}"
     _need_accounting(scheduler, "sacct")
-    rows = [*scheduler.records, *scheduler.live, *_claimed(scheduler)]
+    told_records = [e for e in scheduler.records if (e.ended or 0.0) + scheduler.accounting_delay <= scheduler.now]
+    rows = [*told_records, *scheduler.live, *_claimed(scheduler)]
     if jobs := first(options, "--jobs", "-j"):
         wanted = set(jobs.split(","))
         rows = [e for e in rows if {e.id, str(e.array.id), str(e.own_id)} & wanted]

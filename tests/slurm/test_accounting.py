@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slurm import accounting
-from slurm.accounting import Ended, available, ended, named
+from slurm.accounting import Ended, NoAccounting, available, ended, named
 from slurm.commands import Missing, Output, Silent
 from tests.slurm.answers import install, no_answers
 
@@ -172,7 +172,9 @@ def test_where_there_is_no_accounting_nothing_is_known(
     monkeypatch: pytest.MonkeyPatch, answer: Output | Exception
 ) -> None:
     install(monkeypatch, sacct=answer)
-    assert ended(["12"]) == {} and named("x", MORNING) == []
+    assert named("x", MORNING) == []
+    with pytest.raises(NoAccounting):
+        ended(["12"])
 
 
 def test_arrays_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

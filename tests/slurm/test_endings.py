@@ -9,7 +9,7 @@ import pytest
 
 from slurm import commands, endings, snapshot, usercache
 from slurm.commands import Missing, Output, Silent
-from slurm.endings import ElementId, look
+from slurm.endings import Course, ElementId, Endings
 from tests.at_once import at_once
 from tests.slurm.answers import Answers, install
 
@@ -46,6 +46,11 @@ def _said(element: ElementId, state: str, submitted: str = "2026-11-21T14:00:00"
 
 def _queued(*elements: ElementId) -> str:
     return "".join(f"{e.job}|{e.index}|RUNNING|gpu|2026-11-21T14:30:05|None|a|q|{e.name}\n" for e in elements)
+
+
+def look(starts: dict[ElementId, int], max_age: float = endings.MAX_AGE, sent: float = 0.0) -> Endings:
+    """How elements ended that were seen to begin so often."""
+    return endings.look({element: Course(count, sent) for element, count in starts.items()}, max_age)
 
 
 def _states(wanted: dict[ElementId, int], max_age: float = endings.MAX_AGE) -> dict[ElementId, str]:
@@ -178,7 +183,7 @@ def test_what_was_kept_for_accounting_while_it_was_down_comes_later(answers: Ans
     clock.now += 70
     assert look({ONE: 1}).late == {ONE: back}
     clock.now += 70
-    assert look({ONE: 1}) == endings.Endings({}, {}, {})
+    assert look({ONE: 1}) == Endings({}, {}, {})
 
 
 def test_what_had_no_record_before_a_silence_is_not_waited_for_after_it(answers: Answers, clock: Clock) -> None:
@@ -202,6 +207,34 @@ def test_accounting_that_calls_it_running_is_late_for_some_minutes(answers: Answ
     assert look({ONE: 1}).late == {}  # a record that was never closed
 
 
+def test_what_was_just_sent_has_its_record_later(answers: Answers, clock: Clock) -> None:
+    """A job that ends within a second may have left the queue before accounting has it."""
+    answers.by_start["sacct"] = ""
+    sent = clock.now + 5  # by the clock of another login node
+    began = clock.now
+    assert look({ONE: 0, TWO: 0}, sent=sent).late == {ONE: began, TWO: began}
+    clock.now += 59
+    assert set(look({ONE: 0, TWO: 0}, sent=sent).late) == {ONE, TWO} and len(answers.asked) == 1
+    answers.by_start["sacct"] = _said(ONE, "FAILED")
+    clock.now += 6
+    assert _states({ONE: 0}) == {ONE: "FAILED"}
+    assert look({TWO: 0}, sent=sent) == Endings({}, {}, {})  # it had fair time
+
+
+def test_what_just_left_the_queue_has_its_record_later(answers: Answers, clock: Clock) -> None:
+    """However long it had waited there."""
+    sent = clock.now - 7200
+    answers.by_start |= {"squeue": _queued(ONE), "sacct": _said(ONE, "PENDING")}
+    snapshot.look()
+    clock.now += 70
+    answers.by_start["squeue"] = ""
+    snapshot.look()
+    assert look({ONE: 0}, sent=sent).late == {ONE: clock.now}
+    clock.now += 61
+    assert look({ONE: 0}, sent=sent) == Endings({}, {}, {})
+    assert look({TWO: 0}, sent=sent) == Endings({}, {}, {})  # nobody saw it in the queue
+
+
 def test_a_day_of_silence_is_no_accounting(answers: Answers, clock: Clock) -> None:
     answers.by_start["sacct"] = DOWN
     began = clock.now
@@ -212,9 +245,11 @@ def test_a_day_of_silence_is_no_accounting(answers: Answers, clock: Clock) -> No
 
 
 @pytest.mark.parametrize("answer", [Missing("sacct"), Output(1, "", "Slurm accounting storage is disabled\n")])
-def test_where_there_is_none_nobody_is_waited_for(answers: Answers, answer: Output | Exception) -> None:
+def test_where_there_is_none_nobody_is_waited_for(answers: Answers, clock: Clock, answer: Output | Exception) -> None:
     answers.by_start["sacct"] = answer
-    assert look({ONE: 1}) == endings.Endings({}, {}, {})
+    for _ in range(3):
+        assert look({ONE: 1}, sent=clock.now - 1) == Endings({}, {}, {})
+        clock.now += 10
 
 
 def test_without_a_cache_everybody_asks(monkeypatch: pytest.MonkeyPatch) -> None:

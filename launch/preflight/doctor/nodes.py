@@ -18,7 +18,7 @@ from launch.experiment import Cluster, Experiment
 from launch.preflight.doctor.lines import Level, Line
 from launch.store import logs, provenance
 from slurm import accounting, arrays, causes, control, limits, snapshot, ways
-from slurm.accounting import Ended
+from slurm.accounting import Ended, NoAccounting
 from slurm.arrays import Refused
 from slurm.base import UserError
 from slurm.base.files import make_folder, read_sealed, remove_folder
@@ -181,7 +181,7 @@ def _ending(job: _Job) -> Ended | None:
     number, _, index = job.identifier.partition("_")
     try:
         return (accounting.ended([job.identifier]) or {}).get((number, int(index)))
-    except Refusal:
+    except (Refusal, NoAccounting):
         return None
 
 

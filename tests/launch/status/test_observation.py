@@ -181,10 +181,62 @@ def test_many_looks_ask_accounting_at_most_once_a_minute(plan: Plan, scheduler: 
     scheduler.run_all()
     scheduler.purge_accounting()
     before = scheduler.calls["sacct"]
-    for _ in range(24):
-        assert "unknown" not in states(plan, max_age=60)
+    for look_number in range(24):
+        had_fair_time = look_number >= 7  # a minute, and up to one more until it is asked again
+        assert not had_fair_time or "unknown" not in states(plan, max_age=60)
+        states(plan, max_age=60)
         scheduler.advance(10)
     assert scheduler.calls["sacct"] - before <= 4
+
+
+def test_a_job_that_ended_at_once_is_unknown_until_accounting_has_it(plan: Plan, scheduler: Scheduler) -> None:
+    """Its container was refused, say: no attempt, no log, and the record comes seconds after it left the queue."""
+    scheduler.accounting_delay = 20
+    submit.submit(plan)
+    (element, *_) = scheduler.live
+    scheduler._start(element)
+    scheduler.kill(element, "FAILED", 127, 0)
+    (stage, *_) = [stage for stage in plan.stages.values() if look(plan).state(stage).job == element.id]
+    for _ in range(3):
+        state = look(plan).state(stage)
+        assert state.state == "unknown" and (state.reason or "").startswith("ended; accounting is late since ")
+        assert look(plan).failures(stage) == []
+        before = len(scheduler.arrays)
+        submit.submit(plan)
+        assert len(scheduler.arrays) == before
+        scheduler.advance(6)
+    scheduler.advance(6)
+    state = look(plan).state(stage)
+    assert (state.state, state.cause) == ("failed", "not-started")
+
+
+def test_a_job_that_accounting_never_hears_of_has_failed_after_a_minute(plan: Plan, scheduler: Scheduler) -> None:
+    """Though it waited in the queue for hours: what counts is when it was last seen there."""
+    submit.submit(plan)
+    scheduler.accounting_delay = 1e9
+    (element, *_) = scheduler.live
+    for waiting in scheduler.live:
+        waiting.eligible = scheduler.now + 36000
+    for _ in range(4):
+        scheduler.advance(1800)
+        assert states(plan) == {"queued": len(plan.stages)}
+    scheduler._start(element)
+    scheduler.kill(element, "FAILED", 1, 0)
+    (stage, *_) = [stage for stage in plan.stages.values() if look(plan).state(stage).job == element.id]
+    assert look(plan).state(stage).state == "unknown"
+    scheduler.advance(61)
+    assert (look(plan).state(stage).state, look(plan).state(stage).cause) == ("failed", "unknown")
+
+
+@pytest.mark.parametrize("missing", ["accounting", "sacct"])
+def test_without_accounting_a_job_that_ended_at_once_has_failed_at_once(
+    plan: Plan, scheduler: Scheduler, missing: str
+) -> None:
+    scheduler.has_accounting, scheduler.missing = missing != "accounting", {missing}
+    scheduler.work = lambda run: 1
+    submit.submit(plan)
+    scheduler.advance(1)
+    assert "unknown" not in states(plan) and states(plan)["failed"]
 
 
 def test_an_element_that_slurm_started_again_has_a_newer_end(plan: Plan, scheduler: Scheduler) -> None:
