@@ -78,28 +78,11 @@ class NetworkScheduler(Scheduler):
 
 
 class LauncherOnNetwork(Launcher):
-    """One person's commands on the login node, elements on others. Which come next, `random` says: calls of the file
-    system are not the same from run to run, as times are real in part."""
+    """One person's commands on the login node, elements on others."""
 
-    def __init__(self, network: Network, seed: int) -> None:
+    def __init__(self, network: Network, name: str) -> None:
         super().__init__()
-        self.network, self.random = network, Random(seed)
-        self.steps: list[object] = []
-        self.in_doubt: set[Path] = set()
-        draw = self.random.choice
-        self.has_power_cuts = draw([False, False, True])
-        hard_links = self.has_power_cuts or draw([True, True, False])
-        self.network.tell(Settings(draw([2.0, 60.0]), draw([True, True, True, False]), hard_links))
-        told = {
-            "slots": draw([1, 2, 4]), "array_size": draw([2, 3, 1001]), "submit_limit": draw([None, None, 5, 12]),
-            "preempt": draw(["REQUEUE", "CANCEL"]), "may_requeue": draw([True, False]),
-            "step_seconds": draw([10.0, 100.0]),
-        }  # fmt: skip
-        self.name = f"{seed}"
-        self.begin(**told)
-        self.steps += [self.network.settings, told]
-        if self.has_power_cuts:
-            self.network.remember()
+        self.network, self.name = network, name
 
     # --- where it lies
 
@@ -124,6 +107,30 @@ class LauncherOnNetwork(Launcher):
             super().types(command)
         except OSError as error:
             assert advice(error) is not None and error.filename is not None, repr(error)
+
+
+class RandomLauncher(LauncherOnNetwork):
+    """Which commands and faults come next, `random` says: calls of the file system are not the same from run to run, as
+    times are real in part."""
+
+    def __init__(self, network: Network, seed: int) -> None:
+        super().__init__(network, f"{seed}")
+        self.random = Random(seed)
+        self.steps: list[object] = []
+        self.in_doubt: set[Path] = set()
+        draw = self.random.choice
+        self.has_power_cuts = draw([False, False, True])
+        hard_links = self.has_power_cuts or draw([True, True, False])
+        self.network.tell(Settings(draw([2.0, 60.0]), draw([True, True, True, False]), hard_links))
+        told = {
+            "slots": draw([1, 2, 4]), "array_size": draw([2, 3, 1001]), "submit_limit": draw([None, None, 5, 12]),
+            "preempt": draw(["REQUEUE", "CANCEL"]), "may_requeue": draw([True, False]),
+            "step_seconds": draw([10.0, 100.0]),
+        }  # fmt: skip
+        self.begin(**told)
+        self.steps += [self.network.settings, told]
+        if self.has_power_cuts:
+            self.network.remember()
 
     # --- what happens
 
@@ -211,7 +218,7 @@ FAULTS = (
 def test_random_sequences_end_well(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(look, "_PAUSES", (0.0,) * len(look._PAUSES))
     for seed in range(FIRST_SEED, FIRST_SEED + EXAMPLES):
-        launcher = LauncherOnNetwork(network, seed)
+        launcher = RandomLauncher(network, seed)
         try:
             for _ in range(STEPS):
                 launcher.step()

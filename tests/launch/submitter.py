@@ -12,7 +12,7 @@ from launch.draft import request
 from launch.submit import submit
 from tests.launch.test_faults import _with_stub
 
-WRITES = ("replace", "rename", "link", "mkdir")
+WRITES = ("replace", "rename", "link", "symlink", "mkdir")
 
 
 def main(told: dict[str, Any]) -> None:

@@ -34,7 +34,7 @@ from tests.slurm.scripted import Element, Limits, Scheduler
 
 CLUSTER = {"executor": "slurm", "partition": "gpu", "time": "10:00"}
 SEND_FAULTS = ["silent-accepted", "silent-lost", "socket-accepted", "socket-lost", "refused"]
-WRITES = ("replace", "rename", "link", "mkdir")
+WRITES = ("replace", "rename", "link", "symlink", "mkdir")
 CLEANING = ("unlink", "rmdir", "utime")
 
 
@@ -169,12 +169,15 @@ class Launcher(RuleBasedStateMachine):
     def is_killed_after_sending(self, sent: int, writes: int) -> None:
         self._crash(writes, sent)
 
-    def _crash(self, writes: int, sent: int = 0) -> None:
+    def _crash(self, writes: int, sent: int = 0) -> bool:
+        """Whether it was killed before it was through."""
         try:
             with crashing(self.scheduler, writes, sent):
                 self._submit()
         except Crash:
             self._bury()
+            return True
+        return False
 
     def _submit(self, *, force: bool = False) -> None:
         self.types(lambda: submit(self.plan, force=self.plan.stages.keys() if force else ()))
