@@ -27,7 +27,9 @@ from tests.launch.workspace import Workspace, make
 
 STAGES_PER_SEED = 13
 _ALL_AGAIN = {"retry": "1000"}
+BLOWS = {"job": 10, "slurmd": 3, "slurmctld": 1, "requeue": 2}  # how often each, beside the others
 _PAUSE = 6.0  # seconds between two kills, at most
+_BETWEEN_LOOKS = 5.0  # the same between two `submit`s, at least
 CAUSES = ("unknown", "node", "code", "disk", "preempted", "time", "host-oom", "parent-missing", "nccl", "data")
 
 
@@ -42,17 +44,60 @@ def plan(workspace: Workspace, stages: int) -> Plan:
 
 
 class Chaos:
-    """Kills, one after the other; `counts` says of what."""
+    """Kills, one after the other, and who types `submit` meanwhile; `counts` says how often."""
 
     def __init__(self, lab: Lab, seed: int) -> None:
         self.lab, self.random, self.counts = lab, random.Random(seed), Counter[str]()
+        self._results = dict[Path, bytes]()
+        self._begun = time.monotonic()
+        self._looked = -_BETWEEN_LOOKS
 
-    def strike(self) -> None:
-        blows = {"job": 10, "slurmd": 3, "slurmctld": 1, "requeue": 2}
-        (blow,) = self.random.choices([*blows], [*blows.values()])
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.monotonic() - self._begun
+
+    def any_blow(self) -> str:
+        (blow,) = self.random.choices([*BLOWS], [*BLOWS.values()])
+        return blow
+
+    def strike(self, blow: str) -> bool:
+        """Whether there was something to hit."""
         with suppress(UserError, OSError):
             if getattr(self, f"_{blow}")():
                 self.counts[blow] += 1
+                return True
+        return False
+
+    def is_finished(self) -> bool:
+        """Whether all is, after `submit` was typed where that was long ago. AssertionError where a result changed."""
+        self.administer()
+        now = self.lab.results()
+        changed = [path for path, content in self._results.items() if now.get(path) != content]
+        assert not changed, f"finished results changed: {changed}"
+        self._results |= now
+        if self.seconds - self._looked < _BETWEEN_LOOKS:
+            return False
+        self._looked = self.seconds
+        with suppress(UserError):
+            submit(self.lab.plan)
+            self.counts["submit"] += 1
+        with suppress(UserError):
+            finished = len(self.lab.look().finished)
+            print(f"{self.seconds:.0f} s: {finished} finished, {dict(self.counts)}", flush=True)
+            return finished == len(self.lab.plan.stages)
+        return False
+
+    def check(self) -> None:
+        """One result per stage; the queue empty but for what ends by itself, or an administrator releases."""
+        for stage in self.lab.plan.stages.values():
+            results = list((self.lab.store / "stages" / stage.folder).glob("result.json"))
+            assert len(results) == (stage.kind == "train"), stage.name
+        patience = time.monotonic() + 120
+        while self.lab.in_queue():
+            assert time.monotonic() < patience, slurm("squeue", "-h", "-r")
+            self.administer()
+            time.sleep(1)
 
     def _job(self) -> bool:
         """SIGKILL to an element's process."""
@@ -104,42 +149,14 @@ class Chaos:
 
 def run(lab: Lab, seed: int, quiet_after: float) -> Counter[str]:
     """To the end; the kills stop after so many seconds, at the latest. AssertionError where a promise is broken."""
-    chaos, begun, kept, last = Chaos(lab, seed), time.monotonic(), dict[Path, bytes](), 0.0
-    while True:
-        if time.monotonic() - begun < quiet_after:
-            chaos.strike()
-        chaos.administer()
-        now = lab.results()
-        changed = [path for path, content in kept.items() if now.get(path) != content]
-        assert not changed, f"finished results changed: {changed}"
-        kept |= now
-        if time.monotonic() - last > 5:
-            with suppress(UserError):
-                submit(lab.plan)
-                chaos.counts["submit"] += 1
-            last = time.monotonic()
-            with suppress(UserError):
-                seen = lab.look()
-                print(
-                    f"{time.monotonic() - begun:.0f} s: {len(seen.finished)} finished, {dict(chaos.counts)}", flush=True
-                )
-                if len(seen.finished) == len(lab.plan.stages):
-                    break
-        assert time.monotonic() - begun < quiet_after + 1200, {s.name: seen.state(s) for s in lab.plan.stages.values()}
+    chaos = Chaos(lab, seed)
+    while not chaos.is_finished():
+        if chaos.seconds < quiet_after:
+            chaos.strike(chaos.any_blow())
+        assert chaos.seconds < quiet_after + 1200, {s.name: lab.look().state(s) for s in lab.plan.stages.values()}
         time.sleep(chaos.random.random() * _PAUSE)
-    _check(lab)
+    chaos.check()
     return chaos.counts
-
-
-def _check(lab: Lab) -> None:
-    """One result per stage; the queue empty but for what ends by itself."""
-    for stage in lab.plan.stages.values():
-        results = list((lab.store / "stages" / stage.folder).glob("result.json"))
-        assert len(results) == (stage.kind == "train"), stage.name
-    patience = time.monotonic() + 120
-    while slurm("squeue", "-h", "-r", "-o", "%j").split():
-        assert time.monotonic() < patience, slurm("squeue", "-h", "-r")
-        time.sleep(1)
 
 
 def main() -> None:

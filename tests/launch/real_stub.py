@@ -31,13 +31,14 @@ def main() -> None:
     stop = StopFlag()
     stop.install()
     manifest, index = Path(sys.argv[1]), int(os.environ["SLURM_ARRAY_TASK_ID"])
-    told = json.loads((Path(json.loads(manifest.read_bytes())["store"]).parent / "stub.json").read_bytes())
+    pace = Path(json.loads(manifest.read_bytes())["store"]).parent / "stub.json"
     steps = FaultyJob()(RealRun(manifest, index, stop))  # type: ignore[arg-type]
     while True:
         try:
             next(steps)
         except StopIteration as end:
             sys.exit(end.value)
+        told = json.loads(pace.read_bytes())
         if told.get("deaf"):
             while True:
                 time.sleep(1)

@@ -25,6 +25,7 @@ from launch.store import Store
 from launch.store.attempts import attempts_of
 from launch.submit import cancel, outcome, submit
 from slurm.base import UserError
+from slurm.base.files import write_atomic
 from slurm.devcluster import cluster
 from tests.conftest import own_devcluster
 from tests.launch.workspace import Workspace, make
@@ -49,7 +50,7 @@ class Lab:
 
     def pace(self, seconds: float, deaf: bool = False) -> None:
         """How long each of an element's two steps lasts from now on."""
-        (self.store.parent / "stub.json").write_text(json.dumps({"seconds": seconds, "deaf": deaf}))
+        write_atomic(self.store.parent / "stub.json", json.dumps({"seconds": seconds, "deaf": deaf}))
 
     def look(self) -> Observation:
         return Observation(self.plan, Store(self.store), max_age=0)
