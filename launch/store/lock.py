@@ -1,12 +1,14 @@
 """One command at a time sends from a store, or cancels in it: a file that says who, made by one link.
 
-Where its holder died on this host, it is taken from it at once; of another host's, when it was not touched for long.
+Where its holder died on this host, it is taken from it at once; of another host's, when it was not touched for long:
+a thread of its holder touches it, however long what is done under it takes where the file system is slow.
 Where the file system has no hard links it is a symbolic link, which says all this too: what it leads to may be lost.
 """
 
 import os
 import re
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +22,7 @@ from slurm.base import UserError, look, processes
 from slurm.base.files import author_of, make_folder, remove, to_json, write_once
 
 _LOCK_SECONDS = 900  # another host's lock that was not touched for so long is left over
+_BEAT_SECONDS = 60.0  # between two touches by a holder that lives
 _CLAIM_SECONDS = 60  # the same of a claim to remove such a lock
 _NOT_GIVEN_BACK: set[Path] = set()  # locks that this process could not remove
 PATIENCE = 300.0  # seconds that a command waits for another that sends or cancels
@@ -67,6 +70,16 @@ class Lock:
         long."""
         if not self.is_ours():
             raise UserError("another submit has taken over, since this one stood still for long; nothing more was sent")
+        self._touch()
+
+    def keep_until(self, ended: threading.Event) -> None:
+        """Say so now and then."""
+        while not ended.wait(_BEAT_SECONDS):
+            with suppress(OSError, UserError):  # `keep` says what is wrong
+                if self.is_ours():
+                    self._touch()
+
+    def _touch(self) -> None:
         with look.named(self.path):
             os.utime(self.path, follow_symlinks=False)
             with suppress(FileNotFoundError):
@@ -83,9 +96,14 @@ def lock(root: Path, patience: float = 0.0, report: Callable[[str], None] = lamb
         except OSError:  # it may be there all the same
             _give_back(held_lock)
             raise
+    ended = threading.Event()
+    keeper = threading.Thread(target=held_lock.keep_until, args=(ended,), daemon=True)
+    keeper.start()
     try:
         yield held_lock
     finally:
+        ended.set()
+        keeper.join()
         _give_back(held_lock)
 
 

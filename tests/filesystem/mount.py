@@ -262,7 +262,9 @@ class Mount(Operations):
         return self._set(path, os.lchown, uid, gid)
 
     def utimens(self, path: str | None, times: tuple[int, int] | None = None) -> int:
-        return self._set(path, lambda real: os.utime(real, ns=times, follow_symlinks=False))
+        """None: now, by the server's clock."""
+        told: dict[str, Any] = {} if times is None else {"ns": times}
+        return self._set(path, lambda real: os.utime(real, **told, follow_symlinks=False))
 
     def _set(self, path: str | None, action: Any, *arguments: Any) -> int:
         assert path is not None

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import time
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -184,3 +185,14 @@ def test_calls_on_an_open_file(network: Network) -> None:
         os.utime(file.fileno(), (5, 5))
     status = (network.backing / "a").stat()
     assert (status.st_size, status.st_mode & 0o777) == (3, 0o640)
+
+
+def test_a_touch_is_now(network: Network) -> None:
+    (network.login / "a").write_bytes(b"1")
+    os.utime(network.login / "a", (5, 5))
+    os.symlink("a", network.login / "b")
+    os.utime(network.login / "b", (6, 6), follow_symlinks=False)
+    assert [os.lstat(network.backing / name).st_mtime for name in "ab"] == [5, 6]
+    for name in "ab":
+        os.utime(network.login / name, follow_symlinks=False)
+    assert all(abs(os.lstat(network.backing / name).st_mtime - time.time()) < 1000 for name in "ab")
