@@ -83,9 +83,10 @@ class Chaos:
             submit(self.lab.plan)
             self.counts["submit"] += 1
         with suppress(UserError):
-            finished = len(self.lab.look().finished)
-            print(f"{self.seconds:.0f} s: {finished} finished, {dict(self.counts)}", flush=True)
-            return finished == len(self.lab.plan.stages)
+            seen = self.lab.look()
+            states = {state: number for state, number in seen.counts().items() if number}
+            print(f"{self.seconds:.0f} s: {states}, {dict(self.counts)}", flush=True)
+            return len(seen.finished) == len(self.lab.plan.stages)
         return False
 
     def check(self) -> None:
