@@ -2,6 +2,11 @@
 
 import sys
 
+from launch.cli import completion
+
+completion.answer_from_cache()  # a shell at every Tab: before what follows is imported
+
+# ruff: noqa: E402
 import typer
 
 from launch.cli import demo, devcluster, keep, logs, models, plan, results, status, store, submit, tasks
@@ -47,6 +52,7 @@ app = _app()
 
 def main() -> None:
     """The entry point: a UserError is one line on stderr and its exit code, never a traceback."""
+    completion.answer(typer.main.get_command(app))
     show_what_can_be_shown()
     try:
         app()

@@ -21,9 +21,12 @@ def load_plan(file: Path) -> "Plan":
     import gc
 
     from launch import experiment, plan
+    from launch.cli import completion
 
     gc.disable()  # a plan is large and lives as long as the command: collections would find nothing, for a second
-    return plan.make(experiment.load(file))
+    new_plan = plan.make(experiment.load(file))
+    completion.remember(new_plan)
+    return new_plan
 
 
 def print_json(record: Any) -> None:
