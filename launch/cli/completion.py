@@ -108,9 +108,9 @@ def _unquoted(word: str) -> str:
     return re.sub(r"\\(.)|['\"]", lambda match: match[1] or "", word)
 
 
-def _in_words_of(shell: str, found: Answer, question: Question) -> tuple[str, int]:
+def _in_words_of(shell: str, suggestion: Answer, question: Question) -> tuple[str, int]:
     """What the shell's script reads, and the exit code."""
-    candidates = found.candidates
+    candidates = suggestion.candidates
     if shell == "bash":
         values = [
             candidate.value if question.is_quoted else _SAFE_IN_BASH.sub(r"\\\g<0>", candidate.value)
@@ -118,24 +118,24 @@ def _in_words_of(shell: str, found: Answer, question: Question) -> tuple[str, in
         ]
         return "\n".join(values), 0
     if shell == "zsh":
-        return _in_words_of_zsh(found), 0
+        return _in_words_of_zsh(suggestion), 0
     if os.environ.get("_TYPER_COMPLETE_FISH_ACTION") == "is-args":
         return "", 0 if candidates else 1
     return "\n".join(f"{c.value}\t{c.help}" if c.help else c.value for c in candidates), 0
 
 
-def _in_words_of_zsh(found: Answer) -> str:
+def _in_words_of_zsh(suggestion: Answer) -> str:
     """Code that zsh runs: every word of it that is not ours is quoted."""
     import shlex
 
-    if found.files:
+    if suggestion.files:
         return "_files -g '*.(yaml|yml)(-.)'"
-    if not found.candidates:
+    if not suggestion.candidates:
         return "_files"
-    if any(candidate.help for candidate in found.candidates):
-        pairs = (f"{c.value}:{c.help}" if c.help else c.value for c in found.candidates)
+    if any(candidate.help for candidate in suggestion.candidates):
+        pairs = (f"{c.value}:{c.help}" if c.help else c.value for c in suggestion.candidates)
         return f"local -a found; found=({' '.join(map(shlex.quote, pairs))}); _describe word found"
-    return f"compadd -- {' '.join(shlex.quote(candidate.value) for candidate in found.candidates)}"
+    return f"compadd -- {' '.join(shlex.quote(candidate.value) for candidate in suggestion.candidates)}"
 
 
 # --- what may stand at the cursor
@@ -143,20 +143,20 @@ def _in_words_of_zsh(found: Answer) -> str:
 
 def complete(table: Table, question: Question) -> Answer:
     """What may stand at the cursor. Pure, but for the experiment's names and the files that are there."""
-    command, positionals, awaited = _walk(table, question.words)
+    command, positionals, value_kind = _walk(table, question.words)
     incomplete = question.incomplete
-    if awaited is None and incomplete.startswith("--") and "=" in incomplete:
+    if value_kind is None and incomplete.startswith("--") and "=" in incomplete:
         option, _, value = incomplete.partition("=")
         kind = command.get("options", {}).get(option, {}).get("kind")
-        found = _of_kind(kind, value, positionals, question.words)
-        return Answer([Candidate(f"{option}={c.value}", c.help) for c in found.candidates])
-    if awaited is not None:
-        return _of_kind(awaited, incomplete, positionals, question.words)
+        suggestion = _of_kind(kind, value, positionals, question.words)
+        return Answer([Candidate(f"{option}={c.value}", c.help) for c in suggestion.candidates])
+    if value_kind is not None:
+        return _of_kind(value_kind, incomplete, positionals, question.words)
     if incomplete.startswith("-"):
         return Answer(_options(command, incomplete, question.words))
     if command.get("commands"):
-        named = ((name, sub["help"]) for name, sub in command["commands"].items() if name.startswith(incomplete))
-        return Answer([Candidate(name, text) for name, text in named])
+        listings = ((name, sub["help"]) for name, sub in command["commands"].items() if name.startswith(incomplete))
+        return Answer([Candidate(name, text) for name, text in listings])
     arguments = command.get("arguments", [])
     if len(positionals) < len(arguments):
         return _of_kind(arguments[len(positionals)]["kind"], incomplete, positionals, question.words)
@@ -236,14 +236,14 @@ def files(incomplete: str) -> list[str]:
 def names(file: Path, kind: str, incomplete: str) -> list[str]:
     """Stages, recipes or targets of an experiment file that begin so, in order: as its plan was last, or, where it was
     not made since the file changed, as the file and its store say."""
-    kept, is_current = _kept_names(file)
+    lines, is_current = _kept_names(file)
     if not is_current:
         with suppress(Exception):
             read_names = sorted({name for name in _read_names(file, kind) if name.startswith(incomplete)})
             if read_names:
                 return read_names
     start = f"{kind[0]} {incomplete}"
-    return [line[2:] for line in kept if line.startswith(start)]
+    return [line[2:] for line in lines if line.startswith(start)]
 
 
 def remember(plan: "Plan") -> None:
@@ -273,8 +273,8 @@ def _kept_names(file: Path) -> tuple[list[str], bool]:
 
 def _is_kept(file: Path) -> bool:
     try:
-        with _names_path(file).open(encoding="utf-8") as kept:
-            return kept.readline().rstrip("\n") == _stamp(file)
+        with _names_path(file).open(encoding="utf-8") as file_of_names:
+            return file_of_names.readline().rstrip("\n") == _stamp(file)
     except OSError:
         return False
 
