@@ -52,7 +52,7 @@ app = _app()
 
 def main() -> None:
     """The entry point: a UserError is one line on stderr and its exit code, never a traceback."""
-    completion.answer(typer.main.get_command(app))
+    completion.answer(lambda: typer.main.get_command(app))
     show_what_can_be_shown()
     try:
         app()

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -62,13 +62,13 @@ def answer_from_cache() -> None:
         _leave(table)
 
 
-def answer(command: Any) -> None:
+def answer(commands: Callable[[], Any]) -> None:
     """The same with the commands at hand, which are remembered; returns where no shell asks."""
     if VARIABLE not in os.environ or "complete" not in os.environ[VARIABLE]:
         return
     table: Table = {}
     with suppress(Exception):
-        table = table_of(command)
+        table = table_of(commands())
         _remember_table(table)
     _leave(table)
 
