@@ -18,6 +18,7 @@ STORE = ROOT / "tests/launch/store/store-of-2026-11-26.tar.xz"
 PICTURE = Path(__file__).with_name("terminal.svg")
 WIDTH = 80
 _OF_THE_PLAN = ("stages", "sharing")  # the whole plan is too long for a picture
+_OF_STATUS = 7  # lines: the matrix
 
 
 def terminal() -> str:
@@ -29,7 +30,8 @@ def terminal() -> str:
         file = Path(folder) / "study.yaml"
         plan = [line for line in _output("plan", file).splitlines() if line.startswith(_OF_THE_PLAN)]
         _show(console, f"plan study.yaml | grep -E '{'|'.join(_OF_THE_PLAN)}'", "\n".join(plan))
-        _show(console, "status study.yaml | head -1", _output("status", file).splitlines()[0])
+        status = _output("status", file).splitlines()[:_OF_STATUS]
+        _show(console, f"status study.yaml | head -{_OF_STATUS}", "\n".join(status))
         _show(console, "collect study.yaml", _output("collect", file))
     picture = console.export_svg(title="stepstone", unique_id="terminal")
     return re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL)  # no fonts from the network

@@ -17,7 +17,6 @@ from launch.plan import Plan, Stage
 from launch.status import Observation, StageState, history, policy
 from launch.status.history import Failure
 from launch.store import Location
-from slurm import reasons
 from slurm.base import look
 
 _BEFORE, _AFTER = 8, 4  # lines around the evidence
@@ -100,7 +99,7 @@ def explain(plan: Plan, observation: Observation, stage: Stage, location: Locati
     decision = policy.decide(failures, plan.experiment.failures) if state.state == "failed" and failures else None
     return Why(
         chain=tuple(chain),
-        state=_in_plain_words(state),
+        state=replace(state, reason=state.plain_reason),
         excerpt=_excerpt(location, stage, state) if state.state == "failed" else None,
         tried=tuple(_tried(plan, observation, stage, failures)),
         policy=_policy_line(decision, failures[-1]) if decision is not None else None,
@@ -117,13 +116,6 @@ def _chain(plan: Plan, observation: Observation, stage: Stage) -> list[Stage]:
             break
         chain.append(parent)
     return chain
-
-
-def _in_plain_words(state: StageState) -> StageState:
-    """Slurm's word for why a job waits, explained."""
-    match = re.fullmatch(r"Slurm says (\S+)", state.reason or "")
-    reason = f"{state.reason}: {reasons.words(match[1])}" if match and reasons.explain(match[1]) else state.reason
-    return StageState(state.state, state.job, reason, state.cause, state.since)
 
 
 # --- the evidence in its surroundings

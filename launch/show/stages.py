@@ -96,8 +96,8 @@ def _print_rows(plan: Plan, store: Store, observation: Observation, stages: Sequ
     for stage, row in zip(stages, rows, strict=True):
         state = observation.state(stage)
         print_lines(console, _laid_out(row, widths), STYLES[state.state])
-        if state.reason:
-            print_lines(console, hanging(f"  {_why(state.cause, state.reason)}", console.width))
+        if state.plain_reason:
+            print_lines(console, hanging(f"  {_why(state.cause, state.plain_reason)}", console.width))
 
 
 def _row(plan: Plan, store: Store, observation: Observation, stage: Stage) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ def reasons(observation: Observation, width: int) -> list[str]:
             if standing.reason is not None:
                 cause = "" if standing.cause in (None, "unknown") else f"{standing.cause}: "
                 group = (state, cause + alike(standing.reason))
-                words.setdefault(group, cause + standing.reason)
+                words.setdefault(group, f"{cause}{standing.plain_reason}")
                 groups[group].append(stage.name)
     lines: list[str] = []
     for (state, like), names in list(groups.items())[:_GROUPS]:
@@ -146,7 +146,7 @@ def next_steps(observation: Observation) -> list[NextStep]:
     counts, file = observation.counts(), observation.plan.experiment.path.name
     if counts["failed"]:
         first_failure = observation.among(["failed"])[0]
-        why = NextStep("why", ("stepstone", "logs", file, _name(observation.plan, first_failure)))
+        why = NextStep("why", ("stepstone", "logs", file, _name(observation.plan, first_failure), "--why"))
         return [why, NextStep("again", ("stepstone", "retry", file))]
     if counts["cancelled"]:
         return [NextStep("to send what was cancelled again", ("stepstone", "submit", file))]

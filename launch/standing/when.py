@@ -73,12 +73,9 @@ def when_done(
     spans = [_span(element, durations, at_work, runs=runs) for element, runs in zip(elements, running, strict=True)]
     soon = [Job(spans[n].low, element.after, 0.0, running[n]) for n, element in enumerate(elements)]
     late = [Job(spans[n].high, element.after, foretold.get(n, 0.0), running[n]) for n, element in enumerate(elements)]
-    throttle, running_count = (
-        executors.of_cluster(plan.experiment.cluster).at_once(plan.experiment.cluster),
-        sum(running),
-    )
+    throttle = executors.of_cluster(plan.experiment.cluster).at_once(plan.experiment.cluster)
     # How much room there will be nobody knows: at least what there is now.
-    at_least = running_count or throttle or (1 if foretold else None)
+    at_least = max(sum(running), _running_jobs(plan, observation)) or throttle or (1 if foretold else None)
     return WhenDone(
         earliest=overview.taken + seconds_to_the_end(soon, throttle),
         latest=overview.taken + seconds_to_the_end(late, at_least) if at_least else None,
@@ -119,9 +116,20 @@ def _elements(plan: Plan, stages: Mapping[str, Stage]) -> list[_Element]:
     return elements
 
 
+def _jobs(observation: Observation) -> set[str]:
+    """What runs of the user's jobs, of whichever experiment."""
+    return {f"{entry.job}_{entry.index}" for entry in observation.entries or () if entry.phase == "running"}
+
+
+def _running_jobs(plan: Plan, observation: Observation) -> int:
+    """How many of them are this experiment's: also those that are about to end, all their stages finished."""
+    jobs = _jobs(observation)
+    return len(jobs & {observation.state(stage).job for stage in plan.stages.values()}) if jobs else 0
+
+
 def _running(elements: list[_Element], observation: Observation, at_work: set[str]) -> list[bool]:
     """Of each element whether it runs: also between two of its stages."""
-    jobs = {f"{entry.job}_{entry.index}" for entry in observation.entries or () if entry.phase == "running"}
+    jobs = _jobs(observation)
     return [
         any(stage.key in at_work or observation.state(stage).job in jobs for stage in element.stages)
         for element in elements

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 
 from launch.executors import Unanswered, Whereabouts
 from launch.status.history import Failure
+from slurm import reasons
 from slurm.causes import Cause
 
 State = Literal["new", "queued", "running", "finished", "failed", "held", "cancelled", "unknown"]
@@ -25,6 +26,13 @@ class StageState:
     reason: str | None = None  # of failed, held and unknown; of queued where it is no ordinary one
     cause: Cause | None = None  # of failed
     since: float | None = None  # of unknown: Unix time
+
+    @property
+    def plain_reason(self) -> str | None:
+        """The reason, with Slurm's word for why a job waits explained."""
+        word = (self.reason or "").removeprefix("Slurm says ")
+        is_explained = word != self.reason and reasons.explain(word) is not None
+        return f"{self.reason}: {reasons.words(word)}" if is_explained else self.reason
 
 
 class Evidence(Protocol):

@@ -50,7 +50,10 @@ def test_why_a_stage_failed_and_what_to_type(workspace: Workspace, scheduler: Sc
     assert "failed: squad-s1: code: KeyError: 'answers'" in printed
     assert max(map(len, printed.splitlines())) <= 80
     why, again = printed.splitlines()[-2:]
-    assert (why, again) == ("why: stepstone logs experiment.yaml squad-s1", "again: stepstone retry experiment.yaml")
+    assert (why, again) == (
+        "why: stepstone logs experiment.yaml squad-s1 --why",
+        "again: stepstone retry experiment.yaml",
+    )
 
 
 def test_every_attempt_of_a_stage(workspace: Workspace, scheduler: Scheduler) -> None:

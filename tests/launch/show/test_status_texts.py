@@ -152,3 +152,13 @@ def test_the_scheduler_refuses(workspace: Workspace, scheduler: Scheduler) -> No
     scheduler.errors["squeue"] = "squeue: error: Invalid user: maria"
     scheduler.advance(120)
     _check(workspace, "refused")
+
+
+def test_held_by_a_person(workspace: Workspace, scheduler: Scheduler) -> None:
+    """Slurm's word for why a job waits is explained."""
+    scheduler.limits.slots = 0
+    submit.submit(_plan(workspace, recipes=["none"], targets=["xnli"]))
+    for element in scheduler.live:
+        element.held = True
+    scheduler.advance(120)
+    _check(workspace, "user-held")
