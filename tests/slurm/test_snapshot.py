@@ -1,7 +1,6 @@
 """One look at the queue for many commands: fresh, shared, private, and honest where Slurm is silent."""
 
 import json
-import multiprocessing
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ import pytest
 from slurm import commands, queue, snapshot, usercache
 from slurm.commands import Output, Refusal, Silent
 from slurm.snapshot import Snapshot, look
+from tests.at_once import at_once
 from tests.slurm.answers import install
 
 ONE = "12|0|RUNNING|gpu|2026-11-21T14:30:05|None|lab|normal|job\n"
@@ -205,21 +205,10 @@ def _slow_slurm(folder: Path) -> commands.Runner:
     return answer
 
 
-def _look_from_a_process(folder: Path, results: "multiprocessing.Queue[int]") -> None:
-    commands.runner = _slow_slurm(folder)
-    results.put(len(look().entries or []))
-
-
 def test_sixteen_commands_at_once_ask_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    context = multiprocessing.get_context("fork")
-    results: multiprocessing.Queue[int] = context.Queue()
-    processes = [context.Process(target=_look_from_a_process, args=(tmp_path, results)) for _ in range(16)]
-    for process in processes:
-        process.start()
-    assert [results.get(timeout=30) for _ in processes] == [2] * 16
-    for process in processes:
-        process.join()
+    monkeypatch.setattr(commands, "runner", _slow_slurm(tmp_path))
+    assert at_once(16, lambda _: len(look().entries or [])) == [2] * 16
     assert len(list(tmp_path.glob("asked-*"))) == 1
 
 

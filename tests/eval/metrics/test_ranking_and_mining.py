@@ -50,6 +50,7 @@ RANKED = st.permutations([str(n) for n in range(12)])
 RIGHT = st.sets(st.sampled_from([str(n) for n in range(12)]), min_size=1)
 
 
+@pytest.mark.slow
 @given(RANKED, RIGHT)
 @settings(max_examples=30, deadline=None)
 def test_average_precision_equals_scikit_learns(found: list[str], right: set[str]) -> None:
@@ -154,6 +155,7 @@ def test_the_threshold_is_the_published_one(right: str, lost: int) -> None:
     assert f1_above(scored, gold, threshold) == pytest.approx(max(f1_above(scored, gold, s) for s, *_ in scored))
 
 
+@pytest.mark.slow
 @given(st.sets(st.sampled_from(PAIRS)), st.sets(st.sampled_from(PAIRS), min_size=1))
 @settings(max_examples=30, deadline=None)
 def test_pairs_equal_scikit_learn(found: set[tuple[str, str]], gold: set[tuple[str, str]]) -> None:
@@ -166,6 +168,7 @@ def test_pairs_equal_scikit_learn(found: set[tuple[str, str]], gold: set[tuple[s
 LABELS = st.sampled_from(["entailment", "neutral", "contradiction"])
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(LABELS, LABELS), min_size=1))
 @settings(max_examples=30, deadline=None)
 def test_accuracy_equals_scikit_learns(pairs: list[tuple[str, str]]) -> None:
@@ -177,6 +180,7 @@ def test_accuracy_equals_scikit_learns(pairs: list[tuple[str, str]]) -> None:
 PARAPHRASE = st.sampled_from(["different", "paraphrase"])
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(PARAPHRASE, PARAPHRASE), min_size=1))
 @settings(max_examples=30, deadline=None)
 def test_qqps_f1_equals_scikit_learns(pairs: list[tuple[str, str]]) -> None:
@@ -187,6 +191,7 @@ def test_qqps_f1_equals_scikit_learns(pairs: list[tuple[str, str]]) -> None:
     assert found == pytest.approx({"acc_and_f1": (accuracy + f1) / 2, "accuracy": accuracy, "f1": f1})
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.tuples(LABELS, LABELS)), min_size=1).filter(any))
 @settings(max_examples=30, deadline=None)
 def test_words_and_pos_accuracy_equal_scikit_learns(sentences: list[list[tuple[str, str]]]) -> None:
@@ -200,6 +205,7 @@ def test_words_and_pos_accuracy_equal_scikit_learns(sentences: list[list[tuple[s
     assert 100 * micro == pytest.approx(expected)  # one label a word: micro F1 is accuracy
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from(["O", "B-PER", "B-LOC"]), min_size=1), st.randoms(use_true_random=False))
 @settings(max_examples=30, deadline=None)
 def test_f1_of_entities_of_one_word_equals_scikit_learns_micro_f1(golds: list[str], chance: object) -> None:

@@ -16,7 +16,7 @@ from launch.status.breaker import held
 from launch.status.history import Failure
 from launch.status.policy import Changes, decide, used_up
 from slurm.causes import CAUSES, Cause, Verdict
-from tests.at_once import at_once
+from tests.at_once import at_once, trials
 
 DEFAULT = Failures()
 
@@ -150,7 +150,7 @@ def test_a_submission_holds_what_has_not_begun(tmp_path: Path) -> None:
     assert (breaker.held_line(tmp_path) or "").startswith("held: 3 stages failed alike: ValueError")
 
 
-@pytest.mark.parametrize("trial", range(3))
+@pytest.mark.parametrize("trial", trials(5))
 def test_many_that_fail_at_once_hold_the_rest(tmp_path: Path, trial: int) -> None:
     def work(number: int) -> None:
         breaker.note(tmp_path, f"stage{number}", Verdict("code", "ValueError: no"), DEFAULT)

@@ -14,7 +14,7 @@ from launch.store import attempts
 from launch.store.attempts import Attempt, FailureNote, Fenced, Heartbeat, RunningElsewhere, Starter, attempts_of, begin
 from slurm.base.files import read_sealed
 from slurm.base.processes import start_time
-from tests.at_once import at_once
+from tests.at_once import at_once, trials
 
 
 def _job(job: str | None, restart: int = 0, host: str = "node1", pid: int = 1) -> Starter:
@@ -214,7 +214,7 @@ def test_killed_at_any_step_the_stage_can_be_claimed(tmp_path: Path) -> None:
 
 # --- many at once
 
-TRIALS = [*range(3), *(pytest.param(trial, marks=pytest.mark.slow) for trial in range(3, 25))]
+TRIALS = trials(25)
 
 
 @pytest.mark.parametrize("trial", TRIALS)

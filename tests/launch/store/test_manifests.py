@@ -41,8 +41,8 @@ def test_the_file_stays_as_it_was() -> None:
     ("content", "words"),
     [
         ('{"schema": 3, "elements": []}', "written by another version of stepstone (schema 3, not 1)"),
-        ('{"schema": 1}', "cannot be read: store: Field required"),
-        (None, "there is no such manifest"),
+        pytest.param('{"schema": 1}', "cannot be read: store: Field required", marks=pytest.mark.slow),
+        pytest.param(None, "there is no such manifest", marks=pytest.mark.slow),
     ],
 )
 def test_a_job_says_in_one_line_what_is_wrong_with_its_manifest(

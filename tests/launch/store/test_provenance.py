@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from launch.store import provenance
 
 
@@ -19,6 +21,7 @@ def test_versions_without_importing_them() -> None:
     assert found["python"] == platform.python_version() and "torch" in found
 
 
+@pytest.mark.slow
 def test_frozen_code_is_compiled_once(tmp_path: Path) -> None:
     """Every module's bytecode lies beside it, is taken whatever the files' times are, and no job writes there."""
     folder = provenance.freeze(tmp_path)

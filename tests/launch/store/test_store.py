@@ -20,7 +20,7 @@ from launch.store.artifacts import (
 from launch.store.attempts import Starter, begin
 from slurm.base import UserError, look
 from slurm.base.files import make_folder, read_sealed, seal, write_atomic
-from tests.at_once import at_once
+from tests.at_once import at_once, trials
 from tests.launch.workspace import Workspace
 from training.spec import DataFile, Split
 
@@ -64,7 +64,7 @@ def test_the_first_result_of_a_language_stays_with_its_predictions(tmp_path: Pat
     assert (_record_file(tmp_path).parent / found.predictions).read_bytes() == LINES
 
 
-@pytest.mark.parametrize("trial", range(3))
+@pytest.mark.parametrize("trial", trials(5))
 def test_of_many_at_once_one_publishes(tmp_path: Path, trial: int) -> None:
     def work(number: int) -> bool:
         return publish_language(tmp_path, "gen", "de", SPLIT, _record(float(number)), LINES * (number + 1))
@@ -96,7 +96,7 @@ def test_a_torn_record_is_put_aside_and_replaced(tmp_path: Path, torn: bytes) ->
     assert (path.parent / quarantined).read_bytes() == torn
 
 
-@pytest.mark.parametrize("trial", range(5))
+@pytest.mark.parametrize("trial", trials(5))
 def test_a_torn_record_that_many_put_aside_at_once(tmp_path: Path, trial: int) -> None:
     """One that looked before another had replaced it must not take the new record away."""
     publish_language(tmp_path, "gen", "de", SPLIT, _record(50.0), LINES)

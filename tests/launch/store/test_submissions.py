@@ -20,7 +20,7 @@ from slurm.base import UserError
 from slurm.base.files import make_folder, write_file
 from slurm.queue import QueueEntry
 from tests.anybody import anybody
-from tests.at_once import at_once
+from tests.at_once import at_once, trials
 
 
 @pytest.fixture
@@ -233,7 +233,7 @@ def _contend(root: Path) -> str:
 
 
 @pytest.mark.parametrize("left_over", [False, True])
-@pytest.mark.parametrize("trial", [0, 1, *(pytest.param(n, marks=pytest.mark.slow) for n in range(2, 20))])
+@pytest.mark.parametrize("trial", trials(20))
 def test_several_at_once(tmp_path: Path, left_over: bool, trial: int) -> None:
     """At any time one of them holds the lock, also where all find a dead submitter's."""
     if left_over:

@@ -1,6 +1,7 @@
 """Arrays that nobody vouches for: sbatch that outlives its submitter, and arrays that come when they were given up."""
 
 import json
+import os
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -61,7 +62,8 @@ def script(plan: Plan, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch) ->
 def sbatch(script: Path, tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """Still at it, as a process of its own."""
     program = tmp_path / "sbatch"
-    program.write_text("#!/bin/bash\nread -r -t 120 < <(sleep 120)\n")
+    os.mkfifo(tmp_path / "nothing")
+    program.write_text(f"#!/bin/bash\nread -r -t 120 <> {tmp_path}/nothing\n")  # no `sleep`, which would outlive it
     program.chmod(0o755)
     process = subprocess.Popen([str(program), "--parsable", str(script)], start_new_session=True)
     while orphans._sbatch(script) is None:

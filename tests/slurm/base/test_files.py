@@ -28,7 +28,7 @@ from slurm.base.files import (
     write_once,
 )
 from tests import trace
-from tests.at_once import at_once
+from tests.at_once import at_once, trials
 from tests.paths import ROOT
 
 VALUES = st.recursive(
@@ -139,7 +139,7 @@ def test_the_first_write_wins(tmp_path: Path) -> None:
     assert path.read_bytes() == b"first" and os.listdir(tmp_path) == ["record"]
 
 
-@pytest.mark.parametrize("trial", range(5))
+@pytest.mark.parametrize("trial", trials(5))
 def test_the_first_write_wins_among_processes(tmp_path: Path, trial: int) -> None:
     path = tmp_path / "record"
     answers = at_once(8, lambda number: write_once(path, b"%d" % number * 10_000))
@@ -148,7 +148,7 @@ def test_the_first_write_wins_among_processes(tmp_path: Path, trial: int) -> Non
     assert os.listdir(tmp_path) == ["record"]
 
 
-@pytest.mark.parametrize("trial", range(3))
+@pytest.mark.parametrize("trial", trials(5))
 def test_a_reader_sees_a_whole_file_whoever_replaces_it(tmp_path: Path, trial: int) -> None:
     path = tmp_path / "record"
     write_atomic(path, seal({"n": -1}))

