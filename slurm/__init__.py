@@ -7,6 +7,8 @@ The public face, for any program that runs arrays:
     snapshot.look(max_age) -> Snapshot         the user's queue, one squeue a minute for all open commands
     endings.look(elements) -> Endings          how those ended that left the queue, one sacct for all open commands
     starts.look() -> Starts                    when Slurm means to start what waits, asked every five minutes at most
+    jobusage.look(jobs) -> [JobUsage]          what jobs that are over got and used, by accounting
+    samples.Probe(pids).look() -> Sample       in the job: what it uses now
     control.cancel, set_throttle, requeue      what changes them
     causes.classify(…) -> Verdict              why an element failed, with the line that proves it
     reasons.explain(word) -> Reason            why it waits, in plain words, and what can be done

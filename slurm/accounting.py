@@ -51,7 +51,7 @@ def ended(jobs: Iterable[str]) -> dict[tuple[str, int], Ended] | None:
     elements = sorted(set(jobs))
     lines: list[str] = []
     for start in range(0, len(elements), ASKED_AT_ONCE):
-        output = _asked("sacct --jobs", *ended_ways(elements[start : start + ASKED_AT_ONCE]))
+        output = asked("sacct --jobs", *ended_ways(elements[start : start + ASKED_AT_ONCE]))
         if output is None:
             return None
         lines += output.split("\n")
@@ -67,7 +67,7 @@ def named(name: str, since: str) -> list[str] | None:
         # Not the time of day only: by default sacct begins at midnight.
         long = ["--noheader", "--parsable2", "--allocations", "--name", name, "--starttime", since, "--format", FORMAT]
         short = ["-n", "-P", "-X", "--name", name, "-S", since, "-o", FORMAT]
-        output = _asked("sacct --name", ["sacct", *long], ["sacct", *short])
+        output = asked("sacct --name", ["sacct", *long], ["sacct", *short])
     except NoAccounting:
         return []
     except Refusal:
@@ -83,7 +83,7 @@ def named(name: str, since: str) -> list[str] | None:
 def available() -> bool | None:
     """Whether the cluster keeps accounts; None where nobody answers, such as while slurmdbd is down."""
     try:
-        return None if _asked("sacct --jobs", *ended_ways(["1"])) is None else True
+        return None if asked("sacct --jobs", *ended_ways(["1"])) is None else True
     except NoAccounting:
         return False
     except Refusal:
@@ -101,7 +101,7 @@ def ended_ways(elements: Sequence[str]) -> list[list[str]]:
     ]
 
 
-def _asked(topic: str, *every_way: list[str]) -> str | None:
+def asked(topic: str, *every_way: list[str]) -> str | None:
     """What sacct prints; None where it does not answer. NoAccounting where it never will, Refusal with its words."""
     try:
         return ways.ask(topic, every_way, str)

@@ -8,9 +8,10 @@ from typing import Any
 
 from launch.executors import ElementStart
 from launch.plan import Stage
-from launch.store import Store, attempts, times
+from launch.store import Store, attempts, times, usage
 from launch.store.attempts import Attempt, Beat, EndNote, Starter
 from launch.store.times import StageTimes
+from launch.store.usage import Usage
 from launch.text import moment
 from slurm import causes, rlimits
 from slurm.base import look
@@ -106,6 +107,7 @@ class TriedOnce:
     cause: Cause | None
     evidence: str | None
     times: StageTimes | None = None  # where its time went, as it noted
+    usage: Usage | None = None  # what it used
     granted: Granted | None = None  # what its processes had
 
 
@@ -197,22 +199,24 @@ def tries(stage_folder: Path, failures: list[Failure] | None = None) -> list[Tri
 
 
 def records(stage_folder: Path, failures: list[Failure] | None = None) -> list[dict[str, Any]]:
-    """`tries` as JSON records; without `times` and `granted` where nobody noted them."""
+    """`tries` as JSON records; without `times`, `usage` and `granted` where nobody noted them."""
     records_of_tries = [asdict(one_try) for one_try in tries(stage_folder, failures)]
     return [
-        {name: value for name, value in record.items() if name not in ("times", "granted") or value}
+        {name: value for name, value in record.items() if name not in ("times", "usage", "granted") or value}
         for record in records_of_tries
     ]
 
 
 def lines(stage_folder: Path, failures: list[Failure] | None = None) -> list[str]:
     """The same for people: number, job, node, when it began and ended, how; where its time went, what it
-    had."""
+    used and had."""
     told_lines: list[str] = []
     for one_try in tries(stage_folder, failures):
         told_lines.append(_line(one_try))
         if one_try.times is not None:
             told_lines.append(f"  {one_try.times.line()}")
+        if one_try.usage is not None:
+            told_lines.append(f"  {one_try.usage.line()}")
         if one_try.granted is not None:
             told_lines.append(f"  {one_try.granted.line()}")
             told_lines += [f"  warning: {line}" for line in one_try.granted.short_of]
@@ -331,9 +335,9 @@ def _tried(notes: AttemptNotes, failure: Failure | None) -> TriedOnce:
     end = notes.end.time if notes.end else failure.time if failure else None
     node, when = notes.node or notes.starter.host, notes.starter.time
     cause, evidence = (failure.cause, failure.evidence) if failure else (None, None)
-    stage_times = times.of_attempt(notes.attempt)
+    stage_times, stage_usage = times.of_attempt(notes.attempt), usage.of_attempt(notes.attempt)
     process = notes.starter.granted
-    return TriedOnce(notes.number, notes.job, node, when, end, cause, evidence, stage_times, process)
+    return TriedOnce(notes.number, notes.job, node, when, end, cause, evidence, stage_times, stage_usage, process)
 
 
 def _line(one_try: TriedOnce) -> str:

@@ -21,6 +21,7 @@ def write_attempt(
     stage_times: StageTimes | None = None,
     beat: dict[str, Any] | None = None,
     starter: dict[str, Any] | None = None,
+    stage_usage: dict[str, Any] | None = None,
 ) -> Attempt:
     """cause: how it failed; "none": it ended well; None: no end was noted. steps: done before it, and at its last
     sign."""
@@ -39,7 +40,7 @@ def write_attempt(
     if beat is not None or cause is None:
         _write(attempt.folder / "heartbeat.json", (beat or {}) | {"time": last})
     if stage_times is not None:
-        lines.append({"times": asdict(stage_times)})
+        lines.append({"times": asdict(stage_times)} | ({"usage": stage_usage} if stage_usage else {}))
     (attempt.folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     return attempt
 
