@@ -142,6 +142,27 @@ def test_every_stage_is_finished_and_trained_once(study: Lab) -> None:
     assert all(stage["score"] is not None for stage in stages)
 
 
+def test_samples_and_accounting_say_the_same_of_a_job(study: Lab) -> None:
+    """Both sample the memory of its processes, at other moments; accounting has the CPU time of the start too."""
+    record = study.json("usage")
+    assert record["accounting"]["words"] is None and record["elements"]["accounted"] == len(
+        record["accounting"]["jobs"]
+    )
+    jobs = {f"{job['job']}_{job['index']}": job for job in record["accounting"]["jobs"]}
+    used: dict[str, list[dict[str, float]]] = {}
+    for stage in study.json("status")["stages"]:
+        (attempt,) = stage["history"]
+        used.setdefault(stage["job"], []).append(attempt["usage"])
+    assert used.keys() == jobs.keys() and len(jobs) > 4
+    for name, job in jobs.items():
+        assert job["cpus"] == 4 and job["gpus"] == 1 and job["limit"] == 1800
+        assert 0 < sum(stage["cpu"] for stage in used[name]) <= job["cpu"] + 1, name
+        assert 0.4 < max(stage["memory"] for stage in used[name]) / job["memory"] < 2.5, name
+    assert record["hours"]["unit"] == "GPU-hours" and record["hours"]["total"]["wasted"] == 0
+    kinds = {kind["kind"]: kind for kind in record["kinds"]}
+    assert kinds["train squad"]["seen"] == kinds["train squad"]["sampled"] == 2 and record["unseen"] == []
+
+
 def test_children_began_after_their_parents_ended(study: Lab) -> None:
     for stage in study.json("status")["stages"]:
         if stage["parent"]:

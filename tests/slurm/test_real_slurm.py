@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm import accounting, control, limits, queue, snapshot
+from slurm import accounting, control, jobusage, limits, queue, snapshot
 from slurm.accounting import Ended
 from slurm.arrays import ArrayRequest, Refused, send
 from slurm.base import UserError
@@ -79,6 +79,26 @@ def test_from_the_limits_to_the_last_record(tmp_path: Path) -> None:
     an_hour_ago = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() - 3600))
     assert accounting.named("well-1.0", an_hour_ago) == [well]
     assert snapshot.calls(0)["sbatch"] == 3
+
+
+_BURN = "import time; block = bytearray(300 << 20)\nwhile time.process_time() < 6: pass\nprint(time.process_time())"
+
+
+def test_what_a_job_used_is_what_it_did(tmp_path: Path) -> None:
+    """One of two cores for six seconds, with 300 MB; by seff's formulas on sacct's own columns, as they round."""
+    job = _send(tmp_path, "burn-1.0", f"python3 -c '{_BURN}'", (0,), mem="1G", **{"cpus-per-task": "2"})
+    _wait(lambda: 0 in _ended(job))
+    (used,) = jobusage.look([job]) or []
+    assert (used.name, used.state, used.cpus, used.allocated, used.limit) == ("burn-1.0", "COMPLETED", 2, 1 << 30, 300)
+    assert 6 <= used.cpu < 12 and 300 << 20 < used.memory < 400 << 20
+    columns = subprocess.run(
+        ["sacct", "-n", "-P", "-j", f"{job}_0", "-o", "JobID,ElapsedRaw,CPUTimeRAW,MaxRSS"],
+        capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    (_, elapsed, core_seconds, _), *steps = (line.split("|") for line in columns)
+    largest = max(int(step[3].removesuffix("K") or 0) for step in steps)
+    assert used.elapsed == int(elapsed) and used.cpu_efficiency == pytest.approx(used.cpu / int(core_seconds))
+    assert used.memory_efficiency == pytest.approx(largest / (1 << 20), abs=0.0001)  # of one task, the largest is all
 
 
 def test_a_requeued_element_has_the_record_of_its_last_start(tmp_path: Path) -> None:
