@@ -1,5 +1,6 @@
 """What `plan` and `submit` say of where jobs run and what they ask for, where that is open or more than is used."""
 
+from launch import executors
 from launch.draft import environment
 from launch.plan import Plan
 from launch.text import some
@@ -10,6 +11,7 @@ def lines(plan: Plan) -> list[tuple[str, str]]:
     return [
         *(("executor", line) for line in _executor(plan)),
         *(("resources", line) for line in _idle(plan)),
+        *(("notify", line) for line in _notify(plan)),
         *(("environment", notice.line) for notice in environment.notices(plan.experiment)),
     ]
 
@@ -22,6 +24,13 @@ def _executor(plan: Plan) -> list[str]:
     if choice.name == "local" and cluster.only_slurms:
         return [f"local, as the file says: {some(cluster.only_slurms)} mean nothing to local workers"]
     return []
+
+
+def _notify(plan: Plan) -> list[str]:
+    """A mail that nobody sends."""
+    if not plan.experiment.notify.mail or executors.of_cluster(plan.experiment.cluster).has_queue:
+        return []
+    return ["mail is Slurm's, and local workers send none; `notify: {command: …}` runs beside submit --wait"]
 
 
 def _idle(plan: Plan) -> list[str]:

@@ -4,9 +4,10 @@
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from launch.draft import environment, flags
 from launch.draft import shares as throttle_shares
@@ -66,6 +67,31 @@ def request(
     )
 
 
+def mail(plan: Plan, name: str, logs: Path, jobs: Sequence[str]) -> ArrayRequest:
+    """The job of seconds whose end Slurm writes a mail of, when these jobs have ended, however they did."""
+    cluster, notify = plan.experiment.cluster, plan.experiment.notify
+    flags_of_file = cluster.sbatch_flags()
+    flags_of_mail: dict[str, Any] = {
+        name: flags_of_file[name] for name in ("account", "qos", "partition") if name in flags_of_file
+    }
+    if notify.partition:
+        flags_of_mail["partition"] = notify.partition
+    flags_of_mail |= {"ntasks": 1, "time": "1", "mail-type": "END,FAIL"}
+    if isinstance(notify.mail, str):
+        flags_of_mail["mail-user"] = notify.mail
+    passing = environment.passing(cluster)
+    return ArrayRequest(
+        name=name,
+        command=("true",),
+        indices=(0,),
+        logs=logs,
+        flags=flags_of_mail,
+        dependency=f"afterany:{':'.join(jobs)}" if jobs else None,
+        passed=passing.variables,
+        umask=_umask(cluster),
+    )
+
+
 def of_cluster(cluster: Cluster, name: str, command: tuple[str, ...], logs: Path, code: Path) -> ArrayRequest:
     """What all arrays of an experiment file have in common; by itself one element of what the file asks for."""
     passing = environment.passing(cluster)
@@ -110,4 +136,8 @@ def scripts(draft: Draft) -> list[str]:
         folder = root / "submissions" / "SUBMISSION"
         array_request = request(draft, number, folder, name, root / "code" / "CODE", dependency, shares[number])
         texts.append(arrays.script(array_request))
+    if texts and draft.plan.experiment.notify.mail:
+        folder = root / "submissions" / "SUBMISSION_OF_THE_MAIL"
+        name = array_name(draft.plan, "SUBMISSION_OF_THE_MAIL", 0)
+        texts.append(arrays.script(mail(draft.plan, name, folder / "logs" / "0", ids)))
     return texts

@@ -17,6 +17,7 @@ from launch.experiment.added_tasks import to_task
 from launch.experiment.cluster import Cluster
 from launch.experiment.errors import explain, nearest
 from launch.experiment.failures import Failures
+from launch.experiment.notify import Notify
 from launch.experiment.recipes import Recipe
 from launch.experiment.schema import FileContent, Keep, Overrides
 from launch.experiment.wishes import Wish
@@ -55,6 +56,7 @@ class Experiment:
     cluster: Cluster  # with what the shell's SBATCH_ variables add
     failures: Failures
     keep: Keep
+    notify: Notify
     wishes: tuple[Wish, ...] = ()
 
 
@@ -104,6 +106,7 @@ def load(path: Path) -> Experiment:
         failures=content.failures,
         keep=content.keep,
         wishes=granted_wishes,
+        notify=content.notify,
     )
 
 

@@ -10,6 +10,7 @@ from launch.experiment.cluster import Cluster
 from launch.experiment.environment import Environment
 from launch.experiment.failures import Failures, Rule
 from launch.experiment.fields import Matching, Name, Number, Section, Text, Whole, YesNo
+from launch.experiment.notify import Notify
 from launch.experiment.yaml_text import Location
 from training.spec import RUNTIME, SETTINGS, Says, Setting
 from training.tasks.task import Preset
@@ -174,6 +175,7 @@ class FileContent(Section):
     failures: Annotated[Failures, Says("what is done about failures, by their cause", "{time: {retry: 5}}")] = (
         Failures()
     )
+    notify: Annotated[Notify, Says("who is told when it is over", "{mail: true}")] = Notify()
     keep: Annotated[Keep, Says("which encoders stay after their evaluations: those of recipes, or all", "all")] = (
         "intermediate"
     )
@@ -188,6 +190,7 @@ _SECTIONS: dict[str, Any] = {
     "training": Overrides,
     "cluster": Cluster,
     "environment": Environment,
+    "notify": Notify,
     "tasks": Overrides,
 }
 

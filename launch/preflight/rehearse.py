@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 from launch import executors
 from launch import plan as planning
 from launch.draft import elements
-from launch.experiment import Cluster, Experiment, Failures, Overrides
+from launch.experiment import Cluster, Experiment, Failures, Notify, Overrides
 from launch.plan import Plan, Stage
 from launch.preflight import checks
 from launch.results import scores, table
@@ -141,6 +141,7 @@ def smaller(full_plan: Plan, *, local: bool) -> Experiment:
         cluster=_cluster(experiment.cluster, local=local),
         keep="intermediate",
         failures=no_retries(),
+        notify=Notify(),
     )
 
 

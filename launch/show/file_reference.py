@@ -13,6 +13,7 @@ from launch.experiment.cluster import Cluster
 from launch.experiment.environment import Environment
 from launch.experiment.failures import Failures, Rule
 from launch.experiment.fields import Section
+from launch.experiment.notify import Notify
 from launch.experiment.schema import Data, FileContent, Overrides, Presets
 from training import formats
 from training.spec import RUNTIME, SETTINGS, InKey, Says, Setting
@@ -120,6 +121,7 @@ def markdown() -> str:
         ("`columns` of such an entry", "", _rows(ColumnsSection)),
         ("`cluster`", "", _rows(Cluster)),
         ("`environment` of `cluster`", _ENVIRONMENT_FOOT, _rows(Environment)),
+        ("`notify`", "", _rows(Notify)),
         ("`failures`: a rule for each cause", "", _rows(Failures)),
         ("Each rule of `failures`", "", _rows(Rule)),
     ]
@@ -191,7 +193,7 @@ def _default(value: Any) -> str:
     if isinstance(value, Rule):
         changes = value.model_dump(by_alias=True, exclude_defaults=True)
         return ", ".join(f"`{name}: {str(change).lower()}`" for name, change in changes.items())
-    return "" if value in (None, [], {}) or isinstance(value, Section) else f"`{value}`"
+    return "" if value in (None, [], {}, ()) or isinstance(value, Section) else f"`{value}`"
 
 
 if __name__ == "__main__":

@@ -174,6 +174,11 @@ class Submission:
         """Of all stages that were to be sent."""
         return {key for array in self.arrays for keys in array.elements.values() for key in keys}
 
+    @property
+    def is_mail(self) -> bool:
+        """Whether it is no stage's, but the job whose end Slurm writes a mail of (`launch.submit.mail`)."""
+        return bool(self.arrays) and not self.keys
+
     def receipt(self, array: int) -> Receipt | None:
         """What became of an array; None: it is not known."""
         if array not in self._receipts:

@@ -14,7 +14,7 @@ from launch.status import Observation, under_way
 from launch.store import Location, Store, submissions
 from launch.store import lock as store_lock
 from launch.store.lock import Lock
-from launch.submit import orphans
+from launch.submit import mail, orphans
 from slurm import snapshot
 from slurm.base import UserError
 
@@ -129,6 +129,8 @@ def cancel(
         if len(agreement.stages) < len(now.stages):
             more = len(now.stages) - len(agreement.stages)
             report(f"{more} stages that were sent meanwhile go on; to cancel them too, type the command again")
+        if not names and len(agreement.stages) == len(now.stages):
+            mail.cancel(plan, report)
         _end(agreement, lock)
     return agreement
 

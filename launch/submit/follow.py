@@ -16,6 +16,7 @@ from launch.standing.so_far import Standing, Watch
 from launch.status import Observation
 from launch.store import Location, Store
 from launch.submit import outcome
+from launch.submit.notify import Notifier
 from slurm import snapshot
 from slurm.arrays import SendUnclear
 from slurm.base import UsageError, UserError
@@ -39,7 +40,11 @@ def follow(plan: Plan, report: Report, draw: Callable[[Standing], None] | None =
     What there was no room for goes out as soon as there is, and what the cluster took from its node once more; nothing
     any more once something of the experiment is cancelled. Trouble of the file system is reported, and waited for.
     """
-    follower, pause, trouble_since = _Follower(plan, report, draw, Watch(plan)), _FIRST_SECONDS, None
+    follower, pause, trouble_since = (
+        _Follower(plan, report, draw, Watch(plan), Notifier(plan, report)),
+        _FIRST_SECONDS,
+        None,
+    )
     longest = _LAST_SECONDS if executors.of_cluster(plan.experiment.cluster).has_queue else _LAST_SECONDS_HERE
     while True:
         began = time.monotonic()
@@ -67,6 +72,7 @@ class _Follower:
     report: Report
     draw: Callable[[Standing], None] | None
     watch: Watch
+    notifier: Notifier
     line: str = ""
     last_try: float = field(default_factory=time.time)  # `submit` has just been there
     lines_before: set[str] = field(default_factory=set)
@@ -78,6 +84,7 @@ class _Follower:
         observation = Observation(self.plan, store)
         cancelled_count = _cancelled(self.plan, observation)
         self.cancelled_count = cancelled_count if self.cancelled_count is None else self.cancelled_count
+        self.notifier.look_for_held(observation)
         standing = self.watch.standing(store, observation, with_time=self.draw is not None)
         if self.draw is not None:
             self.draw(standing)
@@ -91,6 +98,7 @@ class _Follower:
             self.last_try = time.time()
             self.lines_before = _send(self.plan, unsent, self.report, self.lines_before)
         elif not unsent and not any(observation.is_sent(stage) for stage in self.plan.stages.values()):
+            self.notifier.over(observation)
             return len(observation.finished) == len(self.plan.stages)
         return None
 

@@ -20,7 +20,7 @@ from launch.status import Observation, history
 from launch.store import Location, Store, Submission, provenance, sharing, submissions
 from launch.store import lock as store_lock
 from launch.store.lock import Lock
-from launch.submit import orphans, sender, throttle
+from launch.submit import mail, orphans, sender, throttle
 from launch.submit.outcome import Submitted
 from launch.text import some
 from slurm import snapshot
@@ -76,6 +76,8 @@ def submit(
             outcome = _to_workers(draft, observation, cleanup_lines, report)
         else:
             outcome = _ToSlurm(plan, limits, only, force, lock, report).send_all(observation, cleanup_lines, stuck)
+            lock.keep()
+            mail.settle(plan, report, has_sent=outcome.submission is not None)
         return replace(outcome, unknown=_unknown(plan, observation))
 
 

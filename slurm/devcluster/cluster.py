@@ -205,6 +205,7 @@ def _configure(layout: ClusterLayout, options: Options, port_base: int) -> None:
         etc / "cgroup.conf": config.cgroup_conf(version),
         layout.hosts: config.hosts(options),
     }
+    _write({layout.mail_program: config.mail_program(layout)}, 0o755)
     if _differ(cluster):  # stop first, then write: a killed `up` then does it again
         _stop_nodes(layout, requeue=True)
         _write(cluster, 0o644)

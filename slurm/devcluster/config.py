@@ -92,6 +92,11 @@ class ClusterLayout:
         return self.folder / "etc" / "hosts"
 
     @property
+    def mail_program(self) -> Path:
+        """What slurmctld runs to send a mail: it keeps each as a line of log/mail.log instead."""
+        return self.folder / "etc" / "mail"
+
+    @property
     def munge_socket(self) -> Path:
         return self.folder / "munge" / "munge.socket"
 
@@ -228,6 +233,7 @@ CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 StateSaveLocation={folder}/ctld
 SlurmctldPidFile={folder}/ctld/slurmctld.pid
 SlurmctldLogFile={folder}/log/slurmctld.log
+MailProg={layout.mail_program}
 SlurmdSpoolDir={folder}/spool/%n
 SlurmdPidFile={folder}/spool/%n.pid
 SlurmdLogFile={folder}/log/slurmd.%n.log
@@ -299,6 +305,14 @@ StorageType=accounting_storage/mysql
 StorageHost=localhost
 StorageUser=root
 StorageLoc=slurm_acct
+"""
+
+
+def mail_program(layout: ClusterLayout) -> str:
+    """A mail program that keeps what it is told (`-s SUBJECT USER`), one line a mail, and sends nothing."""
+    return f"""\
+#!/bin/sh
+printf '%s\\n' "$*" >>{layout.log}/mail.log
 """
 
 

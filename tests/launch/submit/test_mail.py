@@ -1,0 +1,184 @@
+"""`notify: {mail: …}`: one last job of seconds whose end Slurm writes a mail of, neither lost nor doubled."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from launch import submit
+from launch.draft import decide, request
+from launch.plan import Plan
+from launch.store import provenance, submissions
+from launch.submit import cancel, follow
+from slurm import arrays
+from slurm.arrays import SendUnclear
+from tests.launch import stub_job
+from tests.launch.workspace import Workspace, look_at
+from tests.slurm.scripted import Array, Scheduler
+
+CLUSTER = {"executor": "slurm", "partition": "gpu", "mem": "8G", "gpus-per-node": "1"}
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provenance, "freeze", lambda root: root / "code" / "c0de")
+
+
+@pytest.fixture
+def scheduler() -> Iterator[Scheduler]:
+    with Scheduler(_work).installed() as ready:
+        yield ready
+
+
+def _work(run: Any) -> Any:
+    return 0 if "mail-type" in run.element.array.flags else stub_job.work(run)
+
+
+def _plan(workspace: Workspace, **changes: Any) -> Plan:
+    return workspace.plan(**({"cluster": CLUSTER, "seeds": ["1"], "notify": {"mail": "true"}} | changes))
+
+
+def _mails(scheduler: Scheduler) -> list[Array]:
+    return [array for array in scheduler.arrays if "mail-type" in array.flags]
+
+
+def _waiting(scheduler: Scheduler) -> list[Array]:
+    return [array for array in _mails(scheduler) if any(element.ended is None for element in array.elements)]
+
+
+def _others(scheduler: Scheduler) -> list[Array]:
+    return [array for array in scheduler.arrays if "mail-type" not in array.flags]
+
+
+def test_a_last_job_waits_for_all_and_asks_for_next_to_nothing(workspace: Workspace, scheduler: Scheduler) -> None:
+    lines: list[str] = []
+    submit.submit(_plan(workspace, notify={"mail": "me@example.org", "partition": "gpu"}), lines.append)
+    (mail,) = _mails(scheduler)
+    assert mail.flags["dependency"] == f"afterany:{':'.join(str(array.id) for array in _others(scheduler))}"
+    assert (mail.flags["mail-type"], mail.flags["mail-user"], mail.flags["time"]) == ("END,FAIL", "me@example.org", "1")
+    assert not {"mem", "gpus-per-node"} & mail.flags.keys() and len(mail.elements) == 1
+    assert f"mail: job {mail.id}, when the last of these has ended" in lines
+
+
+def test_it_is_sent_again_only_with_something_new(workspace: Workspace, scheduler: Scheduler) -> None:
+    plan = _plan(workspace)
+    submit.submit(plan)
+    submit.submit(plan)
+    assert len(_mails(scheduler)) == 1
+    more = _plan(workspace, seeds=["1", "2"])
+    submit.submit(more)
+    assert len(_mails(scheduler)) == 2
+    (mail,) = _waiting(scheduler)  # the earlier one has gone
+    assert mail.flags["dependency"].count(":") == len(_others(scheduler))
+    scheduler.run_all()
+    assert all(element.ended is not None for element in mail.elements)
+    submit.submit(more)
+    assert len(_mails(scheduler)) == 2 and look_at(more).counts()["finished"] == len(more.stages)
+
+
+def test_it_is_no_part_of_the_experiment_elsewhere(workspace: Workspace, scheduler: Scheduler) -> None:
+    plan = _plan(workspace, cluster=CLUSTER | {"throttle": "1"})
+    submit.submit(plan)
+    assert _mails(scheduler)[0].throttle is None
+    submit.submit(plan)  # spreads the throttle over the arrays that are open
+    assert _mails(scheduler)[0].throttle is None
+    keys = set(plan.stages)
+    without = workspace.plan(cluster=CLUSTER, seeds=["1"])
+    assert keys == set(without.stages)
+    observation = look_at(plan)
+    scripts = request.scripts(decide(without, observation, 100))
+    assert scripts == []
+
+
+def test_script_shows_it(workspace: Workspace, scheduler: Scheduler) -> None:
+    plan = _plan(workspace)
+    draft = decide(plan, look_at(plan), 100)
+    *_, last = request.scripts(draft)
+    assert "#SBATCH --mail-type=END,FAIL" in last and "afterany:JOBID_OF_ARRAY_0" in last
+    assert len(request.scripts(draft)) == len(draft.arrays) + 1
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_killed_submitter_neither_loses_nor_doubles_it(
+    workspace: Workspace, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Killed when sbatch is called for it, before or after Slurm took it: the next submit settles that."""
+    plan, send = _plan(workspace), arrays.send
+
+    def killed(asked: Any, *rest: Any) -> str:
+        if "mail-type" in asked.flags:
+            if moment == "after":
+                send(asked, *rest)
+            raise KeyboardInterrupt
+        return send(asked, *rest)
+
+    monkeypatch.setattr(arrays, "send", killed)
+    with pytest.raises(KeyboardInterrupt):
+        submit.submit(plan)
+    monkeypatch.setattr(arrays, "send", send)
+    monkeypatch.setattr("launch.submit.orphans.SETTLE_SECONDS", 0.0)
+    submit.submit(plan)
+    assert len(_mails(scheduler)) == 1
+    submit.submit(plan)
+    assert len(_mails(scheduler)) == 1
+    receipts = [s.receipt(0) for s in submissions.read_all(plan.experiment.store) if s.is_mail]
+    assert sum(receipt is not None and receipt.was_sent for receipt in receipts) == 1
+
+
+def test_an_unclear_answer_is_left_to_the_next(
+    workspace: Workspace, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, send = _plan(workspace), arrays.send
+    lines: list[str] = []
+
+    def unclear(asked: Any, *rest: Any) -> str:
+        job = send(asked, *rest)
+        if "mail-type" in asked.flags:
+            raise SendUnclear("sbatch failed")
+        return job
+
+    monkeypatch.setattr(arrays, "send", unclear)
+    assert submit.submit(plan, lines.append).elements
+    assert any(line.startswith("mail: sbatch failed; the next submit finds out") for line in lines)
+    monkeypatch.setattr(arrays, "send", send)
+    submit.submit(plan)
+    assert len(_mails(scheduler)) == 1
+
+
+def test_a_refusal_is_said_and_no_error_of_what_was_sent(workspace: Workspace, scheduler: Scheduler) -> None:
+    lines: list[str] = []
+    plan = _plan(workspace, notify={"mail": "true", "partition": "nowhere"})
+    assert submit.submit(plan, lines.append).elements
+    (line,) = [line for line in lines if line.startswith("mail: ")]
+    assert "was not sent" in line and "see `notify: {partition: …}` in experiment.yaml" in line
+
+
+def test_it_is_cancelled_with_the_rest_and_not_with_a_part(workspace: Workspace, scheduler: Scheduler) -> None:
+    plan = _plan(workspace)
+    submit.submit(plan)
+    cancel.cancel(plan, ["squad-s1"], lambda proposal: True)
+    assert len(_waiting(scheduler)) == 1
+    cancel.cancel(plan, [], lambda proposal: True)
+    assert _waiting(scheduler) == []
+    submit.submit(plan)
+    assert len(_waiting(scheduler)) == 1
+
+
+def test_who_waits_has_it_replaced_and_not_repeated(workspace: Workspace, scheduler: Scheduler) -> None:
+    plan = _plan(workspace)
+    submit.submit(plan)
+    scheduler.run_all()
+    assert follow.follow(plan, lambda line: None)
+    assert len(_mails(scheduler)) == 1
+
+
+def test_without_the_wish_there_is_none(workspace: Workspace, scheduler: Scheduler) -> None:
+    submit.submit(_plan(workspace, notify=None))
+    assert _mails(scheduler) == []
+
+
+def test_local_workers_send_none(workspace: Workspace) -> None:
+    from launch.draft import notes
+
+    plan = _plan(workspace, cluster={"executor": "local"})
+    assert any("mail" in line for label, line in notes.lines(plan) if label == "notify")
