@@ -7,7 +7,7 @@ same over its ten tasks with their additional languages; `xtreme-r-f1`: with F1 
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean
 
 from eval.tables.cells import STAND_INS, Cell, Seed, compare
@@ -88,6 +88,22 @@ def find(name: str) -> Benchmark:
     if name not in BENCHMARKS:
         raise UsageError(f"average {name}: {catalogue.nearest(name, tuple(BENCHMARKS))}")
     return BENCHMARKS[name]
+
+
+def of_group(name: str) -> Benchmark:
+    """A group of targets as if it were a benchmark: `qa` as XTREME has it, `xtreme-r:qa` with XTREME-R's languages."""
+    text, _, group = name.rpartition(":")
+    benchmark = BENCHMARKS[text or "xtreme"]
+    return replace(benchmark, name=name, groups={name: benchmark.groups[group]})
+
+
+def group_names() -> list[str]:
+    """Those that `of_group` knows."""
+    return [
+        group if name == "xtreme" else f"{name}:{group}"
+        for name, benchmark in BENCHMARKS.items()
+        for group in benchmark.groups
+    ]
 
 
 def average(benchmark: Benchmark, rows: Sequence[Row], recipes: Sequence[str], seeds: Sequence[int]) -> Average:

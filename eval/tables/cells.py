@@ -7,6 +7,7 @@ Not covered: how sure a difference is; `eval.statistics` says that.
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
+from math import sqrt
 from statistics import mean, stdev
 
 from eval.tables.rows import Row
@@ -35,6 +36,19 @@ class Cell:
     difference_deviation: float | None
     missing: int
     diverged: int = 0
+    values: tuple[float, ...] = ()  # the score of each seed that did not diverge
+    differences: tuple[float, ...] = ()  # of each pair of seeds
+
+    @property
+    def error(self) -> float | None:
+        """The standard error of `score` over seeds."""
+        return None if self.deviation is None else self.deviation / sqrt(len(self.values))
+
+    @property
+    def difference_error(self) -> float | None:
+        """The same of `difference`."""
+        deviation = self.difference_deviation
+        return None if deviation is None else deviation / sqrt(len(self.differences))
 
     def show(self) -> str:
         """`32.0 ±2.8`; `32.0 ±2.8 †1`: without one seed that diverged; `32.0 †`: no seed did not."""
@@ -147,7 +161,17 @@ def _cell(seeds: dict[Seed, float], sound: dict[Seed, float], baseline: dict[See
         return Cell(mean(seeds.values()), None, len(seeds), None, None, 0, diverged_count)
     values, pairs = list(sound.values()), _paired(sound, baseline)
     difference = mean(pairs) if pairs else None
-    return Cell(mean(values), _deviation(values), len(seeds), difference, _deviation(pairs), 0, diverged_count)
+    return Cell(
+        mean(values),
+        _deviation(values),
+        len(seeds),
+        difference,
+        _deviation(pairs),
+        0,
+        diverged_count,
+        tuple(values),
+        tuple(pairs),
+    )
 
 
 def _paired(seeds: dict[Seed, float], baseline: dict[Seed, float]) -> list[float]:

@@ -1,11 +1,12 @@
 """Every published score as one row, and the rows as a table of files. `launch.results` collects them."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from slurm.base import UsageError, UserError
 from slurm.base.files import make_folder, write_atomic
 
 ROW_SCHEMA = 2
@@ -45,6 +46,23 @@ def write_parquet(rows: Sequence[Row], folder: Path) -> Path:
     frame.write_parquet(content)
     write_atomic(path, content.getvalue())
     return path
+
+
+def read_parquet(path: Path) -> list[Row]:
+    """The rows of a `results.parquet`, as `collect` writes it. UserError for another file."""
+    import polars
+
+    try:
+        frame = polars.read_parquet(path)
+    except FileNotFoundError as error:
+        raise UsageError(f"{path}: No such file or directory") from error
+    except polars.exceptions.PolarsError as error:
+        raise UserError(f"{path}: is no table of scores (Parquet) that can be read") from error
+    lacking = [field.name for field in fields(Row) if field.name not in frame.columns and field.default is MISSING]
+    if lacking:
+        raise UserError(f"{path}: is no table of scores: it has no column {', '.join(lacking)}")
+    known_names = [name for name in Row.__dataclass_fields__ if name in frame.columns]
+    return [Row(**record) for record in frame.select(known_names).to_dicts()]
 
 
 def as_records(rows: Sequence[Row]) -> list[dict[str, Any]]:

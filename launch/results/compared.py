@@ -1,7 +1,6 @@
 """How sure the differences of the table are: every recipe against `none`, target by target, over seeds and examples."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from eval.statistics.several import holm
 from eval.tables import cells
 from eval.tables.cells import BASELINE, Seed, SeedMeans
 from eval.tables.rows import Row
+from eval.tables.significance import Comparison
 from launch.plan import Plan, Stage
 from launch.results import contributions, table
 from launch.results.contributions import Language
@@ -22,16 +22,6 @@ DRAWS = 10_000
 _SEED = 0  # of the draws: the same table gives the same interval
 
 Run = tuple[str, Seed]  # recipe, seed
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A recipe's difference to `none` on a target. `adjusted_p`: after Holm, over all comparisons of the table.
-    `over_examples`: the interval is for other examples too, not for these test sets alone."""
-
-    difference: Difference
-    adjusted_p: float | None
-    over_examples: bool
 
 
 def compared(

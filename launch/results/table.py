@@ -36,10 +36,13 @@ def profile(text: str) -> Profile:
 def expected(plan: Plan, store: Store, metric_names: dict[str, str]) -> dict[tuple[str, str, int | None], list[str]]:
     """The languages that every (recipe, target, seed) must have before it counts: all that could have the shown metric.
 
-    That is, but those without gold, those scored under a name that stands in for it, and pairs of languages.
+    That is, but those without gold, those scored under a name that stands in for it, and pairs of languages. Of the
+    targets that `metric_names` has.
     """
     languages: dict[tuple[str, str, int | None], list[str]] = {}
     for (recipe, target, _), key in plan.paths.items():
+        if target not in metric_names:
+            continue
         results = store.language_results(plan, plan.stages[key])
         languages[recipe, target, plan.stages[key].seed] = [
             language
@@ -87,9 +90,9 @@ def averaged(plan: Plan, rows: list[Row], name: str | None = None) -> list[Avera
     ]
 
 
-def notes(plan: Plan, store: Store, rows: list[Row], profile: Profile = "xtreme") -> list[str]:
-    """What a reader of the numbers must know."""
-    lines = [*_marked(rows), *diverged(plan, store), *score_cells.notes(rows, metrics(plan, rows, profile))]
+def notes(plan: Plan, store: Store, rows: list[Row], metric_names: dict[str, str]) -> list[str]:
+    """What a reader of the numbers must know. `metric_names`: the shown metric by target."""
+    lines = [*_marked(rows), *diverged(plan, store), *score_cells.notes(rows, metric_names)]
     scored_targets = {row.target for row in rows}
     lines += [
         f"{name}: {note}"
@@ -146,7 +149,7 @@ def write(plan: Plan, store: Store, rows: list[Row], profile: Profile = "xtreme"
     score_rows.write_parquet(rows, folder)
     parts = [
         table.markdown(cells(plan, store, rows, profile), recipe_names(plan), metrics(plan, rows, profile)),
-        "".join(f"- {note}\n" for note in notes(plan, store, rows, profile)),
+        "".join(f"- {note}\n" for note in notes(plan, store, rows, metrics(plan, rows, profile))),
     ]
     if profile == "xtreme":
         parts += [_markdown(benchmark_average) for benchmark_average in averaged(plan, rows, average)]

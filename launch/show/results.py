@@ -1,9 +1,10 @@
 """What `collect` prints: the results table and the averages on stdout; `--json` for programs."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from rich.console import Console
+from rich.table import Table
 
 from eval.tables import table
 from eval.tables.cells import Cell
@@ -11,6 +12,8 @@ from eval.tables.rows import ROW_SCHEMA, Row, as_records
 from launch.plan import Plan
 from launch.results import table as result_table
 from launch.store import Store
+
+C = TypeVar("C")
 
 
 def results_json(rows: list[Row]) -> dict[str, Any]:
@@ -48,22 +51,26 @@ def results_text(
             )
         for line in average_of_benchmark.missing:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
-    for note in result_table.notes(plan, store, rows, profile):
+    for note in result_table.notes(plan, store, rows, result_table.metrics(plan, rows, profile)):
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _draw(
     cells: Mapping[tuple[str, str], Cell], recipe_names: Sequence[str], columns: Mapping[str, str], console: Console
 ) -> None:
-    """The table; as several, one below the other, where the console is too narrow for all columns."""
+    print_folded(
+        list(columns),
+        lambda names: table.draw(cells, recipe_names, {name: columns[name] for name in names}),
+        console,
+    )
+
+
+def print_folded(columns: Sequence[C], drawn: Callable[[Sequence[C]], Table], console: Console) -> None:
+    """The table of these columns; as several, one below the other, where the console is too narrow for all."""
     wide_options = console.options.update(max_width=10_000)
-    names = list(columns)
-    while names:
-        fitting = list(names)
-        while True:
-            part = table.draw(cells, recipe_names, {name: columns[name] for name in fitting})
-            if len(fitting) == 1 or console.measure(part, options=wide_options).maximum <= console.width:
-                break
-            fitting.pop()
-        console.print(part)
-        names = names[len(fitting) :]
+    while columns:
+        count = len(columns)
+        while count > 1 and console.measure(drawn(columns[:count]), options=wide_options).maximum > console.width:
+            count -= 1
+        console.print(drawn(columns[:count]))
+        columns = columns[count:]

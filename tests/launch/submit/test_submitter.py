@@ -484,7 +484,8 @@ def test_results_by_different_code_are_marked(
 
 def _mixed(plan: Plan) -> list[str]:
     store = Store(plan.experiment.store)
-    lines = table.notes(plan, store, scores.rows(plan, store))
+    rows = scores.rows(plan, store)
+    lines = table.notes(plan, store, rows, table.metrics(plan, rows))
     return [line for line in lines if "versions of the code" in line]
 
 

@@ -1,0 +1,23 @@
+"""Sheets as comma-separated values, one line a cell: numbers unrounded, for other programs."""
+
+import csv
+from collections.abc import Sequence
+from io import StringIO
+
+from eval.tables.sheet import Sheet, as_records
+
+_FIELDS = (
+    "table", "row", "column", "metric", "kind", "score", "difference", "error", "low", "high", "p", "adjusted_p",
+    "mark", "best", "seeds", "diverged", "missing", "note",
+)  # fmt: skip
+
+
+def long_csv(sheets: Sequence[Sheet]) -> str:
+    """What `eval.tables.sheet.as_records` gives, with a heading."""
+    text = StringIO()
+    writer = csv.DictWriter(text, _FIELDS, lineterminator="\n")
+    writer.writeheader()
+    for sheet in sheets:
+        for record in as_records(sheet):
+            writer.writerow(record | {"best": str(record["best"]).lower()})
+    return text.getvalue()

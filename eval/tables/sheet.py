@@ -1,0 +1,96 @@
+"""A table as one publishes it: recipes by columns, `none` in its scores, the others in their differences to it.
+
+A column is a target, an average, a language or a group of languages. `entries` fills sheets; `table` (terminal and
+Markdown), `latex`, `page` (HTML) and `long` (CSV) draw them.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from eval.tables.cells import DIVERGED
+
+Kind = Literal["score", "difference", "reference"]
+SHEET_SCHEMA = 1
+
+
+Rows = tuple[tuple[str, tuple["Entry", ...]], ...]  # by label
+
+
+@dataclass(frozen=True)
+class Column:
+    """`detail` stands below the name: a metric, or of how many tasks or languages it is."""
+
+    name: str
+    detail: str
+    metric: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cell as it is printed, in percent and points. `value` is None where there is nothing to print; then `note`
+    says why. `error`: standard error over seeds. `interval`: 95 %, where that is shown instead. `mark`: stars."""
+
+    kind: Kind
+    value: float | None
+    error: float | None = None
+    interval: tuple[float, float] | None = None
+    mark: str = ""
+    best: bool = False
+    note: str = ""
+    score: float | None = None
+    seeds: int = 0
+    diverged: int = 0
+    missing: int = 0
+    p: float | None = None
+    adjusted_p: float | None = None
+    with_interval: bool = False  # shows that, or nothing, instead of the error
+    alone: bool = False  # a score among differences: there is nothing to compare it with
+
+    @property
+    def number(self) -> str:
+        if self.value is None:
+            return self.note
+        text = f"{self.value:+.1f}" if self.kind == "difference" else f"{self.value:.1f}"
+        return f"({text})" if self.alone else text
+
+    @property
+    def spread(self) -> str:
+        """What follows the number: `±0.3`, or an interval; "" for one seed."""
+        if self.interval is not None:
+            sign = "+" if self.kind == "difference" else ""
+            return "[" + ", ".join(f"{end:{sign}.1f}" for end in self.interval) + "]"
+        return f"±{self.error:.1f}" if self.error is not None and not self.with_interval else ""
+
+    @property
+    def dagger(self) -> str:
+        """`†1`: without one seed that diverged; `†`: all seeds did."""
+        return f"{DIVERGED}{self.diverged if self.diverged < self.seeds else ''}" if self.diverged else ""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One table. `references`: published rows, which stand apart; `caption`: lines that a reader must know."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: Rows
+    caption: tuple[str, ...]
+    references: Rows = ()
+
+
+def as_records(sheet: Sheet) -> list[dict[str, Any]]:
+    """Every cell as JSON values, unrounded: the long form that `--json` and CSV have."""
+    return [
+        {"table": sheet.title, "row": name, "column": column.name, "metric": column.metric} | _record(entry)
+        for name, of_row in (*sheet.rows, *sheet.references)
+        for column, entry in zip(sheet.columns, of_row, strict=True)
+    ]
+
+
+def _record(entry: Entry) -> dict[str, Any]:
+    low, high = entry.interval or (None, None)
+    fields = asdict(entry)
+    names = ("kind", "score", "error", "p", "adjusted_p", "mark", "best", "seeds", "diverged", "missing")
+    record = {name: fields[name] for name in names}
+    difference = entry.value if entry.kind == "difference" else None
+    return record | {"difference": difference, "low": low, "high": high, "note": entry.note}
