@@ -41,10 +41,10 @@ def of_sides(first: Side, second: Side, metric: str | None = None) -> Sheet:
     cells_of_both = _cells(first, second, pairs, metrics, languages)
     recipes, targets = list(dict.fromkeys(recipe for recipe, _ in pairs)), list(dict.fromkeys(t for _, t in pairs))
     columns = tuple(Column(target, metrics[target], metrics[target]) for target in targets)
-    unpaired = any(cell is not None and not cell.differences for cell, _ in cells_of_both.values())
+    without_pairs = any(cell is not None and not cell.differences for cell, _ in cells_of_both.values())
     caption = [
         f"{second.label} less {first.label}, in points; mean over languages; ± standard error over seeds, paired by"
-        " seed" + (" where both have it" if unpaired else "") + "; not tested",
+        " seed" + (" where both have it" if without_pairs else "") + "; not tested",
         *(
             f"{target}: of the {len(languages[target])} languages that both have"
             for target in targets

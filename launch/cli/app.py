@@ -28,7 +28,7 @@ def _app() -> typer.Typer:
     )
     for command in (
         tasks.tasks, plan.plan, plan.prepare, submit.submit, status.status, usage.usage, results.collect,
-        results.export, submit.cancel, submit.retry, submit.throttle, keep.hold, keep.release,
+        results.table, results.export, submit.cancel, submit.retry, submit.throttle, keep.hold, keep.release,
         keep.requeue, submit.rehearse, store.doctor, store.gc, logs.logs, demo.demo,
     ):  # fmt: skip
         app.command()(command)

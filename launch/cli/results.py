@@ -1,13 +1,17 @@
-"""`stepstone collect` and `stepstone export`: what came out, for people and for other programs."""
+"""`stepstone collect`, `table` and `export`: what came out, for people and for other programs."""
 
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from launch.cli.options import File, Json, console, load_plan, print_json
 from launch.text import say
 from slurm.base import UsageError
+
+if TYPE_CHECKING:
+    from eval.tables.diff import Side
 
 
 def collect(
@@ -44,6 +48,101 @@ def collect(
     results_shown.results_text(plan, store, rows, console(), metric_profile, average)
     if rows:
         say(f"written: {path.parent}/results.parquet, {path.name}")
+
+
+def table(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="The experiment file.", show_default=False)
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Targets, averages, groups of targets (qa, xtreme-r:tagging) [all that fit]."),
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="This one, of the targets that have it.", show_default=False)
+    ] = None,
+    profile: Annotated[str, typer.Option(help="Metrics as published (xtreme), or mended (corrected).")] = "xtreme",
+    languages: Annotated[
+        str | None, typer.Option(metavar="TARGET", help="A target's languages as columns; `all`: a table each.")
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option(metavar="WHAT", help="Languages by family, script, size (of CC-100) or seen.")
+    ] = None,
+    interval: Annotated[bool, typer.Option("--interval", help="95 % intervals instead of standard errors.")] = False,
+    reference: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A published row beside; repeatable.", show_default=False)
+    ] = None,
+    diff: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            metavar="A B", help="B less A: experiment files, or copies of results.parquet.", show_default=False
+        ),
+    ] = None,
+    output_format: Annotated[
+        str | None, typer.Option("--format", metavar="NAME", help="terminal, csv, markdown, latex or html.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Write it there; its ending says the format.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make the table one publishes: differences to none, errors, significance."""
+    from eval.tables import diff as score_diff
+    from eval.tables import facts
+    from launch.results import scores, sheets
+    from launch.results import table as result_table
+    from launch.show import tables
+    from launch.store import Store
+
+    name = tables.format_of(output_format, out)
+    options = sheets.Options(
+        tuple(filter(None, (columns or "").replace(" ", "").split(","))),
+        metric,
+        result_table.profile(profile),
+        languages,
+        facts.grouping(by) if by else None,
+        interval,
+        tuple(reference or ()),
+    )
+    if diff:
+        if file is not None or options != sheets.Options(metric=metric):
+            raise UsageError(
+                "--diff A B: says of which two; of the other options it takes --metric, --format and --out"
+            )
+        all_sheets = [score_diff.of_sides(_side(diff[0]), _side(diff[1]), metric)]
+    elif file is None:
+        raise UsageError("which experiment? `stepstone table FILE`, or `stepstone table --diff A B`")
+    else:
+        plan = load_plan(file)
+        store = Store(plan.experiment.store)
+        all_sheets = sheets.of_plan(plan, store, scores.rows(plan, store), options)
+    if as_json:
+        print_json(tables.tables_json(all_sheets))
+    elif out is not None:
+        tables.write(all_sheets, name, out)
+        say(f"written: {out}")
+    elif name == "terminal":
+        tables.print_tables(all_sheets, console())
+    else:
+        print(tables.text_of(all_sheets, name), end="")
+
+
+def _side(path: Path) -> "Side":
+    """A table of scores, or an experiment's scores as they are now."""
+    from eval.tables import rows as score_rows
+    from eval.tables.diff import Side
+    from launch.results import scores
+    from launch.store import Store
+
+    if path.suffix == ".parquet":
+        return Side(str(path), score_rows.read_parquet(path))
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", path.name) and not path.exists():
+        raise UsageError(
+            f"--diff {path}: results of earlier dates are not kept; name a copy of results.parquet, which"
+            " `stepstone collect` writes"
+        )
+    plan = load_plan(path)
+    return Side(str(path), scores.rows(plan, Store(plan.experiment.store)))
 
 
 def export(

@@ -65,12 +65,12 @@ def _draw(
     )
 
 
-def print_folded(columns: Sequence[C], drawn: Callable[[Sequence[C]], Table], console: Console) -> None:
+def print_folded(columns: Sequence[C], draw: Callable[[Sequence[C]], Table], console: Console) -> None:
     """The table of these columns; as several, one below the other, where the console is too narrow for all."""
     wide_options = console.options.update(max_width=10_000)
     while columns:
         count = len(columns)
-        while count > 1 and console.measure(drawn(columns[:count]), options=wide_options).maximum > console.width:
+        while count > 1 and console.measure(draw(columns[:count]), options=wide_options).maximum > console.width:
             count -= 1
-        console.print(drawn(columns[:count]))
+        console.print(draw(columns[:count]))
         columns = columns[count:]
