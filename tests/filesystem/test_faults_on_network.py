@@ -6,6 +6,7 @@ NETWORK_FULL=1 runs all of it; without, a part, since the matrix is run on an or
 
 import os
 from collections.abc import Callable, Iterator
+from inspect import signature
 from itertools import count
 from pathlib import Path
 
@@ -71,5 +72,12 @@ def place(network: Network) -> Path:
         if FULL or case[0] in SMALL
     ],
 )
-def test_the_fault_matrix(make_lab: Callable[..., Lab], name: str, values: dict[str, object]) -> None:  # noqa: F811
-    getattr(test_faults, name)(make_lab, **values)
+def test_the_fault_matrix(
+    make_lab: Callable[..., Lab],  # noqa: F811
+    folder: Path,
+    name: str,
+    values: dict[str, object],
+) -> None:
+    test = getattr(test_faults, name)
+    fixtures = {"make_lab": make_lab, "folder": folder}
+    test(**{name: fixtures[name] for name in signature(test).parameters if name in fixtures}, **values)
