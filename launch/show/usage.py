@@ -116,7 +116,18 @@ def _number(value: float) -> str:
 
 
 def _kind_lines(kinds: Sequence[KindUse], width: int) -> list[str]:
-    head = ("used, by kind of stage", "seen", "usual", "longest", "memory", "cores", "GPU", "its memory", "data")
+    head = (
+        "used, by kind of stage",
+        "seen",
+        "usual",
+        "longest",
+        "memory",
+        "cores",
+        "GPU",
+        "its memory",
+        "data",
+        "disks",
+    )
     rows = [
         (
             use.kind,
@@ -128,6 +139,7 @@ def _kind_lines(kinds: Sequence[KindUse], width: int) -> list[str]:
             "" if use.busy is None else f"{use.busy:.0f} %",
             amount(use.gpu_memory) if use.gpu_memory else "",
             "" if use.data_wait is None else f"{use.data_wait:.0%}",
+            brief(use.io_wait) if use.io_wait and use.io_wait >= 1 else "",
         )
         for use in sorted(kinds, key=lambda use: -use.longest)[:_LISTED]
     ]
@@ -147,6 +159,10 @@ def _element_lines(plan: Plan, report: Report) -> list[str]:
     if elements.memory:
         of_node = f" of {amount(request.memory << 20)}" if request.memory else ""
         parts.append(f"{amount(elements.memory)}{of_node} of memory of a node")
+    cores = [use.cores for use in report.measured.kinds if use.cores is not None]
+    if cores:
+        of_all = f" of {request.ranks * request.cores}" if request.cores else ""
+        parts.append(f"{max(cores):.1f}{of_all} cores busy in the busiest stage")
     return [f"elements: {', '.join(parts)}"]
 
 

@@ -12,11 +12,12 @@ from typing import Final, Literal
 from launch import executors
 from launch.plan import Plan, Stage
 from launch.results.scores import at_chance
-from launch.status import Observation, history, spent
-from launch.status.rules import UNDER_WAY
+from launch.status import Observation, State, history, spent
+from launch.status.rules import STATES, UNDER_WAY
 from launch.store.store import Known
 
 _HOUR = 3600.0
+_OPEN: tuple[State, ...] = tuple(state for state in STATES if state not in ("new", "finished"))
 _DIVERGED = "diverged"  # an outcome, beside those of `spent`
 _AT_CHANCE: Final = 4  # of a Known, which in memory is a plain list
 _SPENT: Final = 6
@@ -63,25 +64,37 @@ class Account:
 
 def of(plan: Plan, observation: Observation) -> Account:
     """The account of an experiment. Reads the attempts at what is not finished; the rest is remembered."""
-    by_kind: dict[str, spent.Spent] = {kind_of(stage): {} for stage in plan.stages.values()}
+    by_kind: dict[tuple[str, str], spent.Spent] = {}
     recipes = _recipes(plan)
     by_recipe: dict[str, spent.Spent] = {recipe: {} for recipe, _, _ in plan.paths}
-    for key, stage in plan.stages.items():
-        for outcome, seconds in _spent(observation, stage).items():
-            _add(by_kind[kind_of(stage)], outcome, seconds)
+    open_stages = {stage.key for stage in observation.among(_OPEN)}
+    index = observation.store.index
+    for key, stage in plan.stages.items():  # no calls for most of them: it is long
+        of_kind = by_kind.setdefault((stage.kind, stage.task), {})
+        record = index.get(key)
+        if record is None or key in open_stages:
+            seconds_by_outcome = _read(observation, stage) if observation.store.exists(stage) else {}
+        else:
+            seconds_by_outcome = record[_SPENT]
+            if record[_AT_CHANCE] and stage.kind == "train":
+                seconds_by_outcome = _diverged(seconds_by_outcome)
+        for outcome, seconds in seconds_by_outcome.items():
+            of_kind[outcome] = of_kind.get(outcome, 0.0) + seconds
+            share = seconds / len(recipes[key])
             for recipe in recipes[key]:
-                _add(by_recipe[recipe], outcome, seconds / len(recipes[key]))
+                of_recipe = by_recipe[recipe]
+                of_recipe[outcome] = of_recipe.get(outcome, 0.0) + share
     total: spent.Spent = {}
     for amounts in by_kind.values():
         for outcome, seconds in amounts.items():
-            _add(total, outcome, seconds)
+            total[outcome] = total.get(outcome, 0.0) + seconds
     unit, count = processors(plan)
     return Account(
         unit,
         count,
         _hours(total, count),
         {recipe: _hours(amounts, count) for recipe, amounts in by_recipe.items()},
-        {kind: _hours(amounts, count) for kind, amounts in by_kind.items()},
+        {f"{kind} {task}": _hours(amounts, count) for (kind, task), amounts in by_kind.items()},
     )
 
 
@@ -99,22 +112,20 @@ def processors(plan: Plan) -> tuple[Literal["GPU-hours", "core-hours"], int]:
     return "core-hours", cluster.ranks * cores
 
 
-def _spent(observation: Observation, stage: Stage) -> Mapping[str, float]:
-    """Seconds of a stage's attempts, by outcome."""
-    record = observation.store.index.get(stage.key)
-    if record is not None and observation.state(stage).state == "finished":
-        seconds: Mapping[str, float] = record[_SPENT]
-        has_diverged = bool(record[_AT_CHANCE])
-    elif not observation.store.exists(stage):
-        return {}
-    else:
-        every = history.notes_of(observation.store.stage_folder(stage.folder))
-        may_run = observation.state(stage).state in UNDER_WAY
-        seconds = spent.of_stage(every, observation.failures(stage), may_run=may_run)
-        has_diverged = observation.is_finished(stage) and bool(at_chance(observation.plan, observation.store, stage))
-    if stage.kind == "train" and has_diverged and spent.USEFUL in seconds:
-        seconds = {_DIVERGED if outcome == spent.USEFUL else outcome: value for outcome, value in seconds.items()}
+def _read(observation: Observation, stage: Stage) -> Mapping[str, float]:
+    """Seconds of a stage's attempts by outcome, of one that is not remembered."""
+    every = history.notes_of(observation.store.stage_folder(stage.folder))
+    may_run = observation.state(stage).state in UNDER_WAY
+    seconds = spent.of_stage(every, observation.failures(stage), may_run=may_run)
+    if stage.kind == "train" and observation.is_finished(stage):
+        has_diverged = bool(at_chance(observation.plan, observation.store, stage))
+        return _diverged(seconds) if has_diverged else seconds
     return seconds
+
+
+def _diverged(seconds: Mapping[str, float]) -> Mapping[str, float]:
+    """The same of a training that came to nothing."""
+    return {_DIVERGED if outcome == spent.USEFUL else outcome: value for outcome, value in seconds.items()}
 
 
 def _recipes(plan: Plan) -> dict[str, list[str]]:
@@ -123,14 +134,12 @@ def _recipes(plan: Plan) -> dict[str, list[str]]:
     for (recipe, _, _), evaluate in plan.paths.items():
         key: str | None = evaluate
         while key is not None:
-            if not recipes[key] or recipes[key][-1] != recipe:  # a recipe's paths follow each other
-                recipes[key].append(recipe)
+            names = recipes[key]
+            if names and names[-1] == recipe:  # so has what it starts from: a recipe's paths follow each other
+                break
+            names.append(recipe)
             key = plan.stages[key].parent
     return recipes
-
-
-def _add(amounts: spent.Spent, outcome: str, seconds: float) -> None:
-    amounts[outcome] = amounts.get(outcome, 0.0) + seconds
 
 
 def _hours(amounts: spent.Spent, count: int) -> Hours:

@@ -18,7 +18,7 @@ from launch.store.usage import Usage
 from launch.usage.accounting import Accounts
 from launch.usage.hours import kind_of
 
-_READ = 2000  # stages of a kind
+_READ = 1000  # stages of a kind
 _BY_STATE = {"TIMEOUT": "time", "OUT_OF_MEMORY": "host-oom"}  # what accounting says of a job that noted no end
 
 

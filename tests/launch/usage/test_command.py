@@ -2,6 +2,8 @@
 
 import json
 import os
+import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -76,6 +78,7 @@ def test_what_a_person_sees(plan: Plan, slurm: Answers) -> None:
         "GPU-hours by recipe   all  useful  idle  running  wasted",
         "none                  7.3     7.3  0.07        0       0",
         "elements: 6 ended well, 01:50:00 of 12:00:00 the longest, 4.0G of 64.0G of",
+        "  memory of a node, 1.4 of 16 cores busy in the busiest stage",
         "accounting: 6 that completed, 17.0% of their CPUs' time, 6.2% of the memory at",
         '  time: "02:30:00"',
         "      12:00:00 asked, 01:50:00 the longest of 6 elements: jobs start sooner",
@@ -147,6 +150,24 @@ def test_the_file_is_changed_only_when_told(plan: Plan, slurm: Answers) -> None:
     }
     assert "nothing to change" in _type(plan, "--apply", "--yes").stderr  # it fits what was used now
     assert "--apply" in str(_type(plan, "--yes", code=1).exception)
+
+
+class Terminal:
+    """`sys` with a person at it."""
+
+    stdin = SimpleNamespace(isatty=lambda: True)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys, name)
+
+
+def test_at_a_terminal_it_asks(plan: Plan, slurm: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("launch.cli.usage.sys", Terminal())
+    before = plan.experiment.path.read_bytes()
+    refused = _type(plan, "--apply", input="n\n")
+    assert "change it? [y/N]" in refused.stdout and plan.experiment.path.read_bytes() == before
+    _type(plan, "--apply", input="y\n")
+    assert plan.experiment.path.read_bytes() != before
 
 
 def test_what_the_file_does_not_say_is_a_line_to_paste(
