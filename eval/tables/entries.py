@@ -9,6 +9,8 @@ from eval.tables.references import Reference
 from eval.tables.sheet import Column, Entry, Rows
 from eval.tables.significance import Comparison
 
+_CLOSE = 1e-9  # means of the same numbers in another order
+
 
 def of_cells(
     cells: Mapping[tuple[str, str], Cell],
@@ -44,9 +46,9 @@ def _best(cells: Mapping[tuple[str, str], Cell], recipes: Sequence[str], column:
         for recipe in recipes
         if (cell := cells.get((recipe, column))) and cell.score is not None and cell.values
     }
-    if len(set(scores.values())) < 2:
+    if not scores or max(scores.values()) - min(scores.values()) < _CLOSE:
         return set()
-    return {recipe for recipe, score in scores.items() if score == max(scores.values())}
+    return {recipe for recipe, score in scores.items() if score > max(scores.values()) - _CLOSE}
 
 
 def _entry(cell: Cell | None, comparison: Comparison | None, absolute: bool, best: bool, with_intervals: bool) -> Entry:
@@ -68,8 +70,9 @@ def _entry(cell: Cell | None, comparison: Comparison | None, absolute: bool, bes
         entry,
         interval=comparison.difference.mean.interval() if with_intervals and comparison.difference.mean.error else None,
         mark=comparison.mark,
-        p=None if comparison.adjusted_p is None else comparison.difference.p,
         adjusted_p=comparison.adjusted_p,
+        difference=comparison.difference,
+        over_examples=comparison.over_examples,
     )
 
 

@@ -26,7 +26,7 @@ def latex(sheets: Sequence[Sheet]) -> str:
 
 def _table(sheet: Sheet) -> str:
     parts = [sheet.columns[start : start + _ACROSS] for start in range(0, len(sheet.columns), _ACROSS)]
-    best = [r"Bold: the best of its column."] if any(entry.best for _, of_row in sheet.rows for entry in of_row) else []
+    best = ["Bold: the best of its column."] if sheet.has_best else []
     caption = " ".join([escaped(f"{sheet.title}."), *(_sentence(line) for line in sheet.caption), *best])
     lines = [
         r"\begin{table}",

@@ -4,11 +4,11 @@ import csv
 from collections.abc import Sequence
 from io import StringIO
 
-from eval.tables.sheet import Sheet, as_records
+from eval.tables.sheet import STATISTICS, Sheet, as_records
 
 _FIELDS = (
-    "table", "row", "column", "metric", "kind", "score", "difference", "error", "low", "high", "p", "adjusted_p",
-    "mark", "best", "seeds", "diverged", "missing", "note",
+    "table", "row", "column", "metric", "kind", "score", "difference", "error", "low", "high", "adjusted_p",
+    *STATISTICS, "over_examples", "mark", "best", "seeds", "diverged", "missing", "note",
 )  # fmt: skip
 
 
@@ -19,5 +19,6 @@ def long_csv(sheets: Sequence[Sheet]) -> str:
     writer.writeheader()
     for sheet in sheets:
         for record in as_records(sheet):
-            writer.writerow(record | {"best": str(record["best"]).lower()})
+            truths = {name: str(record[name]).lower() for name in ("best", "over_examples")}
+            writer.writerow(record | truths)
     return text.getvalue()

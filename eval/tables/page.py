@@ -36,8 +36,7 @@ def _table(sheet: Sheet) -> str:
         for rows in (sheet.rows, sheet.references)
         if rows
     )
-    best = any(entry.best for _, of_row in sheet.rows for entry in of_row)
-    lines = [*sheet.caption, *(["bold: the best of its column"] if best else [])]
+    lines = [*sheet.caption, *(["bold: the best of its column"] if sheet.has_best else [])]
     notes = "\n".join(f"<li>{escape(line)}</li>" for line in lines)
     return (
         f"<table>\n<caption>{escape(sheet.title)}</caption>\n"

@@ -4,11 +4,15 @@ A column is a target, an average, a language or a group of languages. `entries` 
 Markdown), `latex`, `page` (HTML) and `long` (CSV) draw them.
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 from eval.tables.cells import DIVERGED
 
+if TYPE_CHECKING:  # numpy and scipy: what only draws need not wait for them
+    from eval.statistics.differences import Difference
+
+STATISTICS = ("p", "p_permuted", "effect", "better", "detectable", "seeds_needed")  # of a `Difference`
 Kind = Literal["score", "difference", "reference"]
 SHEET_SCHEMA = 1
 
@@ -41,8 +45,9 @@ class Entry:
     seeds: int = 0
     diverged: int = 0
     missing: int = 0
-    p: float | None = None
     adjusted_p: float | None = None
+    difference: "Difference | None" = None  # what `eval.statistics` says of it
+    over_examples: bool = False  # that is of other examples too, not of these test sets alone
     with_interval: bool = False  # shows that, or nothing, instead of the error
     alone: bool = False  # a score among differences: there is nothing to compare it with
 
@@ -77,6 +82,11 @@ class Sheet:
     caption: tuple[str, ...]
     references: Rows = ()
 
+    @property
+    def has_best(self) -> bool:
+        """Whether any cell is marked as the best of its column."""
+        return any(entry.best for _, of_row in self.rows for entry in of_row)
+
 
 def as_records(sheet: Sheet) -> list[dict[str, Any]]:
     """Every cell as JSON values, unrounded: the long form that `--json` and CSV have."""
@@ -89,8 +99,10 @@ def as_records(sheet: Sheet) -> list[dict[str, Any]]:
 
 def _record(entry: Entry) -> dict[str, Any]:
     low, high = entry.interval or (None, None)
-    fields = asdict(entry)
-    names = ("kind", "score", "error", "p", "adjusted_p", "mark", "best", "seeds", "diverged", "missing")
-    record = {name: fields[name] for name in names}
-    difference = entry.value if entry.kind == "difference" else None
-    return record | {"difference": difference, "low": low, "high": high, "note": entry.note}
+    names = ("kind", "score", "error", "adjusted_p", "mark", "best", "seeds", "diverged", "missing", "over_examples")
+    record: dict[str, Any] = {name: getattr(entry, name) for name in names}
+    record["difference"] = entry.value if entry.kind == "difference" else None
+    tested_difference = entry.difference if entry.adjusted_p is not None else None
+    for name in STATISTICS:
+        record[name] = getattr(tested_difference, name, None)
+    return record | {"low": low, "high": high, "note": entry.note}

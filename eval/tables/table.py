@@ -83,7 +83,8 @@ def markdown_sheet(sheet: Sheet) -> str:
     lines += _heading([_plain(f"{column.name} ({column.detail})") for column in sheet.columns])
     for name, of_row in (*sheet.rows, *sheet.references):
         lines.append(f"| {_plain(name)} | " + " | ".join(map(_in_markdown, of_row)) + " |")
-    return "\n".join([*lines, "", *(f"- {_plain(line)}" for line in sheet.caption)]) + "\n"
+    caption = [*sheet.caption, *(["bold: the best of its column"] if sheet.has_best else [])]
+    return "\n".join([*lines, "", *(f"- {_plain(line)}" for line in caption)]) + "\n"
 
 
 def _in_markdown(entry: Entry) -> str:

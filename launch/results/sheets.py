@@ -1,5 +1,6 @@
 """An experiment's results as tables to publish: which columns, over which languages, and what a reader must know."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,7 @@ from slurm.base import UsageError
 from training.tasks import catalogue
 
 _MEAN = "mean"  # the column that all languages of a target have together
+_LISTED = 12  # columns of which the caption says what could be shown
 Cells = dict[tuple[str, str], Cell]
 
 
@@ -148,11 +150,15 @@ def _of_languages(scores: _Scores, target: str) -> Sheet:
     columns = [Column(_MEAN, metric, metric)]
     columns += [Column(name, some(codes, 3) if by else metric, metric) for name, codes in groups.items()]
     groups[_MEAN] = all_languages
+    names_of_language: dict[str, list[str]] = defaultdict(list)
+    for name, codes in groups.items():
+        for code in codes:
+            names_of_language[code].append(name)
     rows = [
         replace(row, target=name)
-        for name, codes in groups.items()
         for row in scores.rows
-        if row.target == target and row.language in codes
+        if row.target == target and row.metric == metric
+        for name in names_of_language.get(row.language, ())
     ]
     required_of_groups: dict[tuple[str, str, Seed], list[str]] = {
         (recipe, name, seed): [code for code in required_codes if code in codes]
@@ -185,6 +191,7 @@ def _sheet(
     caption = [
         _what_is_shown(scores, all_cells),
         *_how_it_was_tested(together),
+        *_what_could_be_shown(together, columns),
         *lines,
         *table.notes(scores.plan, scores.store, scores.rows, scores.metrics),
     ]
@@ -220,3 +227,22 @@ def _how_it_was_tested(comparisons: Mapping[tuple[str, str], Comparison]) -> lis
         f"{levels}: two-sided, after Holm over the {len(with_p)} differences of this table that can be tested;"
         f" a t test over seeds, its variance moderated over a column's recipes (Smyth 2004), {errors_of}"
     ]
+
+
+def _what_could_be_shown(comparisons: Mapping[tuple[str, str], Comparison], columns: Sequence[Column]) -> list[str]:
+    """The smallest differences that these seeds would show, over each column's recipes."""
+    ranges = []
+    for column in columns:
+        points = [
+            comparison.difference.detectable
+            for (_, name), comparison in comparisons.items()
+            if name == column.name
+            and comparison.adjusted_p is not None
+            and comparison.difference.detectable is not None
+        ]
+        if points:
+            low, high = f"{min(points):.1f}", f"{max(points):.1f}"
+            ranges.append(f"{column.name} {low}" + (f"–{high}" if high != low else ""))
+    if not ranges:
+        return []
+    return [f"would be seen with power 0.8, alone (before Holm), at these seeds: {some(ranges, _LISTED)} points"]

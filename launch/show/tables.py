@@ -74,7 +74,7 @@ def print_tables(sheets: Sequence[Sheet], console: Console) -> None:
         console.print(sheet.title, markup=False, style="bold", soft_wrap=True)
         print_folded(sheet.columns, lambda columns, sheet=sheet: table.draw_sheet(sheet, columns), console)  # type: ignore[misc]
         caption = list(sheet.caption)
-        if any(entry.best for _, of_row in sheet.rows for entry in of_row):
+        if sheet.has_best:
             caption.insert(1, f"{table.BEST} the best of its column")
         for line in caption:
             for part in wrapped(line, console.width):

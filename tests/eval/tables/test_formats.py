@@ -60,7 +60,7 @@ def test_csv_has_every_number_as_it_is() -> None:
     records = list(csv.DictReader(StringIO(long_csv([sheet]))))
     assert len(records) == 20  # 5 rows, 4 columns
     for record, expected in zip(records, as_records(sheet), strict=True):
-        for name in ("score", "difference", "error", "p", "adjusted_p"):
+        for name in ("score", "difference", "error", "p", "adjusted_p", "effect", "better", "detectable"):
             assert (float(record[name]) if record[name] else None) == expected[name]
         assert record["best"] == str(expected["best"]).lower()
 
