@@ -2,10 +2,12 @@
 
 import codecs
 import re
+import shutil
 import sys
 import textwrap
 import time
 from collections.abc import Iterable, Sequence
+from typing import TextIO
 
 _IN_PLAIN_LETTERS = {"→": "->", "…": "...", "–": "-", "—": "-", "≤": "<=", "≥": ">=", "±": "+-", "×": "x", "·": "-"}
 _COMMAND = re.compile(r"`[^`]+`|\bstepstone [a-z][^;,()]*")  # what a person may type
@@ -28,7 +30,15 @@ def _in_plain_letters(error: UnicodeError) -> tuple[str, int]:
 
 def say(line: str) -> None:
     """Progress and what was done: to stderr, for stdout is for data."""
-    print(line, file=sys.stderr, flush=True)
+    print(fitted(line, sys.stderr), file=sys.stderr, flush=True)
+
+
+def fitted(line: str, stream: TextIO) -> str:
+    """A line as a terminal shows it: broken between words, where the terminal would break it anywhere, a command to
+    type in the middle too. Elsewhere as it is: one line."""
+    if not stream.isatty():
+        return line
+    return "\n".join(wrapped(line, shutil.get_terminal_size().columns))
 
 
 def some(names: Iterable[str], limit: int = 4) -> str:

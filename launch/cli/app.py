@@ -11,7 +11,7 @@ import typer
 
 from launch.cli import demo, devcluster, keep, logs, models, plan, results, status, store, submit, tasks, usage
 from launch.cli.help import Group
-from launch.text import show_what_can_be_shown
+from launch.text import say, show_what_can_be_shown
 from slurm.base import UserError
 from slurm.base.errors import one_line
 
@@ -57,7 +57,7 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe went away: not our failure, and nothing more to say
@@ -66,5 +66,5 @@ def main() -> None:
         line = one_line(error)
         if line is None:
             raise
-        print(f"error: {line}", file=sys.stderr)
+        say(f"error: {line}")
         sys.exit(1)

@@ -58,7 +58,9 @@ def _follow(plan: "Plan") -> None:
     for stage in plan.stages.values():
         if observation.state(stage).state == "failed":
             say(f"failed: {stage.name}: {observation.state(stage).reason}")
-    raise UserError("; ".join(["not every stage is finished", *map(str, totals.next_steps(observation))]))
+    for advice in totals.next_steps(observation):
+        say(str(advice))
+    raise UserError("not every stage is finished")
 
 
 def retry(
@@ -165,8 +167,12 @@ def rehearse(
     """Run every distinct step and target once on a few examples, through the whole path. Exit 1 where one fails."""
     from launch import experiment
     from launch.preflight import rehearse as rehearsing
+    from launch.show import progress
 
-    rehearsal = rehearsing.rehearse(experiment.load(file), local=local, report=say, keep=keep)
+    asked_for = experiment.load(file)
+    with progress.bars(console(stderr=True)) as bars:
+        report, draw = (bars.say, bars.draw) if bars else (say, None)
+        rehearsal = rehearsing.rehearse(asked_for, local=local, report=report, keep=keep, draw=draw)
     for one_run in rehearsal.outcomes:
         print(one_run.line)
     if rehearsal.went_well:

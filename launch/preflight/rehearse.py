@@ -19,6 +19,7 @@ from launch.experiment import Cluster, Experiment, Failures, Notify, Overrides
 from launch.plan import Plan, Stage
 from launch.preflight import checks
 from launch.results import scores, table
+from launch.standing.so_far import Standing
 from launch.status import Observation
 from launch.status import under_way as way
 from launch.store import Store, lock, submissions
@@ -71,11 +72,18 @@ class Rehearsal:
         return self.collected is None and all(outcome.failure is None for outcome in self.outcomes)
 
 
-def rehearse(experiment: Experiment, *, local: bool, report: Callable[[str], None], keep: bool = False) -> Rehearsal:
+def rehearse(
+    experiment: Experiment,
+    *,
+    local: bool,
+    report: Callable[[str], None],
+    keep: bool = False,
+    draw: Callable[[Standing], None] | None = None,
+) -> Rehearsal:
     """Run the rehearsal to its end. Its store goes when all went well, unless `keep`; else it stays for its logs.
 
     `local`: with local workers on this machine, whatever the file says. A rehearsal that is still under way is gone on
-    with. UserError where the experiment cannot be planned or sent.
+    with. `draw`: is told how far it is; None: `report` is. UserError where the experiment cannot be planned or sent.
     """
     full_plan = planning.make(experiment)
     plan = make(full_plan, local=local)
@@ -89,7 +97,7 @@ def rehearse(experiment: Experiment, *, local: bool, report: Callable[[str], Non
     with lock.lock(experiment.store, lock.PATIENCE, report):
         _clear(plan, report)
         submitter.submit(plan, report=report)
-    follow.follow(plan, report)
+    follow.follow(plan, report, draw)
     rehearsal = _rehearsal(full_plan, plan)
     if rehearsal.went_well and not keep:
         with suppress(UserError), lock.lock(experiment.store, lock.PATIENCE, report):

@@ -62,7 +62,7 @@ def print_stages(plan: Plan, store: Store, observation: Observation, wish: Filte
     stages = wish.select(plan, observation)
     if stages:
         _print_rows(plan, store, observation, stages, console)
-    console.print(f"{len(stages)} of {len(plan.stages)} stages", markup=False, highlight=False)
+    console.print(f"{len(stages)} of {len(plan.stages)} stages", markup=False, highlight=False, soft_wrap=True)
 
 
 def print_history(plan: Plan, store: Store, observation: Observation, stages: list[Stage], console: Console) -> None:
@@ -72,7 +72,9 @@ def print_history(plan: Plan, store: Store, observation: Observation, stages: li
         lines = (
             history.lines(store.stage_folder(stage.folder), observation.failures(stage)) if store.exists(stage) else []
         )
-        console.print(f"{stage.name}, key {stage.key}: {'' if lines else 'no attempt yet'}", markup=False)
+        console.print(
+            f"{stage.name}, key {stage.key}: {'' if lines else 'no attempt yet'}", markup=False, soft_wrap=True
+        )
         for line in lines:
             console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
 

@@ -9,6 +9,7 @@ from launch.standing.progress import Progress, of_stages
 from launch.status import Observation
 from launch.status.rules import State
 from launch.store import Store, attempts
+from launch.text import duration
 
 _SHOWN = ("running", "queued", "failed", "held", "cancelled", "unknown")
 _RUNNING: tuple[State, ...] = ("running",)
@@ -30,7 +31,8 @@ class Standing:
         """For a log."""
         text = f"{self.counts['finished']} of {self.total} stages finished"
         text += "".join(f", {count} {state}" for state, count in self.counts.items() if count and state in _SHOWN)
-        return text + "".join(f"; {stage}" for stage in self.running[:_IN_A_LINE])
+        text += "".join(f"; {stage}" for stage in self.running[:_IN_A_LINE])
+        return text if self.seconds_left is None else f"{text}; about {duration(self.seconds_left)} left"
 
 
 class Watch:
@@ -40,12 +42,10 @@ class Watch:
         self._plan = plan
         self._seconds: dict[str, float] = {}  # that finished stages took, by key
 
-    def standing(self, store: Store, observation: Observation, *, with_time: bool) -> Standing:
-        """`with_time`: read what stages took, for the time that is left."""
+    def standing(self, store: Store, observation: Observation) -> Standing:
         at_work = observation.among(_RUNNING)
-        seconds_left = self._seconds_left(store, observation, at_work) if with_time else None
-        shown = _WITH_BARS if with_time else _IN_A_LINE
-        running = tuple(of_stages(store, at_work[:shown]).values())
+        seconds_left = self._seconds_left(store, observation, at_work)
+        running = tuple(of_stages(store, at_work[:_WITH_BARS]).values())
         return Standing(observation.counts(), len(self._plan.stages), running, seconds_left)
 
     def _seconds_left(self, store: Store, observation: Observation, at_work: list[Stage]) -> float | None:

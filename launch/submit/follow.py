@@ -17,6 +17,7 @@ from launch.status import Observation
 from launch.store import Location, Store
 from launch.submit import outcome
 from launch.submit.notify import Notifier
+from launch.text import clock
 from slurm import snapshot
 from slurm.arrays import SendUnclear
 from slurm.base import UsageError, UserError
@@ -26,6 +27,7 @@ _FIRST_SECONDS, _LAST_SECONDS, _GROWTH = 2.0, 15.0, 1.15  # between two looks at
 _LAST_SECONDS_HERE = 2.0  # the same where the disk says all, since there is no queue
 _TROUBLE_SECONDS = 600.0  # that the file system's trouble is waited for
 _SEND_SECONDS = 60.0  # between two tries to send what there was no room for
+_REPORT_SECONDS = 60.0  # between two reports of how far what runs is
 _REFUSED_SECONDS = 300.0  # for which squeue may refuse: a site's own may have a bad minute
 _WITH_PARENT = ("cancelled", "parent-missing")  # what Slurm and a job do to a stage whose parent failed
 _PASSES = re.compile(r"\bagain\b|another submit")  # errors that tell a person to try again: that is done here
@@ -35,7 +37,8 @@ Report = Callable[[str], None]
 def follow(plan: Plan, report: Report, draw: Callable[[Standing], None] | None = None) -> bool:
     """Report changes until nothing is queued or running, or can be sent; whether every stage is finished.
 
-    draw: is told how far it is at every look, with the time that is left; None: `report` is, where that has changed.
+    draw: is told how far it is at every look, with the time that is left; None: `report` is, with the time of day,
+    where a stage has come to another state, and else once a minute.
 
     What there was no room for goes out as soon as there is, and what the cluster took from its node once more; nothing
     any more once something of the experiment is cancelled. Trouble of the file system is reported, and waited for.
@@ -73,7 +76,8 @@ class _Follower:
     draw: Callable[[Standing], None] | None
     watch: Watch
     notifier: Notifier
-    line: str = ""
+    standing: Standing | None = None  # that was reported last
+    last_report: float = 0.0  # when (monotonic)
     last_try: float = field(default_factory=time.time)  # `submit` has just been there
     lines_before: set[str] = field(default_factory=set)
     cancelled_count: int | None = None  # when this began
@@ -85,12 +89,12 @@ class _Follower:
         cancelled_count = _cancelled(self.plan, observation)
         self.cancelled_count = cancelled_count if self.cancelled_count is None else self.cancelled_count
         self.notifier.look_for_held(observation)
-        standing = self.watch.standing(store, observation, with_time=self.draw is not None)
+        standing = self.watch.standing(store, observation)
         if self.draw is not None:
             self.draw(standing)
-        elif standing.line() != self.line:
-            self.report(standing.line())
-        self.line = standing.line()
+        elif self._is_news(standing):
+            self.report(f"{clock(time.time())} {standing.line()}")
+            self.standing, self.last_report = standing, time.monotonic()
         if observation.refused_since is not None and time.time() - observation.refused_since > _REFUSED_SECONDS:
             raise snapshot.unanswered("what was sent goes on")
         unsent = _to_send(self.plan, observation) if cancelled_count == self.cancelled_count else set()
@@ -101,6 +105,13 @@ class _Follower:
             self.notifier.over(observation)
             return len(observation.finished) == len(self.plan.stages)
         return None
+
+    def _is_news(self, standing: Standing) -> bool:
+        """Whether a stage is in another state than at the last report; of how far what runs is, once a minute."""
+        if self.standing is None or standing.counts != self.standing.counts:
+            return True
+        has_moved = standing.line() != self.standing.line()
+        return has_moved and time.monotonic() - self.last_report >= _REPORT_SECONDS
 
 
 def _to_send(plan: Plan, observation: Observation) -> set[str]:

@@ -1,20 +1,20 @@
 """Words for the person at the terminal: lines end between words, and never inside what is to be typed."""
 
 import ast
+import io
 import re
 
 import pytest
 from typer.testing import CliRunner
 
 from launch.cli.app import app
-from launch.text import labelled, wrapped
+from launch.text import fitted, labelled, wrapped
 from tests.launch.workspace import Workspace
 from tests.paths import ROOT
 
 _COMMANDS = re.compile(r"`[^`]+`|stepstone [a-z]+[^;,()]*")
 # What is drawn in columns, and holds no command: scores.
 _TABLES = {("launch/show/results.py", "part")}
-_FILES_WITH_TABLES = {"launch/show/status.py"}
 
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80])
@@ -31,6 +31,18 @@ def test_a_command_to_type_stays_in_one_line(text: str, width: int) -> None:
     assert " ".join(lines) == text
     for command in _COMMANDS.findall(text):
         assert sum(command.strip() in line for line in lines) == 1
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_gets_whole_words_and_everybody_else_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    line = "error: failed twice of host-oom (retry: 1): killed; mend it, then: stepstone retry FILE --class host-oom"
+    assert fitted(line, io.StringIO()) == line
+    assert fitted(line, _Terminal()).splitlines()[-1] == "then: stepstone retry FILE --class host-oom"
 
 
 def test_a_path_stays_whole_and_text_goes_on_below_itself() -> None:
@@ -63,6 +75,6 @@ def test_whatever_is_printed_through_rich_is_left_to_the_terminal_to_wrap() -> N
             is_soft = any(keyword.arg == "soft_wrap" for keyword in node.keywords)
             said = ast.unparse(node.args[0]) if node.args else ""
             name = str(path.relative_to(ROOT))
-            if not is_soft and (name, said) not in _TABLES and name not in _FILES_WITH_TABLES:
+            if not is_soft and (name, said) not in _TABLES:
                 wrapped_by_rich.append(f"{name}:{node.lineno}: {said}")
     assert wrapped_by_rich == []

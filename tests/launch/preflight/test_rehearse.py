@@ -87,12 +87,15 @@ def test_what_each_stage_stands_for(workspace: Workspace, monkeypatch: pytest.Mo
         left = plan.experiment.store / "stages" / "left-over"
         left.mkdir(parents=True)
 
+    drawers: list[object] = []
     monkeypatch.setattr(submitter, "submit", nothing_runs)
-    monkeypatch.setattr(follow, "follow", lambda plan, report: False)
+    monkeypatch.setattr(follow, "follow", lambda plan, report, draw: drawers.append(draw))
     asked = experiment.load(workspace.file(**GRID))
     lines: list[str] = []
+    drawn: list[object] = []
     for _ in range(2):  # the second one clears what the first one left
-        done = rehearse.rehearse(asked, local=True, report=lines.append)
+        done = rehearse.rehearse(asked, local=True, report=lines.append, draw=drawn.append)
+    assert drawers == [drawn.append] * 2
     whole = planning.make(asked)
     assert sum(outcome.stands_for for outcome in done.outcomes) == len(whole.stages)
     assert not done.went_well and {outcome.failure for outcome in done.outcomes} == {"new"}

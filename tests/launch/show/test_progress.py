@@ -3,7 +3,7 @@
 import io
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -53,7 +53,8 @@ def test_lines_elsewhere(terminal: bool, environment: dict[str, str], monkeypatc
     with progress.bars(_console(screen, terminal=terminal)) as bars:
         assert bars is None
     assert screen.getvalue() == ""
-    assert STANDING.line() == "3 of 9 stages finished, 4 queued, 2 running; squad-s1 5/20; a"
+    line = "3 of 9 stages finished, 4 queued, 2 running; squad-s1 5/20; a"
+    assert STANDING.line() == f"{line}; about 75 s left" and replace(STANDING, seconds_left=None).line() == line
 
 
 @dataclass
@@ -77,7 +78,7 @@ def test_the_time_that_is_left(workspace: Workspace) -> None:
 
     def standing(finished: list[str], at_work: list[str]) -> Standing:
         look: Any = Look({plan.find(name).key for name in finished}, [plan.find(name) for name in at_work])
-        return watch.standing(store, look, with_time=True)
+        return watch.standing(store, look)
 
     for name, seconds in {"mnli-s1": 90.0, "mnli-s2": 110.0, "mnli-s1--xnli": 10.0, "squad-s1": 40.0}.items():
         folder = store.stage_folder(plan.find(name).folder)

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -75,6 +76,8 @@ def test_a_slurmctld_that_is_away_for_some_minutes_ends_nothing(
         assert len(tries) == 1 and "Slurm does not answer" in tries[0]
     said = _follow(plan, scheduler, away)
     assert max(Counter(said).values()) == 1
+    progress_lines = [line for line in said if "stages finished" in line]
+    assert progress_lines and all(re.match(r"\d\d:\d\d \d+ of \d+ stages finished", line) for line in progress_lines)
 
 
 @pytest.mark.slow
