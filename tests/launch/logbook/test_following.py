@@ -142,3 +142,16 @@ def test_the_stores_trouble_is_waited_for(plan: Plan, scheduler: Scheduler, monk
     assert reader.follow("mnli-s1").state == "finished"
     assert reader.lines == ["step 1"]
     assert len([remark for remark in reader.remarks if "Input/output error" in remark]) == 1
+
+
+def test_an_hour_of_following_asks_slurm_once_a_minute(plan: Plan, scheduler: Scheduler) -> None:
+    scheduler.work = stub_job.slow(360)
+    submit.submit(plan)
+    scheduler.advance(1)
+    before, began = scheduler.calls["squeue"], scheduler.now
+    state = following.follow(
+        plan, plan.find("mnli-s1"), lambda path, lines: None, print, wait=lambda _: scheduler.advance(15.0)
+    )
+    minutes = (scheduler.now - began) / 60
+    assert state.state == "finished" and minutes > 50
+    assert scheduler.calls["squeue"] - before <= minutes + 1
