@@ -163,7 +163,7 @@ def _follow(plan: "Plan", stage: "Stage", *, errors: bool, tail: int | None) -> 
         _write(lines)
 
     state = following.follow(plan, stage, write, say, errors=errors, last=tail)
-    say(f"{stage.name} is {state.state}" + (f": {state.reason}" if state.reason else ""))
+    say(f"{stage.name} is {state.state}" + (f": {state.plain_reason}" if state.reason else ""))
     if state.state != "finished":
         raise typer.Exit(1)
 
@@ -174,7 +174,7 @@ def _without_a_log(observation: "Observation", stage: "Stage", *, earlier: bool)
 
     state = observation.state(stage)
     job = f"job {state.job}" if state.job else "its job"
-    why = f": {state.reason}" if state.reason else ""
+    why = f": {state.plain_reason}" if state.reason else ""
     if earlier and attempts.attempts_of(observation.store.stage_folder(stage.folder)):
         why += "; --all prints what came before"
     if state.state in ("queued", "running"):

@@ -155,5 +155,5 @@ class _Follower:
 
     def _tell(self, state: StageState) -> None:
         if state.state in ("queued", "running", "unknown"):
-            why = f": {state.reason}" if state.reason else ""
+            why = f": {state.plain_reason}" if state.reason else ""
             self.report(f"{self.stage.name} is {state.state} as job {state.job}{why}")

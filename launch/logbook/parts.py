@@ -93,10 +93,12 @@ def of_start(parts: Iterable[Part], restart: int) -> list[Part]:
 
 
 def by_start(parts: Iterable[Part]) -> list[list[Part]]:
-    """The parts of an element's files, start by start."""
+    """The parts of an element's files, start by start; what nothing says it of, with the last."""
     all_parts = list(parts)
-    restarts = sorted({part.restart or 0 for part in all_parts})
-    return [of_start(all_parts, restart) for restart in restarts]
+    *earlier, last = sorted({part.restart or 0 for part in all_parts}) or [0]
+    marked_parts = [part for part in all_parts if part.restart is not None]
+    starts = [*(of_start(marked_parts, restart) for restart in earlier), of_start(all_parts, last)]
+    return [start for start in starts if start]
 
 
 def came_to(parts: Iterable[Part], folder: str) -> bool:

@@ -52,6 +52,14 @@ def test_of_a_stage_its_own_lines_and_those_before_any_stage(log: Path) -> None:
     assert not parts.came_to(parts.parts_of(log)[:1], "squad-s1--xquad-bb")
 
 
+def test_a_file_without_marks_is_of_the_last_start(log: Path) -> None:
+    errors = log.with_suffix(".err")
+    errors.write_text("srun: error\n")
+    starts = parts.by_start([*parts.parts_of(log), *parts.parts_of(errors)])
+    assert [[part.path.suffix for part in start] for start in starts] == [[".out"], [".out", ".err"]]
+    assert parts.by_start([]) == []
+
+
 def test_a_log_without_marks_is_one_part_and_an_empty_one_none(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("srun: error\nno end of line")
     (tmp_path / "b").touch()
