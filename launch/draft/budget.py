@@ -95,4 +95,4 @@ def _spent(store: Store, stage: Stage) -> list[float]:
     if not store.exists(stage):
         return []
     every = attempts.attempts_of(store.stage_folder(stage.folder))
-    return [times.seconds_held(attempt, times.of_attempt(attempt)) for attempt in every]
+    return [times.seconds_held(attempts.seconds_of(attempt), times.of_attempt(attempt)) for attempt in every]

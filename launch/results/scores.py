@@ -1,11 +1,12 @@
 """Scores out of the store: as rows, and each stage's own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from eval.tables import cells
 from eval.tables.rows import Row
 from launch.plan import Plan, Stage
 from launch.store import Store
+from launch.store.artifacts import LanguageScores
 
 # Of an optimizer: a training of fewer is a trial, such as a rehearsal. Most of them are the warm-up of the learning
 # rate, and that nothing was learnt says nothing about the settings.
@@ -66,7 +67,11 @@ def score(plan: Plan, store: Store, stage: Stage) -> float | None:
     if stage.kind == "train":
         result = store.train_result(stage)
         return None if result is None else result.dev_score
-    results = store.language_results(plan, stage)
+    return mean_over_languages(plan, stage, store.language_results(plan, stage))
+
+
+def mean_over_languages(plan: Plan, stage: Stage, results: Mapping[str, LanguageScores]) -> float | None:
+    """The score of an evaluate with these results, by language; None without one that counts."""
     scores = {language: result.scores for language, result in results.items()}
     metric = cells.shown_metric(
         plan.by_digest[stage.definition].task.metric, {name for by_metric in scores.values() for name in by_metric}

@@ -20,7 +20,7 @@ from launch.plan import Plan, Stage, keys
 from launch.results import scores
 from launch.status import history, spent
 from launch.store import Store
-from launch.store.artifacts import generation_of
+from launch.store.artifacts import LanguageScores, generation_of
 from launch.store.store import Known
 from slurm.base import UserError
 from slurm.base.files import make_folder, to_json, write_atomic
@@ -39,9 +39,10 @@ def finished(plan: Plan, store: Store, *, verify: bool = False) -> set[str]:
     finished_keys, holding = set(index), len(index)
     languages = _languages_by_digest(plan)
     for stage in stages_to_read:  # parents first
-        if store.is_finished(plan, stage):
+        results = store.language_results(plan, stage) if stage.kind == "evaluate" else {}
+        if store.is_finished(plan, stage, results):
             finished_keys.add(stage.key)
-            if entry := _look(plan, store, stage, _generation(plan, stage, index), languages):
+            if entry := _look(plan, store, stage, results, _generation(plan, stage, index), languages):
                 index[stage.key] = entry
     store.index = index
     _remember(path, index, changed=(len(before) - holding) + (len(index) - holding))
@@ -86,7 +87,14 @@ def _generation(plan: Plan, stage: Stage, index: Mapping[str, Known]) -> str | N
     return index[stage.parent][1] if stage.parent in index else None
 
 
-def _look(plan: Plan, store: Store, stage: Stage, generation: str | None, languages: Mapping[str, str]) -> Known | None:
+def _look(
+    plan: Plan,
+    store: Store,
+    stage: Stage,
+    results: Mapping[str, LanguageScores],
+    generation: str | None,
+    languages: Mapping[str, str],
+) -> Known | None:
     """What to remember of a stage that is finished; None where it may not be safe to, or an attempt has no end."""
     if stage.kind == "train":
         result = store.train_result(stage)
@@ -96,10 +104,13 @@ def _look(plan: Plan, store: Store, stage: Stage, generation: str | None, langua
     before = _time_of(_folder(store, stage, generation))
     if before is None or time.time() - before / 1e9 < _SETTLED_SECONDS:
         return None
-    score, target_languages = scores.score(plan, store, stage), languages.get(stage.definition, "")
+    is_train = stage.kind == "train"
+    score = scores.score(plan, store, stage) if is_train else scores.mean_over_languages(plan, stage, results)
+    target_languages = languages.get(stage.definition, "")
     chance = list(scores.at_chance(plan, store, stage))
     stage_folder = store.stage_folder(stage.folder)
-    spent_seconds = spent.of_stage(history.notes_of(stage_folder), history.failures_of(stage_folder))
+    every = history.notes_of(stage_folder)
+    spent_seconds = spent.of_stage(every, history.failures_of(stage_folder, every=every))
     if spent.RUNNING in spent_seconds:
         return None
     seconds = round(sum(spent_seconds.values()), 3)

@@ -1,6 +1,7 @@
 """What became of a stage's attempts: each failure with its cause, from the attempts' notes and from accounting."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -90,6 +91,11 @@ class AttemptNotes:
         return self.end.time if self.end else self.beat.time or self.starter.time or 0.0
 
     @property
+    def seconds(self) -> float:
+        """From its beginning to its last sign of life."""
+        return max(0.0, self.last_sign - self.starter.time) if self.starter.time is not None else 0.0
+
+    @property
     def languages(self) -> int:
         """Of an evaluate: how many it published, which no later attempt does again."""
         return self.beat.step if self.beat.language is not None else 0
@@ -121,10 +127,12 @@ def last(store: Store, stage: Stage, over: EndedElement) -> Failure | None:
     return failures[-1] if failures and failures[-1].attempt in (0, *numbers[-1:]) else None
 
 
-def failures_of(stage_folder: Path, over: EndedElement | None = None) -> list[Failure]:
+def failures_of(
+    stage_folder: Path, over: EndedElement | None = None, every: Sequence[AttemptNotes] | None = None
+) -> list[Failure]:
     """Every failed attempt of a stage, the oldest first. over: None while an element is at it; then a last attempt that
-    noted no end counts as running."""
-    every = notes_of(stage_folder)
+    noted no end counts as running. every: what `notes_of` gives, where the caller has it."""
+    every = notes_of(stage_folder) if every is None else every
     settled_failures = _settled(stage_folder)
     failures = _without_attempt(settled_failures, 0)
     furthest = 0  # step of a checkpoint
@@ -141,7 +149,7 @@ def failures_of(stage_folder: Path, over: EndedElement | None = None) -> list[Fa
             failures.append(
                 Failure(verdict.cause, verdict.evidence, notes.number, notes.job, notes.last_sign, notes.node, further)
             )
-        furthest = max(furthest, notes.step)
+        furthest = max(furthest, notes.step) if later is not None else furthest
         failures += _without_attempt(settled_failures, notes.number)
     if over is not None and over.reached and not (every and over.element.has_begun(every[-1].starter)):
         failure = _before_any(over)

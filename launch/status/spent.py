@@ -36,7 +36,7 @@ def of_stage(every: Sequence[AttemptNotes], failures: Sequence[Failure], *, may_
     for notes in reversed(every):
         stage_times, failure = times.of_attempt(notes.attempt), by_number.get(notes.number)
         first_step = _first_step(notes) if failure is not None or len(every) > 1 else None
-        seconds = times.seconds_held(notes.attempt, stage_times)
+        seconds = times.seconds_held(notes.seconds, stage_times)
         idle = min(seconds, _idle(stage_times))
         _add(outcomes, IDLE, idle)
         if failure is not None:

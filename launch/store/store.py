@@ -135,11 +135,13 @@ class Store:
         except FileNotFoundError:
             return []
 
-    def is_finished(self, plan: Plan, stage: Stage) -> bool:
-        """`train`: published and verified. `evaluate`: the same for every language asked for."""
+    def is_finished(self, plan: Plan, stage: Stage, results: Mapping[str, LanguageScores] | None = None) -> bool:
+        """`train`: published and verified. `evaluate`: the same for every language asked for. `results`: as
+        `language_results` gives them, where they are at hand."""
         if stage.kind == "train":
             return self.train_result(stage) is not None
-        return len(self.language_results(plan, stage)) == len(plan.by_digest[stage.definition].languages)
+        results = self.language_results(plan, stage) if results is None else results
+        return len(results) == len(plan.by_digest[stage.definition].languages)
 
     def write_identity(self, stage: Stage, content: dict[str, Any]) -> None:
         """Say in the stage's folder what the stage means."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from launch.store.attempts import Attempt, seconds_of
+from launch.store.attempts import Attempt
 from launch.text import duration
 from training.stopwatch import Phase
 
@@ -94,10 +94,10 @@ def last_line(attempt: Attempt) -> dict[str, Any]:
         return {}
 
 
-def seconds_held(attempt: Attempt, stage_times: StageTimes | None) -> float:
-    """How long an attempt held its processors, to its last sign of life: of a job's first stage from the start of the
-    job's process. `stage_times`: as `of_attempt` gives them."""
-    return seconds_of(attempt) + (stage_times.imports if stage_times else 0.0)
+def seconds_held(seconds: float, stage_times: StageTimes | None) -> float:
+    """How long an attempt held its processors that was alive for so many seconds: of a job's first stage from the start
+    of the job's process. `stage_times`: as `of_attempt` gives them."""
+    return seconds + (stage_times.imports if stage_times else 0.0)
 
 
 def _tail(path: Path) -> bytes:

@@ -60,10 +60,19 @@ def refresh(folder: Path) -> bool:
 def surely(path: Path, action: Callable[[], T]) -> T:
     """What `action` gives of `path`; FileNotFoundError only where its folder, opened, does not have it either."""
     try:
-        with named(path):
-            return again(action)
+        return _tried(path, action)
     except FileNotFoundError:
         if not refresh(path.parent):
+            raise
+    return _tried(path, action)
+
+
+def _tried(path: Path, action: Callable[[], T]) -> T:
+    try:
+        return action()  # as nearly always: one look at a large store reads a million files
+    except OSError as error:
+        if error.errno != errno.ESTALE:
+            error.filename = error.filename or str(path)
             raise
     with named(path):
         return again(action)
