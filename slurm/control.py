@@ -50,6 +50,14 @@ def set_throttle(job: str, count: int) -> None:
         raise UserError(f"scontrol: job {job}: {complaints[0]}")
 
 
+def silence_mail(job: str) -> bool:
+    """Have Slurm write no mail of a job, which it would of one that is cancelled, too; whether it was told so."""
+    try:
+        return commands.run(["scontrol", "update", f"JobId={job}", "MailType=NONE"]).code == 0
+    except (Missing, Silent):
+        return False
+
+
 def change(verb: Literal["hold", "release", "requeue"], ids: Sequence[str]) -> None:
     """Keep jobs and elements (`12_3`, `12_[3-7]`) that wait from starting, let them go again, or stop those that run
     and queue them again. What is over, or has started meanwhile, is no error.

@@ -33,7 +33,7 @@ class Bars:
     def draw(self, standing: Standing) -> None:
         count_finished, seconds = standing.counts["finished"], standing.seconds_left
         states = [f"{count} {state}" for state in ("queued", "failed", "held") if (count := standing.counts[state])]
-        more = ", ".join([*states, *([] if seconds is None else [f"about {duration(seconds)} left"])])
+        more = ", ".join([*states, *([] if not seconds else [f"about {duration(seconds)} left"])])
         self.progress.update(
             self._all,
             completed=count_finished,

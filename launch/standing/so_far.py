@@ -32,7 +32,7 @@ class Standing:
         text = f"{self.counts['finished']} of {self.total} stages finished"
         text += "".join(f", {count} {state}" for state, count in self.counts.items() if count and state in _SHOWN)
         text += "".join(f"; {stage}" for stage in self.running[:_IN_A_LINE])
-        return text if self.seconds_left is None else f"{text}; about {duration(self.seconds_left)} left"
+        return text if not self.seconds_left else f"{text}; about {duration(self.seconds_left)} left"
 
 
 class Watch:

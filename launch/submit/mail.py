@@ -127,6 +127,8 @@ def _cancel(mails: Sequence[Submission], report: Report) -> None:
         return
     for mail in waiting:
         mail.record_cancelled([(0, 0)])
+    for job in jobs:
+        control.silence_mail(job)  # its end by cancelling is one, too
     try:
         control.cancel(jobs)
     except UserError as error:

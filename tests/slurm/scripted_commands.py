@@ -203,10 +203,15 @@ def _limit(seconds: float | None) -> str:
 
 def _update(scheduler: Scheduler, settings: dict[str, str]) -> Output:
     wanted = {name.lower(): value for name, value in settings.items()}
-    assert wanted.keys() == {"jobid", "arraytaskthrottle"}, f"the scripted scheduler does not know update {settings}"
+    assert wanted.keys() in ({"jobid", "arraytaskthrottle"}, {"jobid", "mailtype"}), (
+        f"the scripted scheduler does not know update {settings}"
+    )
     arrays: list[Array] = [array for array in scheduler.arrays if str(array.id) == wanted["jobid"]]
     if not arrays or not any(element.live for element in arrays[0].elements):
         raise Refused(f"slurm_update error: {'Job has already finished' if arrays else 'Invalid job id specified'}")
+    if "mailtype" in wanted:
+        arrays[0].flags["mail-type"] = wanted["mailtype"]
+        return Output(0, "", "")
     arrays[0].throttle = int(wanted["arraytaskthrottle"]) or None
     over = [element for element in arrays[0].elements if not element.live]
     if not over:

@@ -128,3 +128,14 @@ def test_elements_are_held_let_go_and_queued_again_in_one_call(
         install(monkeypatch, scontrol=silence)
         with pytest.raises(UserError):
             control.change(verb, ["12_3"])
+
+
+def test_a_job_is_told_to_write_no_mail(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = install(monkeypatch, scontrol="")
+    assert control.silence_mail("12")
+    assert answers.asked == [["scontrol", "update", "JobId=12", "MailType=NONE"]]
+    install(monkeypatch, scontrol=Output(1, "", "scontrol: error: Update of this parameter is not supported"))
+    assert not control.silence_mail("12")  # an older version: its mail comes
+    for silence in no_answers("scontrol"):
+        install(monkeypatch, scontrol=silence)
+        assert not control.silence_mail("12")

@@ -46,6 +46,12 @@ def _waiting(scheduler: Scheduler) -> list[Array]:
     return [array for array in _mails(scheduler) if any(element.ended is None for element in array.elements)]
 
 
+def _written(scheduler: Scheduler) -> int:
+    """How many mails Slurm wrote: of all that is over, by being cancelled too, unless it was told otherwise."""
+    over = [array for array in _mails(scheduler) if all(element.ended is not None for element in array.elements)]
+    return sum(array.flags["mail-type"] != "NONE" for array in over)
+
+
 def _others(scheduler: Scheduler) -> list[Array]:
     return [array for array in scheduler.arrays if "mail-type" not in array.flags]
 
@@ -72,6 +78,7 @@ def test_it_is_sent_again_only_with_something_new(workspace: Workspace, schedule
     assert mail.flags["dependency"].count(":") == len(_others(scheduler))
     scheduler.run_all()
     assert all(element.ended is not None for element in mail.elements)
+    assert _written(scheduler) == 1
     submit.submit(more)
     assert len(_mails(scheduler)) == 2 and look_at(more).counts()["finished"] == len(more.stages)
 
@@ -159,7 +166,7 @@ def test_it_is_cancelled_with_the_rest_and_not_with_a_part(workspace: Workspace,
     cancel.cancel(plan, ["squad-s1"], lambda proposal: True)
     assert len(_waiting(scheduler)) == 1
     cancel.cancel(plan, [], lambda proposal: True)
-    assert _waiting(scheduler) == []
+    assert _waiting(scheduler) == [] and _written(scheduler) == 0
     submit.submit(plan)
     assert len(_waiting(scheduler)) == 1
 
