@@ -14,7 +14,7 @@ from launch.text import brief, clock, some
 from launch.usage.hours import Account
 from slurm.causes import alike
 
-_NEEDING: tuple[State, ...] = ("failed", "held", "cancelled", "queued")  # whose reasons are told
+_NEEDING: tuple[State, ...] = ("failed", "held", "cancelled", "unknown", "queued")  # whose reasons are told
 _GROUPS = 6  # reasons that are told
 
 
@@ -24,6 +24,8 @@ def reasons(observation: Observation, width: int) -> list[str]:
     groups: dict[tuple[State, str], list[str]] = defaultdict(list)
     words: dict[tuple[State, str], str] = {}
     for state in _NEEDING:
+        if state == "unknown" and observation.entries is None:
+            continue
         for stage in observation.among([state]):
             standing = observation.state(_first_held(observation, stage))
             if standing.reason is not None:
@@ -72,7 +74,9 @@ def hours_line(account: Account, gpu_hours: Budget) -> str:
 
 
 def _hours(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 0.95 or not value else f"{value:.2g}"
 
 
 def when_lines(when: WhenDone | None, now: float) -> list[str]:

@@ -18,6 +18,7 @@ from slurm.base.files import to_json, write_atomic
 from tests.launch import golden
 from tests.launch.faulty_job import FaultyJob
 from tests.launch.workspace import Workspace
+from tests.paths import ROOT
 from tests.slurm.scripted import Limits, Scheduler
 
 NOON = 1_795_780_800.0  # a Friday, UTC
@@ -59,6 +60,15 @@ def _plan(workspace: Workspace, **changes: Any) -> Plan:
     return workspace.plan(
         **({"name": "study", "cluster": CLUSTER, "recipes": RECIPES, "targets": ["xnli", "tatoeba"]} | changes)
     )
+
+
+def test_the_sample_in_the_docs_is_true() -> None:
+    page = (ROOT / "docs" / "launching.md").read_text(encoding="utf-8")
+    sample = page.partition("    study: 4 recipes")[2].partition("\n\n`--stages`")[0].splitlines()[1:]
+    printed = (GOLDEN / "mixed-120.txt").read_text(encoding="utf-8").splitlines()
+    assert len(sample) > 10
+    for line in sample:
+        assert line.removeprefix("    ") in (*printed, "…"), line
 
 
 def _check(workspace: Workspace, name: str, *options: str) -> None:
@@ -162,3 +172,13 @@ def test_held_by_a_person(workspace: Workspace, scheduler: Scheduler) -> None:
         element.held = True
     scheduler.advance(120)
     _check(workspace, "user-held")
+
+
+def test_accounting_does_not_say_how_a_job_ended(workspace: Workspace, scheduler: Scheduler) -> None:
+    scheduler.limits.step_seconds = 3600
+    submit.submit(_plan(workspace, recipes=["none", "squad"]))
+    scheduler.advance(1800)
+    scheduler.dbd_up = False
+    scheduler.kill(scheduler.running[0], "OUT_OF_MEMORY", 0, 125)
+    scheduler.advance(60)
+    _check(workspace, "accounting")
