@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from launch.job import __main__ as job
-from launch.store import manifests
+from launch.store import manifests, provenance
 from launch.store.manifests import Manifest, StageEntry
 from launch.store.store import token_folder
 from slurm.base import UserError
@@ -32,6 +32,7 @@ def prepare(elements: Sequence[Mapping[str, str]]) -> None:
     with _without_a_gpu(entries):
         for name in (*_STAGE, *late_imports):
             importlib.import_module(name)
+    provenance.versions()  # of what has just been imported, whatever is installed later
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ import marshal
 import platform
 import uuid
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import MAGIC_NUMBER, cache_from_source, source_hash
 from pathlib import Path
@@ -68,6 +69,11 @@ _NAMES = ("torch", "transformers", "tokenizers", "deepspeed", "datasets", "safet
 
 def versions() -> dict[str, str]:
     """Python and the packages that results depend on, as installed here. Imports none of them."""
+    return dict(_versions())
+
+
+@cache  # they are read with all that packages say of themselves, and every result asks
+def _versions() -> dict[str, str]:
     packages = {"python": platform.python_version()}
     for name in _NAMES:
         try:

@@ -18,7 +18,7 @@ from training.model.xlmr import Encoder
 from training.pretrained import check_folder, tokenizer_hash, weight_files
 from training.pretrained.config import EncoderConfig, encoder_config
 from training.spec import Settings
-from training.tensors import read_hashed, tensors_hash
+from training.tensors import PassingHash, read_hashed, read_passing, tensors_hash
 
 _ENCODER = "roberta."  # checkpoints with a head call the encoder so
 _LM_HEAD = "lm_head."  # as XLM-R's published checkpoints call it; the output embeddings are the input's
@@ -39,7 +39,7 @@ class Parent:
 
     `tensors`: the encoder's by their names in a model folder, fp32, on the CPU; empty once a training has taken them.
     `lm_head`: the language model's head that comes with it; empty: it has none. `heads`: those trained in this process;
-    the others lie in `heads_folder`. `sha256`: of the files that were read, by their names in `folder`.
+    the others lie in `heads_folder`. `sha256`: see `read_parent`.
     """
 
     folder: Path
@@ -96,8 +96,9 @@ class Parent:
 def read_parent(folder: Path, heads: Path | None = None, known_hash: str | None = None) -> Parent:
     """Read a model folder: every byte of its weights once. `heads`: the folder of the heads trained with it.
 
-    `known_hash`: the encoder's, where whoever wrote the folder has said it. UserError where something is missing, torn
-    or of another shape than the config's.
+    `known_hash`: the encoder's, where whoever wrote the folder has said it: then the files are hashed on the way
+    (`sha256`, by their names in the folder), else the encoder is. UserError where something is missing, torn or of
+    another shape than the config's.
     """
     check_folder(folder)
     config = encoder_config(folder)
@@ -110,18 +111,31 @@ def read_parent(folder: Path, heads: Path | None = None, known_hash: str | None 
     def is_needed(name: str) -> bool:
         return name.removeprefix(_ENCODER) in shapes or name in {_LM_HEAD + part for part in _LM_HEAD_PARTS}
 
-    for path in weight_files(folder):
+    def name_in_encoder(name: str) -> str | None:
+        short_name = name.removeprefix(_ENCODER)
+        return short_name if short_name in shapes else None
+
+    passing = PassingHash(name_in_encoder)
+
+    def read(path: Path) -> dict[str, Tensor]:
+        if known_hash is None:
+            return read_passing(path, is_needed, passing)
         by_name, sha256[path.name] = read_hashed(path, is_needed)
+        return by_name
+
+    for path in weight_files(folder):
+        by_name = read(path)
         for name, tensor in by_name.items():
             if name.removeprefix(_ENCODER) in shapes:
                 tensors[name.removeprefix(_ENCODER)] = tensor.float()
             elif name.startswith(_LM_HEAD):
                 lm_head[name.removeprefix(_LM_HEAD)] = tensor.float()
     if (folder / LM_HEAD_FILE).is_file():  # a stage's encoder brings it along
-        lm_head, sha256[LM_HEAD_FILE] = read_hashed(folder / LM_HEAD_FILE, lambda name: True)
+        lm_head = read(folder / LM_HEAD_FILE)
     _check_tensors(folder, tensors, shapes)
     whole_lm_head = {name: lm_head[name] for name in _LM_HEAD_PARTS} if lm_head.keys() >= {*_LM_HEAD_PARTS} else {}
-    return Parent(folder, config, tensors, tokenizer_hash(folder), whole_lm_head, heads, {}, sha256, known_hash)
+    encoder_hash = passing.value if known_hash is None else known_hash
+    return Parent(folder, config, tensors, tokenizer_hash(folder), whole_lm_head, heads, {}, sha256, encoder_hash)
 
 
 def _check_tensors(folder: Path, tensors: Mapping[str, Tensor], shapes: Mapping[str, Tensor]) -> None:

@@ -7,6 +7,7 @@ after step: it needs neither memory nor time until the stage ends.
 import hashlib
 import math
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.spec import Settings
+from training.tensors import empty
 
 
 class CompactEmbedding(nn.Module):
@@ -63,7 +65,7 @@ def full_table(
 ) -> Tensor:
     """The whole table after training: `rows` at `ids`; elsewhere the parent's, decayed. fp32, [vocabulary, width]."""
     factor = decay_factor(rates, settings.weight_decay) if settings.decay_unseen else 1.0
-    table = parent.clone() if factor == 1.0 else _times(parent, factor)
+    table = empty(parent.shape, parent.dtype).copy_(parent) if factor == 1.0 else _times(parent, factor)
     table[torch.from_numpy(ids)] = rows
     return table
 
@@ -71,6 +73,12 @@ def full_table(
 def _times(table: Tensor, factor: float) -> Tensor:
     """Each value times `factor` in float64, rounded once. By numpy, which goes over it in small parts: torch would have
     the whole table in float64, and take three times as long."""
-    product = torch.empty_like(table)
-    np.multiply(table.numpy(), factor, out=product.numpy(), dtype=np.float64, casting="same_kind")
+    product = empty(table.shape, table.dtype)
+    threads = torch.get_num_threads()
+
+    def multiply(source: Tensor, target: Tensor) -> None:
+        np.multiply(source.numpy(), factor, out=target.numpy(), dtype=np.float64, casting="same_kind")
+
+    with ThreadPoolExecutor(threads, thread_name_prefix="decay") as pool:
+        list(pool.map(multiply, table.chunk(threads), product.chunk(threads)))
     return product
