@@ -12,7 +12,7 @@ from safetensors.torch import load, save
 from slurm.base import UserError
 from slurm.base.files import sha256_file
 from training import tensors
-from training.tensors import read_hashed, read_tensors, tensors_hash, write_tensors
+from training.tensors import PassingHash, read_hashed, read_passing, read_tensors, tensors_hash, write_tensors
 
 DTYPES = [
     torch.float64,
@@ -58,6 +58,35 @@ def test_many_chunks_and_no_copy_of_a_transposed_one(tmp_path: Path, monkeypatch
     assert torch.equal(read["part"], weights[3:9])
     with safe_open(tmp_path / "t", framework="pt") as file:
         assert file.metadata() == {"format": "pt"}
+
+
+@pytest.mark.parametrize("large", [1, 1 << 30])
+def test_an_encoder_is_hashed_while_its_files_are_read(
+    large: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever its pages and chunks are; where the order or a dtype is another, it does not say."""
+    monkeypatch.setattr(tensors, "_CHUNK", 1000)
+    monkeypatch.setattr(tensors, "_LARGE", large)
+    encoder = {"a": torch.randn(123, 45), "b.c": torch.randn(7), "b.d": torch.randn(0, 3), "e": torch.randn(40, 40)}
+
+    def passing_hash(*files: dict[str, torch.Tensor]) -> str | None:
+        passing = PassingHash(lambda name: name.removeprefix("x.") if name.startswith("x.") else None)
+        seen: dict[str, torch.Tensor] = {}
+        for number, content in enumerate(files):
+            write_tensors(tmp_path / str(number), content)
+            seen |= read_passing(tmp_path / str(number), lambda name: name != "other", passing)
+        assert "other" not in seen and all(torch.equal(seen[f"x.{name}"], encoder[name].to(kind)) for name in encoder)
+        return passing.value
+
+    kind = torch.float32
+    prefixed = {f"x.{name}": tensor for name, tensor in encoder.items()}
+    whole = prefixed | {"other": torch.ones(300, dtype=torch.int64), "lm_head": torch.randn(300)}
+    assert passing_hash(whole) == tensors_hash(encoder)
+    parts = [{name: prefixed[name] for name in names} for names in (("x.a", "x.b.c"), ("x.b.d", "x.e"))]
+    assert passing_hash(*parts) == tensors_hash(encoder)
+    assert passing_hash(*reversed(parts)) is None
+    kind = torch.float16
+    assert passing_hash({name: tensor.half() for name, tensor in prefixed.items()}) is None
 
 
 def test_it_is_private_and_replaces_what_was_there(tmp_path: Path) -> None:
