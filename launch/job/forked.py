@@ -26,12 +26,15 @@ def prepare(elements: Sequence[Mapping[str, str]]) -> None:
     """Import what these elements' stages use, the parts that the libraries import late too. Starts no thread."""
     runs = list(_manifests(elements))
     entries = [entry for manifest in runs for entry in manifest.entries()]
-    late_imports = (_TRANSFORMERS if any(map(_encodes, runs)) else ()) + (
-        _DEEPSPEED if any(map(_uses_deepspeed, entries)) else ()
-    )
-    with _without_a_gpu(entries):
-        for name in (*_STAGE, *late_imports):
-            importlib.import_module(name)
+    trains = [entry for entry in entries if entry.kind == "train"]
+    # Libraries that ask for GPUs at their import shall ask the system, not CUDA, which would not outlive a fork.
+    with _told("PYTORCH_NVML_BASED_CUDA_CHECK", "1"):
+        _import(*_STAGE, *(_TRANSFORMERS if any(map(_encodes, runs)) else ()))
+        accelerators = set(map(_accelerator, trains))
+        # DeepSpeed takes one at its import and for good: where elements differ, each imports it for its own.
+        if any(map(_uses_deepspeed, trains)) and len(accelerators) == 1:
+            with _told("DS_ACCELERATOR", accelerators.pop()):
+                _import(*_DEEPSPEED)
     provenance.versions()  # of what has just been imported, whatever is installed later
 
 
@@ -53,27 +56,32 @@ def _encodes(manifest: Manifest) -> bool:
     return not tokens.has_facts(token_folder(Path(manifest.store)))
 
 
-def _uses_deepspeed(entry: StageEntry) -> bool:
+def _uses_deepspeed(train: StageEntry) -> bool:
     """Whether it surely does; where `auto` comes to it, an element imports it itself."""
-    return entry.kind == "train" and entry.read_runtime().zero in (1, 2, 3)
+    return train.read_runtime().zero in (1, 2, 3)
+
+
+def _accelerator(train: StageEntry) -> str:
+    """What `training.distributed` will tell DeepSpeed in a train's element."""
+    import torch
+
+    return "cuda" if train.read_runtime().device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _import(*names: str) -> None:
+    for name in names:
+        importlib.import_module(name)
 
 
 @contextmanager
-def _without_a_gpu(entries: Sequence[StageEntry]) -> Iterator[None]:
-    """Have libraries that ask for GPUs at their import ask the system, not CUDA, which would not outlive a fork; and
-    DeepSpeed take at its import what `training.distributed` will tell each element's."""
-    import torch
-
-    names = ("PYTORCH_NVML_BASED_CUDA_CHECK", "DS_ACCELERATOR")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
-    on_gpu = any(entry.read_runtime().device != "cpu" for entry in entries) and torch.cuda.is_available()
-    os.environ["DS_ACCELERATOR"] = "cuda" if on_gpu else "cpu"
+def _told(name: str, value: str) -> Iterator[None]:
+    """With a variable of the environment, which is as it was afterwards."""
+    before = os.environ.get(name)
+    os.environ[name] = value
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

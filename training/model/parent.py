@@ -37,7 +37,8 @@ class TrainedHead:
 class Parent:
     """A model, for the stages under it. `folder` is the encoder's: its config and its tokenizer are read there.
 
-    `tensors`: the encoder's by their names in a model folder, fp32, on the CPU; empty once a training has taken them.
+    `tensors`: the encoder's by their names in a model folder, fp32; empty once a training has taken them. They are in
+    one place: on the CPU, until a stage evaluates them on a GPU.
     `lm_head`: the language model's head that comes with it; empty: it has none. `heads`: those trained in this process;
     the others lie in `heads_folder`. `sha256`: see `read_parent`.
     """
@@ -59,6 +60,11 @@ class Parent:
             self.known_hash = tensors_hash(self.tensors)
         return self.known_hash
 
+    def move(self, device: torch.device) -> None:
+        """Have the tensors on a device, and nowhere else: a second copy would be memory that nobody reads."""
+        for name in self.tensors:
+            self.tensors[name] = self.tensors[name].to(device)
+
     def encoder(self, dropout: float | None = None, attention_dropout: float | None = None) -> Encoder:
         """The encoder on these very tensors, in evaluation. The dropouts replace the config's, in the modules only:
         what is saved later carries no setting of this stage."""
@@ -71,7 +77,8 @@ class Parent:
         return encoder.eval()
 
     def take_encoder(self, dropout: float | None = None, attention_dropout: float | None = None) -> Encoder:
-        """The same for a training, which changes the tensors: nobody else can have them then."""
+        """The same on the CPU for a training, which changes the tensors: nobody else can have them then."""
+        self.move(torch.device("cpu"))
         encoder = self.encoder(dropout, attention_dropout)
         self.known_hash = self.encoder_hash  # which nobody could work out any more
         self.tensors = {}
@@ -88,7 +95,8 @@ class Parent:
         return load_head(self.heads_folder, task)[1]
 
     def model(self, tasks: Sequence[str], settings: Settings, device: torch.device) -> StageModel:
-        """A model to evaluate, with the heads of `tasks` (retrieval: none)."""
+        """A model to evaluate, with the heads of `tasks` (retrieval: none). The tensors move to its device."""
+        self.move(device)
         heads = {task: self.head(task) for task in tasks}
         return StageModel(self.encoder(), heads, bf16=use_bf16(settings, device)).to(device).eval()
 

@@ -8,10 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from launch.demo import data
 from launch.job import forked
+from launch.store import manifests
+from launch.store.manifests import Manifest, StageEntry
 from tests.paths import ROOT
+from training.pretrained.start import StartModel
 
 EXPERIMENT = """\
 name: forked
@@ -47,6 +51,30 @@ def test_everything_is_imported_before_the_fork(tmp_path: Path, tiny_model: Path
     shutil.rmtree(tmp_path / "store" / "stages")
     said = run(sys.executable, "-P", "-m", "tests.launch.job.forked_program", str(manifest), "0")
     assert json.loads(said.splitlines()[-1]) == {"code": 0, "late": []}, said
+
+
+@pytest.mark.parametrize(
+    ("devices", "told"),
+    [(["cpu", "cpu"], "cpu"), (["cuda", "auto"], "cuda"), (["auto", "cpu"], None)],
+    ids=["CPU", "GPU", "mixed"],
+)
+def test_deepspeed_is_imported_before_the_fork_where_all_elements_have_one_accelerator(
+    devices: list[str], told: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps what it finds at its import."""
+    entries = [StageEntry(device, device, "train", {}, {"device": device, "zero": 2}) for device in devices]
+    start = StartModel("hub:m@1", repo="m", revision="1")
+    manifest = Manifest(str(tmp_path), start, {n: (entry,) for n, entry in enumerate(entries)}, {0: (), 1: ()})
+    manifests.write(tmp_path / "manifest-0.json", manifest)
+    imported: dict[str, str | None] = {}
+    monkeypatch.setattr(
+        forked.importlib, "import_module", lambda name: imported.setdefault(name, os.environ.get("DS_ACCELERATOR"))
+    )
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.delenv("DS_ACCELERATOR", raising=False)
+    forked.prepare([{"STEPSTONE_MANIFEST": str(tmp_path / "manifest-0.json")}])
+    assert imported.get("deepspeed") == told and ("deepspeed" in imported) == (told is not None)
+    assert "launch.job.stage" in imported and "DS_ACCELERATOR" not in os.environ
 
 
 def test_what_cannot_be_read_is_the_elements_to_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

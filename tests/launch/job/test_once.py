@@ -33,10 +33,10 @@ training: {{epochs: 1, global_batch_size: 8, token_budget: 256, max_length: 80, 
 cluster: {{executor: local}}
 """
 # Of these torch and what ours need; neither transformers nor DeepSpeed, nor any library for tables.
-PACKAGES = {
+PACKAGES = {  # torch imports pynvml where it is installed
     "annotated_types", "cloudpickle", "cython_runtime", "dill", "huggingface_hub", "numpy", "packaging", "pydantic",
-    "pydantic_core", "safetensors", "submitit", "torch", "torchgen", "tqdm", "typing_extensions", "typing_inspection",
-    "yaml",
+    "pydantic_core", "pynvml", "safetensors", "submitit", "torch", "torchgen", "tqdm", "typing_extensions",
+    "typing_inspection", "yaml",
 }  # fmt: skip
 
 

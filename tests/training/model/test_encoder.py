@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,17 @@ def test_shards_are_one_model(tiny_model: Path, broken: Path) -> None:
     write_tensors(broken / "model-2.safetensors", shards["model-2.safetensors"] | {names[1]: torch.ones(3)})
     with pytest.raises(UserError, match=r"has shape \[3\], by config\.json it is"):
         read_parent(broken)
+
+
+def test_on_another_device_nothing_stays_on_the_cpu(tiny_model: Path) -> None:
+    """`meta` in a GPU's place: the model has these very tensors there, and what they were on the CPU is gone."""
+    parent = read_parent(tiny_model)
+    on_cpu = [weakref.ref(tensor) for tensor in parent.tensors.values()]
+    model = parent.model((), Settings(precision="fp32"), torch.device("meta"))
+    assert not any(tensor() is not None for tensor in on_cpu)
+    storages = {tensor.untyped_storage()._cdata for tensor in parent.tensors.values()}
+    assert {parameter.untyped_storage()._cdata for parameter in model.parameters()} == storages
+    assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
 
 
 @pytest.mark.slow
