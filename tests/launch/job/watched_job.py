@@ -16,17 +16,16 @@ _OURS = ("launch", "training", "eval", "slurm", "tests")
 
 
 def main(manifest: str, index: str) -> None:
-    from training import distributed
-    from training.model import parent
+    from training import distributed, tensors
     from training.pretrained import tokenizer
 
     weights: list[str] = []
     tokenizers: list[str] = []
-    read, load = parent.read_hashed, tokenizer.load_tokenizer
+    read, load = tensors._read, tokenizer.load_tokenizer
 
-    def read_hashed(path: Path, is_needed: Any) -> Any:
+    def read_file(path: Path, *how: Any) -> Any:
         weights.append(str(path))
-        return read(path, is_needed)
+        return read(path, *how)
 
     def load_tokenizer(folder: Path) -> Any:
         tokenizers.append(str(folder))
@@ -39,7 +38,7 @@ def main(manifest: str, index: str) -> None:
         print(json.dumps(told), flush=True)
         os._exit(code)
 
-    parent.read_hashed, tokenizer.load_tokenizer = read_hashed, load_tokenizer
+    tensors._read, tokenizer.load_tokenizer = read_file, load_tokenizer
     distributed.leave = leave  # type: ignore[assignment]
     sys.argv = ["launch.job", manifest, "--index", index]
     job.main()
