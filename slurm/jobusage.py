@@ -19,6 +19,7 @@ FORMAT = (
 )
 # Older versions do not know three of them: others stand in their places, of which less is read.
 _OLD_FORMAT = "JobID,State,ElapsedRaw,Timelimit,AllocTRES,TotalCPU,MaxRSS,NTasks,AveRSS,ConsumedEnergy,Submit,JobName"
+TOPIC = "sacct --jobs (used)"
 _COLUMNS = FORMAT.count(",") + 1
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
 _AMOUNT = re.compile(r"([0-9]+(?:\.[0-9]+)?)([KMGTP]?)")
@@ -61,7 +62,7 @@ def look(jobs: Sequence[str]) -> list[JobUsage] | None:
 
     Compare the names: Slurm uses its ids again.
     """
-    output = asked("sacct --jobs (used)", *usage_ways(jobs))
+    output = asked(TOPIC, *usage_ways(jobs))
     return None if output is None else list(_jobs(output.split("\n")))
 
 

@@ -28,6 +28,7 @@ from training.spec import Split
 
 _SCHEMA = 3
 _SETTLED_SECONDS = 2.0  # a folder that changed so recently may change again without its time showing it
+_SILENT_SECONDS = 86400.0  # since when an attempt that noted no end does not run any more, though nobody asks
 _REWRITE_SHARE = 100  # the file is rewritten when a hundredth of it is new
 
 
@@ -95,7 +96,7 @@ def _look(
     generation: str | None,
     languages: Mapping[str, str],
 ) -> Known | None:
-    """What to remember of a stage that is finished; None where it may not be safe to, or an attempt has no end."""
+    """What to remember of a stage that is finished; None where it may not be safe to, or an attempt may run."""
     if stage.kind == "train":
         result = store.train_result(stage)
         generation = generation_of(result.encoder_hash) if result else None
@@ -110,7 +111,8 @@ def _look(
     chance = list(scores.at_chance(plan, store, stage))
     stage_folder = store.stage_folder(stage.folder)
     every = history.notes_of(stage_folder)
-    spent_seconds = spent.of_stage(every, history.failures_of(stage_folder, every=every))
+    may_run = bool(every) and time.time() - every[-1].last_sign < _SILENT_SECONDS
+    spent_seconds = spent.of_stage(every, history.failures_of(stage_folder, every=every), may_run=may_run)
     if spent.RUNNING in spent_seconds:
         return None
     seconds = round(sum(spent_seconds.values()), 3)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass, field
+from itertools import islice
 from operator import attrgetter
 from pathlib import Path
 
@@ -54,41 +55,54 @@ def look(plan: Plan, store: Store, observation: Observation) -> Accounts:
         return Accounts()
     path = store.root / "index" / f"{plan.experiment.name}.jobs.json"
     jobs, missing = _read(path)
-    known_elements = {ElementId(job.job, job.index, job.name) for job in jobs}
     now = time.time()
     waiting_elements = {(entry.job, entry.index, entry.name) for entry in observation.entries or ()}
-    open_elements = [
-        element
-        for element in elements
-        if element not in known_elements
-        and (element.job, element.index, element.name) not in waiting_elements
-        and not 0 <= now - missing.get(f"{element.job}_{element.index}", 0.0) < _PATIENCE
-    ]
-    words = None
-    for number, chunk in enumerate(_chunks(open_elements)):
-        if number == _TIMES:
-            words = f"sacct was asked for {_TIMES * _AT_ONCE} elements; type the command again for the rest"
-            break
-        try:
-            answer = jobusage.look(_ids(chunk))
-        except NoAccounting:
-            words = "this cluster keeps no accounts"
-            break
-        except Refusal as refusal:
-            words = f"sacct refuses ({refusal})"
-            break
-        if answer is None:
-            words = "sacct does not answer now"
-            break
-        wanted_elements = set(chunk)
-        new = [job for job in answer if ElementId(job.job, job.index, job.name) in wanted_elements]
-        without = wanted_elements - {ElementId(job.job, job.index, job.name) for job in new}
-        missing |= {f"{element.job}_{element.index}": now for element in without}
-        jobs += new
-    if open_elements and words is None:
+    open_elements = dict.fromkeys(elements)
+    for element in [*map(_element, jobs), *(element for element in elements if astuple(element) in waiting_elements)]:
+        open_elements.pop(element, None)
+    for element in list(open_elements):
+        if 0 <= now - missing.get(_word(element), 0.0) < _PATIENCE:
+            del open_elements[element]
+    has_new = bool(open_elements)
+    words = _ask(open_elements, jobs, missing)
+    if has_new:
         _remember(path, jobs, missing)
-    ours = [job for job in jobs if ElementId(job.job, job.index, job.name) in elements]
+    ours = [job for job in jobs if _element(job) in elements]
     return Accounts(tuple(sorted(ours, key=attrgetter("submitted"))), elements, words)
+
+
+def _ask(open_elements: dict[ElementId, None], jobs: list[JobUsage], missing: dict[str, float]) -> str | None:
+    """Ask for elements, and add what is said to what is known; why some are left, if any are."""
+    for _ in range(_TIMES):
+        if not open_elements:
+            return None
+        chunk = list(islice(open_elements, _AT_ONCE))
+        ids = _ids(chunk)
+        try:
+            answer = jobusage.look(ids)
+        except NoAccounting:
+            return "this cluster keeps no accounts"
+        except Refusal as refusal:
+            return f"sacct refuses ({refusal})"
+        if answer is None:
+            return "sacct does not answer now"
+        told_jobs = [job for job in answer if _element(job) in open_elements]
+        jobs += told_jobs
+        whole_arrays = {word for word in ids if word.isdigit()}
+        answered_elements = {*chunk, *(element for element in open_elements if element.job in whole_arrays)}
+        missing |= dict.fromkeys(map(_word, answered_elements - set(map(_element, told_jobs))), time.time())
+        for element in answered_elements:
+            del open_elements[element]
+    return f"sacct was asked {_TIMES} times; type the command again for the rest" if open_elements else None
+
+
+def _element(job: JobUsage) -> ElementId:
+    return ElementId(job.job, job.index, job.name)
+
+
+def _word(element: ElementId) -> str:
+    """As sacct takes it."""
+    return f"{element.job}_{element.index}"
 
 
 def _elements(plan: Plan, observation: Observation) -> dict[ElementId, tuple[str, ...]]:
@@ -105,10 +119,6 @@ def _elements(plan: Plan, observation: Observation) -> dict[ElementId, tuple[str
                     assert receipt is not None and receipt.job is not None
                     elements[ElementId(receipt.job, index, array.name)] = ours
     return elements
-
-
-def _chunks(elements: Sequence[ElementId]) -> list[Sequence[ElementId]]:
-    return [elements[start : start + _AT_ONCE] for start in range(0, len(elements), _AT_ONCE)]
 
 
 def _ids(elements: Sequence[ElementId]) -> list[str]:

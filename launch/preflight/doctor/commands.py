@@ -10,7 +10,7 @@ from pathlib import Path
 from launch.draft import request
 from launch.experiment import Experiment
 from launch.preflight.doctor.lines import Line
-from slurm import accounting, arrays, limits, queue, usercache, ways
+from slurm import accounting, arrays, jobusage, limits, queue, usercache, ways
 from slurm.arrays import Refused
 from slurm.base import UserError
 from slurm.commands import Output, Silent
@@ -23,6 +23,7 @@ _TELL = "tell the administrators, with these words"
 _LOST = {
     "squeue": "what is queued stays unknown, and nothing is sent",
     "sacct": "why a job ended is told from its log only",
+    jobusage.TOPIC: "`stepstone usage` tells only what jobs noted of themselves",
     "scontrol show partition": "time limits of partitions are not known before sbatch says them",
     "sinfo": "nodes, their memory and GPUs are not known before sbatch says them",
     "sacctmgr": "limits of submission are found by trying",
@@ -55,6 +56,7 @@ def _questions(*, with_accounting: bool) -> Iterator[tuple[str, Sequence[ways.Wa
     yield "sinfo", limits.NODE_WAYS, str
     if with_accounting:
         yield "sacct --jobs", accounting.ended_ways(["1"]), str
+        yield jobusage.TOPIC, jobusage.usage_ways(["1"]), str
         yield "sacctmgr", limits.table_ways(["show", "qos"], "Name"), str
 
 

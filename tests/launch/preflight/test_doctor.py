@@ -37,7 +37,9 @@ def test_a_cluster_that_is_well(workspace: Workspace, scheduler: Scheduler) -> N
     assert {line.level for line in found.values()} == {"ok"}
     assert "22.05.8" in found["Slurm"].found and "MaxArraySize 1001" in found["limits"].found
     assert "50 jobs" in found["limits"].found and "sdiag" not in found["calls"].found
-    assert found["commands"].found.endswith("squeue, scontrol show partition, sinfo, sacct --jobs, sacctmgr, sbatch")
+    assert found["commands"].found.endswith(
+        "squeue, scontrol show partition, sinfo, sacct --jobs, sacct --jobs (used), sacctmgr, sbatch"
+    )
 
 
 def test_a_cluster_that_does_not_answer(workspace: Workspace, scheduler: Scheduler) -> None:

@@ -137,3 +137,14 @@ def test_without_gpus_cores_are_counted(workspace: Workspace) -> None:
     _finish(plan, "squad-s1")
     account = hours.of(plan, look_at(plan))
     assert (account.unit, account.total.useful) == ("core-hours", 8.0)
+
+
+def test_a_finished_stage_whose_last_attempt_was_killed_is_remembered(plan: Plan) -> None:
+    """Its encoder was to be made again; nobody has heard of that for a day."""
+    _finish(plan, "squad-s1")
+    stage, folder = _train(plan, "squad-s1")
+    write_attempt(folder, 2, minutes=30, cause=None)
+    os.utime(folder, (BEGAN, BEGAN))
+    assert _account(plan).total.failed == {"unknown": 4.0}
+    observation = look_at(plan)
+    assert stage.key in observation.store.index and hours.of(plan, observation).total.useful == 8.0
