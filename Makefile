@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Processes that `make test` runs tests in: two of them mostly wait for Slurm.
 TESTERS := $(shell expr 2 + $$(nproc))
 
-.PHONY: help demo test quick lint bench bench-gpu bench-launch bench-plan bench-start bench-tokenise full-size coverage soak chaos network docs study-small clean
+.PHONY: help demo test quick lint bench bench-gpu bench-launch bench-plan bench-start bench-tokenise bench-watch full-size coverage soak chaos network docs study-small clean
 
 help:  ## this list
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -58,6 +58,9 @@ bench-tokenise: .venv/ready  ## encoding against the tokenizers library's own ba
 
 coverage: .venv/ready  ## how often 95 % intervals hold the truth, and how often tests find what is not there (minutes)
 	$(BIN)/python -m tests.benchmarks.coverage
+
+bench-watch: .venv/ready  ## calls of the scheduler per hour with five watchers; start and redraw at 100,000 stages
+	$(BIN)/python -m tests.benchmarks.watch
 
 soak: .venv/ready  ## a stage killed at every single write, under every ZeRO stage (an hour)
 	$(BIN)/python -m tests.training.soak

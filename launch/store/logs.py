@@ -70,6 +70,12 @@ def tail(paths: list[Path], folder: str) -> str:
     return "\n".join(parts)
 
 
+def of_last_start(text: str, folder: str) -> str:
+    """Of the end of one log, the same; its lines stay as they were written, such as a progress bar's."""
+    _, _, after = f"\n{text}".rpartition(f"\n{_MARK}")
+    return _of_stage(after.partition("\n")[2] if after != f"\n{text}" else text, folder)
+
+
 def came_to(paths: list[Path], folder: str) -> bool:
     """Whether an element's last start says that it came to a stage."""
     return any(f"{_STAGE}{folder}\n" in _starts(path)[-1] for path in paths)

@@ -92,8 +92,8 @@ def _look(plan: Plan) -> Observation:
     return Observation(plan, Store(plan.experiment.store), max_age=0)
 
 
-def _within(keeping: Keeping, agreed: Collection[Location]) -> Keeping:
-    locations = [location for location in keeping.locations if location in agreed]
+def _within(keeping: Keeping, agreed_locations: Collection[Location]) -> Keeping:
+    locations = [location for location in keeping.locations if location in agreed_locations]
     keys = {key for location in locations for key in location.keys}
     return replace(
         keeping,

@@ -51,12 +51,12 @@ def command(plan: Plan, *words: str, stages: Sequence[str] = ()) -> str:
     counts: dict[str, int] = {}
     for name in names:
         counts[name] = counts.get(name, 0) + 1
-    verb, *rest = words
+    verb, *arguments = words
     options = []
     for key in stages:
         name = plan.stages[key].name
         options += ["--stage", name if counts[name] == 1 else key]
-    return shlex.join(["stepstone", verb, str(plan.experiment.path.name), *rest, *options])
+    return shlex.join(["stepstone", verb, str(plan.experiment.path.name), *arguments, *options])
 
 
 def cancel(plan: Plan, keys: Sequence[str] | None) -> Action:

@@ -145,6 +145,8 @@ class WatchApp(App[None]):
 
     def draw(self) -> None:
         """Show the newest picture of the experiment in view."""
+        if not self._is_there:
+            return
         self._draw_head()
         picture = self.shown.picture
         if picture is None:
@@ -152,14 +154,21 @@ class WatchApp(App[None]):
         self.chosen = sheet.choose(picture.sheet, self.search)
         base = self.screen_stack[0]
         base.query_one("#matrix", Grid).show(sheet.matrix(picture.sheet, self.chosen, self.search))
-        shared = base.query_one("#shared", Grid)
-        shared.display = bool(self.chosen.shared)
-        shared.styles.height = 1 + min(_SHARED_ROWS, len(self.chosen.shared))
-        shared.show(sheet.shared_table(self.chosen))
+        trainings = base.query_one("#shared", Grid)
+        trainings.display = bool(self.chosen.shared)
+        trainings.styles.height = 1 + min(_SHARED_ROWS, len(self.chosen.shared))
+        trainings.show(sheet.shared_table(self.chosen))
         lines = [*picture.sheet.totals, picture.sheet.next_step]
         _update(base.query_one("#totals", Static), "\n".join(line for line in lines if line))
 
+    @property
+    def _is_there(self) -> bool:
+        """Whether the screen is whole: a look may come in while it is taken down."""
+        return bool(self.screen_stack) and bool(self.screen_stack[0].query("#totals"))
+
     def _draw_head(self) -> None:
+        if not self._is_there:
+            return
         base, picture = self.screen_stack[0], self.shown.picture
         trouble = self.shown.trouble or (picture.sheet.silence if picture else None)
         box = base.query_one("#trouble", Static)
@@ -171,9 +180,9 @@ class WatchApp(App[None]):
         if picture is None:
             _update(base.query_one("#head", Static), f"{name}: {'no look yet' if trouble else 'looking …'}")
             return
-        searched = f"   search: {self.search}" if self.search else ""
-        seen = f"   ({sheet.age(picture.taken)})"
-        _update(base.query_one("#head", Static), f"{name}: {picture.sheet.counts}{searched}{seen}")
+        search_words = f"   search: {self.search}" if self.search else ""
+        age_words = f"   ({sheet.age(picture.taken)})"
+        _update(base.query_one("#head", Static), f"{name}: {picture.sheet.counts}{search_words}{age_words}")
 
     # --- keys
 
@@ -293,21 +302,21 @@ class WatchApp(App[None]):
             while key is not None and len(plan.users[key]) == 1:
                 keys[key] = None
                 key = plan.stages[key].parent
-        finished = self.shown.picture.observation.finished if self.shown.picture else set()
-        return [key for key in keys if key not in finished]
+        finished_keys = self.shown.picture.observation.finished if self.shown.picture else set()
+        return [key for key in keys if key not in finished_keys]
 
     def _begin(self, action: Action) -> None:
         """Do it in a thread of its own; it asks before anything is changed."""
 
         def ask(proposal: Proposal) -> bool:
-            answered, answers = threading.Event(), [False]
+            has_answer, answers = threading.Event(), [False]
 
-            def answer(agreed: bool) -> None:
-                answers[0] = agreed
-                answered.set()
+            def answer(is_agreed: bool) -> None:
+                answers[0] = is_agreed
+                has_answer.set()
 
             self.post_message(self.Asked(proposal, answer))
-            answered.wait()
+            has_answer.wait()
             return answers[0]
 
         def tell(line: str) -> None:
@@ -327,7 +336,7 @@ class WatchApp(App[None]):
         threading.Thread(target=run, name="acting", daemon=True).start()
 
     def on_watch_app_asked(self, message: Asked) -> None:
-        self.push_screen(Question(message.proposal), lambda agreed: message.answer(bool(agreed)))
+        self.push_screen(Question(message.proposal), lambda is_agreed: message.answer(bool(is_agreed)))
 
     def on_watch_app_said(self, message: Said) -> None:
         self.say(message.line, is_error=message.is_error)

@@ -20,9 +20,27 @@ from launch.standing import records
 from launch.standing.records import Fold
 from launch.watch.grid import Grid, Table
 from launch.watch.looking import Experiment, Picture
-from launch.watch.tails import PANES, Page, Pane, StageReader
+from launch.watch.tails import PANES, Curve, Page, Pane, StageReader
 
 _SECONDS = 2.0  # between two reads of the pane in view
+
+
+class Plot(Vertical):
+    """One curve, with its numbers above it."""
+
+    DEFAULT_CSS = """
+    Plot { height: 1fr; max-height: 6; }
+    Plot > Static { height: 1; }
+    Plot > Sparkline { height: 1fr; }
+    """
+
+    def __init__(self) -> None:
+        self._label, self._line = Static(), Sparkline([])
+        super().__init__(self._label, self._line)
+
+    def show(self, curve: Curve) -> None:
+        self._label.update(Text(f"{curve.name}: {curve.numbers}"))
+        self._line.data = list(curve.values)
 
 
 class CellScreen(Screen[None]):
@@ -33,8 +51,6 @@ class CellScreen(Screen[None]):
     CellScreen #stages { height: auto; max-height: 40%; }
     CellScreen #pane { height: 1fr; }
     CellScreen #plots { height: 1fr; display: none; padding: 0 1; layout: grid; grid-size: 2; grid-gutter: 0 2; }
-    CellScreen #plots Static { height: 1; }
-    CellScreen Sparkline { height: 1fr; max-height: 5; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,backspace", "app.pop_screen", "back"),
@@ -61,6 +77,7 @@ class CellScreen(Screen[None]):
         self.stages: Sequence[Stage] = ()
         self.pane: Pane = "attempts"
         self.page: Page | None = None
+        self._plots: dict[str, Plot] = {}  # by the names of their curves
         self._wake, self._ended = threading.Event(), False
 
     def compose(self) -> ComposeResult:
@@ -155,21 +172,13 @@ class CellScreen(Screen[None]):
             pane.scroll_end(animate=False)  # a tail; who has scrolled up goes on reading there
 
     def _draw_curves(self, page: Page) -> None:
-        box = self.query_one("#plots", Vertical)
-        names = [curve.name for curve in page.curves]
-        if [widget.name for widget in box.query(Sparkline)] != names:
+        if list(self._plots) != [curve.name for curve in page.curves]:
+            box = self.query_one("#plots", Vertical)
             box.remove_children()
-            for curve in page.curves:
-                box.mount(Vertical(Static(name=curve.name), Sparkline([], name=curve.name)))
-            if not names:
-                box.mount(Static("nothing is measured yet"))
+            self._plots = {curve.name: Plot() for curve in page.curves}
+            box.mount(*self._plots.values() or [Static("nothing is measured yet")])
         for curve in page.curves:
-            for sparkline in box.query(Sparkline):
-                if sparkline.name == curve.name:
-                    sparkline.data = list(curve.values)
-            for label in box.query(Static):
-                if label.name == curve.name:
-                    label.update(Text(f"{curve.name}: {curve.numbers}"))
+            self._plots[curve.name].show(curve)
 
     def _run(self) -> None:
         """Read the pane in view, in a thread: a file system may hang."""
@@ -218,9 +227,9 @@ def _how_far(experiment: Experiment, picture: Picture, stage: Stage) -> str:
     """The score of what is finished, the share of what runs, the cause of what failed."""
     state = picture.observation.state(stage)
     if state.state == "finished":
-        known = picture.store.known(stage)
-        score = known.score if known else scores.score(experiment.plan, picture.store, stage)
-        mark = f" {DIVERGED}" if known and known.at_chance else ""
+        record = picture.store.known(stage)
+        score = record.score if record else scores.score(experiment.plan, picture.store, stage)
+        mark = f" {DIVERGED}" if record and record.at_chance else ""
         return "" if score is None else f"{score:.1f}{mark}"
     progress = picture.overview.progress.get(stage.key)
     if progress is not None and progress.share is not None:
@@ -230,8 +239,8 @@ def _how_far(experiment: Experiment, picture: Picture, stage: Stage) -> str:
 
 def _first_row(picture: Picture, stages: Sequence[Stage]) -> int:
     """The first stage that needs a person, else that runs."""
-    for wanted in ("failed", "running", "held", "queued"):
+    for state in ("failed", "running", "held", "queued"):
         for row, stage in enumerate(stages):
-            if picture.observation.state(stage).state == wanted:
+            if picture.observation.state(stage).state == state:
                 return row
     return 0

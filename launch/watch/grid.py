@@ -110,12 +110,12 @@ class Grid(ScrollView, can_focus=True):
             self._first -= 1  # a wider window shows more
 
     def _columns_in_view(self, first: int) -> int:
-        room, shown = self.size.width - self._label_width - _GAP, 0
+        room, count = self.size.width - self._label_width - _GAP, 0
         for width in self.table.widths[first:]:
             if room < width:
                 break
-            room, shown = room - width - _GAP, shown + 1
-        return max(1, shown)
+            room, count = room - width - _GAP, count + 1
+        return max(1, count)
 
     @property
     def _label_width(self) -> int:
@@ -153,14 +153,14 @@ class Grid(ScrollView, can_focus=True):
             is_chosen = chosen_row and (self._rows_only or column == self.column)
             # The gap belongs to a chosen row, and to no chosen cell.
             segments.append(Segment(" " * _GAP, self._style(base, "", chosen_row and self._rows_only)))
-            padded = text.ljust(table.widths[column])
-            segments.append(Segment(padded, self._style(base, style, is_chosen)))
+            full_text = text.ljust(table.widths[column])
+            segments.append(Segment(full_text, self._style(base, style, is_chosen)))
         return Strip(segments).adjust_cell_length(width, base)
 
     def _style(self, base: Style, style: str, is_chosen: bool) -> Style:
-        styled = base + Style.parse(style) if style else base
+        cell_style = base + Style.parse(style) if style else base
         # Reverse, which is seen without colours too.
-        return styled + Style(reverse=True) if is_chosen and self.has_focus else styled
+        return cell_style + Style(reverse=True) if is_chosen and self.has_focus else cell_style
 
     def _heading(self, base: Style) -> Strip:
         table, style = self.table, base + Style(bold=True)
@@ -210,11 +210,11 @@ class Grid(ScrollView, can_focus=True):
             self.action_open()
 
     def _column_at(self, x: int) -> int:
-        left = self._label_width + _GAP
+        end = self._label_width + _GAP
         last = min(self._first + self._columns_in_view(self._first), len(self.table.widths))
         for column in range(self._first, last):
-            left += self.table.widths[column] + _GAP
-            if x < left:
+            end += self.table.widths[column] + _GAP
+            if x < end:
                 return column
         return self.column
 

@@ -75,13 +75,13 @@ class Experiment:
             # Of a store that is not mounted, everything looks new.
             raise UserError(f"{root}: the store is not there (any more); is its file system mounted here?")
         self._seen_store = is_there
-        taken, store = time.time(), Store(root)
+        looked_at, store = time.time(), Store(root)
         observation = Observation(self.plan, store) if max_age is None else Observation(self.plan, store, max_age)
         overview = standing.take(self.plan, store, observation)
         waits = any(entry.pending for entry in observation.entries or ())
         expected_starts = starts.look() if waits else None
         texts = sheet.make(self.plan, store, observation, overview, expected_starts)
-        return Picture(store, observation, overview, texts, taken, expected_starts)
+        return Picture(store, observation, overview, texts, looked_at, expected_starts)
 
 
 class Looker:

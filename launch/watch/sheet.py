@@ -97,18 +97,18 @@ def _words(fold: Fold, plan: Plan | None) -> str:
 
 def _shared(overview: Overview, plan: Plan | None) -> list[Shared]:
     """Those that are not finished first."""
-    shared = []
+    trainings = []
     for training in sorted(overview.shared, key=lambda training: training.state == "finished"):
         name = training.name.replace(".", " > ")
         recipes = list(dict.fromkeys(recipe for recipe, _ in training.users))
         users = f"{len(training.users)} cells: {some(recipes, 2)}"
-        shared.append(Shared(name, users, _entry(training, name, plan)))
-    return shared
+        trainings.append(Shared(name, users, _entry(training, name, plan)))
+    return trainings
 
 
 def _counts(overview: Overview) -> str:
-    others = [f"{count} {state}" for state, count in overview.counts.items() if count and state != "finished"]
-    return ", ".join([f"{overview.counts['finished']} of {overview.total} stages finished", *others])
+    state_counts = [f"{count} {state}" for state, count in overview.counts.items() if count and state != "finished"]
+    return ", ".join([f"{overview.counts['finished']} of {overview.total} stages finished", *state_counts])
 
 
 def _totals(plan: Plan, store: Store, observation: Observation, overview: Overview, starts: Starts | None) -> list[str]:
@@ -126,9 +126,9 @@ def _when(
     return when_done(plan, store, observation, overview, starts)
 
 
-def age(taken: float) -> str:
+def age(moment: float) -> str:
     """How old a picture is."""
-    return f"{brief(max(0.0, time.time() - taken))} ago"
+    return f"{brief(max(0.0, time.time() - moment))} ago"
 
 
 # --- as tables
@@ -154,37 +154,37 @@ def choose(sheet: Sheet, search: str) -> Chosen:
     return Chosen(
         [recipe for recipe in sheet.recipes if recipe in recipes],
         [target for target in sheet.targets if target in targets],
-        [shared for shared in sheet.shared if shared.entry.fits(wanted_words)],
+        [training for training in sheet.shared if training.entry.fits(wanted_words)],
         True,
     )
 
 
-def matrix(sheet: Sheet, chosen: Chosen, search: str) -> Table:
+def matrix(sheet: Sheet, choice: Chosen, search: str) -> Table:
     """Recipes down, targets across; cells that a search passes over are dim."""
     wanted_words = search.lower().split()
 
     def text(row: int, column: int) -> tuple[str, str]:
-        recipe = chosen.recipes[row]
+        recipe = choice.recipes[row]
         if column == 0:
             return recipe, ""
-        entry = sheet.cells[recipe, chosen.targets[column - 1]]
+        entry = sheet.cells[recipe, choice.targets[column - 1]]
         return entry.text, entry.style if entry.fits(wanted_words) else "dim"
 
-    names_width = min(_NAME, max(map(len, ("recipe", *chosen.recipes)), default=0))
-    widths = [names_width, *(sheet.widths[target] for target in chosen.targets)]
-    return Table(["recipe", *chosen.targets], widths, len(chosen.recipes), text, "no cell fits; Escape shows all")
+    names_width = min(_NAME, max(map(len, ("recipe", *choice.recipes)), default=0))
+    widths = [names_width, *(sheet.widths[target] for target in choice.targets)]
+    return Table(["recipe", *choice.targets], widths, len(choice.recipes), text, "no cell fits; Escape shows all")
 
 
-def shared_table(chosen: Chosen) -> Table:
+def shared_table(choice: Chosen) -> Table:
     """Shared trainings: name, how its seeds stand, who needs it."""
 
     def text(row: int, column: int) -> tuple[str, str]:
-        shared = chosen.shared[row]
-        texts = (shared.name, shared.entry.text, shared.users)
-        return texts[column], shared.entry.style if column == 1 else "" if column == 0 else "dim"
+        training = choice.shared[row]
+        texts = (training.name, training.entry.text, training.users)
+        return texts[column], training.entry.style if column == 1 else "" if column == 0 else "dim"
 
     headings = ("shared training", "seeds", "needed by")
-    return Table(headings, _widths(headings, chosen.shared, text), len(chosen.shared), text)
+    return Table(headings, _widths(headings, choice.shared, text), len(choice.shared), text)
 
 
 def _widths(headings: Sequence[str], rows: Sequence[Shared], text: Callable[[int, int], tuple[str, str]]) -> list[int]:

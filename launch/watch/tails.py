@@ -45,8 +45,8 @@ class Curve:
         """The last value, and between which it was."""
         if not self.values:
             return "nothing yet"
-        last, least, most = (_number(value) for value in (self.values[-1], min(self.values), max(self.values)))
-        return f"{last}{self.unit}  ({least} to {most})"
+        last, lowest, highest = (_number(value) for value in (self.values[-1], min(self.values), max(self.values)))
+        return f"{last}{self.unit}  ({lowest} to {highest})"
 
 
 @dataclass(frozen=True)
@@ -133,14 +133,16 @@ class Series:
                     self._add(quantity.name, value)
 
     def curves(self, *, also_empty: bool) -> list[Curve]:
-        shown = [quantity for quantity in self.quantities if also_empty or quantity.name in self.values]
-        return [Curve(quantity.name, list(self.values.get(quantity.name, ())), quantity.unit) for quantity in shown]
+        quantities = [quantity for quantity in self.quantities if also_empty or quantity.name in self.values]
+        return [
+            Curve(quantity.name, list(self.values.get(quantity.name, ())), quantity.unit) for quantity in quantities
+        ]
 
     def _add(self, name: str, value: float) -> None:
-        every, passed = self._every.get(name, (1, 0))
+        every, skipped = self._every.get(name, (1, 0))
         points = self.values.setdefault(name, [])
-        if passed + 1 < every:
-            self._every[name] = (every, passed + 1)
+        if skipped + 1 < every:
+            self._every[name] = (every, skipped + 1)
             return
         points.append(value)
         if len(points) > _POINTS:
@@ -186,8 +188,10 @@ class StageReader:
         if location is None:
             return ["it was never sent; `stepstone submit FILE` sends it"]
         ending = ".err" if pane == "stderr" else ".out"
-        paths = [path for path in _fresh_logs(location) if path.name.endswith(ending)]
-        lines = [line for path in paths for line in plain_lines(job_logs.tail([path], self.stage.folder))]
+        lines: list[str] = []
+        for path in _fresh_logs(location):
+            if path.name.endswith(ending):
+                lines += plain_lines(job_logs.of_last_start(_end_of(path), self.stage.folder))
         return lines[-_LINES:] or [f"nothing on {pane} yet"]
 
     def _curves(self, picture: Picture) -> list[Curve]:
@@ -230,8 +234,8 @@ def standing_lines(picture: Picture, stage: Stage) -> list[str]:
         lines += _start_line(picture, entry)
     progress = picture.overview.progress.get(stage.key)
     if progress is not None and progress.total:
-        left = "" if progress.seconds_left is None else f", about {duration(progress.seconds_left)} left"
-        lines.append(f"  {progress.step} of {progress.total} {_UNITS[stage.kind]}{left}")
+        time_left = "" if progress.seconds_left is None else f", about {duration(progress.seconds_left)} left"
+        lines.append(f"  {progress.step} of {progress.total} {_UNITS[stage.kind]}{time_left}")
     return lines
 
 
@@ -276,21 +280,26 @@ def attempt_lines(picture: Picture, stage: Stage) -> list[str]:
 def tail_of(path: Path) -> list[str]:
     """The last lines of a file; what is being written just now included."""
     try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - _TAIL))
-            block = file.read()
+        return plain_lines(_end_of(path))[-_LINES:] or ["empty so far"]
     except FileNotFoundError:
         return [f"no {path.name} yet"]
+
+
+def _end_of(path: Path) -> str:
+    """Whole lines, of so many bytes at most."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - _TAIL))
+        block = file.read()
     if size > _TAIL:
         block = block.partition(b"\n")[2]
-    return plain_lines(block.decode(errors="replace"))[-_LINES:] or ["empty so far"]
+    return block.decode(errors="replace")
 
 
 def plain_lines(text: str) -> list[str]:
     """Without what would move a terminal's cursor; of a line that was written over, what was seen last."""
     lines = (line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
-    cleaned_lines = [_CONTROL.sub("", line.expandtabs(4)) for line in lines]
+    cleaned_lines = [_CONTROL.sub("", line).expandtabs(4) for line in lines]
     while cleaned_lines and not cleaned_lines[-1].strip():
         cleaned_lines.pop()
     return cleaned_lines

@@ -76,7 +76,7 @@ def _make(folder: Path, seeds: int) -> None:
         scheduler = Scheduler(limits=Limits(array_size=1001, jobs=1_000_000))
         with scheduler.installed():
             submit(plan)
-    shutil.rmtree(plan.experiment.store / "index")  # the first look is to be a cold one
+    shutil.rmtree(plan.experiment.store / "index", ignore_errors=True)  # the first look is to be a cold one
     # The queue as squeue will print it again in `measure`.
     (folder / "scripts.json").write_text(json.dumps([array.script for array in scheduler.arrays]))
 

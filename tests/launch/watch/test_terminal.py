@@ -202,7 +202,9 @@ def test_a_visit_on_a_real_slurm(devcluster: DevCluster, workspace: Workspace, t
         assert "recipe" in screen and max(map(len, screen.splitlines())) <= 80
         terminal.keys("Enter")
         terminal.shows("the earliest time that it may start has not come")
-        terminal.keys("Escape", "H")
+        terminal.keys("Escape")  # alone: with a key behind it, it is Alt
+        terminal.shows("recipe")
+        terminal.keys("H")
         terminal.shows("the same: stepstone hold experiment.yaml")
         terminal.keys("y")
         terminal.shows(f"held: {count} elements")
