@@ -259,19 +259,19 @@ def _too_much(holder: str, resource: _Resource, of_each: str, *, in_minutes: boo
     )
 
 
-def _used_up(holder: str, bound: str, resource: _Resource, minutes: str) -> Reason:
-    """What many jobs have together is as much as they may. holder, bound: `the QOS`, `it may`."""
+def _used_up(holder: str, limit_words: str, resource: _Resource, minutes: str) -> Reason:
+    """What many jobs have together is as much as they may. holder, limit_words: `the QOS`, `it may`."""
     have = "have" if holder == "you" else "has"
     if minutes == "minutes":
         words = f"{holder} {have} used up the budget of {resource.name} × time"
         return Reason(words, f"{_ASK} for more, {_OTHER_QOS}", "administrator")
     if minutes == "runminutes":
-        words = f"{holder} {have} as much {resource.name} × time still to run as {bound}"
+        words = f"{holder} {have} as much {resource.name} × time still to run as {limit_words}"
         return Reason(words, f"it starts as others end; a shorter `time` counts for less, {_OTHER_QOS}", "nobody")
     many = "many" if resource.is_counted else "much"
     less = f"; with less of {resource.setting} it may sooner" if resource.setting.startswith("`") else ""
     return Reason(
-        f"{holder} {have} as {many} {resource.name} as {bound}",
+        f"{holder} {have} as {many} {resource.name} as {limit_words}",
         f"it starts as others end{less}, {_OTHER_QOS}",
         "nobody",
     )

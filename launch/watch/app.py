@@ -90,6 +90,7 @@ class WatchApp(App[None]):
 
     def __init__(self, plans: Sequence[Plan]) -> None:
         super().__init__()
+        self.animation_level = "none"  # a terminal behind ssh is no place for them
         self.experiments = [Experiment(plan) for plan in plans]
         self.shown = self.experiments[0]
         self.search = ""
@@ -181,8 +182,8 @@ class WatchApp(App[None]):
             _update(base.query_one("#head", Static), f"{name}: {'no look yet' if trouble else 'looking …'}")
             return
         search_words = f"   search: {self.search}" if self.search else ""
-        age_words = f"   ({sheet.age(picture.taken)})"
-        _update(base.query_one("#head", Static), f"{name}: {picture.sheet.counts}{search_words}{age_words}")
+        text = f"{name}, {sheet.age(picture.taken)}: {picture.sheet.counts}{search_words}"
+        _update(base.query_one("#head", Static), text)
 
     # --- keys
 

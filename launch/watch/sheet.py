@@ -52,7 +52,7 @@ class Sheet:
     targets: Sequence[str]
     cells: Mapping[tuple[str, str], Entry]
     shared: Sequence[Shared]
-    counts: str  # "34 of 54 stages finished, 3 running"
+    counts: str  # "34 of 54 finished, 3 running"
     totals: Sequence[str]
     next_step: str
     silence: str | None = None  # that Slurm says nothing
@@ -108,7 +108,7 @@ def _shared(overview: Overview, plan: Plan | None) -> list[Shared]:
 
 def _counts(overview: Overview) -> str:
     state_counts = [f"{count} {state}" for state, count in overview.counts.items() if count and state != "finished"]
-    return ", ".join([f"{overview.counts['finished']} of {overview.total} stages finished", *state_counts])
+    return ", ".join([f"{overview.counts['finished']} of {overview.total} finished", *state_counts])
 
 
 def _totals(plan: Plan, store: Store, observation: Observation, overview: Overview, starts: Starts | None) -> list[str]:

@@ -48,7 +48,7 @@ def test_the_matrix_moves_with_the_experiment(
     scheduler: Scheduler, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def steps(at: Drive) -> None:
-        assert f"0 of {len(plan.stages)} stages finished, {len(plan.stages)} new" in at.text
+        assert f"0 of {len(plan.stages)} finished, {len(plan.stages)} new" in at.text
         assert "recipe" in at.text and "xnli" in at.text and "stepstone submit" in at.text
         submit.submit(plan)
         scheduler.advance(2)
@@ -56,7 +56,7 @@ def test_the_matrix_moves_with_the_experiment(
         assert "run" in at.text and "waits" in at.text
         scheduler.run_all()
         await at.look()
-        assert f"{len(plan.stages)} of {len(plan.stages)} stages finished" in at.text
+        assert f"{len(plan.stages)} of {len(plan.stages)} finished" in at.text
         assert "50.0" in at.text and "stepstone collect" in at.text
 
     drive(monkeypatch, plan, steps)
@@ -322,11 +322,11 @@ def test_several_experiments_in_tabs(
     second = workspace.plan(name="second", recipes=["none"], targets=["tatoeba"], cluster=cluster, seeds=["1"])
 
     async def steps(at: Drive) -> None:
-        assert "small: 0 of" in at.text
+        assert "small, " in at.text
         await at.press("right_square_bracket")
-        await at.shows("second: 0 of 1 stages")
+        await at.shows("0 of 1 finished")
         await at.press("left_square_bracket")
-        await at.shows("small: 0 of")
+        await at.shows("small, ")
 
     drive(monkeypatch, [plan, second], steps)
 

@@ -112,7 +112,7 @@ def _listening(pid: int) -> list[str]:
 @pytest.mark.parametrize("key", ["q", "\x03"], ids=["q", "ctrl-c"])
 def test_a_key_leaves_with_exit_code_0_and_a_whole_terminal(begin: Callable[..., Terminal], key: str) -> None:
     terminal = begin()
-    terminal.shows("stages finished")
+    terminal.shows("finished")
     os.write(terminal.end, key.encode())
     assert terminal.exit_code() == 0
     assert "\x1b[?1049l" in terminal.seen and "Traceback" not in terminal.seen
@@ -122,7 +122,7 @@ def test_a_key_leaves_with_exit_code_0_and_a_whole_terminal(begin: Callable[...,
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_leaves_the_terminal_whole(begin: Callable[..., Terminal], number: int) -> None:
     terminal = begin()
-    terminal.shows("stages finished")
+    terminal.shows("finished")
     os.kill(terminal.pid, number)
     assert terminal.exit_code() == 0 and "\x1b[?1049l" in terminal.seen
 
@@ -131,7 +131,7 @@ def test_a_signal_leaves_the_terminal_whole(begin: Callable[..., Terminal], numb
 @pytest.mark.parametrize("command", ["", "trap '' HUP; exec WATCH"], ids=["plain", "nohup"])
 def test_a_lost_connection_ends_it(begin: Callable[..., Terminal], command: str) -> None:
     terminal = begin(command)
-    terminal.shows("stages finished")
+    terminal.shows("finished")
     os.close(terminal.end)
     assert terminal.exit_code() != 0  # it was ended
 
@@ -139,14 +139,14 @@ def test_a_lost_connection_ends_it(begin: Callable[..., Terminal], command: str)
 @pytest.mark.slow
 def test_no_port_is_opened_whatever_the_shell_says(begin: Callable[..., Terminal]) -> None:
     terminal = begin(TEXTUAL="devtools,debug", TEXTUAL_DRIVER="textual.drivers.web_driver:WebDriver")
-    terminal.shows("stages finished")
+    terminal.shows("finished")
     assert not _listening(terminal.pid)
 
 
 @pytest.mark.slow
 def test_no_color_is_respected(begin: Callable[..., Terminal]) -> None:
     terminal = begin(NO_COLOR="1")
-    terminal.shows("stages finished")
+    terminal.shows("finished")
     terminal.shows("quit")
     terminal.shows("tatoeba")
     shades = {int(shade) for shade in re.findall(r"[34]8;5;(\d+)", terminal.seen)}
