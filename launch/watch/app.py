@@ -18,6 +18,7 @@ from textual.widgets import Footer, Input, Static, Tab, Tabs
 from launch.executors import Verb
 from launch.plan import Plan
 from launch.standing.records import Fold, SharedTraining
+from launch.submit.notify import Notifier
 from launch.watch import acting, sheet
 from launch.watch.acting import Action, Proposal, Talk
 from launch.watch.asking import Help, Number, Question
@@ -91,11 +92,14 @@ class WatchApp(App[None]):
     def __init__(self, plans: Sequence[Plan]) -> None:
         super().__init__()
         self.animation_level = "none"  # a terminal behind ssh is no place for them
-        self.experiments = [Experiment(plan) for plan in plans]
+        self.experiments = [Experiment(plan, Notifier(plan, self._report)) for plan in plans]
         self.shown = self.experiments[0]
         self.search = ""
         self.chosen: sheet.Chosen | None = None
         self.looker = Looker(self.experiments, self._tell)
+
+    def _report(self, line: str) -> None:
+        self.post_message(self.Said(line, is_error=True))
 
     def _tell(self, experiment: Experiment) -> None:
         self.post_message(self.Looked(experiment))

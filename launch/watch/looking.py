@@ -15,6 +15,7 @@ from launch.plan import Plan
 from launch.standing import Overview
 from launch.status import Observation
 from launch.store import Store
+from launch.submit.notify import Notifier
 from launch.watch import sheet
 from launch.watch.sheet import Sheet
 from slurm import starts
@@ -50,11 +51,13 @@ class Experiment:
     """One experiment that is watched, and what was seen of it last. Written by the looking thread alone."""
 
     plan: Plan
+    notifier: Notifier | None = None  # tells the user's command of what is seen
     picture: Picture | None = None
     trouble: str | None = None  # why there is no newer picture
     looks: int = 0
     seconds: float = 0.0  # that the last look took
     _seen_store: bool = field(default=False, repr=False)
+    _telling: threading.Thread | None = field(default=None, repr=False)
 
     def look(self, max_age: float | None = None) -> None:
         """Look once. Never fails: `trouble` says what stood in the way."""
@@ -66,7 +69,16 @@ class Experiment:
             self.trouble = line or f"{type(error).__name__}: {error}"
         except Exception as error:  # a defect is told too, rather than leaving a picture to grow old
             self.trouble = f"looking failed: {type(error).__name__}: {error}"
+        else:
+            self._notify(self.picture.observation)
         self.looks, self.seconds = self.looks + 1, time.monotonic() - began
+
+    def _notify(self, observation: Observation) -> None:
+        """In a thread of its own: the command may take half a minute. What comes up meanwhile, the next look tells."""
+        if self.notifier is None or (self._telling is not None and self._telling.is_alive()):
+            return
+        self._telling = threading.Thread(target=self.notifier.look, args=(observation,), name="telling", daemon=True)
+        self._telling.start()
 
     def _take(self, max_age: float | None) -> Picture:
         root = self.plan.experiment.store

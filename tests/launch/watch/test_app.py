@@ -229,6 +229,26 @@ def test_retry_sends_what_failed(scheduler: Scheduler, plan: Plan, monkeypatch: 
     assert states(plan) == {"finished": len(plan.stages)}
 
 
+def test_the_users_command_is_told_of_the_end(
+    scheduler: Scheduler, workspace: Workspace, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = workspace.root / "told"
+    command = ["sh", "-c", f'echo "$STEPSTONE_EVENT" >> {told}', "sh"]
+    cluster = {"executor": "slurm", "partition": "gpu"}
+    telling = workspace.plan(cluster=cluster, seeds=["1"], notify={"command": command})
+    submit.submit(telling)
+
+    async def steps(at: Drive) -> None:
+        assert not told.exists()
+        scheduler.run_all()
+        await at.look()
+        await at.until(told.exists)
+        await at.look()
+
+    drive(monkeypatch, telling, steps)
+    assert told.read_text() == "done\n"
+
+
 def test_search_shows_what_fits(scheduler: Scheduler, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     async def steps(at: Drive) -> None:
         await at.press("slash", *"squad tato", "enter")
