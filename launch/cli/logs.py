@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,23 +49,31 @@ def logs(
     """Print what the job of a stage printed, or why it failed."""
     from launch.logbook import selection
     from launch.status import Observation
-    from launch.store import Store
+    from launch.store import Store, submissions
 
     _check(follow=follow, attempt=attempt is not None, every=every, why=why)
     plan = load_plan(file)
-    observation = Observation(plan, Store(plan.experiment.store))
-    choice = selection.select(plan, observation, stage)
+    store = Store(plan.experiment.store)
+    all_submissions = submissions.read_all(store.root)
+    observe = cache(lambda: Observation(plan, store))  # asks Slurm: what lies in files is printed without it
+    choice = selection.select(plan, all_submissions, stage, observe)
     if choice.remark:
         say(choice.remark)
     if why:
-        _explain(plan, observation, choice)
+        _explain(plan, observe(), choice)
     elif follow:
         try:
             _follow(plan, choice.stage, errors=errors, tail=tail)
         except KeyboardInterrupt:
             raise typer.Exit(_INTERRUPTED) from None
     else:
-        _print(plan, observation, choice, errors=errors, attempt=attempt, every=every, tail=tail)
+        starts = selection.starts(store, all_submissions, choice, attempt=attempt, every=every, errors=errors)
+        for start in starts:
+            _print(start, choice.stage, tail)
+        if not starts and errors:
+            say(f"{choice.stage.name} has printed no error")
+        elif not starts:
+            raise UserError(_without_a_log(observe(), choice.stage, earlier=not every and attempt is None))
 
 
 def _check(*, follow: bool, attempt: bool, every: bool, why: bool) -> None:
@@ -82,60 +91,14 @@ def _explain(plan: "Plan", observation: "Observation", choice: "Selection") -> N
         print(line)
 
 
-def _print(
-    plan: "Plan",
-    observation: "Observation",
-    choice: "Selection",
-    *,
-    errors: bool,
-    attempt: int | None,
-    every: bool,
-    tail: int | None,
-) -> None:
-    from launch import executors
-    from launch.logbook import parts, selection
-    from launch.store import attempts
-
-    stage, store = choice.stage, observation.store
-    elements = selection.elements_of(observation.submissions, stage.key)
-    if not elements:
-        raise UserError(f"{stage.name} was never sent; `stepstone submit {plan.experiment.path.name}` sends it")
-    restart: int | None = None
-    if choice.location is not None:
-        elements = [choice.location]
-    elif attempt is not None:
-        elements = [selection.of_attempt(observation.submissions, observation, stage, attempt)]
-        made_by = {a.number: a for a in attempts.attempts_of(store.stage_folder(stage.folder))}[attempt]
-        restart = attempts.starter_of(made_by).restart
-    elif not every:
-        elements = elements[-1:]
-    is_empty = True
-    for location in elements:
-        paths = parts.in_order(executors.of_location(location).logs(location), errors=errors)
-        all_parts = [part for path in paths for part in parts.parts_of(path)]
-        starts = parts.by_start(all_parts)
-        if restart is not None:
-            starts = [parts.of_start(all_parts, restart)]
-        elif not every:
-            starts = starts[-1:]
-        for start_parts in starts:
-            is_empty &= not _print_parts(start_parts, stage, tail)
-    if is_empty and errors:
-        say(f"{stage.name} has printed no error")
-    elif is_empty:
-        raise UserError(_without_a_log(observation, stage, earlier=not every and attempt is None))
-
-
-def _print_parts(start_parts: "Sequence[Part]", stage: "Stage", tail: int | None) -> bool:
-    """Print what one start of a job said of a stage; all of it where it did not come to the stage. Whether that is
-    anything."""
+def _print(start: "Sequence[Part]", stage: "Stage", tail: int | None) -> None:
+    """What one start of a job said of a stage; all of it where it did not come to the stage."""
     from launch.logbook import parts
 
-    folder = stage.folder if parts.came_to(start_parts, stage.folder) else None
-    for part in start_parts:
+    folder = stage.folder if parts.came_to(start, stage.folder) else None
+    for part in start:
         say(f"==> {part.path}" + (f", start {part.restart + 1}" if part.restart else ""))
         _write(parts.lines(part, folder, tail))
-    return bool(start_parts)
 
 
 def _write(lines: Iterable[str]) -> None:

@@ -1,16 +1,19 @@
 """The stage that a person means: by its name, the beginning of its key, its job, or none at all."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from launch import executors
+from launch.logbook import parts
+from launch.logbook.parts import Part
 from launch.plan import Plan, Stage
 from launch.status import Observation
-from launch.store import Location, Submission, attempts
+from launch.store import Location, Store, Submission, attempts
 from launch.text import moment, some
 from slurm.base import UsageError, UserError
 
+Observe = Callable[[], Observation]
 _JOB = re.compile(r"(\d+)(?:_\[?(\d+)\]?)?")
 _FIRST: tuple[str, ...] = ("failed", "running", "unknown", "queued", "held", "cancelled", "finished", "new")
 
@@ -24,18 +27,20 @@ class Selection:
     remark: str | None = None  # why this stage, where none was named
 
 
-def select(plan: Plan, observation: Observation, text: str | None) -> Selection:
+def select(plan: Plan, all_submissions: Sequence[Submission], text: str | None, observe: Observe) -> Selection:
     """What `text` means; without it the stage that failed last, else the one that ran last.
 
-    UsageError where it means nothing here, with the nearest names; UserError where nothing was ever sent.
+    all_submissions: of the store, the oldest first. observe: looks where stages stand, which asks Slurm, and which a
+    name does without. UsageError where it means nothing here, with the nearest names; UserError where nothing was ever
+    sent.
     """
     if text is None:
-        return _last(plan, observation)
+        return _last(plan, observe())
     job = _JOB.fullmatch(text)
     if job is not None:
-        locations = _of_job(observation.submissions, job[1], None if job[2] is None else int(job[2]))
+        locations = _of_job(all_submissions, job[1], None if job[2] is None else int(job[2]))
         if locations:
-            return _of_locations(plan, observation, text, locations)
+            return _of_locations(plan, text, locations, observe)
     if job is not None and (job[2] is not None or not any(key.startswith(text) for key in plan.stages)):
         raise UsageError(f"no job {text} in this experiment; `stepstone status {_file(plan)} --stages` lists them")
     return Selection(plan.find(text))
@@ -61,7 +66,7 @@ def _of_job(submissions: Sequence[Submission], job: str, index: int | None) -> l
     return [at for at in _elements(submissions) if at.job == job and index in (None, at.index)]
 
 
-def _of_locations(plan: Plan, observation: Observation, text: str, locations: list[Location]) -> Selection:
+def _of_locations(plan: Plan, text: str, locations: list[Location], observe: Observe) -> Selection:
     if len(locations) > 1:
         jobs = some(f"{at.job}_{at.index}" for at in locations)
         raise UsageError(f"job {text} is an array of {len(locations)} elements; name one: {jobs}")
@@ -69,8 +74,10 @@ def _of_locations(plan: Plan, observation: Observation, text: str, locations: li
     stages = [plan.stages[key] for key in location.keys if key in plan.stages]
     if not stages:
         raise UsageError(f"job {text} ran stages that {plan.experiment.path.name} does not ask for any more")
+    if len(stages) == 1:
+        return Selection(stages[0], location)
     # Of several stages the one that a person asks about: what failed, else what runs.
-    states = {stage.key: observation.state(stage).state for stage in stages}
+    states = {stage.key: observe().state(stage).state for stage in stages}
     return Selection(min(stages, key=lambda stage: _FIRST.index(states[stage.key])), location)
 
 
@@ -119,15 +126,51 @@ def _file(plan: Plan) -> str:
     return plan.experiment.path.name
 
 
-def of_attempt(submissions: Sequence[Submission], observation: Observation, stage: Stage, number: int) -> Location:
-    """The element that made one attempt at a stage. UsageError where there is no such attempt."""
-    every = {attempt.number: attempt for attempt in attempts.attempts_of(observation.store.stage_folder(stage.folder))}
+def starts(
+    store: Store,
+    all_submissions: Sequence[Submission],
+    selection: Selection,
+    *,
+    attempt: int | None = None,
+    every: bool = False,
+    errors: bool = False,
+) -> list[list[Part]]:
+    """What there is to read of a stage, start by start: of its last start, of one attempt, or of every start.
+
+    errors: only files of errors, where they are apart. UserError where the stage was never sent, UsageError for an
+    attempt that is not there.
+    """
+    stage, restart = selection.stage, None
+    elements = elements_of(all_submissions, stage.key)
+    if not elements:
+        raise UserError(f"{stage.name} was never sent; `stepstone submit FILE` sends it")
+    if selection.location is not None:
+        elements = [selection.location]
+    elif attempt is not None:
+        location, restart = _of_attempt(store, elements, stage, attempt)
+        elements = [location]
+    elif not every:
+        elements = elements[-1:]
+    chosen_starts: list[list[Part]] = []
+    for location in elements:
+        paths = parts.in_order(executors.of_location(location).logs(location), errors=errors)
+        all_parts = [part for path in paths for part in parts.parts_of(path)]
+        if restart is not None:
+            chosen_starts.append(parts.of_start(all_parts, restart))
+        else:
+            chosen_starts += parts.by_start(all_parts)[0 if every else -1 :]
+    return [start for start in chosen_starts if start]
+
+
+def _of_attempt(store: Store, elements: Sequence[Location], stage: Stage, number: int) -> tuple[Location, int]:
+    """The element that made one attempt at a stage, and at which of its starts."""
+    every = {attempt.number: attempt for attempt in attempts.attempts_of(store.stage_folder(stage.folder))}
     if number not in every:
         there = f"it has {some(map(str, every))}" if every else "it has none yet"
         raise UsageError(f"{stage.name} has no attempt {number}; {there}")
     starter = attempts.starter_of(every[number])
-    elements = elements_of(submissions, stage.key)
     makers = [at for at in elements if executors.of_location(at).element(at).has_begun(starter)]
     if not makers:
         raise UserError(f"{stage.name}: what attempt {number} printed is gone with its submission's folder")
-    return makers[-1]  # of local ones, which only their time tells apart, the last that was sent before it began
+    # Of local ones, which only their time tells apart, the last that was sent before it began.
+    return makers[-1], starter.restart

@@ -17,6 +17,7 @@ from launch.plan import Plan, Stage
 from launch.status import Observation, StageState, history, policy
 from launch.status.history import Failure
 from launch.store import Location
+from slurm import causes
 from slurm.base import look
 
 _BEFORE, _AFTER = 8, 4  # lines around the evidence
@@ -139,7 +140,7 @@ def _excerpt(location: Location | None, stage: Stage, state: StageState) -> Exce
 
 def _around(part: Part, folder: str, proof: str) -> Excerpt | None:
     lines = _numbered(part, folder)
-    places = [place for place, (_, line) in enumerate(lines) if proof in " ".join(line.split())]
+    places = [place for place, (_, line) in enumerate(lines) if proof in causes.one_line(line)]
     if not places:
         return None
     place = places[0]  # what comes later says it again

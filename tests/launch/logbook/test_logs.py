@@ -143,3 +143,12 @@ def test_ctrl_c_leaves_quietly(failed: Plan, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(following, "follow", interrupt)
     answer = _logs(failed, "mnli-s1", "-f")
     assert (answer.exit_code, answer.output) == (130, "")
+
+
+def test_files_are_printed_without_asking_slurm(failed: Plan, scheduler: Scheduler) -> None:
+    before = scheduler.calls.copy()
+    scheduler.advance(600)  # what was answered last is too old
+    location = location_of(failed, "mnli-s1")
+    for arguments in (["mnli-s1"], [f"{location.job}_{location.index}"], ["mnli-s1", "--all"], ["mnli-s1", "--err"]):
+        assert "error" in _printed(failed, *arguments)
+    assert scheduler.calls == before
