@@ -2,6 +2,7 @@
 
     stages/<name>-<key>/   identity.json  result.json  attempts/NNNN/  languages/<generation>/
     submissions/<time>-<id>/   code/<hash>/   results/<experiment>/   index/<experiment>.json
+    index/jobs/<experiment>.json: what accounting says of jobs
     cache/tokens/<key>/   cache/contributions/: what examples contribute to scores
     rehearsal/<experiment>/: a store in itself   workers/: locks of local workers
     processors/: what was decided for each model of processor

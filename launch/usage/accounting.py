@@ -1,6 +1,6 @@
 """What Slurm's accounting says of the elements of an experiment, asked once for each and remembered in its store.
 
-    index/<experiment>.jobs.json: sealed; one list per start of an element that is over
+    index/jobs/<experiment>.json: sealed; one list per start of an element that is over
 
 Who asks again soon asks for nothing: of what has no record yet, accounting is asked after an hour. One command asks a
 few times at most, the newest elements first; what is left comes with the next one.
@@ -53,7 +53,7 @@ def look(plan: Plan, store: Store, observation: Observation) -> Accounts:
     elements = _elements(plan, observation)
     if not elements:
         return Accounts()
-    path = store.root / "index" / f"{plan.experiment.name}.jobs.json"
+    path = store.root / "index" / "jobs" / f"{plan.experiment.name}.json"
     jobs, missing = _read(path)
     now = time.time()
     waiting_elements = {(entry.job, entry.index, entry.name) for entry in observation.entries or ()}
