@@ -1,10 +1,14 @@
 """Sheets in LaTeX, with booktabs: a `table` environment each, ready for `\\input`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from eval.tables.sheet import Column, Entry, Sheet
+from eval.tables.sheet import Entry, Sheet
 
-_ACROSS = 8  # columns beside each other; what is more stands below, in the same environment
+# Letters that stand beside each other on the 345 pt of article's lines; further columns stand below, in the same
+# environment. Digits are wider than most letters, so this is on the safe side.
+_WIDTH = 68.0
+_GAP = 1.8  # between columns, with the tabcolsep below
+_SMALL = 0.8  # scriptsize beside small
 _LETTERS = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
@@ -25,18 +29,39 @@ def latex(sheets: Sequence[Sheet]) -> str:
 
 
 def _table(sheet: Sheet) -> str:
-    parts = [sheet.columns[start : start + _ACROSS] for start in range(0, len(sheet.columns), _ACROSS)]
     best = ["Bold: the best of its column."] if sheet.has_best else []
     caption = " ".join([escaped(f"{sheet.title}."), *(_sentence(line) for line in sheet.caption), *best])
     lines = [
         r"\begin{table}",
         r"\centering",
         r"\small",
-        "\n\\par\\medskip\n".join(_tabular(sheet, start * _ACROSS, part) for start, part in enumerate(parts)),
+        r"\setlength{\tabcolsep}{4pt}",
+        "\n\\par\\medskip\n".join(_tabular(sheet, start, stop) for start, stop in _parts(sheet)),
         f"\\caption{{{caption}}}",
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _parts(sheet: Sheet) -> list[tuple[int, int]]:
+    """The columns that fit beside each other, from and to."""
+    rows = (*sheet.rows, *sheet.references)
+    labels = max((len(name) for name, _ in rows), default=0)
+    widths = [
+        max(len(column.name), len(column.detail), *(_letters(of_row[at]) for _, of_row in rows)) + _GAP
+        for at, column in enumerate(sheet.columns)
+    ]
+    parts, start, width = [], 0, float(labels)
+    for at, of_column in enumerate(widths):
+        if at > start and width + of_column > _WIDTH:
+            parts.append((start, at))
+            start, width = at, float(labels)
+        width += of_column
+    return [*parts, (start, len(widths))]
+
+
+def _letters(entry: Entry) -> float:
+    return len(entry.number) + len(entry.dagger) + _SMALL * (len(entry.spread) + len(entry.mark)) + 1
 
 
 def _sentence(line: str) -> str:
@@ -46,8 +71,8 @@ def _sentence(line: str) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
 
 
-def _tabular(sheet: Sheet, start: int, columns: Sequence[Column]) -> str:
-    stop = start + len(columns)
+def _tabular(sheet: Sheet, start: int, stop: int) -> str:
+    columns = sheet.columns[start:stop]
     lines = [
         f"\\begin{{tabular}}{{l{'r' * len(columns)}}}",
         r"\toprule",
@@ -62,7 +87,7 @@ def _tabular(sheet: Sheet, start: int, columns: Sequence[Column]) -> str:
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
 
 
-def _row(name: str, texts: Sequence[str] | map) -> str:  # type: ignore[type-arg]
+def _row(name: str, texts: Iterable[str]) -> str:
     return " & ".join([name, *texts]) + r" \\"
 
 
@@ -70,5 +95,7 @@ def _cell(entry: Entry) -> str:
     if entry.value is None:
         return "--" if entry.note == "-" else escaped(entry.note)
     number = entry.number.replace("-", "$-$")
-    text = " ".join(filter(None, (number, escaped(entry.spread).replace("-", "$-$"), escaped(entry.dagger))))
+    spread = escaped(entry.spread).replace("-", "$-$")
+    parts = (number, f"{{\\scriptsize {spread}}}" if spread else "", escaped(entry.dagger))
+    text = " ".join(filter(None, parts))
     return (f"\\textbf{{{text}}}" if entry.best else text) + (f"$^{{{entry.mark}}}$" if entry.mark else "")

@@ -137,7 +137,8 @@ def _of_targets(
         ]
         gaps += average.missing
     lines = [*gaps, *(f"{reference.label}: {reference.source}" for reference in published_rows)]
-    sheet = _sheet(scores, plan.experiment.name, columns, all_cells, comparisons, lines)
+    of_all = replace(scores, rows=rows) if benchmarks else scores  # an average is of targets that have no column too
+    sheet = _sheet(of_all, plan.experiment.name, columns, all_cells, comparisons, lines)
     return replace(sheet, references=entries.of_references(published_rows, columns))
 
 
@@ -148,7 +149,7 @@ def _of_languages(scores: _Scores, target: str) -> Sheet:
     all_languages = list(dict.fromkeys(code for codes in required_languages.values() for code in codes))
     groups = facts.groups(all_languages, by) if by else {code: [code] for code in all_languages}
     columns = [Column(_MEAN, metric, metric)]
-    columns += [Column(name, some(codes, 3) if by else metric, metric) for name, codes in groups.items()]
+    columns += [Column(name, _count(codes) if by else metric, metric) for name, codes in groups.items()]
     groups[_MEAN] = all_languages
     names_of_language: dict[str, list[str]] = defaultdict(list)
     for name, codes in groups.items():
@@ -169,6 +170,10 @@ def _of_languages(scores: _Scores, target: str) -> Sheet:
     lines = _about_groups(all_languages, groups, by) if by else []
     title = f"{scores.plan.experiment.name}: {target} by {by or 'language'}"
     return _sheet(scores, title, columns, all_cells, significance.of_cells(all_cells), lines)
+
+
+def _count(languages: Sequence[str]) -> str:
+    return "1 language" if len(languages) == 1 else f"{len(languages)} languages"
 
 
 def _about_groups(languages: Sequence[str], groups: Mapping[str, Sequence[str]], by: Grouping) -> list[str]:
