@@ -29,11 +29,9 @@ def of_sides(first: Side, second: Side, metric: str | None = None) -> Sheet:
     Seeds are paired where both have them; where none is in common the means are compared as they are.
     """
     metrics = _metrics(first, second, metric)
-    pairs = [
-        (recipe, target)
-        for recipe, target in dict.fromkeys((row.recipe, row.target) for row in second.rows)
-        if target in metrics and any((row.recipe, row.target) == (recipe, target) for row in first.rows)
-    ]
+    of_first = {(row.recipe, row.target) for row in first.rows}
+    of_both = [pair for pair in dict.fromkeys((row.recipe, row.target) for row in second.rows) if pair in of_first]
+    pairs = [(recipe, target) for recipe, target in of_both if target in metrics]
     if not pairs:
         with_metric = f" with a score {metric}" if metric else ""
         raise UserError(f"{first.label} and {second.label}: have no recipe and target in common{with_metric}")

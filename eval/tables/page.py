@@ -12,6 +12,8 @@ table { border-collapse: collapse; margin: 1em 0; font-variant-numeric: tabular-
 caption { text-align: left; font-weight: bold; padding-bottom: .5em; }
 th, td { padding: .2em .7em; text-align: right; white-space: nowrap; }
 th[scope=row], thead th:first-child { text-align: left; }
+th[scope=row] { font-weight: normal; }
+sup { line-height: 0; }
 thead tr, tbody { border-top: 1px solid; }
 tbody:last-child { border-bottom: 1px solid; }
 thead small { display: block; font-weight: normal; }

@@ -70,7 +70,12 @@ def table(
     ] = None,
     interval: Annotated[bool, typer.Option("--interval", help="95 % intervals instead of standard errors.")] = False,
     reference: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A published row beside; repeatable.", show_default=False)
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A published row beside: xtreme-xlmr-large, xstilts, …; repeatable.",
+            show_default=False,
+        ),
     ] = None,
     diff: Annotated[
         tuple[Path, Path] | None,
