@@ -1,21 +1,21 @@
 """How far an experiment is, in a line or as bars: what is finished, what runs and how far, how long it still takes."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import mean
 
-from launch.plan import Plan, Stage
+from launch.plan import Plan
 from launch.standing.progress import Progress, of_stages
+from launch.standing.when import by_progress
 from launch.status import Observation
 from launch.status.rules import State
-from launch.store import Store, attempts
+from launch.store import Store
 from launch.text import duration
 
 _SHOWN = ("running", "queued", "failed", "held", "cancelled", "unknown")
 _RUNNING: tuple[State, ...] = ("running",)
 _IN_A_LINE = 2  # stages that run
 _WITH_BARS = 6  # likewise, where each has a bar
-_READ_AT_ONCE = 20  # stages whose times are read in one look: an experiment may have 100,000
 
 
 @dataclass(frozen=True)
@@ -35,40 +35,21 @@ class Standing:
         return text if not self.seconds_left else f"{text}; about {duration(self.seconds_left)} left"
 
 
-class Watch:
-    """Makes a `Standing` of each look, and remembers how long stages took."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._seconds: dict[str, float] = {}  # that finished stages took, by key
-
-    def standing(self, store: Store, observation: Observation) -> Standing:
-        at_work = observation.among(_RUNNING)
-        seconds_left = self._seconds_left(store, observation, at_work)
-        running = tuple(of_stages(store, at_work[:_WITH_BARS]).values())
-        return Standing(observation.counts(), len(self._plan.stages), running, seconds_left)
-
-    def _seconds_left(self, store: Store, observation: Observation, at_work: list[Stage]) -> float | None:
-        """What is not finished takes as long as its kind took so far, as many at a time as run now."""
-        new_keys = [key for key in observation.finished if key not in self._seconds][:_READ_AT_ONCE]
-        self._seconds |= {key: _seconds(store, self._plan.stages[key]) for key in new_keys}
-        of_kind: dict[str, list[float]] = {}
-        for key, seconds in self._seconds.items():
-            if seconds:
-                of_kind.setdefault(self._plan.stages[key].kind, []).append(seconds)
-        if "train" not in of_kind and any(stage.kind == "train" for stage in self._plan.stages.values()):
-            return None
-        usual = {kind: mean(values) for kind, values in of_kind.items()}
-        typical = max(usual.values(), default=0.0)
-        ahead = [stage for key, stage in self._plan.stages.items() if key not in observation.finished]
-        work = sum(usual.get(stage.kind, typical) for stage in ahead)
-        sample = at_work[:_READ_AT_ONCE]
-        begun = sum(min(_seconds(store, stage), usual.get(stage.kind, typical)) for stage in sample)
-        begun *= len(at_work) / max(1, len(sample))
-        return (work - begun) / max(1, len(at_work)) if typical else None
+def standing(plan: Plan, store: Store, observation: Observation) -> Standing:
+    """How far an experiment is, by one observation of it."""
+    at_work = observation.among(_RUNNING)
+    progress = of_stages(store, at_work[:_WITH_BARS])
+    seconds_left = _seconds_left(plan, store, observation, progress)
+    return Standing(observation.counts(), len(plan.stages), tuple(progress.values()), seconds_left)
 
 
-def _seconds(store: Store, stage: Stage) -> float:
-    """From the beginning of its last attempt to the last sign of it."""
-    every = attempts.attempts_of(store.stage_folder(stage.folder))
-    return attempts.seconds_of(every[-1]) if every else 0.0
+def _seconds_left(plan: Plan, store: Store, observation: Observation, progress: Mapping[str, Progress]) -> float | None:
+    """Until the middle of when it is done, as `status` has it; None while only an estimate tells that nothing has
+    corrected."""
+    now = time.time()
+    when = by_progress(plan, store, observation, progress, now)
+    if when is None:
+        return 0.0
+    if when.latest is None or not (when.basis.finished or when.basis.by_speed):
+        return None
+    return (when.earliest + when.latest) / 2 - now

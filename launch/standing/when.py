@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from launch import executors
 from launch.plan import Plan, Stage
 from launch.standing.durations import NO_TIME, Durations, Span
+from launch.standing.progress import Progress
 from launch.standing.records import Overview
 from launch.standing.schedule import Job, seconds_to_the_end
 from launch.status import Observation, State
@@ -57,16 +58,28 @@ def when_done(
     starts: Mapping[str, float] | None = None,
 ) -> WhenDone | None:
     """None where nothing is left that goes on. `starts`: when Slurm foretells that jobs (`123_4`) start (Unix time)."""
+    return by_progress(plan, store, observation, overview.progress, overview.taken, starts)
+
+
+def by_progress(
+    plan: Plan,
+    store: Store,
+    observation: Observation,
+    progress: Mapping[str, Progress],
+    now: float,
+    starts: Mapping[str, float] | None = None,
+) -> WhenDone | None:
+    """The same for who has no overview. `progress`: of what runs, by stage key; `now`: Unix time."""
     stages = _left(plan, observation)
     if not stages:
         return None
-    durations = Durations(plan, store, overview.progress)
+    durations = Durations(plan, store, progress)
     at_work = {key for key, stage in stages.items() if observation.state(stage).state == "running"}
-    at_work |= {key for key in overview.progress if key in stages}
+    at_work |= {key for key in progress if key in stages}
     elements = _elements(plan, stages)
     running = _running(elements, observation, at_work)
     foretold = {
-        number: max(0.0, starts[job] - overview.taken)
+        number: max(0.0, starts[job] - now)
         for number, element in enumerate(elements)
         if starts and (job := observation.state(element.stages[0]).job or "") in starts and not running[number]
     }
@@ -77,9 +90,9 @@ def when_done(
     # How much room there will be nobody knows: at least what there is now.
     at_least = max(sum(running), _running_jobs(plan, observation)) or throttle or (1 if foretold else None)
     return WhenDone(
-        earliest=overview.taken + seconds_to_the_end(soon, throttle),
-        latest=overview.taken + seconds_to_the_end(late, at_least) if at_least else None,
-        basis=_basis(stages, durations, overview, len(foretold), (throttle, at_least)),
+        earliest=now + seconds_to_the_end(soon, throttle),
+        latest=now + seconds_to_the_end(late, at_least) if at_least else None,
+        basis=_basis(stages, durations, progress, len(foretold), (throttle, at_least)),
         left_out=len(plan.stages) - len(observation.finished) - len(stages),
         unsent=sum(observation.state(stage).state == "new" for stage in stages.values()),
     )
@@ -146,11 +159,11 @@ def _span(element: _Element, durations: Durations, at_work: set[str], *, runs: b
 def _basis(
     stages: Mapping[str, Stage],
     durations: Durations,
-    overview: Overview,
+    progress: Mapping[str, Progress],
     by_slurm: int,
     room: tuple[int | None, int | None],
 ) -> Basis:
-    by_speed = {key for key, at in overview.progress.items() if key in stages and at.seconds_left is not None}
+    by_speed = {key for key, at in progress.items() if key in stages and at.seconds_left is not None}
     by_like = sum(durations.is_known(stage) for key, stage in stages.items() if key not in by_speed)
     return Basis(
         by_speed=len(by_speed),

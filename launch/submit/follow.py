@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from launch import draft, executors, submit
 from launch.plan import Plan, Stage
-from launch.standing.so_far import Standing, Watch
+from launch.standing import so_far
+from launch.standing.so_far import Standing
 from launch.status import Observation
 from launch.store import Location, Store
 from launch.submit import outcome
@@ -44,7 +45,7 @@ def follow(plan: Plan, report: Report, draw: Callable[[Standing], None] | None =
     any more once something of the experiment is cancelled. Trouble of the file system is reported, and waited for.
     """
     follower, pause, trouble_since = (
-        _Follower(plan, report, draw, Watch(plan), Notifier(plan, report)),
+        _Follower(plan, report, draw, Notifier(plan, report)),
         _FIRST_SECONDS,
         None,
     )
@@ -74,7 +75,6 @@ class _Follower:
     plan: Plan
     report: Report
     draw: Callable[[Standing], None] | None
-    watch: Watch
     notifier: Notifier
     standing: Standing | None = None  # that was reported last
     last_report: float = 0.0  # when (monotonic)
@@ -89,7 +89,7 @@ class _Follower:
         cancelled_count = _cancelled(self.plan, observation)
         self.cancelled_count = cancelled_count if self.cancelled_count is None else self.cancelled_count
         self.notifier.look_for_held(observation)
-        standing = self.watch.standing(store, observation)
+        standing = so_far.standing(self.plan, store, observation)
         if self.draw is not None:
             self.draw(standing)
         elif self._is_news(standing):
