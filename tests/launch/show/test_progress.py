@@ -1,6 +1,7 @@
 """How far an experiment is: bars in a terminal, plain lines elsewhere."""
 
 import io
+import re
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -42,9 +43,35 @@ def test_bars_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         bars.draw(Standing(Counter(finished=9), 9, ()))
         screen.truncate(0)
         bars.progress.refresh()
-    assert "3/9" in first and "4 queued, about 75 s left" in first and "squad-s1" in first and "5/20" in first
+    assert (
+        "3/9" in first
+        and "about 75 s left" in first
+        and "4 queued" in first
+        and "squad-s1" in first
+        and "5/20" in first
+    )
     assert "sent [3] more" in first
     assert "9/9" in screen.getvalue() and "squad-s1" not in screen.getvalue() and "left" not in screen.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_no_number_is_cut_whatever_stages_are_called(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    name = "hellaswag+squad+mnli.cosmosqa+commonsenseqa.panx-s1--tydiqa-goldp"
+    counts = Counter(finished=12_345, queued=2_004, running=2, failed=30, held=4_400)
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=width, highlight=False, _environ={"TERM": "xterm"})
+    with progress.bars(console) as bars:
+        assert bars is not None
+        bars.draw(Standing(counts, 15_000, (Progress(name, 5_123, 20_000),), 181_440.0))
+        screen.seek(0)
+        screen.truncate()
+        bars.progress.refresh()
+        lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue()).replace("\r", "\n").splitlines()
+    text = "\n".join(lines)
+    assert "12345/15000" in text and "5123/20000" in text and "about 2.1 days left" in text
+    assert "2004 queued, 30 failed, 4400 held" in text and "-goldp" in text and "  hellaswag" in text
+    assert max(map(len, lines)) <= width and text.count("━") >= 16
 
 
 @pytest.mark.parametrize(("terminal", "environment"), [(False, {}), (True, {"NO_COLOR": "1"})])
