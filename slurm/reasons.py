@@ -44,7 +44,7 @@ _REASONS: dict[str, Reason] = {
     "BeginTime": Reason(
         "the earliest time that it may start has not come (after a requeue Slurm waits two minutes)", _WAIT, "nobody"
     ),
-    "Dependency": Reason("it waits for another job, mostly its parent's", _WAIT, "nobody"),
+    "Dependency": Reason("another job must end first, mostly its parent's", _WAIT, "nobody"),
     "DependencyNeverSatisfied": Reason(
         "what it waits for failed, so it can never start",
         "the next `stepstone submit` or `retry` clears it away",

@@ -79,6 +79,12 @@ def test_every_quoted_error_stands_in_the_code(quoted: str) -> None:
     assert re.search("[^\n]*".join(pieces), texts_of_the_code()), quoted
 
 
+@pytest.mark.slow
+def test_the_pictures_of_watch_are_current() -> None:
+    for name, picture in runpy.run_path(str(ROOT / "docs/pictures/watch.py"))["pictures"]().items():
+        assert picture == (ROOT / "docs/pictures" / name).read_text(), f"{name}: make docs draws it anew"
+
+
 def test_the_picture_is_current() -> None:
     picture = runpy.run_path(str(ROOT / "docs/pictures/make.py"))
     assert picture["terminal"]() == (ROOT / "docs/pictures/terminal.svg").read_text(), "make docs draws it anew"

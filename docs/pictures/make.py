@@ -1,4 +1,6 @@
-"""terminal.svg: what a person sees, from a real store with two finished experiments. `make docs` draws it anew."""
+"""terminal.svg: what a person sees, from a real store with two finished experiments. `make docs` draws it anew, and
+with it the pictures of watch.py.
+"""
 
 import io
 import re
@@ -50,4 +52,7 @@ def _show(console: Console, command: str, output: str) -> None:
 
 
 if __name__ == "__main__":
+    import watch
+
+    watch.draw()
     PICTURE.write_text(terminal())

@@ -24,7 +24,7 @@ from launch.watch.acting import Action, Proposal, Talk
 from launch.watch.asking import Help, Number, Question
 from launch.watch.cell import CellScreen
 from launch.watch.grid import Grid
-from launch.watch.looking import Experiment, Looker
+from launch.watch.looking import Experiment, Looker, end_questions
 from slurm.base import UserError
 from slurm.base.errors import one_line
 
@@ -39,7 +39,7 @@ class WatchApp(App[None]):
     CSS = """
     Screen { layout: vertical; }
     Tabs { height: 2; }
-    #head { height: 1; text-style: bold; background: $primary-background; }
+    #head { height: auto; max-height: 2; text-style: bold; background: $primary-background; }
     #trouble { height: auto; max-height: 3; display: none; background: $warning; color: $text; }
     #matrix { height: 1fr; min-height: 4; }
     #shared { height: auto; display: none; margin-top: 1; }
@@ -185,8 +185,8 @@ class WatchApp(App[None]):
         if picture is None:
             _update(base.query_one("#head", Static), f"{name}: {'no look yet' if trouble else 'looking …'}")
             return
-        search_words = f"   search: {self.search}" if self.search else ""
-        text = f"{name}, {sheet.age(picture.taken)}: {picture.sheet.counts}{search_words}"
+        search_words = f" /{self.search}" if self.search else ""
+        text = f"{name}{search_words}, {sheet.age(picture.taken)}: {picture.sheet.counts}"
         _update(base.query_one("#head", Static), text)
 
     # --- keys
@@ -371,3 +371,4 @@ def run(plans: Sequence[Plan]) -> None:
     app = WatchApp(plans)
     app.run()
     app.looker.stop()
+    end_questions()

@@ -4,11 +4,15 @@ A look reads the disk; Slurm is asked through `Observation`'s cache, once a minu
 of the file system, or a store that is not there any more, leaves the last picture as it was, with its age.
 """
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 from launch import standing
 from launch.plan import Plan
@@ -27,6 +31,7 @@ from slurm.starts import Starts
 _SECONDS = 5.0  # between two looks
 _SHARE = 20  # a look takes no more than this part of the time
 _MOST_SECONDS = 60.0
+_QUESTIONS = ("squeue", "sacct")
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,16 @@ class Experiment:
         expected_starts = starts.look() if waits else None
         texts = sheet.make(self.plan, store, observation, overview, expected_starts)
         return Picture(store, observation, overview, texts, looked_at, expected_starts)
+
+
+def end_questions() -> None:
+    """End what is still being asked of Slurm: who leaves waits for no answer, and leaves no process behind. What
+    changes the queue (sbatch, scancel, scontrol) is let to its end."""
+    for children in Path("/proc/self/task").glob("*/children"):
+        with suppress(OSError, ValueError):
+            for pid in map(int, children.read_text(encoding="ascii").split()):
+                if Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() in _QUESTIONS:
+                    os.kill(pid, signal.SIGTERM)
 
 
 class Looker:

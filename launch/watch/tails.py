@@ -29,7 +29,7 @@ _AT_ONCE = 8 << 20  # bytes of a log that are read for curves at once
 _POINTS = 2048  # of a curve; of more, every other one is kept
 # Escape sequences of a terminal, and other control characters: a log may hold anything.
 _CONTROL = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\-_])|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_WHO = {"nobody": "", "you": " (you can)", "administrator": " (an administrator can)"}
+_WHO = {"nobody": "", "you": "you can: ", "administrator": "for an administrator: "}
 
 
 @dataclass(frozen=True)
@@ -247,7 +247,7 @@ def waiting_lines(entry: QueueEntry) -> list[str]:
     reason = reasons.explain(entry.reason)
     if reason is None:
         return [f"  it waits: Slurm says {entry.reason}"]
-    return [f"  it waits: {reason.words} ({entry.reason})", f"  to do{_WHO[reason.who]}: {reason.remedy}"]
+    return [f"  it waits: {reason.words} ({entry.reason})", f"  {_WHO[reason.who]}{reason.remedy}"]
 
 
 def _start_line(picture: Picture, entry: QueueEntry) -> list[str]:

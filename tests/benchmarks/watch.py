@@ -179,8 +179,10 @@ _LABELS = {
     "plan": "reading the file and planning",
     "first": "until an empty screen is drawn",
     "picture": "until the first picture is drawn (with both above)",
+    "picture_cpu": "CPU time until then",
     "redraw": "a redraw of the whole screen, median of 30",
     "redraw_most": "the longest of them",
+    "redraw_cpu": "CPU time of one",
     "move": "a key (down, page down) until it is drawn, median",
     "cell": "a cell opened until its stages are drawn",
     "during": "a redraw while a look is under way, median",
@@ -206,7 +208,10 @@ def start(folder: Path) -> dict[str, Any]:
             await asyncio.sleep(0.001)
         await _drawn(app)
         reading["picture"] = time.perf_counter() - began
+        reading["picture_cpu"] = time.process_time() - cpu_began
+        cpu = time.thread_time()
         reading["redraw"], reading["redraw_most"] = _of(await _redraws(app, REDRAWS))
+        reading["redraw_cpu"] = (time.thread_time() - cpu) / REDRAWS
         grid = app.screen.query_one("#matrix", Grid)
         moves = []
         for number in range(REDRAWS):
@@ -234,7 +239,7 @@ def start(folder: Path) -> dict[str, Any]:
     with scheduler.installed(), mock.patch.dict(os.environ, XDG_CACHE_HOME=str(folder / "cache")):
         for script in json.loads((folder / "scripts.json").read_text()):
             scheduler.accept(script)
-        began = time.perf_counter()
+        began, cpu_began = time.perf_counter(), time.process_time()
         plan = launch_stages._plan(folder)
         gc.freeze()
         gc.enable()

@@ -72,8 +72,8 @@ def test_a_cell_opens_and_closes(scheduler: Scheduler, plan: Plan, monkeypatch: 
         await at.shows("squad × xnli")
         await at.shows("attempt 1: job")
         await at.press("down")
-        await at.shows("it waits: it waits for another job")
-        await at.shows("to do: nothing to do")
+        await at.shows("it waits: another job must end first")
+        await at.shows("nothing to do: it starts by itself")
         await at.press("2")
         await at.shows("nothing on stdout yet")
         await at.press("tab", "tab")
@@ -253,7 +253,7 @@ def test_search_shows_what_fits(scheduler: Scheduler, plan: Plan, monkeypatch: p
     async def steps(at: Drive) -> None:
         await at.press("slash", *"squad tato", "enter")
         assert at.grid("matrix").table.rows == 1 and list(at.grid("matrix").table.headings) == ["recipe", "tatoeba"]
-        assert "search: squad tato" in at.text
+        assert "small /squad tato, " in at.text
         await at.press("enter")
         await at.shows("squad × tatoeba")
         await at.press("escape", "escape")
