@@ -80,7 +80,7 @@ class Devices:
     def _utilisation(self, handle: Any) -> float | None:
         try:
             return float(self._nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
-        except self._nvml.NVMLError_NotSupported:
+        except self._nvml.NVMLError:  # not supported, not permitted
             return None
 
 

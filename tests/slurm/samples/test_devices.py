@@ -30,7 +30,6 @@ class Nvml:
     parts: list[Gpu] = field(default_factory=list)
     is_there: bool = True
     NVMLError = pynvml.NVMLError
-    NVMLError_NotSupported = pynvml.NVMLError_NotSupported
 
     def nvmlInit(self) -> None:
         if not self.is_there:
