@@ -30,6 +30,7 @@ _GONE = ".gone-"  # what an interrupted gc left; the next one takes it
 _OLD_SECONDS = 24 * 3600  # what a process may still be writing is younger
 _TOKENS_SECONDS = 30 * 24 * 3600
 _HISTORY = {"starter.json", "end.json", "heartbeat.json", "open", "fenced"}  # of a dead attempt: these stay
+_ACCOUNT, _SMALL = {"log.jsonl", "usage.jsonl"}, 1 << 15  # where its time went and what it used: so do these, if small
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,9 @@ def _of_attempts(folder: Path, *, finished: bool) -> Iterator[tuple[Path, str]]:
         if attempt.folder.name == attempt_of_result:
             continue
         for name in sorted(os.listdir(attempt.folder)):
-            if name not in _HISTORY and name != "checkpoints" and not name.startswith("."):
+            if name in _HISTORY or name == "checkpoints" or name.startswith("."):
+                continue
+            if name not in _ACCOUNT or (attempt.folder / name).stat().st_size > _SMALL:
                 yield attempt.folder / name, "of an attempt that made no result"
 
 
