@@ -109,14 +109,20 @@ def _look(
     score = scores.score(plan, store, stage) if is_train else scores.mean_over_languages(plan, stage, results)
     target_languages = languages.get(stage.definition, "")
     chance = list(scores.at_chance(plan, store, stage))
-    stage_folder = store.stage_folder(stage.folder)
-    every = history.notes_of(stage_folder)
-    may_run = bool(every) and time.time() - every[-1].last_sign < _SILENT_SECONDS
-    spent_seconds = spent.of_stage(every, history.failures_of(stage_folder, every=every), may_run=may_run)
+    spent_seconds = _spent(store.stage_folder(stage.folder))
     if spent.RUNNING in spent_seconds:
         return None
     seconds = round(sum(spent_seconds.values()), 3)
     return Known(before, generation, target_languages, score, chance, seconds, spent_seconds)
+
+
+def _spent(stage_folder: Path) -> spent.Spent:
+    """What became of the seconds of all attempts at a stage; nothing where one's notes cannot be read."""
+    with suppress(UserError):
+        every = history.notes_of(stage_folder)
+        may_run = bool(every) and time.time() - every[-1].last_sign < _SILENT_SECONDS
+        return spent.of_stage(every, history.failures_of(stage_folder, every=every), may_run=may_run)
+    return {}
 
 
 def _folder(store: Store, stage: Stage, generation: str) -> str:

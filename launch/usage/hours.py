@@ -6,6 +6,7 @@ recipes need counts in equal parts for each of them, so that the recipes' hours 
 
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -15,6 +16,7 @@ from launch.results.scores import at_chance
 from launch.status import Observation, State, history, spent
 from launch.status.rules import STATES, UNDER_WAY
 from launch.store.store import Known
+from slurm.base import UserError
 
 _HOUR = 3600.0
 _OPEN: tuple[State, ...] = tuple(state for state in STATES if state not in ("new", "finished"))
@@ -114,9 +116,11 @@ def processors(plan: Plan) -> tuple[Literal["GPU-hours", "core-hours"], int]:
 
 def _read(observation: Observation, stage: Stage) -> Mapping[str, float]:
     """Seconds of a stage's attempts by outcome, of one that is not remembered."""
-    every = history.notes_of(observation.store.stage_folder(stage.folder))
     may_run = observation.state(stage).state in UNDER_WAY
-    seconds = spent.of_stage(every, observation.failures(stage), may_run=may_run)
+    seconds: spent.Spent = {}
+    with suppress(UserError):  # notes that cannot be read count for nothing
+        every = history.notes_of(observation.store.stage_folder(stage.folder))
+        seconds = spent.of_stage(every, observation.failures(stage), may_run=may_run)
     if stage.kind == "train" and observation.is_finished(stage):
         has_diverged = bool(at_chance(observation.plan, observation.store, stage))
         return _diverged(seconds) if has_diverged else seconds

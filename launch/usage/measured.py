@@ -7,6 +7,7 @@ that ended well; what runs still counts for the longest as far as it is.
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from statistics import median
 
@@ -17,6 +18,7 @@ from launch.store import times, usage
 from launch.store.usage import Usage
 from launch.usage.accounting import Accounts
 from launch.usage.hours import kind_of
+from slurm.base import UserError
 
 _READ = 1000  # stages of a kind
 _BY_STATE = {"TIMEOUT": "time", "OUT_OF_MEMORY": "host-oom"}  # what accounting says of a job that noted no end
@@ -89,10 +91,11 @@ def measure(plan: Plan, observation: Observation, accounts: Accounts) -> Measure
     for kind, stages in by_kind.items():
         attempts_of_kind: list[_Attempt] = []
         for stage in _spread([stage for stage in stages if observation.store.exists(stage)]):
-            attempts_of_stage = list(_attempts(observation, stage))
-            attempts_of_kind += attempts_of_stage
-            if not all(attempt.ended_well for attempt in attempts_of_stage):
-                causes |= {failure.cause for failure in observation.failures(stage)}
+            with suppress(UserError):  # notes that cannot be read count for nothing
+                attempts_of_stage = list(_attempts(observation, stage))
+                attempts_of_kind += attempts_of_stage
+                if not all(attempt.ended_well for attempt in attempts_of_stage):
+                    causes |= {failure.cause for failure in observation.failures(stage)}
         every_attempt += attempts_of_kind
         if (use := _kind_use(kind, attempts_of_kind)) is not None:
             kinds.append(use)

@@ -148,3 +148,14 @@ def test_a_finished_stage_whose_last_attempt_was_killed_is_remembered(plan: Plan
     assert _account(plan).total.failed == {"unknown": 4.0}
     observation = look_at(plan)
     assert stage.key in observation.store.index and hours.of(plan, observation).total.useful == 8.0
+
+
+def test_notes_that_cannot_be_read_count_for_nothing(plan: Plan) -> None:
+    """And keep nobody from seeing where the experiment stands."""
+    _finish(plan, "squad-s1")
+    stage, folder = _train(plan, "squad-s1")
+    attempt = write_attempt(folder, 2, minutes=30)
+    (attempt.folder / "end.json").write_text("{}")
+    os.utime(folder, (BEGAN, BEGAN))
+    observation = look_at(plan)
+    assert observation.state(stage).state == "finished" and hours.of(plan, observation).total == hours.Hours()
