@@ -60,6 +60,12 @@ def test_no_summary_of_a_command_is_cut(group: list[str]) -> None:
         assert f"{name} {first_sentence}" in listing
 
 
+def test_what_may_be_left_out_stands_in_one_pair_of_brackets() -> None:
+    command: Any = typer.main.get_command(app)
+    for name in command.commands:
+        assert "[[" not in CliRunner().invoke(app, [name, "--help"]).stdout, name
+
+
 REFUSED = """
 import errno, os, sys
 from launch.cli import app as cli

@@ -26,7 +26,7 @@ def logs(
     stage: Annotated[
         str | None,
         typer.Argument(
-            metavar="[STAGE]",
+            metavar="STAGE",
             help="Its name, the beginning of its key, or its job (123_4) [the last that failed, else that ran].",
             show_default=False,
         ),

@@ -15,7 +15,7 @@ _LISTED = 20
 
 def doctor(
     file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="The experiment file.", show_default=False)
+        Path | None, typer.Argument(metavar="FILE", help="The experiment file.", show_default=False)
     ] = None,
     nodes: Annotated[
         bool, typer.Option("--nodes", help="Also send a job of seconds to each kind of node that the file would use.")

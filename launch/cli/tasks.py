@@ -11,7 +11,7 @@ from slurm.base import UsageError, UserError
 
 def tasks(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="One task; all without.", show_default=False)
+        str | None, typer.Argument(metavar="NAME", help="One task; all without.", show_default=False)
     ] = None,
     as_json: Json = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="The page docs/tasks.md.")] = False,
