@@ -1,7 +1,7 @@
 """How sure the differences of a table are, from its cells alone: over seeds, on these very test sets.
 
-`launch.results.compared` says it of an experiment's targets over examples too; what has no examples of its own there
-(averages, single languages, groups of them) is tested here.
+`launch.results.compared` says it of an experiment's targets and their languages over examples too; averages, which have
+no examples of their own, are tested here.
 """
 
 from collections import defaultdict

@@ -1,6 +1,7 @@
 """How sure the differences of the table are: every recipe against `none`, target by target, over seeds and examples."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ DRAWS = 10_000
 _SEED = 0  # of the draws: the same table gives the same interval
 
 Run = tuple[str, Seed]  # recipe, seed
+Reader = Callable[[Stage], dict[str, Language]]  # what a stage's examples contribute, by language
 
 
 def compared(
@@ -33,7 +35,8 @@ def compared(
     by_cell: dict[tuple[str, str], tuple[Difference, bool]] = {}
     for target, metric in metrics.items():
         languages = {code for (_, name, _), codes in required_languages.items() if name == target for code in codes}
-        by_cell |= _of_target(plan, store, target, metric, sorted(languages), seed_means, draws)
+        read = _reader(plan, store, metric)
+        by_cell |= _of_target(plan, read, target, sorted(languages), seed_means, draws)
     with_p = {cell: difference.p for cell, (difference, _) in by_cell.items() if difference.p is not None}
     adjusted_values = dict(zip(with_p, holm(list(with_p.values())), strict=True))
     return {
@@ -42,8 +45,37 @@ def compared(
     }
 
 
+def of_groups(
+    plan: Plan,
+    store: Store,
+    rows: Sequence[Row],
+    target: str,
+    metric: str,
+    groups: Mapping[str, Sequence[str]],
+    draws: int = DRAWS,
+) -> dict[tuple[str, str], Comparison]:
+    """By (recipe, group): the same of groups of a target's languages. p-values are not adjusted."""
+    required_languages = table.expected(plan, store, {target: metric})
+    rows_of_target = [row for row in rows if row.target == target]
+    read = cache(_reader(plan, store, metric))  # every group is of the same runs
+    comparisons: dict[tuple[str, str], Comparison] = {}
+    for group, members in groups.items():
+        of_group = {run: [code for code in codes if code in members] for run, codes in required_languages.items()}
+        seed_means = cells.by_seed(rows_of_target, of_group, {target: metric})
+        languages = sorted({code for codes in of_group.values() for code in codes})
+        for (recipe, _), (difference, over_examples) in _of_target(
+            plan, read, target, languages, seed_means, draws
+        ).items():
+            comparisons[recipe, group] = Comparison(difference, None, over_examples)
+    return comparisons
+
+
+def _reader(plan: Plan, store: Store, metric: str) -> Reader:
+    return lambda stage: contributions.of_stage(plan, store, stage, metric)
+
+
 def _of_target(
-    plan: Plan, store: Store, target: str, metric: str, languages: list[str], seed_means: SeedMeans, draws: int
+    plan: Plan, read: Reader, target: str, languages: list[str], seed_means: SeedMeans, draws: int
 ) -> dict[tuple[str, str], tuple[Difference, bool]]:
     names = [name for name in table.recipe_names(plan) if not seed_means.missing.get((name, target))]
     scores: dict[Run, float] = {
@@ -52,7 +84,7 @@ def _of_target(
     pairs = {name: _pairs(name, scores) for name in names if name != BASELINE}
     pairs = {name: of_recipe for name, of_recipe in pairs.items() if of_recipe}
     runs = list(dict.fromkeys(run for of_recipe in pairs.values() for pair in of_recipe for run in pair))
-    samples = _samples(plan, store, target, metric, languages, runs)
+    samples = _samples(plan, read, target, languages, runs)
     drawn_scores = resample.drawn(samples, draws, _SEED) if samples else None
     place = {run: number for number, run in enumerate(runs)}
     recipes = [
@@ -86,12 +118,10 @@ def _differences(scores: NDArray[np.float64] | None, pairs: Sequence[tuple[int, 
     return np.stack([scores[:, run] - scores[:, baseline] for run, baseline in pairs], axis=1)
 
 
-def _samples(
-    plan: Plan, store: Store, target: str, metric: str, languages: Sequence[str], runs: Sequence[Run]
-) -> list[Sample]:
+def _samples(plan: Plan, read: Reader, target: str, languages: Sequence[str], runs: Sequence[Run]) -> list[Sample]:
     """What the examples of each language contribute in every run; empty where that is not known of all of them."""
     stages = _stages(plan, target)
-    by_run = [contributions.of_stage(plan, store, stages[run], metric) for run in runs]
+    by_run = [read(stages[run]) for run in runs]
     samples = []
     for code in languages:
         of_runs = [by_language.get(code) for by_language in by_run]

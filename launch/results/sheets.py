@@ -13,7 +13,7 @@ from eval.tables.sheet import Column, Sheet
 from eval.tables.significance import LEVELS, Comparison
 from launch.plan import Plan
 from launch.results import table
-from launch.results.compared import compared
+from launch.results.compared import compared, of_groups
 from launch.results.table import Profile
 from launch.store import Store
 from launch.text import some
@@ -169,7 +169,8 @@ def _of_languages(scores: _Scores, target: str) -> Sheet:
     all_cells = cells.of_rows(rows, required_of_groups, dict.fromkeys(groups, metric))
     lines = _about_groups(all_languages, groups, by) if by else []
     title = f"{scores.plan.experiment.name}: {target} by {by or 'language'}"
-    return _sheet(scores, title, columns, all_cells, significance.of_cells(all_cells), lines)
+    comparisons = of_groups(scores.plan, scores.store, scores.rows, target, metric, groups)
+    return _sheet(scores, title, columns, all_cells, comparisons, lines)
 
 
 def _count(languages: Sequence[str]) -> str:

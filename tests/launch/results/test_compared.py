@@ -9,7 +9,7 @@ import pytest
 
 from eval import metrics
 from launch.plan import Plan, Stage
-from launch.results import compared, scores, table
+from launch.results import compared, scores, sheets, table
 from launch.results.compared import Comparison
 from launch.store import Store
 from launch.store.artifacts import generation_of, publish_language
@@ -120,3 +120,31 @@ def test_one_seed_has_a_difference_and_no_interval(workspace: Workspace) -> None
     comparison = _compare(plan, _publish(plan, _squad_helps))["squad", "xnli"]
     assert comparison.difference.value == pytest.approx(20, abs=8)
     assert comparison.adjusted_p is None and comparison.difference.mean is None
+
+
+def test_groups_of_languages_are_over_their_own_examples(workspace: Workspace) -> None:
+    plan = _plan(workspace)
+    store = _publish(plan, _squad_helps)
+    rows = scores.rows(plan, store)
+    groups = {"all": ["de", "en", "zh"], "one": ["de"]}
+    of_groups = compared.of_groups(plan, store, rows, "xnli", "accuracy", groups, draws=500)
+    of_target = _compare(plan, store)
+    for recipe in ("squad", "hellaswag"):
+        assert of_groups[recipe, "all"].difference == of_target[recipe, "xnli"].difference
+    mean_one = of_groups["squad", "one"].difference.mean
+    assert mean_one is not None
+    assert of_groups["squad", "one"].over_examples
+    de = {row.seed: row.score for row in rows if (row.recipe, row.language) == ("squad", "de")}
+    baseline = {row.seed: row.score for row in rows if (row.recipe, row.language) == ("none", "de")}
+    assert mean_one.value == pytest.approx(sum(de[seed] - baseline[seed] for seed in de) / 3)
+
+
+def test_the_table_says_that_it_is_over_examples_too(workspace: Workspace) -> None:
+    plan = _plan(workspace)
+    store = _publish(plan, _squad_helps)
+    rows = scores.rows(plan, store)
+    for options in (sheets.Options(), sheets.Options(languages="xnli", by="script")):
+        (sheet,) = sheets.of_plan(plan, store, rows, options)
+        assert any("and over test sets drawn anew (Poisson bootstrap)" in line for line in sheet.caption)
+        marks = {recipe: of_row[0].mark for recipe, of_row in sheet.rows}
+        assert marks["squad"].startswith("*") and marks["hellaswag"] == ""
