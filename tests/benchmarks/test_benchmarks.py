@@ -133,3 +133,12 @@ def test_made_up_rows_are_as_long_as_real_ones_and_fit_their_task(name: str) -> 
         assert len(piece.rows) == (len(task.labels) if task.format == "choice" else 1)
         assert all(token < 1000 for row in piece.rows for token in row)
         assert len(piece.target) == {"span": 2, "tagging": len(piece.rows[0])}.get(task.format, 1)
+
+
+@pytest.mark.slow
+def test_watching_is_measured_to_its_end() -> None:
+    done = _run("tests.benchmarks.watch", "--stages", "900", "--hour", "120")
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "| 5 x `stepstone watch`" in done.stdout and "967 stages, 484 cells" in done.stdout
+    assert "| CPU time of one |" in done.stdout
