@@ -139,6 +139,7 @@ class WatchApp(App[None]):
 
     def _check_terminal(self) -> None:
         if not os.isatty(sys.__stdin__.fileno() if sys.__stdin__ else 0):
+            end_questions()
             os._exit(1)
 
     def on_watch_app_looked(self, message: Looked) -> None:

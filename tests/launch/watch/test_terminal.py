@@ -198,7 +198,7 @@ def test_a_visit_on_a_real_slurm(devcluster: DevCluster, workspace: Workspace, t
     try:
         line = f"{STEPSTONE} watch {file}; echo left with $?; sleep 600"
         terminal("new-session", "-d", "-x", "80", "-y", "24", line)
-        screen = terminal.shows(f"{7} queued")
+        screen = terminal.shows("7 queued")
         assert "recipe" in screen and max(map(len, screen.splitlines())) <= 80
         terminal.keys("Enter")
         terminal.shows("the earliest time that it may start has not come")
@@ -214,6 +214,11 @@ def test_a_visit_on_a_real_slurm(devcluster: DevCluster, workspace: Workspace, t
         terminal.keys("y")
         terminal.shows(f"released: {count} elements")
         assert not {"JobHeldUser", "JobHeldAdmin"} & set(queue("%r"))
+        terminal.keys("h")  # the cell under the cursor: one element of an array that Slurm shows as one line
+        terminal.shows("--stage mnli-s1")
+        terminal.keys("y")
+        terminal.shows("held: 1 elements")
+        assert sum(reason in ("JobHeldUser", "JobHeldAdmin") for reason in queue("%r")) == 1
         terminal("resize-window", "-x", "120", "-y", "40")
         terminal.shows("recipe")
         terminal("resize-window", "-x", "80", "-y", "24")
