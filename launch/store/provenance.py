@@ -17,6 +17,7 @@ from pathlib import Path
 from slurm.base import look
 from slurm.base.files import make_folder, move_new, remove_folder, sync_folder, write_file
 
+_READ_ONLY = 0o400  # no job, and no editor that follows a traceback into it, changes what it is named after
 _PACKAGES = ("launch", "training", "eval", "slurm")
 
 
@@ -43,10 +44,11 @@ def _write(files: dict[Path, bytes], folder: Path) -> None:
     temporary = make_folder(folder.parent / f".tmp-{uuid.uuid4().hex}")
     for path, content in files.items():
         make_folder((temporary / path).parent)
-        write_file(temporary / path, content)
         bytecode_file = Path(cache_from_source(str(temporary / path)))
         make_folder(bytecode_file.parent)
-        write_file(bytecode_file, _bytecode(content, folder / path))
+        for file, file_content in ((temporary / path, content), (bytecode_file, _bytecode(content, folder / path))):
+            write_file(file, file_content)
+            file.chmod(_READ_ONLY)  # its folder stays open to changes: gc removes what no job needs
     try:
         is_ours = move_new(temporary, folder)
     except OSError:

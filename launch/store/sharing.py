@@ -11,7 +11,7 @@ from pathlib import Path
 
 from slurm.base import UserError
 
-_FOLDER, _FILE = 0o2750, 0o640  # what is made in such a folder later belongs to the group too
+_FOLDER, _FILE, _READ_ONLY_FILE = 0o2750, 0o640, 0o440  # what is made in such a folder later belongs to the group too
 
 
 def check(group: str | None) -> None:
@@ -74,7 +74,7 @@ def _give(path: Path, group: int) -> None:
             return
         if status.st_gid != group:
             os.chown(path, -1, group, follow_symlinks=False)
-        mode = _FOLDER if path.is_dir() else _FILE
+        mode = _FOLDER if path.is_dir() else _FILE if status.st_mode & 0o200 else _READ_ONLY_FILE
         if status.st_mode & 0o7777 != mode:
             os.chmod(path, mode)
     except FileNotFoundError:

@@ -1,5 +1,6 @@
 """Package versions: what is recorded, and what a job says of others."""
 
+import grp
 import json
 import os
 import platform
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from launch.store import provenance
+from launch.store import provenance, sharing
+from slurm.base.files import remove_folder
 
 
 def test_versions_without_importing_them() -> None:
@@ -28,7 +30,7 @@ def test_frozen_code_is_compiled_once(tmp_path: Path) -> None:
     sources = sorted(folder.rglob("*.py"))
     bytecode = sorted(folder.rglob("*.pyc"))
     assert len(sources) == len(bytecode) > 200
-    assert {path.stat().st_mode & 0o777 for path in (*sources, *bytecode)} == {0o600}
+    assert {path.stat().st_mode & 0o777 for path in (*sources, *bytecode)} == {0o400}
     copied = shutil.copytree(folder, tmp_path / "copied", copy_function=shutil.copyfile)
     code = (
         "import importlib._bootstrap_external as loader; loader.SourceLoader.source_to_code = None; "  # cannot compile
@@ -40,6 +42,10 @@ def test_frozen_code_is_compiled_once(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout.strip()) == (0, str(copied / "launch/job/__main__.py")), done.stderr
     assert sorted(copied.rglob("*.pyc")) == sorted(copied / path.relative_to(folder) for path in bytecode)
     assert provenance.freeze(tmp_path) == folder
+    sharing.let_in(grp.getgrgid(os.getegid()).gr_name, tmp_path, [folder])
+    assert {path.stat().st_mode & 0o777 for path in (*sources, *bytecode)} == {0o440}
+    remove_folder(folder)  # as gc does
+    assert not folder.exists()
 
 
 def test_differences() -> None:
