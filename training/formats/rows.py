@@ -199,7 +199,8 @@ def _tsv_rows(path: Path, header: Sequence[str] | None) -> Iterator[tuple[int, R
 
 
 def _refuse_equal_names(path: Path, names: Sequence[str]) -> None:
-    twice = next((name for name in names if names.count(name) > 1), None)
+    # One without a name can be meant by nobody: pandas' index, each time that a table was written.
+    twice = next((name for name in names if name.strip() and names.count(name) > 1), None)
     if twice is not None:
         malformed(path, 1, f"the column {twice!r} is there twice")
 
@@ -243,6 +244,11 @@ def name_of(value: Any, name: str) -> str:
     raise RowError(f"{name} is {_shown(value)}, neither a text nor a whole number")
 
 
+def _without_point(value: Any) -> Any:
+    """3 for 3.0; anything else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def whole_number(value: Any, name: str) -> int:
     """A whole number. RowError for anything else, a text of digits too."""
     if isinstance(value, int) and not isinstance(value, bool):
@@ -259,9 +265,12 @@ def _shown(value: Any) -> str:
 
 
 def row_id(row: Row, task: "Task", position: int) -> str:
-    """The data set's own id, else the row's position (which is parallel over languages)."""
+    """The data set's own id, else the row's position (which is parallel over languages), as for a row whose id is null.
+
+    pandas writes a column of whole numbers in which one is missing as `3.0` and null: that is 3, as it reads it again.
+    """
     for name in task.columns.id:
-        if name in row and (text := name_of(row[name], name)):
+        if row.get(name) is not None and (text := name_of(_without_point(row[name]), name)):
             return text
     return str(position)
 
@@ -283,7 +292,7 @@ def row_label(row: Row, task: "Task") -> str | None:
         return without
     if not isinstance(row[column], str | int | float):
         raise RowError(f"{column} is {_shown(row[column])}, not a label")
-    raw = str(row[column])
+    raw = str(_without_point(row[column]))
     if raw in task.unlabelled:
         return without
     if raw not in task.label_map:

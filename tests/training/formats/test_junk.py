@@ -70,7 +70,8 @@ JUNK = {
         ":1: the column 'answer0' is there twice",
     ),
     "id null": ("x.json", "squad", squad(QUESTION.replace('"q"', "null")), ": id is null"),
-    "id null, table": ("x.jsonl", "mnli", NLI[:-1] + ', "pairID": null}', ":1: pairID is null"),
+    "id with a fraction": ("x.jsonl", "mnli", NLI[:-1] + ', "pairID": 3.5}', ":1: pairID is 3.5, neither"),
+    "id with a point where it is needed": ("x.json", "squad", squad(QUESTION.replace('"q"', "3.0")), ": id is 3.0"),
     "a text that is a list": ("x.jsonl", "mnli", NLI.replace('"p"', '["p"]'), ":1: sentence1 is a list, not a text"),
     "a text that is a number": ("x.jsonl", "mnli", NLI.replace('"p"', "1"), ":1: sentence1 is 1, not a text"),
     "a label that is null": ("x.jsonl", "mnli", NLI.replace('"neutral"', "null"), ":1: gold_label is null"),
@@ -145,6 +146,27 @@ def test_junk_is_refused_in_one_line_that_names_file_and_line(kind: str, tmp_pat
     with pytest.raises(UserError, match=message) as refused:
         read(tmp_path / name, task, content)
     assert str(refused.value).startswith(f"{tmp_path / name}:") and "\n" not in str(refused.value)
+
+
+def test_an_id_that_pandas_wrote_has_its_one_reading(tmp_path: Path) -> None:
+    """A missing one is null, and the whole numbers of its column are 3.0: of a table's rows nothing else needs them."""
+    rows = [NLI[:-1] + f', "pairID": {identifier}}}\n' for identifier in ("3.0", "null", "4", '"5"')]
+    examples = read(tmp_path / "x.jsonl", "mnli", "".join(rows))
+    assert [example.id for example in examples] == ["3", "1", "4", "5"]
+    with_points = "".join(
+        f'{{"question1": "A", "question2": "B", "label": {label}}}\n' for label in ("0.0", "1", "1.0")
+    )
+    assert [e.label for e in read(tmp_path / "y.jsonl", "qqp", with_points)] == [
+        "different", "paraphrase", "paraphrase",
+    ]  # fmt: skip
+
+
+def test_columns_without_a_name_are_nobodys(tmp_path: Path) -> None:
+    """pandas writes its index so, once more each time."""
+    table = ",,premise,hypothesis,gold_label\n0,7,A,B,neutral\n1,8,C,D,neutral\n"
+    assert len(read(tmp_path / "x.csv", "mnli", table)) == 2
+    with pytest.raises(UserError, match="'premise' is there twice"):
+        read(tmp_path / "z.csv", "mnli", table.replace("hypothesis", "premise"))
 
 
 def test_choices_go_by_their_labels(tmp_path: Path) -> None:
