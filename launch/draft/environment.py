@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from launch.experiment import Cluster, Experiment
+from launch.experiment import Cluster, Experiment, wishes
 from launch.text import some
 from slurm import environment
 from slurm.environment import Passing
@@ -59,6 +59,7 @@ class Notice:
 
     words: str
     mend: str = ""
+    stops: bool = False  # nothing is sent until it is mended
 
     @property
     def line(self) -> str:
@@ -68,7 +69,7 @@ class Notice:
 def notices(experiment: Experiment) -> list[Notice]:
     """What is taken of the shell's wishes and what is not, and what of it may be meant otherwise."""
     cluster = experiment.cluster
-    notes = [Notice(wish.words, wish.mend) for wish in experiment.wishes]
+    notes = [Notice(wish.words, wish.mend, wish.is_refused) for wish in experiment.wishes]
     if cluster.chosen_executor == "local":
         return notes
     goes = passing(cluster)
@@ -82,6 +83,12 @@ def notices(experiment: Experiment) -> list[Notice]:
         notes.append(Notice(f"jobs compute with OMP_NUM_THREADS={threads}, as your shell does, and have {cores}",
                            "not so with cluster: {environment: {drop: [OMP_NUM_THREADS]}}"))  # fmt: skip
     return notes
+
+
+def check_wishes(experiment: Experiment) -> None:
+    """UsageError for what the shell asks of sbatch, and sbatch would not take. Before anything is sent."""
+    if experiment.cluster.chosen_executor != "local":
+        wishes.refuse_what_sbatch_would(experiment.wishes)
 
 
 def remarks(passing: Passing) -> tuple[str, ...]:

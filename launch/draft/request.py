@@ -122,7 +122,9 @@ def _umask(cluster: Cluster) -> int:
 
 
 def scripts(draft: Draft) -> list[str]:
-    """The sbatch text of every array, exact but for the ids that only submission gives."""
+    """The sbatch text of every array, exact but for the ids that only submission gives. UsageError where none would be
+    sent, for what the shell asks."""
+    environment.check_wishes(draft.plan.experiment)
     root = draft.plan.experiment.store
     shares = throttle_shares.shares(
         [len(array.elements) for array in draft.arrays], draft.plan.experiment.cluster.throttle

@@ -5,8 +5,8 @@ Inside an allocation they may be that job's own, meant for its size and its plac
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -46,29 +46,40 @@ class Wish:
     flag: str | None  # of sbatch; None: of something that Stepstone sets itself, or does not know
     why_not: str = ""  # empty: it is taken
     mend: str = ""  # what to do where it is not taken
+    is_refused: bool = False  # sbatch would not take it either: nothing is sent
 
     @property
     def words(self) -> str:
         """For people."""
         if not self.why_not:
             return f"{self.flag}: {self.value}, from {self.variable}; the file says nothing of it"
+        if self.is_refused:
+            return f"{self.variable}: {self.why_not}"  # which has the value, if it can be shown
         return f"{self.variable}={self.value} is not taken: {self.why_not}"
 
 
 def grant(cluster: Cluster, shell: Mapping[str, str]) -> tuple[Cluster, tuple[Wish, ...]]:
     """The section with what the shell's variables add to it, and what was made of each.
 
-    Nothing for local workers. UsageError for a value that sbatch would not take either.
+    Nothing for local workers. What sbatch would not take either is refused: that stops who sends, and nobody else.
     """
     wishes: list[Wish] = []
     if cluster.chosen_executor == "slurm":
         for variable, value in sorted(shell.items()):
             if variable.startswith("SBATCH_") and value.strip() and not variable.startswith(_SET_IN_JOBS):
                 wish = _wish(cluster, variable, value, is_inside="SLURM_JOB_ID" in shell)
+                if wish is not None and not wish.why_not:
+                    cluster, wish = _with(cluster, wish)
                 if wish is not None:
                     wishes.append(wish)
-                    cluster = cluster if wish.why_not else _with(cluster, wish)
     return cluster, tuple(wishes)
+
+
+def refuse_what_sbatch_would(wishes: Sequence[Wish]) -> None:
+    """UsageError for the first that sbatch would not take. Before anything is sent."""
+    for wish in wishes:
+        if wish.is_refused:
+            raise UsageError(f"{wish.words}; {wish.mend}")
 
 
 def _in_our_form(flag: str, value: str) -> str:
@@ -119,15 +130,14 @@ def _key(flag: str, value: str) -> str:
     return f"cluster: {{{flag}: {value}}}" if flag in Cluster.flags() else f"cluster: {{sbatch: {{{flag}: {value}}}}}"
 
 
-def _with(cluster: Cluster, wish: Wish) -> Cluster:
-    """The section with one wish, checked as if the file said it."""
+def _with(cluster: Cluster, wish: Wish) -> tuple[Cluster, Wish]:
+    """The section with one wish, checked as if the file said it; without it where it is refused."""
     assert wish.flag is not None
     content = {wish.flag: wish.value} if wish.flag in Cluster.flags() else {"sbatch": {wish.flag: wish.value}}
     try:
         section = Cluster.model_validate(content)
     except ValidationError as error:
-        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise UsageError(f"{wish.variable}: {reason}; unset it, or write {_key(wish.flag, '…')}") from None
+        return cluster, _refused(wish, error.errors()[0]["msg"].removeprefix("Value error, "))
     name = next(iter(section.model_fields_set))
     value = cluster.sbatch | section.sbatch if name == "sbatch" else getattr(section, name)
     with_wish = cluster.model_copy(update={name: value})
@@ -136,5 +146,10 @@ def _with(cluster: Cluster, wish: Wish) -> Cluster:
     try:
         with_wish.asked  # noqa: B018
     except Contradiction as error:
-        raise UsageError(f"{wish.variable}={wish.value}: {error}; unset it, or write {_key(wish.flag, '…')}") from None
-    return with_wish
+        return cluster, _refused(wish, str(error))
+    return with_wish, wish
+
+
+def _refused(wish: Wish, reason: str) -> Wish:
+    assert wish.flag is not None
+    return replace(wish, why_not=reason, mend=f"unset it, or write {_key(wish.flag, '…')}", is_refused=True)

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from launch import executors
-from launch.draft import Draft, budget, decide, drafting
+from launch.draft import Draft, budget, decide, drafting, environment
 from launch.draft import shares as throttle_shares
 from launch.draft.drafting import Bounds
 from launch.draft.elements import Array
@@ -55,6 +55,7 @@ def submit(
     whatever the policy says of their failures. UserError: nothing more was sent; what was, the next call finds.
     """
     check_executor(plan)
+    environment.check_wishes(plan.experiment)
     check_text(plan)
     sharing.check(sender.share_group(plan))
     executor = executors.of_cluster(plan.experiment.cluster)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from launch import executors
 from launch.draft import environment
 from launch.experiment import Experiment
-from launch.preflight.doctor.lines import Line
+from launch.preflight.doctor.lines import Level, Line
 from slurm import rlimits
 
 
@@ -16,7 +16,8 @@ def shell_lines(experiment: Experiment) -> Iterator[Line]:
     if on_slurm:
         yield Line("ok", "environment", environment.summary(cluster))
     for notice in environment.notices(experiment):
-        yield Line("warning" if notice.mend else "ok", "environment", notice.words, notice.mend)
+        level: Level = "error" if notice.stops else "warning" if notice.mend else "ok"
+        yield Line(level, "environment", notice.words, notice.mend)
     limits = ", ".join(rlimits.met())
     travel = cluster.sbatch.get("propagate", "NONE") != "NONE"
     if not limits:

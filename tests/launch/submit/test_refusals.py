@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from launch import submit
+from launch.draft import decide, request
 from launch.store import provenance
 from launch.submit import sender
 from slurm.arrays import Refused
+from slurm.base import UsageError
 from tests.launch import stub_job
 from tests.launch.submit.test_submitter import grid, live_twice, states
-from tests.launch.workspace import Workspace
+from tests.launch.workspace import Workspace, look_at
 from tests.slurm.scripted import Limits, Scheduler
 
 POLICY = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
@@ -49,6 +51,25 @@ def test_a_refusal_by_policy_names_the_setting(workspace: Workspace, scheduler: 
     submit.submit(plan)
     scheduler.run_all()
     assert states(plan) == {"finished": len(plan.stages)}
+
+
+def test_what_the_shell_asks_and_sbatch_would_not_take_stops_who_sends(
+    workspace: Workspace, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SBATCH_ACCOUNT", "a b")
+    plan = grid(workspace, seeds=["1"])
+    assert states(plan) == {"new": len(plan.stages)}  # looking is for everybody
+    line = "^SBATCH_ACCOUNT: .*; unset it, or write cluster: {account: …}$"
+    with pytest.raises(UsageError, match=line):
+        submit.submit(plan)
+    draft = decide(plan, look_at(plan), 1001)
+    with pytest.raises(UsageError, match=line):
+        request.scripts(draft)
+    assert not scheduler.arrays and not list(plan.experiment.store.glob("submissions/*"))
+    monkeypatch.delenv("SBATCH_ACCOUNT")
+    plan = grid(workspace, seeds=["1"])
+    submit.submit(plan)
+    assert scheduler.arrays
 
 
 def test_what_does_not_wait_for_a_refused_array_goes_out(workspace: Workspace, scheduler: Scheduler) -> None:
