@@ -30,12 +30,28 @@ def cancel(ids: Sequence[str]) -> None:
     not know is no error either (22.05 says nothing of it).
     """
     try:
-        complaints = [line for batch in _batches(ids) for line in _complaints(_asked(["scancel", *batch]))]
+        complaints = [line for batch in _batches(ids) for line in _complaints(_asked(cancel_command(batch)))]
     finally:
         snapshot.changed()
     if complaints:
         more = f" (and {len(complaints) - 1} more)" if len(complaints) > 1 else ""
         raise UserError(f"scancel: {complaints[0]}{more}; some jobs may go on: see `squeue --me`, then cancel again")
+
+
+def cancel_command(ids: Sequence[str]) -> list[str]:
+    """How scancel is asked."""
+    return ["scancel", *ids]
+
+
+def throttle_command(job: str, count: int) -> list[str]:
+    """How scontrol is asked for another throttle."""
+    return ["scontrol", "update", f"JobId={job}", f"ArrayTaskThrottle={count}"]
+
+
+def refusal(command: list[str]) -> str | None:
+    """In which words such a command is refused; None: it is not, if only for want of such a job. UserError where
+    nobody answers."""
+    return next(iter(_complaints(_asked(command))), None)
 
 
 def set_throttle(job: str, count: int) -> None:
@@ -44,8 +60,7 @@ def set_throttle(job: str, count: int) -> None:
     Elements that are over already are no error, nor are arrays of nothing else.
     """
     assert count >= 0, count
-    answer = _asked(["scontrol", "update", f"JobId={job}", f"ArrayTaskThrottle={count}"])
-    complaints = _complaints(answer)
+    complaints = _complaints(_asked(throttle_command(job, count)))
     if complaints:
         raise UserError(f"scontrol: job {job}: {complaints[0]}")
 

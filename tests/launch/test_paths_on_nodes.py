@@ -103,6 +103,9 @@ def test_a_home_behind_a_link_that_leads_elsewhere_on_the_nodes(
     said = stepstone("logs", status["stages"][0]["name"]).stdout
     assert "chdir" not in said
     told = json.loads(stepstone("doctor", "--nodes", "--json").stdout)["lines"]
+    taken = {line["what"]: line for line in told if line["what"] in ("commands", "changes")}
+    assert taken.keys() == {"commands", "changes"} and {line["level"] for line in taken.values()} == {"ok"}
+    assert "scontrol update, scancel" in taken["commands"]["found"]
     seen = {line["what"].partition(" on ")[0]: line for line in told if " on node" in line["what"]}
     assert seen.keys() == {"store", "Python", "packages", "clock", "home", "limits"}
     assert {line["level"] for line in seen.values()} == {"ok"}

@@ -51,7 +51,7 @@ class Scheduler:
         self.cuts_states = False  # a site's own sacct has narrow columns: OUT_OF_ME+
         self.steps: dict[str, tuple[str, str]] = {}  # by element: how its srun step ended, where otherwise than it did
         self.missing: set[str] = set()  # commands that this machine does not have
-        self.errors: dict[str, str] = {}  # with which words a command fails, whatever it is asked
+        self.errors: dict[str, str] = {}  # with which words a command fails, as "scontrol" or "scontrol update" does
         self.unknown_options: dict[str, set[str]] = {}  # that a site's own command does not take
         self.banner = ""  # what a site prints before every answer, on stdout and stderr
         self.send_faults: deque[SendFault] = deque()
@@ -177,6 +177,7 @@ class Scheduler:
             own = array.id if index == indices[-1] else self._new_id()
             element = Element(array, index, own, self.now, self.now)
             element.parents = self._parents_of(flags.get("dependency"), index)
+            element.held = "hold" in flags
             array.elements.append(element)
         self.arrays.append(array)
         return array

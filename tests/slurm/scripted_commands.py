@@ -45,8 +45,9 @@ def answer(
         scheduler.umasks.append(umask)
         scheduler.variables.append(variables)
     try:
-        if name in scheduler.errors:
-            raise Refused(scheduler.errors[name])
+        for topic in (name, " ".join([name, *arguments[:1]])):
+            if topic in scheduler.errors:
+                raise Refused(scheduler.errors[topic])
         for option in (word.partition("=")[0] for word in arguments):
             if option in scheduler.unknown_options.get(name, ()):
                 raise Refused(f"{name}: unrecognized option '{option}'\nTry \"{name} --help\" for more information")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 UNREACHABLE = "Unable to contact slurm controller (connect failure)"
 _SBATCH = {
     "account", "array", "begin", "chdir", "comment", "constraint", "cpus-per-task", "dependency", "error", "exclude",
-    "export", "gpus", "gpus-per-node", "gpus-per-task", "gres", "job-name", "kill-on-invalid-dep", "licenses",
+    "export", "gpus", "gpus-per-node", "gpus-per-task", "gres", "hold", "job-name", "kill-on-invalid-dep", "licenses",
     "mail-type", "mail-user", "mem", "mem-per-cpu", "mem-per-gpu", "nodelist", "nodes", "ntasks", "ntasks-per-node",
     "open-mode", "output", "partition", "propagate", "qos", "requeue", "reservation", "signal", "time", "umask",
     "wckey",

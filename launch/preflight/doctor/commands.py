@@ -10,13 +10,16 @@ from pathlib import Path
 from launch.draft import request
 from launch.experiment import Experiment
 from launch.preflight.doctor.lines import Line
-from slurm import accounting, arrays, jobusage, limits, queue, usercache, ways
+from slurm import accounting, arrays, control, jobusage, limits, queue, usercache, ways
 from slurm.arrays import Refused
 from slurm.base import UserError
 from slurm.commands import Output, Silent
 
 _SHOWN = 3  # different words of commands
 _DAY = 86400.0
+_NO_JOB = str(
+    0x3FFFFFF
+)  # above MaxJobId as it usually is: there is no such job, and whatever is asked of it is harmless
 _WOULD_START = re.compile(r"\bJob \d+ to start at ")  # the answer to `sbatch --test-only`
 _TELL = "tell the administrators, with these words"
 # What is lost where a command refuses every way of asking.
@@ -27,6 +30,8 @@ _LOST = {
     "scontrol show partition": "time limits of partitions are not known before sbatch says them",
     "sinfo": "nodes, their memory and GPUs are not known before sbatch says them",
     "sacctmgr": "limits of submission are found by trying",
+    "scontrol update": "what was sent keeps its throttle",
+    "scancel": "no job can be ended from here",
 }
 
 
@@ -39,6 +44,12 @@ def command_lines(experiment: Experiment | None, *, with_accounting: bool) -> It
             plain_ones.append(topic)
         else:
             yield line
+    for topic, command in change_commands(_NO_JOB, 0):
+        change_line = refused_change(topic, command)
+        if change_line is None:
+            plain_ones.append(topic)
+        else:
+            yield change_line
     if experiment is not None:
         refusal = _sbatch_line(experiment)
         if refusal is None:
@@ -74,6 +85,25 @@ def _line(topic: str, every_way: Sequence[ways.Way], read: Callable[[str], objec
     name = topic.removesuffix(" --jobs")
     fix = f"{_LOST[name]}; {_TELL}"
     return Line("error" if name == "squeue" else "warning", topic, f"refuses: {first.refusal}", fix)
+
+
+def change_commands(job: str, throttle: int) -> list[tuple[str, list[str]]]:
+    """What changes jobs, as it will be used, for an array of one element: its throttle, then its end."""
+    return [
+        ("scontrol update", control.throttle_command(job, throttle)),
+        ("scancel", control.cancel_command([f"{job}_[0]"])),
+    ]
+
+
+def refused_change(topic: str, command: list[str]) -> Line | None:
+    """None where it is taken, if only for want of such a job."""
+    try:
+        refusal = control.refusal(command)
+    except UserError as error:
+        return Line("warning", topic, str(error), "try again later")
+    if refusal is None:
+        return None
+    return Line("error" if topic == "scancel" else "warning", topic, f"refuses: {refusal}", f"{_LOST[topic]}; {_TELL}")
 
 
 def _sbatch_line(experiment: Experiment) -> Line | None:

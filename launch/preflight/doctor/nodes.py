@@ -9,12 +9,13 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from launch.draft import request
 from launch.experiment import Cluster, Experiment
+from launch.preflight.doctor.commands import change_commands, refused_change
 from launch.preflight.doctor.lines import Level, Line
 from launch.store import logs, provenance
 from slurm import accounting, arrays, causes, control, limits, snapshot, ways
@@ -78,6 +79,8 @@ def node_lines(experiment: Experiment) -> Iterator[Line]:
                 open_jobs.append(sending)
         if not open_jobs:
             yield Line("warning", "nodes", "no job could be sent", "see the lines above, and: stepstone plan FILE")
+        else:
+            yield from _change_lines(experiment.cluster, name, make_folder(folder / "held"), code)
         yield from _followed(open_jobs)
     except (Refusal, Silent) as words:
         yield Line("warning", "nodes", f"Slurm does not say which there are: {words}", "try again later")
@@ -121,6 +124,27 @@ def _send(cluster: Cluster, kind: _Kind, name: str, folder: Path, code: Path) ->
         return Line("error", kind.name, str(refusal), "change `cluster:` in the file")
     except UserError as error:
         return Line("warning", kind.name, str(error), "try again later")
+
+
+def _change_lines(cluster: Cluster, name: str, folder: Path, code: Path) -> Iterator[Line]:
+    """Whether jobs can be changed once they are sent: tried with one that is held and never starts."""
+    command = request.job_command("launch.job.node_probe", str(folder))
+    array = request.of_cluster(
+        cluster.model_copy(update={"time": _TIME}), name, command, make_folder(folder / "logs"), code
+    )
+    try:
+        job = arrays.send(replace(array, flags=array.flags | {"hold": True}, throttle=1))
+    except UserError as error:
+        yield Line("warning", "changes", f"not tried: {error}", "type the command again")
+        return
+    try:
+        trials = [refused_change(topic, command) for topic, command in change_commands(job, 2)]
+    finally:
+        snapshot.changed()
+    refusals = [line for line in trials if line is not None]
+    yield from refusals
+    if not refusals:
+        yield Line("ok", "changes", "a job that was held got another throttle, and was cancelled")
 
 
 def _followed(open_jobs: list[_Job]) -> Iterator[Line]:

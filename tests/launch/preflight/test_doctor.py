@@ -38,7 +38,8 @@ def test_a_cluster_that_is_well(workspace: Workspace, scheduler: Scheduler) -> N
     assert "22.05.8" in found["Slurm"].found and "MaxArraySize 1001" in found["limits"].found
     assert "50 jobs" in found["limits"].found and "sdiag" not in found["calls"].found
     assert found["commands"].found.endswith(
-        "squeue, scontrol show partition, sinfo, sacct --jobs, sacct --jobs (used), sacctmgr, sbatch"
+        "squeue, scontrol show partition, sinfo, sacct --jobs, sacct --jobs (used), sacctmgr, scontrol update, "
+        "scancel, sbatch"
     )
 
 
@@ -80,6 +81,24 @@ def test_what_a_sites_own_commands_refuse_is_said_in_their_words(workspace: Work
     scheduler.errors["squeue"] = "squeue: ERROR: ask the help desk"
     line = _by_name(list(cluster.slurm_lines(_on_slurm(workspace))))["squeue"]
     assert line.level == "error" and "ask the help desk" in line.found and "nothing is sent" in line.fix
+
+
+def test_commands_that_change_jobs_are_tried_on_none(workspace: Workspace, scheduler: Scheduler) -> None:
+    others = scheduler.add_others(3)
+    scheduler.errors["scancel"] = "scancel: error: use the portal to cancel"
+    lines = _by_name(list(cluster.slurm_lines(_on_slurm(workspace))))
+    line = lines["scancel"]
+    assert (line.level, line.found) == ("error", "refuses: use the portal to cancel") and "no job can be" in line.fix
+    assert "scontrol update" in lines["commands"].found and all(element.live for element in others.elements)
+
+
+def test_a_wish_of_the_shell_that_stops_submit_is_an_error(
+    workspace: Workspace, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SBATCH_MEM_PER_NODE", "much")
+    lines = [line for line in shell.shell_lines(_on_slurm(workspace)) if line.level == "error"]
+    assert [line.found.partition(":")[0] for line in lines] == ["SBATCH_MEM_PER_NODE"]
+    assert lines[0].fix == "unset it, or write cluster: {mem: …}"
 
 
 def test_sbatch_is_asked_whether_it_would_take_it(workspace: Workspace, scheduler: Scheduler) -> None:

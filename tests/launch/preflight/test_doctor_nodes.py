@@ -59,8 +59,11 @@ def _lines(workspace: Workspace) -> list[Line]:
 def test_every_kind_of_node_is_asked_as_the_file_asks(workspace: Workspace, scheduler: Scheduler) -> None:
     _writes(WELL, scheduler)
     lines = _lines(workspace)
-    assert {line.level for line in lines} == {"ok"} and len(lines) == 14
-    flags = [array.flags for array in scheduler.arrays]
+    assert {line.level for line in lines} == {"ok"} and len(lines) == 15
+    assert lines[0].what == "changes" and "got another throttle, and was cancelled" in lines[0].found
+    flags = [array.flags for array in scheduler.arrays if "hold" not in array.flags]
+    (held,) = [array for array in scheduler.arrays if "hold" in array.flags]
+    assert held.throttle == 2 and not scheduler.live
     assert [flag["exclude"] for flag in flags] == ["node7,node3,node4", "node7,node[1-2],node9,node4"]
     assert {(flag["partition"], flag["time"]) for flag in flags} == {("gpu", "5")}
     assert not list(workspace.root.rglob(".stepstone-doctor*"))
@@ -88,14 +91,14 @@ def test_a_job_that_cannot_look_says_why(workspace: Workspace, scheduler: Schedu
         return 0
 
     scheduler.work = no_log
-    lines = _lines(workspace)
+    lines = _lines(workspace)[1:]
     assert {line.level for line in lines} == {"error"}
     assert "log could not be created (0:53)" in lines[0].found and "as nodes see them" in lines[0].fix
 
 
 def test_a_job_that_waits_too_long_is_cancelled(workspace: Workspace, scheduler: Scheduler) -> None:
     scheduler.limits.slots = 0
-    lines = _lines(workspace)
+    lines = _lines(workspace)[1:]
     assert {line.level for line in lines} == {"warning"} and "still waits after 5 minutes" in lines[0].found
     assert not scheduler.live
     assert scheduler.calls["squeue"] < 2 * nodes.PATIENCE / 15  # for both jobs together
@@ -107,6 +110,14 @@ def test_a_job_that_slurm_took_without_a_word_is_cancelled(workspace: Workspace,
     assert {line.level for line in _lines(workspace)} <= {"warning", "error"}
     assert scheduler.arrays and not scheduler.live
     assert not list(workspace.root.rglob(".stepstone-doctor*"))
+
+
+def test_a_throttle_that_cannot_be_changed_is_named(workspace: Workspace, scheduler: Scheduler) -> None:
+    _writes(WELL, scheduler)
+    scheduler.errors["scontrol update"] = "slurm_update error: Access/permission denied"
+    (line,) = [line for line in _lines(workspace) if line.what == "scontrol update"]
+    assert line.level == "warning" and "Access/permission denied" in line.found and "keeps its throttle" in line.fix
+    assert not scheduler.live and any("hold" in array.flags for array in scheduler.arrays)
 
 
 def test_kinds_that_take_no_such_job_are_left_out(workspace: Workspace, scheduler: Scheduler) -> None:
