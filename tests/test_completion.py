@@ -131,6 +131,7 @@ def _ask(shell: str, line: str, **environment: str) -> subprocess.CompletedProce
     )
 
 
+@pytest.mark.slow
 def test_each_shell_is_answered_in_its_own_words_without_typer(workspace: Workspace) -> None:
     load_plan(workspace.file(recipes=["none", "squad > mnli"]))
     for _ in range(2):  # without the table of commands, and with it

@@ -83,6 +83,7 @@ def test_it_is_sent_again_only_with_something_new(workspace: Workspace, schedule
     assert len(_mails(scheduler)) == 2 and look_at(more).counts()["finished"] == len(more.stages)
 
 
+@pytest.mark.slow
 def test_it_is_no_part_of_the_experiment_elsewhere(workspace: Workspace, scheduler: Scheduler) -> None:
     plan = _plan(workspace, cluster=CLUSTER | {"throttle": "1"})
     submit.submit(plan)
@@ -105,6 +106,7 @@ def test_script_shows_it(workspace: Workspace, scheduler: Scheduler) -> None:
     assert len(request.scripts(draft)) == len(draft.arrays) + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_killed_submitter_neither_loses_nor_doubles_it(
     workspace: Workspace, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch, moment: str
@@ -132,6 +134,7 @@ def test_a_killed_submitter_neither_loses_nor_doubles_it(
     assert sum(receipt is not None and receipt.was_sent for receipt in receipts) == 1
 
 
+@pytest.mark.slow
 def test_an_unclear_answer_is_left_to_the_next(
     workspace: Workspace, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,6 +174,7 @@ def test_it_is_cancelled_with_the_rest_and_not_with_a_part(workspace: Workspace,
     assert len(_waiting(scheduler)) == 1
 
 
+@pytest.mark.slow
 def test_who_waits_has_it_replaced_and_not_repeated(workspace: Workspace, scheduler: Scheduler) -> None:
     plan = _plan(workspace)
     submit.submit(plan)

@@ -63,6 +63,7 @@ def test_done(workspace: Workspace, scheduler: Scheduler) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_failed(workspace: Workspace, scheduler: Scheduler) -> None:
     scheduler.work = stub_job.failing(("squad-s1",), cause="not-finite")
     _follow(_plan(workspace), scheduler)
@@ -89,6 +90,7 @@ def test_a_breaker_that_opens_is_told_once(workspace: Workspace, scheduler: Sche
     assert (event["EVENT"], event["LINE"]) == ("held", reason)
 
 
+@pytest.mark.slow
 def test_who_watches_hears_of_an_end_that_was_seen(workspace: Workspace, scheduler: Scheduler) -> None:
     plan = _plan(workspace)
     notifier = notify.Notifier(plan, print)
@@ -102,6 +104,7 @@ def test_who_watches_hears_of_an_end_that_was_seen(workspace: Workspace, schedul
     assert [event["EVENT"] for event in _heard(workspace)] == ["done"]
 
 
+@pytest.mark.slow
 def test_its_failure_is_said_and_not_in_the_way(workspace: Workspace, scheduler: Scheduler) -> None:
     lines = _follow(_plan(workspace, code=3), scheduler)
     assert next(line for line in lines if line.startswith("notify: ")).endswith(": exit code 3")
