@@ -20,7 +20,7 @@ class Difference:
     value: float
     seeds: int
     mean: MeanDifference | None
-    p: float | None  # two-sided, of this difference alone
+    p: float | None  # two-sided, of this difference alone; None too where seeds agree exactly: how sure is that?
     p_permuted: float | None  # by the signs of the seeds' differences, beside it
     effect: float | None  # in standard deviations between seeds (Hedges' g)
     better: float | None  # how sure it is that the recipe is better, 0 to 1
@@ -56,18 +56,18 @@ def _of_recipe(recipe: Compared, variance: seeds.Variance | None, seed: int) -> 
         value,
         count,
         mean,
-        mean.p,
+        mean.p if mean.error else None,
         permutation.signs(recipe.differences, seed),
         _hedges(value, variance),
-        _better(mean),
+        _better(mean) if mean.error else None,
         power.detectable(mean),
         power.seeds_needed(mean, count),
     )
 
 
 def _hedges(value: float, variance: seeds.Variance) -> float | None:
-    """Hedges & Olkin 1985: Cohen's d without its bias at few degrees of freedom."""
-    if variance.value == 0:
+    """Hedges & Olkin 1985: Cohen's d without its bias, which below two degrees of freedom is all there is of it."""
+    if variance.value == 0 or variance.freedom < 2:
         return None
     return value / float(np.sqrt(variance.value)) * (1 - 3 / (4 * max(1.0, variance.freedom) - 1))
 

@@ -56,13 +56,9 @@ def of_cells(cells: Mapping[tuple[str, str], Cell]) -> dict[tuple[str, str], Com
 
 def adjusted(comparisons: Mapping[tuple[str, str], Comparison]) -> dict[tuple[str, str], Comparison]:
     """The same with p-values for all of them together."""
-    p_values = {cell: p for cell, comparison in comparisons.items() if (p := _p(comparison.difference)) is not None}
+    p_values = {cell: p for cell, comparison in comparisons.items() if (p := comparison.difference.p) is not None}
     together = dict(zip(p_values, holm(list(p_values.values())), strict=True))
     return {
         cell: Comparison(comparison.difference, together.get(cell), comparison.over_examples)
         for cell, comparison in comparisons.items()
     }
-
-
-def _p(difference: Difference) -> float | None:
-    return None if difference.mean is None or difference.mean.error == 0 else difference.p
