@@ -16,6 +16,7 @@ from slurm.causes import alike
 
 _NEEDING: tuple[State, ...] = ("failed", "held", "cancelled", "unknown", "queued")  # whose reasons are told
 _GROUPS = 6  # reasons that are told
+_HARDLY = 0.005  # hours: half a minute, which is not worth a word
 
 
 def reasons(observation: Observation, width: int) -> list[str]:
@@ -66,7 +67,7 @@ def hours_line(account: Account, gpu_hours: Budget) -> str:
     parts = [f"{_hours(account.total.total)} used"]
     if account.unit == "GPU-hours":
         parts.append(f"{_hours(gpu_hours.reserved)} reserved")
-    wasted_on = [f"{_hours(value)} {outcome}" for outcome, value in account.total.wasted_on.items()]
+    wasted_on = [f"{_hours(value)} {outcome}" for outcome, value in account.total.wasted_on.items() if value >= _HARDLY]
     parts.append(f"{_hours(account.total.wasted)} wasted" + (f" ({', '.join(wasted_on[:3])})" if wasted_on else ""))
     if gpu_hours.left is not None and gpu_hours.total is not None:
         parts.append(f"{_hours(gpu_hours.left)} of {gpu_hours.total:g} left")
@@ -76,7 +77,7 @@ def hours_line(account: Account, gpu_hours: Budget) -> str:
 def _hours(value: float) -> str:
     if abs(value) >= 100:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 0.95 or not value else f"{value:.2g}"
+    return f"{value:.1f}" if abs(value) >= 0.95 or abs(value) < _HARDLY else f"{value:.2g}"
 
 
 def when_lines(when: WhenDone | None, now: float) -> list[str]:
@@ -102,7 +103,7 @@ def _basis(basis: Basis) -> str:
         f"the measured speed of {basis.by_speed} that run" if basis.by_speed else "",
         f"what like stages took ({basis.by_like})" if basis.by_like else "",
         f"the estimate ({basis.by_estimate}{correction})" if basis.by_estimate else "",
-        f"Slurm's forecast of {basis.by_slurm} starts" if basis.by_slurm else "",
+        f"Slurm's forecast for {basis.by_slurm} of the jobs" if basis.by_slurm else "",
     ]
     return ", ".join(part for part in parts if part) + _room(basis)
 
