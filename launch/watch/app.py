@@ -28,6 +28,7 @@ from launch.watch.looking import Experiment, Looker, end_questions
 from slurm.base import UserError
 from slurm.base.errors import one_line
 
+_SWITCH_SECONDS = 0.001  # that the screen waits for the thread that looks, whenever it has something to draw
 _SHARED_ROWS = 5  # of shared trainings in view
 _VERBS: tuple[Verb, ...] = ("hold", "release", "requeue")
 
@@ -124,6 +125,7 @@ class WatchApp(App[None]):
         for tabs in self.query(Tabs):
             tabs.can_focus = False
         self._die_with_the_terminal()
+        sys.setswitchinterval(_SWITCH_SECONDS)
         self.draw()
         self.looker.start()
         self.set_interval(1.0, self._draw_head)  # the picture's age
