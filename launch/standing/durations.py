@@ -7,7 +7,7 @@ Where nothing has finished that tells, widths are assumed, as docs/launching.md 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from statistics import mean, median
+from statistics import fmean, median
 from typing import Final
 
 from launch.estimate.cost import Estimates
@@ -48,7 +48,7 @@ class Durations:
         self._estimates = Estimates(plan, store)
         seconds = _finished_seconds(plan, store)
         self.finished = sum(map(len, seconds.values()))  # stages that tell
-        self._usual = {definition: mean(values) for definition, values in seconds.items()}
+        self._usual = {definition: fmean(values) for definition, values in seconds.items()}
         of_several_seeds = {definition: values for definition, values in seconds.items() if len(values) > 1}
         self._like = _factor(
             [value / self._usual[definition] for definition, values in of_several_seeds.items() for value in values],

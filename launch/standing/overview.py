@@ -28,7 +28,7 @@ assert Known._fields[_SCORE : _AT_CHANCE + 1] == ("score", "at_chance")
 def take(plan: Plan, store: Store, observation: Observation) -> Overview:
     """How an experiment stands, by one observation of it."""
     at_work = _progress(store, observation)
-    sources = _Sources(plan, store, observation, at_work, places.of_jobs(observation.entries))
+    sources = _Sources(plan, store, observation, at_work, places.of_jobs(observation.entries), {})
     return Overview(
         name=plan.experiment.name,
         taken=time.time(),
@@ -68,6 +68,7 @@ class _Sources:
     observation: Observation
     at_work: Mapping[str, Progress]
     places: Mapping[str, int]
+    _rests_on_chance: dict[str, bool]
 
     def is_shared(self, stage: Stage) -> bool:
         return len(self.plan.users[stage.key]) > 1
@@ -80,6 +81,15 @@ class _Sources:
     def has_diverged(self, stage: Stage) -> bool:
         record = self.store.index.get(stage.key)
         return bool(record[_AT_CHANCE] if record is not None else scores.at_chance(self.plan, self.store, stage))
+
+    def rests_on_chance(self, training: str | None) -> bool:
+        """Whether a training (by key), or one before it, has diverged; None: the start model."""
+        if training is None:
+            return False
+        if training not in self._rests_on_chance:
+            stage = self.plan.stages[training]
+            self._rests_on_chance[training] = self.has_diverged(stage) or self.rests_on_chance(stage.parent)
+        return self._rests_on_chance[training]
 
 
 def _cells(sources: _Sources) -> dict[tuple[str, str], Cell]:
@@ -95,8 +105,7 @@ def _cells(sources: _Sources) -> dict[tuple[str, str], Cell]:
 
 def _of_evaluate(sources: _Sources, stage: Stage) -> SeedStanding:
     if stage.key in sources.observation.finished:
-        rests_on_chance = any(map(sources.has_diverged, scores.trainings_under(sources.plan, stage)))
-        score = sources.score(stage)
+        rests_on_chance, score = sources.rests_on_chance(stage.parent), sources.score(stage)
         return SeedStanding(stage.seed, stage.key, "finished", stage.key, score=score, diverged=rests_on_chance)
     # Its own trainings, which no other cell needs, stand for it: what is not finished of them, the first first.
     own_stages, before = [stage], _parent(sources.plan, stage)

@@ -83,19 +83,19 @@ class Fold:
         progresses = [seed.progress for seed in self.seeds if seed.progress is not None]
         return max((p.seconds_left for p in progresses if p.seconds_left is not None), default=None)
 
-    @property
+    @cached_property
     def _scores(self) -> list[float]:
         """Of the seeds that count: where all diverged, of those."""
         scored_seeds = [seed for seed in self.seeds if seed.score is not None]
         sound = [seed for seed in scored_seeds if not seed.diverged]
         return [seed.score for seed in sound or scored_seeds if seed.score is not None]
 
-    @property
+    @cached_property
     def score(self) -> float | None:
         """The mean over its finished seeds, without those that diverged, in percent."""
         return mean(self._scores) if self._scores else None
 
-    @property
+    @cached_property
     def deviation(self) -> float | None:
         """The sample standard deviation of the same; None for fewer than two."""
         return stdev(self._scores) if len(self._scores) > 1 else None
