@@ -100,7 +100,7 @@ class Fold:
         """The sample standard deviation of the same; None for fewer than two."""
         return stdev(self._scores) if len(self._scores) > 1 else None
 
-    @property
+    @cached_property
     def diverged(self) -> int:
         """How many of its seeds diverged."""
         return sum(seed.diverged for seed in self.seeds)
