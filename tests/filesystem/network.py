@@ -4,6 +4,7 @@ with mounted(tmp_path, Settings(seconds=60)) as network:
     network.fault("login", Fault(calls="rename", lost=True)); (network.login / "store").mkdir()
 """
 
+import errno
 import os
 import shutil
 import subprocess
@@ -143,7 +144,12 @@ def mounted(
 
 
 def unmount(path: Path) -> None:
-    if os.path.ismount(path):
+    try:
+        is_mounted = os.path.ismount(path)
+        os.lstat(path)
+    except OSError as error:
+        is_mounted = error.errno == errno.ENOTCONN  # its server was killed
+    if is_mounted:
         subprocess.run(["fusermount3", "-u", "-z", str(path)], check=False, capture_output=True)
 
 
