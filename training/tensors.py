@@ -52,10 +52,12 @@ def empty(shape: Sequence[int], kind: torch.dtype) -> Tensor:
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     """Write `tensors` to `path` as a safetensors file, durable. Returns {"size", "sha256"} of the file.
 
-    Hashed by a thread while it is written and synced, so that no second pass over the bytes is needed. transformers
-    wants "format". OSError where the disk is full; what was written so far stays.
+    Hashed by a thread while it is written, so that no second pass over the bytes is needed: one chunk at a time, since
+    what waits to be hashed is held in memory. transformers wants "format". OSError where the disk is full, or what the
+    thread failed with; what was written so far stays.
     """
     digest, size = hashlib.sha256(), 0
+    hashing: Future[None] | None = None
     # Never into a file that is there: it may be mapped into memory (as by `read_tensors`), or be another folder's too.
     with suppress(FileNotFoundError):
         os.unlink(path)
@@ -63,10 +65,14 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     try:
         with ThreadPoolExecutor(1, thread_name_prefix="hash") as pool:
             for chunk in _chunks(tensors):
-                pool.submit(digest.update, chunk)
+                if hashing is not None:
+                    hashing.result()
+                hashing = pool.submit(digest.update, chunk)
                 write_chunk(descriptor, chunk)
                 _begin_to_store(descriptor, size, chunk.nbytes)
                 size += chunk.nbytes
+            if hashing is not None:
+                hashing.result()
             os.fsync(descriptor)
     finally:
         os.close(descriptor)

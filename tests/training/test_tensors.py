@@ -1,6 +1,8 @@
 """Our own writer of safetensors files: what it writes, others read; what it says of the file is so."""
 
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -58,6 +60,53 @@ def test_many_chunks_and_no_copy_of_a_transposed_one(tmp_path: Path, monkeypatch
     assert torch.equal(read["part"], weights[3:9])
     with safe_open(tmp_path / "t", framework="pt") as file:
         assert file.metadata() == {"format": "pt"}
+
+
+class _Digest:
+    """Fails at one of the chunks, the last or an earlier one, and says how many it was given."""
+
+    def __init__(self, fails_at: int) -> None:
+        self._fails_at, self.seen = fails_at, 0
+
+    def update(self, chunk: memoryview) -> None:
+        self.seen += 1
+        if self.seen == self._fails_at:
+            raise MemoryError("hashing")
+
+    def hexdigest(self) -> str:
+        return "of something else"
+
+
+@pytest.mark.parametrize("fails_at", [1, 3, 6])
+def test_what_could_not_be_hashed_is_not_said_to_be_written(
+    fails_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tensors, "_CHUNK", 1000)
+    digest = _Digest(fails_at)
+    monkeypatch.setattr(tensors.hashlib, "sha256", lambda: digest)
+    with pytest.raises(MemoryError, match="hashing"):
+        write_tensors(tmp_path / "t", {"w": torch.zeros(1000)})  # the header, four chunks of 1000 bytes, an empty one
+    assert digest.seen == fails_at
+
+
+def test_one_chunk_at_a_time_waits_to_be_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow hashing is: of tensors on a GPU each chunk that waits is a copy in memory."""
+    monkeypatch.setattr(tensors, "_CHUNK", 1000)
+    hashed, written = threading.Semaphore(0), []
+    digest = _Digest(0)
+
+    def update(chunk: memoryview) -> None:
+        hashed.acquire()
+        digest.seen += 1
+
+    def write(descriptor: int, chunk: memoryview) -> None:
+        written.append(digest.seen)
+        hashed.release()
+
+    monkeypatch.setattr(tensors.hashlib, "sha256", lambda: SimpleNamespace(update=update, hexdigest=digest.hexdigest))
+    monkeypatch.setattr(tensors, "write_chunk", write)
+    write_tensors(tmp_path / "t", {"w": torch.zeros(1000)})
+    assert written == [0, 1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("large", [1, 1 << 30])
