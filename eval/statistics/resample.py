@@ -3,10 +3,11 @@
 Each example counts k times, k ~ Poisson(1), and what a set of examples scores follows from sums over them: so a draw is
 a row of counts, and all draws of all runs are one matrix product. With n examples the counts' sum is n ± √n, which the
 scores divide out (Chamandy et al. 2012, "Estimating uncertainty for massive data streams"; Hanley & MacGibbon 2006).
-Languages whose examples are translations of each other are drawn together: their errors are not independent.
+Samples of equally many examples that are drawn with the same seed are drawn alike, as translations must be, whose
+errors are not independent.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,13 +26,11 @@ class Sample:
     """One language of a target, as every run scored it.
 
     `parts`: (examples, parts, runs). Family `mean` has one part, what an example scores (0 to 1; NaN nowhere); `f1` has
-    three: right, predicted and gold (spans, tags or pairs). `drawn_with`: samples with the same word have the same
-    examples in the same order, and are drawn together.
+    three: right, guessed and gold (spans, tags or pairs).
     """
 
     family: Family
     parts: Matrix
-    drawn_with: str
 
     def __post_init__(self) -> None:
         assert self.parts.ndim == 3 and self.parts.shape[1] == PARTS[self.family], self.parts.shape
@@ -43,26 +42,18 @@ def scores(sample: Sample) -> NDArray[np.float64]:
     return np.asarray(_scores(sample.family, sums, len(sample.parts))[0])
 
 
-def drawn(samples: Sequence[Sample], draws: int, seed: int) -> NDArray[np.float64]:
-    """The mean over samples of what each run scores on test sets drawn anew, in percent: (draws, runs)."""
-    assert samples and len({sample.parts.shape[2] for sample in samples}) == 1
-    total = np.zeros((draws, samples[0].parts.shape[2]))
-    together: dict[str, list[Sample]] = {}
-    for sample in samples:
-        together.setdefault(sample.drawn_with, []).append(sample)
-    for stream, group in zip(np.random.SeedSequence(seed).spawn(len(together)), together.values(), strict=True):
-        examples = len(group[0].parts)
-        assert all(len(sample.parts) == examples for sample in group), "drawn together: the same examples"
-        start = 0
-        for counts in _counts(examples, draws, np.random.Generator(np.random.SFC64(stream))):
-            rows = slice(start, start + len(counts))
-            weights = counts.sum(axis=1, dtype=np.float64)
-            for sample in group:
-                sums = counts @ sample.parts.reshape(examples, -1)
-                sums_of_draws = sums.reshape(len(counts), *sample.parts.shape[1:]).astype(np.float64)
-                total[rows] += _scores(sample.family, sums_of_draws, weights)
-            start = rows.stop
-    return total / len(samples)
+def drawn(sample: Sample, draws: int, seed: int) -> NDArray[np.float64]:
+    """What each run scores on test sets drawn anew, in percent: (draws, runs)."""
+    examples, _, runs = sample.parts.shape
+    drawn_scores = np.empty((draws, runs))
+    matrix = sample.parts.reshape(examples, -1)
+    start = 0
+    for counts in _counts(examples, draws, np.random.Generator(np.random.SFC64(seed))):
+        rows = slice(start, start + len(counts))
+        sums = (counts @ matrix).reshape(len(counts), *sample.parts.shape[1:]).astype(np.float64)
+        drawn_scores[rows] = _scores(sample.family, sums, counts.sum(axis=1, dtype=np.float64))
+        start = rows.stop
+    return drawn_scores
 
 
 def _scores(family: Family, sums: NDArray[np.float64], weights: NDArray[np.float64] | int) -> NDArray[np.float64]:

@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.statistics import differences, resample
-from eval.statistics.differences import Compared, Difference
+from eval.statistics.differences import Compared
 from eval.statistics.resample import Sample
-from eval.statistics.several import holm
 from eval.tables import cells
 from eval.tables.cells import BASELINE, Seed, SeedMeans
 from eval.tables.rows import Row
@@ -29,20 +28,18 @@ Reader = Callable[[Stage], dict[str, Language]]  # what a stage's examples contr
 def compared(
     plan: Plan, store: Store, rows: Sequence[Row], metrics: Mapping[str, str], draws: int = DRAWS
 ) -> dict[tuple[str, str], Comparison]:
-    """By (recipe, target): of all cells that have a difference. `metrics`: the shown one of each target."""
+    """By (recipe, target): of all cells that have a difference. `metrics`: the shown one of each target.
+
+    p-values are not adjusted: `eval.tables.significance.adjusted` does that for a whole table.
+    """
     required_languages = table.expected(plan, store, dict(metrics))
     seed_means = cells.by_seed(rows, required_languages, metrics)
-    by_cell: dict[tuple[str, str], tuple[Difference, bool]] = {}
+    comparisons: dict[tuple[str, str], Comparison] = {}
     for target, metric in metrics.items():
         languages = {code for (_, name, _), codes in required_languages.items() if name == target for code in codes}
         read = _reader(plan, store, metric)
-        by_cell |= _of_target(plan, read, target, sorted(languages), seed_means, draws)
-    with_p = {cell: difference.p for cell, (difference, _) in by_cell.items() if difference.p is not None}
-    adjusted_values = dict(zip(with_p, holm(list(with_p.values())), strict=True))
-    return {
-        cell: Comparison(difference, adjusted_values.get(cell), over_examples)
-        for cell, (difference, over_examples) in by_cell.items()
-    }
+        comparisons |= _of_target(plan, read, target, sorted(languages), seed_means, draws)
+    return comparisons
 
 
 def of_groups(
@@ -63,10 +60,8 @@ def of_groups(
         of_group = {run: [code for code in codes if code in members] for run, codes in required_languages.items()}
         seed_means = cells.by_seed(rows_of_target, of_group, {target: metric})
         languages = sorted({code for codes in of_group.values() for code in codes})
-        for (recipe, _), (difference, over_examples) in _of_target(
-            plan, read, target, languages, seed_means, draws
-        ).items():
-            comparisons[recipe, group] = Comparison(difference, None, over_examples)
+        for (recipe, _), comparison in _of_target(plan, read, target, languages, seed_means, draws).items():
+            comparisons[recipe, group] = comparison
     return comparisons
 
 
@@ -76,29 +71,37 @@ def _reader(plan: Plan, store: Store, metric: str) -> Reader:
 
 def _of_target(
     plan: Plan, read: Reader, target: str, languages: list[str], seed_means: SeedMeans, draws: int
-) -> dict[tuple[str, str], tuple[Difference, bool]]:
+) -> dict[tuple[str, str], Comparison]:
     names = [name for name in table.recipe_names(plan) if not seed_means.missing.get((name, target))]
     scores: dict[Run, float] = {
         (name, seed): score for name in names for seed, score in seed_means.sound((name, target)).items()
     }
     pairs = {name: _pairs(name, scores) for name in names if name != BASELINE}
     pairs = {name: of_recipe for name, of_recipe in pairs.items() if of_recipe}
-    runs = list(dict.fromkeys(run for of_recipe in pairs.values() for pair in of_recipe for run in pair))
-    samples = _samples(plan, read, target, languages, runs)
-    drawn_scores = resample.drawn(samples, draws, _SEED) if samples else None
+    # With one seed there is no interval, over whatever examples.
+    several = [of_recipe for of_recipe in pairs.values() if len(of_recipe) > 1]
+    runs = list(dict.fromkeys(run for of_recipe in several for pair in of_recipe for run in pair))
+    drawn_scores = _drawn(plan, read, target, languages, runs, draws) if runs else None
     place = {run: number for number, run in enumerate(runs)}
-    recipes = [
-        Compared(
-            np.array([scores[run] - scores[baseline] for run, baseline in of_recipe]),
-            _differences(drawn_scores, [(place[run], place[baseline]) for run, baseline in of_recipe]),
-        )
-        for of_recipe in pairs.values()
-    ]
+    recipes = [_compared(of_recipe, scores, place, drawn_scores) for of_recipe in pairs.values()]
     of_recipes = differences.of_target(recipes, _SEED) if recipes else []
     return {
-        (name, target): (difference, drawn_scores is not None)
-        for name, difference in zip(pairs, of_recipes, strict=True)
+        (name, target): Comparison(difference, None, recipe.drawn is not None)
+        for name, recipe, difference in zip(pairs, recipes, of_recipes, strict=True)
     }
+
+
+def _compared(
+    pairs: Sequence[tuple[Run, Run]],
+    scores: Mapping[Run, float],
+    place: Mapping[Run, int],
+    drawn_scores: NDArray[np.float64] | None,
+) -> Compared:
+    of_seeds = np.array([scores[run] - scores[baseline] for run, baseline in pairs])
+    if drawn_scores is None or len(pairs) < 2:
+        return Compared(of_seeds, None)
+    columns = [drawn_scores[:, place[run]] - drawn_scores[:, place[baseline]] for run, baseline in pairs]
+    return Compared(of_seeds, np.stack(columns, axis=1))
 
 
 def _pairs(recipe: str, scores: Mapping[Run, float]) -> list[tuple[Run, Run]]:
@@ -112,32 +115,32 @@ def _pairs(recipe: str, scores: Mapping[Run, float]) -> list[tuple[Run, Run]]:
     return [((recipe, seed), (BASELINE, seed)) for seed in seeds if seed in baseline_seeds]
 
 
-def _differences(scores: NDArray[np.float64] | None, pairs: Sequence[tuple[int, int]]) -> NDArray[np.float64] | None:
-    if scores is None:
-        return None
-    return np.stack([scores[:, run] - scores[:, baseline] for run, baseline in pairs], axis=1)
-
-
-def _samples(plan: Plan, read: Reader, target: str, languages: Sequence[str], runs: Sequence[Run]) -> list[Sample]:
-    """What the examples of each language contribute in every run; empty where that is not known of all of them."""
+def _drawn(
+    plan: Plan, read: Reader, target: str, languages: Sequence[str], runs: Sequence[Run], draws: int
+) -> NDArray[np.float64] | None:
+    """The mean over languages of what every run scores on test sets drawn anew: (draws, runs). None where it is not
+    known of every language and run what the same examples contribute."""
     stages = _stages(plan, target)
     by_run = [read(stages[run]) for run in runs]
-    samples = []
+    sizes = set()
     for code in languages:
-        of_runs = [by_language.get(code) for by_language in by_run]
-        present = [language for language in of_runs if language is not None]
-        if len(present) < len(of_runs) or len({language.ids for language in present}) != 1:
-            return []
-        samples.append(_sample(present, code))
+        if any(code not in by_language for by_language in by_run):
+            return None
+        if len({by_language[code].ids for by_language in by_run}) > 1:
+            return None
+        sizes.add(len(by_run[0][code].parts))
     # Translations of the same examples: their errors are not independent.
-    sizes = {len(sample.parts) for sample in samples}
-    if plan.targets[target].task.parallel and len(sizes) == 1:
-        return [Sample(sample.family, sample.parts, "all") for sample in samples]
-    return samples
+    are_alike = plan.targets[target].task.parallel and len(sizes) == 1
+    total = np.zeros((draws, len(runs)))
+    for number, code in enumerate(languages):  # one at a time: all together may be too large
+        sample = _sample([by_language[code] for by_language in by_run])
+        total += resample.drawn(sample, draws, _SEED if are_alike else _SEED + number)
+    return total / len(languages)
 
 
-def _sample(languages: Sequence[Language], code: str) -> Sample:
-    return Sample(languages[0].kind, np.stack([language.parts for language in languages], axis=2), code)
+def _sample(languages: Sequence[Language]) -> Sample:
+    parts = np.stack([language.parts for language in languages], axis=2)
+    return Sample(languages[0].kind, parts.astype(np.float32))
 
 
 def _stages(plan: Plan, target: str) -> dict[Run, Stage]:

@@ -181,7 +181,7 @@ def _about_groups(languages: Sequence[str], groups: Mapping[str, Sequence[str]],
     members = "; ".join(f"{name}: {', '.join(codes)}" for name, codes in groups.items() if name != _MEAN)
     lacking = facts.unknown(languages)
     unknown = [f"nothing is known here of {', '.join(lacking)}"] if lacking else []
-    return [members, *unknown, facts.SOURCES[by]]
+    return [*([members] if members else []), *unknown, facts.SOURCES[by]]
 
 
 def _sheet(

@@ -69,9 +69,9 @@ def measure(world: World, tables: int, seed: int) -> Rates:
         luck = world.luck * np.exp(random.normal(0, world.uneven, world.recipes + 1))
         skill = np.concatenate([[0.3], 0.3 + random.normal(0, world.effect, world.recipes)])
         runs = (skill[:, None] + luck[:, None] * random.normal(size=(world.recipes + 1, world.seeds))).reshape(-1)
-        sample = Sample("mean", _right_answers(world, runs, random)[:, None, :], "all")
+        sample = Sample("mean", _right_answers(world, runs, random)[:, None, :])
         by_seed = (100 * sample.parts.mean(axis=(0, 1), dtype=np.float64)).reshape(-1, world.seeds)
-        again = drawn([sample], _DRAWS, table).reshape(_DRAWS, -1, world.seeds)
+        again = drawn(sample, _DRAWS, table).reshape(_DRAWS, -1, world.seeds)
         compared = [Compared(by_seed[at] - by_seed[0], again[:, at] - again[:, 0]) for at in range(1, len(by_seed))]
         truth = _truth(skill, luck)
         p_values = []
