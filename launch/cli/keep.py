@@ -46,17 +46,9 @@ def _change(verb: "Verb", file: File, stages: list[str] | None, *, yes: bool) ->
     if keeping is None:
         say("nothing was changed")
     elif not keeping.locations:
-        say(f"nothing to {verb}: {_NOTHING[verb]}")
+        say(f"nothing to {verb}: {keep.NOTHING[verb]}")
     else:
-        say(f"{_DONE[verb]} {len(keeping.locations)} elements with {len(keeping.stages)} stages{_then(verb, file)}")
-
-
-_NOTHING = {
-    "hold": "none of these stages waits in Slurm's queue",
-    "release": "none of these stages is held by you",
-    "requeue": "none of these stages runs",
-}
-_DONE = {"hold": "held", "release": "released", "requeue": "queued again"}
+        say(f"{keep.DONE[verb]} {len(keeping.locations)} elements with {len(keeping.stages)} stages{_then(verb, file)}")
 
 
 def _then(verb: "Verb", file: File) -> str:
@@ -72,4 +64,6 @@ def _agree(plan: "Plan", proposal: "Keeping", *, yes: bool) -> bool:
         say(f"with them, in the same elements: {names(plan, beside)}")
     if len(beside) < len(proposal.beside):
         say(f"with them, {len(proposal.beside) - len(beside)} stages of other files")
+    if (others := proposal.of_others(plan)) is not None:
+        say(others)
     return yes or typer.confirm(f"{proposal.verb} them?", err=True)

@@ -139,22 +139,18 @@ def throttle(
     ],
 ) -> None:
     """Change how many elements of an experiment run at the same time; those that run go on."""
-    from launch import executors
     from launch.status import Observation
     from launch.store import Store, lock
     from launch.submit import throttle as throttling
 
     plan = load_plan(file)
-    cluster = plan.experiment.cluster
-    if not executors.of_cluster(cluster).has_queue:
-        raise UserError("throttle: it is for Slurm; local workers are set by `cluster: {workers: …}` before submit")
+    throttling.check(plan)
     root = plan.experiment.store
     with lock.lock(root, lock.PATIENCE, say):
         for line in throttling.change(Observation(plan, Store(root), max_age=0), count or None):
             say(line)
-    if cluster.throttle != (count or None):
-        limit = cluster.throttle or "none"
-        say(f"the file still says throttle: {limit}; the next submit goes by the file, so change it there too")
+    if (line_of_file := throttling.file_says(plan, count or None)) is not None:
+        say(line_of_file)
 
 
 def rehearse(

@@ -5,6 +5,7 @@ written: Slurm knows it, and says so.
 Only our own elements, by the ids of their receipts and where the queue has them under their own names.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,7 @@ from launch.executors import Verb
 from launch.plan import Plan
 from launch.status import Observation
 from launch.store import Location, Store
+from launch.text import some
 from slurm import snapshot
 from slurm.base import UserError
 from slurm.queue import QueueEntry
@@ -22,6 +24,13 @@ _HELD = (
     "JobHeldUser", "JobHeldAdmin", "JobHoldMaxRequeue", "job_requeued_in_held_state", "launch_failed_requeued_held",
 )  # fmt: skip
 _UNDONE = "nothing was changed"
+# What a person is told where nothing fits, and where it was done.
+NOTHING: dict[Verb, str] = {
+    "hold": "none of these stages waits in Slurm's queue",
+    "release": "none of these stages is held in Slurm's queue",
+    "requeue": "none of these stages runs",
+}
+DONE: dict[Verb, str] = {"hold": "held", "release": "released", "requeue": "queued again"}
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,16 @@ class Keeping:
         """As Slurm names the elements: `12_3`."""
         return [f"{location.job}_{location.index}" for location in self.locations]
 
+    def of_others(self, plan: Plan) -> str | None:
+        """That some elements were sent by other experiments, which share stages with this one; None: all are its
+        own."""
+        counts = Counter(location.submission.intent.experiment for location in self.locations)
+        del counts[plan.experiment.name]
+        if not counts:
+            return None
+        names = some(f"{name} ({count})" for name, count in sorted(counts.items()))
+        return f"{counts.total()} of these elements were sent by other experiments, which wait for them too: {names}"
+
 
 def select(plan: Plan, observation: Observation, verb: Verb, names: Sequence[str] = ()) -> Keeping:
     """The elements of an experiment, or of these stages (by name or key), that this can be done to.
@@ -49,8 +68,8 @@ def select(plan: Plan, observation: Observation, verb: Verb, names: Sequence[str
     if observation.entries is None:
         raise snapshot.unanswered(_UNDONE)
     entries = {(entry.job, entry.index): entry for entry in observation.entries}
-    keys = {plan.find(name).key for name in names} or plan.stages.keys()
-    locations = {key: observation.locations[key] for key in plan.stages if key in keys & observation.locations.keys()}
+    keys = ({plan.find(name).key for name in names} or plan.stages.keys()) & observation.locations.keys()
+    locations = {key: observation.locations[key] for key in plan.stages if key in keys}
     stages = [
         key
         for key, location in locations.items()
@@ -58,9 +77,8 @@ def select(plan: Plan, observation: Observation, verb: Verb, names: Sequence[str
     ]
     chosen_locations = list(dict.fromkeys(locations[key] for key in stages))
     inside = dict.fromkeys(key for location in chosen_locations for key in location.keys)
-    return Keeping(
-        verb, stages, chosen_locations, [key for key in inside if key not in {*stages, *observation.finished}]
-    )
+    named_or_over = {*stages, *observation.finished}
+    return Keeping(verb, stages, chosen_locations, [key for key in inside if key not in named_or_over])
 
 
 def _fits(verb: Verb, location: Location, entry: QueueEntry | None) -> bool:

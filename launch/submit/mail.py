@@ -18,6 +18,7 @@ from launch.submit import sender
 from slurm import arrays, control, snapshot
 from slurm.arrays import LimitReached, Refused, SendUnclear
 from slurm.base import UserError
+from slurm.base.errors import one_line
 from slurm.base.files import make_folder
 
 Report = Callable[[str], None]
@@ -30,6 +31,15 @@ def settle(plan: Plan, report: Report, *, has_sent: bool) -> None:
     """
     if not plan.experiment.notify.mail:
         return
+    try:
+        _settle(plan, report, has_sent=has_sent)
+    except OSError as error:
+        report(f"mail: {one_line(error) or error}; the next submit sees to it")
+    except UserError as error:
+        report(f"mail: {error}; the next submit sees to it")
+
+
+def _settle(plan: Plan, report: Report, *, has_sent: bool) -> None:
     history = _history(plan)
     if not history.sent or (history.mails and history.mails[-1].folder.name > history.sent[-1].folder.name):
         _cancel(history.mails[:-1], report)
@@ -53,8 +63,8 @@ def cancel(plan: Plan, report: Report = lambda line: None) -> None:
 
 @dataclass(frozen=True)
 class _History:
-    """What of an experiment Slurm has got, the oldest first. `owes_one`: a mail was to follow the last of it, and did
-    not."""
+    """What of an experiment Slurm has got, the oldest first. `owes_one`: a mail was to follow the last of it, and was
+    not sent for a reason that passes."""
 
     sent: list[Submission]
     mails: list[Submission]
@@ -68,13 +78,19 @@ def _history(plan: Plan) -> _History:
         if submission.intent.experiment == plan.experiment.name and submission.executor == "slurm"
     ]
     at_slurm = [s for s in of_experiment if any(_job(s, number) for number in range(len(s.arrays)))]
-    owes_one = bool(of_experiment) and of_experiment[-1].is_mail and of_experiment[-1] not in at_slurm
+    last = of_experiment[-1] if of_experiment else None
+    owes_one = last is not None and last.is_mail and last not in at_slurm and not _is_refused(last)
     return _History([s for s in at_slurm if not s.is_mail], [s for s in at_slurm if s.is_mail], owes_one)
 
 
 def _job(submission: Submission, array: int = 0) -> str | None:
     receipt = submission.receipt(array)
     return receipt.job if receipt is not None and receipt.was_sent else None
+
+
+def _is_refused(mail: Submission) -> bool:
+    receipt = mail.receipt(0)
+    return receipt is not None and receipt.refused is not None
 
 
 def _send(plan: Plan, last: Submission, jobs: Sequence[str], report: Report) -> bool:
@@ -121,14 +137,16 @@ def _cancel(mails: Sequence[Submission], report: Report) -> None:
     if not mails:
         return
     queued_names = {entry.name for entry in snapshot.look().entries or []}
-    waiting = [mail for mail in mails if mail.arrays[0].name in queued_names and (0, 0) not in mail.cancelled]
+    waiting = [mail for mail in mails if mail.arrays[0].name in queued_names]
     jobs = [job for mail in waiting if (job := _job(mail)) is not None]
     if not jobs:
         return
     for mail in waiting:
-        mail.record_cancelled([(0, 0)])
-    for job in jobs:
-        control.silence_mail(job)  # its end by cancelling is one, too
+        if (0, 0) not in mail.cancelled:
+            mail.record_cancelled([(0, 0)])
+    loud_jobs = [job for job in jobs if not control.silence_mail(job)]  # an end by cancelling is one, too
+    if loud_jobs:
+        report(f"mail: Slurm may write one more, of job {', '.join(loud_jobs)}, which is cancelled")
     try:
         control.cancel(jobs)
     except UserError as error:

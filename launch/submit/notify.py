@@ -8,14 +8,17 @@ import os
 import shlex
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import IO
 
 from launch.experiment.notify import Event
 from launch.plan import Plan
 from launch.status import Observation
 
 SECONDS = 30.0
+_MOST_BYTES = 8192  # of its errors' end that are looked at
 _HELD = "held: "  # begins what stages say that equal failures of others hold
 Report = Callable[[str], None]
 
@@ -81,19 +84,28 @@ def run(plan: Plan, event: Event, line: str, report: Report = lambda line: None)
 def _run(words: list[str], environment: dict[str, str]) -> str:
     """What went wrong; empty: nothing."""
     try:
-        process = subprocess.Popen(
-            words, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            start_new_session=True, text=True, errors="replace",
-        )  # fmt: skip
+        # No pipe: what the command leaves running would hold it open, and its end is not waited for.
+        with tempfile.TemporaryFile() as errors:
+            process = subprocess.Popen(
+                words, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
+                start_new_session=True,
+            )  # fmt: skip
+            try:
+                code = process.wait(SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                return f"took more than {SECONDS:.0f} s, and was ended"
+            last_line = _last_line(errors) if code else ""
     except (OSError, ValueError) as error:
         return f"cannot be run: {error.strerror if isinstance(error, OSError) else error}"
-    try:
-        _, errors = process.communicate(timeout=SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        return f"took more than {SECONDS:.0f} s, and was ended"
-    if process.returncode == 0:
+    if code == 0:
         return ""
-    last_line = next((line.strip() for line in reversed(errors.splitlines()) if line.strip()), "")
-    return f"exit code {process.returncode}" + (f": {last_line}" if last_line else "")
+    return f"exit code {code}" + (f": {last_line}" if last_line else "")
+
+
+def _last_line(file: IO[bytes]) -> str:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - _MOST_BYTES))
+    lines = file.read(_MOST_BYTES).decode(errors="replace").splitlines()
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")

@@ -24,6 +24,7 @@ from launch.submit import mail, orphans, sender, throttle
 from launch.submit.outcome import Submitted
 from launch.text import some
 from slurm import snapshot
+from slurm.arrays import SendUnclear
 from slurm.base import UsageError, UserError
 from slurm.base.files import make_folder
 from slurm.limits import Limits
@@ -76,10 +77,26 @@ def submit(
             draft = decide(plan, observation, executor.array_size(), only=only, force=force)
             outcome = _to_workers(draft, observation, cleanup_lines, report)
         else:
-            outcome = _ToSlurm(plan, limits, only, force, lock, report).send_all(observation, cleanup_lines, stuck)
+            sending = _ToSlurm(plan, limits, only, force, lock, report)
+            try:
+                outcome = sending.send_all(observation, cleanup_lines, stuck)
+            except SendUnclear:
+                raise  # the next submit finds out what there is to be waited for
+            except UserError:
+                if lock.is_ours():
+                    mail.settle(plan, report, has_sent=_has_sent_since(plan, observation))
+                raise
             lock.keep()
             mail.settle(plan, report, has_sent=outcome.submission is not None)
         return replace(outcome, unknown=_unknown(plan, observation))
+
+
+def _has_sent_since(plan: Plan, observation: Observation) -> bool:
+    """Whether Slurm got an array of the experiment after it was looked at."""
+    folders = {submission.folder for submission in observation.submissions}
+    later = (s for s in submissions.read_all(plan.experiment.store) if s.folder not in folders)
+    receipts = (submission.receipt(number) for submission in later for number in range(len(submission.arrays)))
+    return any(receipt is not None and receipt.was_sent for receipt in receipts)
 
 
 def check_executor(plan: Plan) -> None:

@@ -7,7 +7,9 @@ are more arrays than the cap, the later ones take turns: each waits until an ear
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from launch import executors
 from launch.draft.shares import shares
+from launch.plan import Plan
 from launch.status import Observation
 from launch.store import Submission, sharing
 from slurm import control, snapshot
@@ -23,6 +25,22 @@ class OpenArray:
     job: str
     elements: int  # in the queue
     throttle: int | None  # as it is now
+
+
+def check(plan: Plan) -> None:
+    """UserError where no queue runs the experiment."""
+    if not executors.of_cluster(plan.experiment.cluster).has_queue:
+        raise UserError("throttle: it is for Slurm; local workers are set by `cluster: {workers: …}` before submit")
+
+
+def file_says(plan: Plan, cap: int | None) -> str | None:
+    """That the file says otherwise than what was set; None: it says the same."""
+    throttle = plan.experiment.cluster.throttle
+    if throttle == cap:
+        return None
+    return (
+        f"the file still says throttle: {throttle or 'none'}; the next submit goes by the file, so change it there too"
+    )
 
 
 def open_arrays(observation: Observation) -> list[OpenArray]:

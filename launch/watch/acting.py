@@ -8,7 +8,6 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from launch import executors
 from launch.draft.shares import shares
 from launch.executors import Verb
 from launch.plan import Plan
@@ -22,7 +21,6 @@ from launch.submit import retry as retrying
 from launch.submit import throttle as throttling
 from launch.submit.cancel import Cancellation
 from launch.submit.keep import Keeping
-from slurm.base import UserError
 
 
 @dataclass(frozen=True)
@@ -114,12 +112,6 @@ _QUESTIONS: dict[Verb, str] = {
     "release": "Let {} elements start when it is their turn?",
     "requeue": "Stop {} elements and queue them again? Each goes on from its newest checkpoint.",
 }
-_NOTHING: dict[Verb, str] = {
-    "hold": "none of these stages waits in Slurm's queue",
-    "release": "none of these stages is held in Slurm's queue",
-    "requeue": "none of these stages runs",
-}
-_DONE: dict[Verb, str] = {"hold": "held", "release": "released", "requeue": "queued again"}
 
 
 def change(plan: Plan, verb: Verb, keys: Sequence[str] | None) -> Action:
@@ -129,10 +121,9 @@ def change(plan: Plan, verb: Verb, keys: Sequence[str] | None) -> Action:
         def agree(keeping: Keeping) -> bool:
             lines = []
             for job, location in zip(keeping.jobs, keeping.locations, strict=True):
-                names = [
-                    plan.stages[key].name if key in plan.stages else f"{key} of another file" for key in location.keys
-                ]
-                lines.append(f"  {job}: {', '.join(names)}")
+                lines.append(f"  {job}: {', '.join(_name(plan, key) for key in location.keys)}")
+            if (others := keeping.of_others(plan)) is not None:
+                lines.append(others)
             question = _QUESTIONS[verb].format(len(keeping.locations))
             return talk.ask(Proposal(question, lines, command(plan, verb, stages=keys or ())))
 
@@ -140,9 +131,9 @@ def change(plan: Plan, verb: Verb, keys: Sequence[str] | None) -> Action:
         if keeping is None:
             talk.say("nothing was changed")
         elif not keeping.locations:
-            talk.say(f"nothing to {verb}: {_NOTHING[verb]}")
+            talk.say(f"nothing to {verb}: {keep.NOTHING[verb]}")
         else:
-            talk.say(f"{_DONE[verb]}: {len(keeping.locations)} elements")
+            talk.say(f"{keep.DONE[verb]}: {len(keeping.locations)} elements")
 
     return act
 
@@ -151,8 +142,7 @@ def throttle(plan: Plan, cap: int | None) -> Action:
     """Let so many elements of the experiment run at the same time; None: any number."""
 
     def act(talk: Talk) -> None:
-        if not executors.of_cluster(plan.experiment.cluster).has_queue:
-            raise UserError("throttle: it is for Slurm; local workers are set by `cluster: {workers: …}` before submit")
+        throttling.check(plan)
         root = plan.experiment.store
         arrays = throttling.open_arrays(Observation(plan, Store(root), max_age=0))
         new_shares = shares([array.elements for array in arrays], cap)
@@ -170,8 +160,8 @@ def throttle(plan: Plan, cap: int | None) -> Action:
         with store_lock.lock(root, store_lock.PATIENCE, talk.say):
             for line in throttling.change(Observation(plan, Store(root), max_age=0), cap):
                 talk.say(line)
-        if plan.experiment.cluster.throttle != cap:
-            talk.say(f"the file still says throttle: {plan.experiment.cluster.throttle or 'none'}; change it there too")
+        if (line_of_file := throttling.file_says(plan, cap)) is not None:
+            talk.say(line_of_file)
 
     return act
 

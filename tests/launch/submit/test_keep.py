@@ -119,3 +119,16 @@ def test_the_commands(scheduler: Scheduler, plan: Plan) -> None:
     assert "nothing to hold: none of these stages waits" in runner.invoke(app, ["hold", file, "--yes"]).stderr
     assert "nothing to requeue: none of these stages runs" in runner.invoke(app, ["requeue", file, "--yes"]).stderr
     assert "released" in runner.invoke(app, ["release", file, "--yes"]).stderr
+
+
+def test_elements_that_another_experiment_sent_are_named(
+    scheduler: Scheduler, plan: Plan, workspace: Workspace
+) -> None:
+    submit.submit(plan)
+    assert keep.select(plan, look_at(plan), "hold").of_others(plan) is None
+    other = workspace.plan(name="other", cluster={"executor": "slurm", "partition": "gpu"}, seeds=["1"])
+    keeping = keep.select(other, look_at(other), "hold")
+    line = f"{len(keeping.locations)} of these elements were sent by other experiments, which wait for them too: small"
+    assert keeping.locations and line in (keeping.of_others(other) or "")
+    asked = CliRunner().invoke(app, ["hold", str(other.experiment.path), "--yes"])
+    assert f"{line} ({len(keeping.locations)})" in asked.stderr

@@ -10,8 +10,9 @@ from launch.draft import decide, request
 from launch.plan import Plan
 from launch.store import provenance, submissions
 from launch.submit import cancel, follow
-from slurm import arrays
-from slurm.arrays import SendUnclear
+from slurm import arrays, control
+from slurm.arrays import Refused, SendUnclear
+from slurm.base import UserError
 from tests.launch import stub_job
 from tests.launch.workspace import Workspace, look_at
 from tests.slurm.scripted import Array, Scheduler
@@ -193,3 +194,84 @@ def test_local_workers_send_none(workspace: Workspace) -> None:
 
     plan = _plan(workspace, cluster={"executor": "local"})
     assert any("mail" in line for label, line in notes.lines(plan) if label == "notify")
+
+
+def _refuse(monkeypatch: pytest.MonkeyPatch, is_refused: Any) -> Any:
+    """What gives sbatch back, which refuses these from now on."""
+    send = arrays.send
+
+    def refusing(asked: Any, *rest: Any) -> str:
+        if is_refused(asked):
+            raise Refused("sbatch: error: no")
+        return send(asked, *rest)
+
+    monkeypatch.setattr(arrays, "send", refusing)
+    return lambda: monkeypatch.setattr(arrays, "send", send)
+
+
+def test_what_was_sent_before_a_refusal_has_its_mail(
+    workspace: Workspace, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _refuse(monkeypatch, lambda asked: "mail-type" not in asked.flags and scheduler.arrays)
+    with pytest.raises(Refused, match=r"1 of \d arrays were sent"):
+        submit.submit(_plan(workspace))
+    (mail,) = _mails(scheduler)
+    (sent,) = _others(scheduler)
+    assert mail.flags["dependency"] == f"afterany:{sent.id}"
+
+
+def test_where_nothing_was_sent_before_a_refusal_there_is_none(
+    workspace: Workspace, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _refuse(monkeypatch, lambda asked: True)
+    with pytest.raises(Refused, match="nothing was sent"):
+        submit.submit(_plan(workspace))
+    assert not [submission for submission in submissions.read_all(workspace.root / "store") if submission.is_mail]
+
+
+def test_one_that_was_refused_is_not_owed_when_all_is_over(
+    workspace: Workspace, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = _plan(workspace)
+    take_again = _refuse(monkeypatch, lambda asked: "mail-type" in asked.flags)
+    submit.submit(plan)
+    take_again()
+    scheduler.run_all()
+    submit.submit(plan)
+    assert _mails(scheduler) == []
+
+
+def test_one_that_could_not_be_cancelled_is_tried_again(
+    workspace: Workspace, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, lines = _plan(workspace), list[str]()
+    submit.submit(plan)
+    cancelling = control.cancel
+
+    def failing(ids: Any) -> None:
+        raise UserError("scancel: timed out")
+
+    monkeypatch.setattr(control, "cancel", failing)
+    more = _plan(workspace, seeds=["1", "2"])
+    submit.submit(more, lines.append)
+    assert "mail: an earlier one's job is still there: scancel: timed out" in lines and len(_waiting(scheduler)) == 2
+    monkeypatch.setattr(control, "cancel", cancelling)
+    submit.submit(more)
+    assert len(_waiting(scheduler)) == 1
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), UserError("store: full")])
+def test_a_store_that_takes_no_more_is_said_and_no_error_of_what_was_sent(
+    workspace: Workspace, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    lines, new_folder = list[str](), submissions.new_folder
+
+    def full_after_arrays(root: Any) -> Any:
+        if scheduler.arrays:
+            raise error
+        return new_folder(root)
+
+    monkeypatch.setattr(submissions, "new_folder", full_after_arrays)
+    assert submit.submit(_plan(workspace), lines.append).elements
+    (line,) = [line for line in lines if line.startswith("mail: ")]
+    assert line.endswith("; the next submit sees to it") and _mails(scheduler) == []

@@ -118,8 +118,10 @@ def test_its_failure_is_said_and_not_in_the_way(workspace: Workspace, scheduler:
         (["sh", "-c", "echo first >&2; echo why >&2; exit 1"], "exit code 1: why"),
         (["sh", "-c", "sleep 100 & wait"], "took more than 0 s, and was ended"),
         (["true"], ""),
+        (["sh", "-c", "sleep 5 & exit 0"], ""),
+        (["sh", "-c", "sleep 5 & echo why >&2; exit 1"], "exit code 1: why"),
     ],
-    ids=["missing", "failing", "hanging", "well"],
+    ids=["missing", "failing", "hanging", "well", "leaving", "leaving-and-failing"],
 )
 def test_whatever_becomes_of_it(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, command: list[str], said: str
