@@ -6,6 +6,7 @@ removal leaves a tombstone, `gc/<time>.json`: what went and why, written before 
 """
 
 import os
+import re
 import stat
 import time
 import uuid
@@ -19,9 +20,10 @@ from typing import Any
 from launch.plan import Plan, Stage
 from launch.status import Observation, under_way
 from launch.status.under_way import Queued
-from launch.store import Store, attempts, submissions
+from launch.store import Store, attempts, submissions, times
 from launch.store import lock as store_lock
 from launch.store.artifacts import DROPPED, read_train_result
+from launch.store.attempts import Attempt
 from launch.store.store import rehearsal_folder, token_folder
 from slurm.base import UserError
 from slurm.base.files import make_folder, remove_folder, seal, write_atomic
@@ -30,7 +32,8 @@ _GONE = ".gone-"  # what an interrupted gc left; the next one takes it
 _OLD_SECONDS = 24 * 3600  # what a process may still be writing is younger
 _TOKENS_SECONDS = 30 * 24 * 3600
 _HISTORY = {"starter.json", "end.json", "heartbeat.json", "open", "fenced"}  # of a dead attempt: these stay
-_ACCOUNT, _SMALL = {"log.jsonl", "usage.jsonl"}, 1 << 15  # where its time went and what it used: so do these, if small
+_LOG, _SMALL = "log.jsonl", 1 << 15  # where its time went: so does this, of a larger one what the hours need
+_SAMPLES = re.compile(r"usage(-[0-9]+)?\.jsonl")  # what each node used, a hundred lines at most: so do these
 
 
 @dataclass(frozen=True)
@@ -93,8 +96,16 @@ def _remove(path: Path) -> None:
             with suppress(FileNotFoundError):
                 os.rename(path, grave)
         remove_folder(grave)
+    elif _is_log(path):
+        with suppress(FileNotFoundError):
+            times.shorten(Attempt(path.parent))
     else:
         path.unlink(missing_ok=True)
+
+
+def _is_log(path: Path) -> bool:
+    """Whether it is an attempt's, which is shortened, not removed."""
+    return path.name == _LOG and path.parent.parent.name == "attempts"
 
 
 def _measured(path: Path, why: str) -> Waste:
@@ -166,10 +177,12 @@ def _of_attempts(folder: Path, *, finished: bool) -> Iterator[tuple[Path, str]]:
         if attempt.folder.name == attempt_of_result:
             continue
         for name in sorted(os.listdir(attempt.folder)):
-            if name in _HISTORY or name == "checkpoints" or name.startswith("."):
+            if name in _HISTORY or _SAMPLES.fullmatch(name) or name == "checkpoints" or name.startswith("."):
                 continue
-            if name not in _ACCOUNT or (attempt.folder / name).stat().st_size > _SMALL:
+            if name != _LOG:
                 yield attempt.folder / name, "of an attempt that made no result"
+            elif (attempt.folder / name).stat().st_size > _SMALL:
+                yield attempt.folder / name, "of an attempt that made no result (its first and last lines stay)"
 
 
 def _attempt_of_result(folder: Path) -> str | None:

@@ -24,7 +24,7 @@ FAILED: Final = "failed/"  # before the cause: lost in a failure
 TAKEN_AWAY: tuple[Cause, ...] = ("time", "preempted", "node")
 
 Spent = dict[str, float]  # seconds
-_HEAD, _STEP = 1 << 13, b'{"step"'  # bytes of a log in which its first step stands, and how its line begins
+_STEP = b'{"step"'  # how the line of a step begins
 
 
 def of_stage(every: Sequence[AttemptNotes], failures: Sequence[Failure], *, may_run: bool = True) -> Spent:
@@ -74,7 +74,7 @@ def _idle(stage_times: StageTimes | None) -> float:
 def _first_step(notes: AttemptNotes) -> int | None:
     """How many steps of a training were done when an attempt did its first; None where it did none."""
     with suppress(OSError, ValueError, KeyError, TypeError), (notes.attempt.folder / "log.jsonl").open("rb") as file:
-        for line in file.read(_HEAD).splitlines():
+        for line in file.read(times.HEAD).splitlines():
             if line.startswith(_STEP):
                 return int(json.loads(line)["step"])
     return None

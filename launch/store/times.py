@@ -11,8 +11,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from launch.store.attempts import Attempt
 from launch.text import duration
+from slurm.base.files import write_atomic
 from training.stopwatch import Phase
 
+HEAD = 1 << 13  # bytes of a log in which a training's first step stands
 _TAIL = 1 << 13  # bytes of a log that are looked at: the line is its last
 _SHOWN = 0.05  # seconds: phases that took less are not worth a person's time
 
@@ -92,6 +94,18 @@ def last_line(attempt: Attempt) -> dict[str, Any]:
         return dict(json.loads(last)) if last.startswith(b'{"times"') else {}
     except ValueError:  # torn: nothing depends on it
         return {}
+
+
+def shorten(attempt: Attempt) -> None:
+    """Leave of an attempt's log.jsonl what its times and its first step are read from; a line stands for the rest."""
+    path = attempt.folder / "log.jsonl"
+    content = path.read_bytes()
+    head = content[: content.rfind(b"\n", 0, HEAD) + 1]
+    tail = content[content.find(b"\n", max(0, len(content) - _TAIL)) + 1 :]
+    if len(head) + len(tail) < len(content):
+        # As long as what it stands for in the head, so that this reads as it did.
+        mark = json.dumps({"removed_bytes": len(content) - len(head) - len(tail)}).ljust(HEAD - len(head))
+        write_atomic(path, head + mark.encode() + b"\n" + tail)
 
 
 def seconds_held(seconds: float, stage_times: StageTimes | None) -> float:

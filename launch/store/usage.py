@@ -3,11 +3,13 @@
     attempts/NNNN/usage.jsonl   a sample a line, a hundred or so, equally far apart however long it took
                   usage-<rank>.jsonl   the same of each further node
 
-Attempts of earlier versions have neither. One that was killed has samples alone.
+Attempts of earlier versions have neither. One that was killed has samples alone, and nowhere that there were further
+nodes but in their files.
 """
 
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -80,16 +82,22 @@ _USAGE, _SAMPLE = TypeAdapter(Usage), TypeAdapter(Sample)
 
 def of_attempt(attempt: Attempt) -> Usage | None:
     """What an attempt noted of itself; of one that runs or was killed, what its samples say. None: there are none."""
-    last_words = times.last_line(attempt).get("usage")
-    try:
-        first = _USAGE.validate_python(last_words) if last_words else summary(samples_of(attempt))
-    except ValidationError:
-        first = summary(samples_of(attempt))
-    if first is None or first.nodes == 1:
-        return first
+    noted = _noted(attempt)
+    if noted is not None and noted.nodes == 1:
+        return noted
     names = [name for name in look.names(attempt.folder) if name.startswith("usage-") and name.endswith(".jsonl")]
-    nodes = [use for name in names if (use := summary(samples_of(attempt, name))) is not None]
-    return _together([first, *nodes])
+    further_nodes = [use for name in names if (use := summary(samples_of(attempt, name))) is not None]
+    first = noted or summary(samples_of(attempt))
+    nodes = [first, *further_nodes] if first is not None else further_nodes
+    return _together(nodes) if nodes else None
+
+
+def _noted(attempt: Attempt) -> Usage | None:
+    """The summary in its last line; None where it did not come to that."""
+    last_words = times.last_line(attempt).get("usage")
+    with suppress(ValidationError):  # of a later version
+        return _USAGE.validate_python(last_words) if last_words else None
+    return None
 
 
 def samples_of(attempt: Attempt, name: str = FILE) -> list[Sample]:
@@ -174,5 +182,5 @@ def _together(nodes: Sequence[Usage]) -> Usage:
         data_wait=first.data_wait,
         gpus=tuple(gpu for use in nodes for gpu in use.gpus),
         samples=first.samples,
-        nodes=first.nodes,
+        nodes=max(first.nodes, len(nodes)),
     )

@@ -2,12 +2,13 @@
 
     index/jobs/<experiment>.json: sealed; one list per start of an element that is over
 
-Who asks again soon asks for nothing: of what has no record yet, accounting is asked after an hour. One command asks a
-few times at most, the newest elements first; what is left comes with the next one.
+Who asks again soon asks for nothing: of what has no record yet, or only one of a start after which Slurm may start it
+again, accounting is asked after an hour. One command asks a few times at most, the newest elements first; what is left
+comes with the next one. While nobody says what runs, nothing is asked: of what is not over no record would be the last.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass, field
 from itertools import islice
@@ -23,11 +24,13 @@ from slurm.base import UserError
 from slurm.base.files import make_folder, read_sealed, seal, write_atomic
 from slurm.commands import Refusal
 from slurm.jobusage import JobUsage
+from slurm.queue import QueueEntry
 
 _SCHEMA = 1
 _AT_ONCE, _TIMES = 1000, 10  # elements that one sacct is asked for, and how often one command asks
 _PATIENCE = 3600.0  # seconds until what had no record is asked for again
 _WHOLE = 20  # elements of an array; of more, all of it is asked for
+_COMES_BACK = {"PREEMPTED", "REQUEUED", "NODE_FAIL"}  # so a start ends after which there may be another
 
 
 @dataclass(frozen=True)
@@ -55,20 +58,31 @@ def look(plan: Plan, store: Store, observation: Observation) -> Accounts:
         return Accounts()
     path = store.root / "index" / "jobs" / f"{plan.experiment.name}.json"
     jobs, missing = _read(path)
-    now = time.time()
-    waiting_elements = {(entry.job, entry.index, entry.name) for entry in observation.entries or ()}
-    open_elements = dict.fromkeys(elements)
-    for element in [*map(_element, jobs), *(element for element in elements if astuple(element) in waiting_elements)]:
-        open_elements.pop(element, None)
-    for element in list(open_elements):
-        if 0 <= now - missing.get(_word(element), 0.0) < _PATIENCE:
-            del open_elements[element]
-    has_new = bool(open_elements)
-    words = _ask(open_elements, jobs, missing)
-    if has_new:
-        _remember(path, jobs, missing)
+    words: str | None = "Slurm does not say what runs, so accounting was not asked"
+    if observation.entries is not None:
+        open_elements = _open(elements, observation.entries, jobs, missing)
+        has_new = bool(open_elements)
+        words = _ask(open_elements, jobs, missing)
+        if has_new:
+            _remember(path, jobs, missing)
     ours = [job for job in jobs if _element(job) in elements]
     return Accounts(tuple(sorted(ours, key=attrgetter("submitted"))), elements, words)
+
+
+def _open(
+    elements: Iterable[ElementId], entries: Iterable[QueueEntry], jobs: Iterable[JobUsage], missing: Mapping[str, float]
+) -> dict[ElementId, None]:
+    """Those to ask for: of which no end is known, which are not in the queue and were not asked for just now."""
+    now = time.time()
+    over_elements = {_element(job) for job in jobs if job.state not in _COMES_BACK}
+    queued_elements = {(entry.job, entry.index, entry.name) for entry in entries}
+    return {
+        element: None
+        for element in elements
+        if element not in over_elements
+        and astuple(element) not in queued_elements
+        and not 0 <= now - missing.get(_word(element), 0.0) < _PATIENCE
+    }
 
 
 def _ask(open_elements: dict[ElementId, None], jobs: list[JobUsage], missing: dict[str, float]) -> str | None:
@@ -87,10 +101,12 @@ def _ask(open_elements: dict[ElementId, None], jobs: list[JobUsage], missing: di
         if answer is None:
             return "sacct does not answer now"
         told_jobs = [job for job in answer if _element(job) in open_elements]
-        jobs += told_jobs
+        told_starts = set(map(_start, told_jobs))
+        jobs[:] = [*(job for job in jobs if _start(job) not in told_starts), *told_jobs]
         whole_arrays = {word for word in ids if word.isdigit()}
         answered_elements = {*chunk, *(element for element in open_elements if element.job in whole_arrays)}
-        missing |= dict.fromkeys(map(_word, answered_elements - set(map(_element, told_jobs))), time.time())
+        over_elements = {_element(job) for job in told_jobs if job.state not in _COMES_BACK}
+        missing |= dict.fromkeys(map(_word, answered_elements - over_elements), time.time())
         for element in answered_elements:
             del open_elements[element]
     return f"sacct was asked {_TIMES} times; type the command again for the rest" if open_elements else None
@@ -98,6 +114,10 @@ def _ask(open_elements: dict[ElementId, None], jobs: list[JobUsage], missing: di
 
 def _element(job: JobUsage) -> ElementId:
     return ElementId(job.job, job.index, job.name)
+
+
+def _start(job: JobUsage) -> tuple[ElementId, str]:
+    return _element(job), job.submitted
 
 
 def _word(element: ElementId) -> str:

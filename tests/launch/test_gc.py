@@ -95,16 +95,21 @@ def test_checkpoints_and_dead_attempts_of_finished_stages_go_and_their_history_s
         for number in ("0001", "0002"):
             attempt = make_folder(stages / stage.folder / "attempts" / number)
             make_folder(attempt / "checkpoints" / "step-2")
-            for name in ("starter.json", "end.json", "heartbeat.json", "fenced", "big.bin", "usage.jsonl"):
+            for name in ("starter.json", "end.json", "heartbeat.json", "fenced", "big.bin", "usage.jsonl",
+                         "usage-4.jsonl"):  # fmt: skip
                 (attempt / name).write_text("{}")
             (attempt / "log.jsonl").write_text("{}\n" * (20_000 if number == "0002" else 1))
     found = _found(plan)
     mine = f"stages/{done.folder}/attempts"
     assert set(found) == {f"{mine}/0001/checkpoints", f"{mine}/0002/checkpoints", f"{mine}/0002/big.bin",
                           f"{mine}/0002/log.jsonl"}  # fmt: skip
+    log = stages / done.folder / "attempts" / "0002" / "log.jsonl"
     gc.remove(plan, Store(plan.experiment.store))
     left = sorted(os.listdir(plan.experiment.store / mine / "0002"))
-    assert left == ["end.json", "fenced", "heartbeat.json", "starter.json", "usage.jsonl"]
+    assert left == [
+        "end.json", "fenced", "heartbeat.json", "log.jsonl", "starter.json", "usage-4.jsonl", "usage.jsonl",
+    ]  # fmt: skip
+    assert log.stat().st_size < 20_000
     assert (stages / done.folder / "result.json").exists() and _found(plan) == {}
 
 

@@ -160,6 +160,17 @@ def test_further_nodes_are_added(attempt: Attempt) -> None:
     assert both is not None and both.busy == 70.0
 
 
+def test_further_nodes_of_an_attempt_that_was_killed(attempt: Attempt) -> None:
+    """It noted nowhere how many there were; of the first one may have no samples."""
+    lines = "".join(usage.to_line(_sample(n, memory=5000)) for n in range(3))
+    (attempt.folder / "usage-4.jsonl").write_text(lines)
+    only = usage.of_attempt(attempt)
+    (attempt.folder / "usage.jsonl").write_text(lines.replace("5000", "2000"))
+    both = usage.of_attempt(attempt)
+    assert only is not None and both is not None
+    assert (both.nodes, both.memory, both.cpu) == (2, 5000, 2 * only.cpu) and (only.nodes, only.memory) == (1, 5000)
+
+
 def test_waiting_for_data_is_weighed_by_time(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     assert usage.data_wait(log) is None

@@ -10,7 +10,7 @@ from launch.store.submissions import IntendedArray, Intent, Receipt, Submission
 from launch.usage import accounting
 from launch.usage.accounting import Accounts
 from slurm.base.files import make_folder
-from slurm.commands import Output
+from slurm.commands import Output, Silent
 from tests.launch.workspace import look_at
 from tests.slurm.answers import Answers, install
 
@@ -70,3 +70,29 @@ def test_one_command_asks_a_few_times_and_the_next_goes_on(
     second = _look(plan)
     assert (len(second.jobs), second.words) == (2250, None)
     assert [len(words.split(",")) for words in _jobs(asked)] == [1000, 1000, 500]
+
+
+def test_nothing_is_asked_while_nobody_says_what_runs(plan: Plan, asked: Answers) -> None:
+    """And of what was remembered all is told."""
+    asked.by_start["squeue"] = Silent("late")
+    assert _look(plan).jobs == () and _jobs(asked) == []
+    asked.by_start["squeue"] = ""
+    _look(plan)
+    asked.by_start["squeue"] = Silent("late")
+    accounts = _look(plan)
+    assert len(accounts.jobs) == COUNT * 9 // 10 and _jobs(asked) == ["7"]
+    assert accounts.words is not None and "does not say what runs" in accounts.words
+
+
+@pytest.mark.parametrize("state", ["PREEMPTED", "REQUEUED", "NODE_FAIL"])
+def test_a_start_that_may_come_back_is_not_the_end(
+    plan: Plan, asked: Answers, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    cut = LINE.format(id="7_0").replace("COMPLETED", state)
+    asked.by_start["sacct"] = cut
+    assert [job.state for job in _look(plan).jobs] == [state]
+    asked.by_start["sacct"] = cut + LINE.format(id="7_0").replace("T09", "T11")
+    assert len(_look(plan).jobs) == 1  # not at once
+    monkeypatch.setattr(accounting, "_PATIENCE", 0.0)
+    for _ in range(2):  # each start once
+        assert [job.state for job in _look(plan).jobs] == [state, "COMPLETED"]

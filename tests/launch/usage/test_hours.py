@@ -1,5 +1,6 @@
 """Where hours went: by outcome, by recipe, by kind; and that they are those of the budget."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from launch.draft import budget
 from launch.plan import Plan, Stage
 from launch.status import history, spent
-from launch.store import Store
+from launch.store import Store, times
 from launch.store.times import StageTimes
 from launch.usage import hours
 from launch.usage.hours import Account
@@ -65,6 +66,21 @@ def test_an_attempt_that_runs_and_one_that_was_killed(tmp_path: Path) -> None:
     notes = history.notes_of(tmp_path)
     assert spent.of_stage(notes, []) == {"running": 1800.0}
     assert spent.of_stage(notes, [], may_run=False) == {"failed/unknown": 1800.0}
+
+
+@pytest.mark.parametrize("preface", [0, 300, 8190])
+def test_a_shortened_log_says_the_same_hours(tmp_path: Path, preface: int) -> None:
+    """Also where its first step stands at the end of what is read of it, or beyond."""
+    stage_times = StageTimes(imports=60.0, load=60.0, train=2000.0)
+    first = write_attempt(tmp_path, 1, minutes=40, cause="preempted", steps=(0, 4000), stage_times=stage_times)
+    write_attempt(tmp_path, 2, minutes=70, steps=(3000, 4000))
+    log = first.folder / "log.jsonl"
+    log.write_text(json.dumps({"words": "x" * preface}) + "\n" + log.read_text())
+    size, before = log.stat().st_size, _spent(tmp_path)
+    for _ in range(2):
+        times.shorten(first)
+        assert _spent(tmp_path) == before and log.stat().st_size < 20_000 < size
+    assert all(json.loads(line) for line in log.read_text().splitlines())
 
 
 # --- of an experiment
