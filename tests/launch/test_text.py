@@ -14,7 +14,7 @@ from tests.paths import ROOT
 
 _COMMANDS = re.compile(r"`[^`]+`|stepstone [a-z]+[^;,()]*")
 # What is drawn in columns, and holds no command: scores.
-_TABLES = {("launch/show/results.py", "part")}
+_TABLES = {("launch/show/results.py", "draw(columns[:count])"), ("launch/show/tables.py", "")}
 
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80])
