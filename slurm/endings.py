@@ -113,7 +113,10 @@ class _Memory:
         now, missing = time.time(), self.without(element, starts)
         last = max(missing.last if missing else 0.0, self.tried if self.silent_since is not None else 0.0)
         patience = max_age
-        if missing and max_age and not self.is_late(missing, now):
+        is_late = missing is not None and self.is_late(missing, now)
+        if missing and not is_late and self.is_late(missing, last):
+            return True  # that it has none is said by an answer from after its fair time alone
+        if missing and max_age and not is_late:
             patience = max(max_age, (missing.last - missing.first) / 2)
         return not 0 <= now - last < patience
 
@@ -127,7 +130,7 @@ class _Memory:
             record, missing = self.record(element, course.starts), self.without(element, course.starts)
             if record:
                 endings.records[element] = record
-            elif silent_since is not None and not (missing and not self.is_late(missing, now)):
+            elif silent_since is not None and not (missing and not self.is_late(missing, missing.last)):
                 endings.silent[element] = silent_since
             elif missing and self.is_late(missing, now):
                 endings.late[element] = missing.first

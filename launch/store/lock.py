@@ -98,12 +98,14 @@ def lock(root: Path, patience: float = 0.0, report: Callable[[str], None] = lamb
             raise
     ended = threading.Event()
     keeper = threading.Thread(target=held_lock.keep_until, args=(ended,), daemon=True)
-    keeper.start()
     try:
+        with suppress(RuntimeError):  # of a limit of processes: who is quick needs no keeper, and `keep` touches it too
+            keeper.start()
         yield held_lock
     finally:
         ended.set()
-        keeper.join()
+        if keeper.is_alive():
+            keeper.join()
         _give_back(held_lock)
 
 

@@ -221,6 +221,34 @@ def test_what_was_just_sent_has_its_record_later(answers: Answers, clock: Clock)
     assert look({TWO: 0}, sent=sent) == Endings({}, {}, {})  # it had fair time
 
 
+def test_who_had_fair_time_is_asked_for_once_more_before_it_counts_as_without(answers: Answers, clock: Clock) -> None:
+    """Also seconds after the last question; and where accounting does not answer then, it is silent."""
+    answers.by_start["sacct"] = ""
+    sent = clock.now
+    clock.now += 50
+    assert set(look({ONE: 0, TWO: 0}, sent=sent).late) == {ONE, TWO}
+    answers.by_start["sacct"] = DOWN
+    clock.now += 11
+    for _ in range(3):
+        assert set(look({ONE: 0, TWO: 0}, sent=sent).silent) == {ONE, TWO} and len(answers.asked) == 2
+    answers.by_start["sacct"] = _said(ONE, "FAILED")
+    clock.now += 61
+    assert _states({ONE: 0}) == {ONE: "FAILED"}
+
+
+def test_a_record_that_came_within_fair_time_is_seen_at_its_end(answers: Answers, clock: Clock) -> None:
+    answers.by_start["sacct"] = ""
+    sent = clock.now
+    clock.now += 50
+    look({ONE: 0, TWO: 0}, sent=sent)
+    answers.by_start["sacct"] = _said(ONE, "FAILED")
+    clock.now += 11
+    for _ in range(3):
+        endings_now = look({ONE: 0, TWO: 0}, sent=sent)
+        assert endings_now.records.keys() == {ONE} and not endings_now.late
+    assert len(answers.asked) == 2
+
+
 def test_what_just_left_the_queue_has_its_record_later(answers: Answers, clock: Clock) -> None:
     """However long it had waited there."""
     sent = clock.now - 7200

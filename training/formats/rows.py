@@ -265,14 +265,16 @@ def _shown(value: Any) -> str:
 
 
 def row_id(row: Row, task: "Task", position: int) -> str:
-    """The data set's own id, else the row's position (which is parallel over languages), as for a row whose id is null.
+    """The data set's own id, else the row's position, which is parallel over languages.
 
-    pandas writes a column of whole numbers in which one is missing as `3.0` and null: that is 3, as it reads it again.
+    pandas writes a column of whole numbers in which one is missing as `3.0` and null: that is 3, as it reads it again,
+    and the row without is `row 1`, since 1 may be another's id.
     """
     for name in task.columns.id:
         if row.get(name) is not None and (text := name_of(_without_point(row[name]), name)):
             return text
-    return str(position)
+    has_ids = any(name in row for name in task.columns.id)
+    return f"row {position}" if has_ids else str(position)
 
 
 def check_values(row: Row, task: "Task") -> None:
@@ -292,9 +294,10 @@ def row_label(row: Row, task: "Task") -> str | None:
         return without
     if not isinstance(row[column], str | int | float):
         raise RowError(f"{column} is {_shown(row[column])}, not a label")
-    raw = str(_without_point(row[column]))
-    if raw in task.unlabelled:
-        return without
-    if raw not in task.label_map:
-        raise RowError(f"label {raw!r} is none of {', '.join(task.label_map)}")
-    return task.label_map[raw]
+    raw = str(row[column])
+    for text in (raw, str(_without_point(row[column]))):  # as it stands there, if the task has it so
+        if text in task.unlabelled:
+            return without
+        if text in task.label_map:
+            return task.label_map[text]
+    raise RowError(f"label {raw!r} is none of {', '.join(task.label_map)}")

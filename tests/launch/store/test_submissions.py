@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -100,6 +101,18 @@ def _left_over(root: Path) -> Path:
     path = root / "submissions" / "lock"
     assert path.exists()
     return path
+
+
+def test_without_room_for_a_thread_the_lock_is_held_and_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with lock(tmp_path) as held:
+        assert held.is_ours()
+    assert not held.path.exists()
 
 
 def test_a_dead_submitters_lock_is_broken(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Input that looks right and is not: a one-line error with file and line, or the right reading; never a stand-in."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from training.data import splits
 from training.formats.answers import anchored
 from training.formats.base import Example
 from training.formats.report import reporting
-from training.formats.rows import RowError, skipping
+from training.formats.rows import RowError, row_label, skipping
 from training.spec import DataFile
 from training.tasks import find
 
@@ -150,15 +151,25 @@ def test_junk_is_refused_in_one_line_that_names_file_and_line(kind: str, tmp_pat
 
 def test_an_id_that_pandas_wrote_has_its_one_reading(tmp_path: Path) -> None:
     """A missing one is null, and the whole numbers of its column are 3.0: of a table's rows nothing else needs them."""
-    rows = [NLI[:-1] + f', "pairID": {identifier}}}\n' for identifier in ("3.0", "null", "4", '"5"')]
+    rows = [NLI[:-1] + f', "pairID": {identifier}}}\n' for identifier in ("1.0", "null", "4", '"5"')]
     examples = read(tmp_path / "x.jsonl", "mnli", "".join(rows))
-    assert [example.id for example in examples] == ["3", "1", "4", "5"]
+    assert [example.id for example in examples] == ["1", "row 1", "4", "5"]
+    assert [example.id for example in read(tmp_path / "z.jsonl", "mnli", NLI + "\n" + NLI)] == ["0", "1"]
     with_points = "".join(
         f'{{"question1": "A", "question2": "B", "label": {label}}}\n' for label in ("0.0", "1", "1.0")
     )
     assert [e.label for e in read(tmp_path / "y.jsonl", "qqp", with_points)] == [
         "different", "paraphrase", "paraphrase",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("written", ["0.0", "0"])
+def test_a_label_goes_by_its_form_in_the_file_where_the_task_has_that(written: str) -> None:
+    task = replace(find("qqp"), labels=("no", "yes"), label_map={written: "no", "1.0": "yes"}, unlabelled=("-1.0",))
+    values = [0.0, 1.0, -1.0]
+    assert [row_label({"is_duplicate": value}, task) for value in values] == ["no", "yes", None]
+    with pytest.raises(RowError, match=r"label '3\.0' is none of"):
+        row_label({"is_duplicate": 3.0}, task)
 
 
 def test_columns_without_a_name_are_nobodys(tmp_path: Path) -> None:

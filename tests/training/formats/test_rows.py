@@ -50,7 +50,7 @@ FILES: dict[str, tuple[str, str, Any, str, list[str], list[int] | None]] = {
         "cosmos_qa",
         Choice(),
         f'{GOOD_CSV}\n,c,q,a,b,c,d,3\nx,c,q\n,c,q,a,b,c,d,9\n,"c"x,q,a,b,c,d,1\n,"c\nc",q,a,b,c,d,1\n',
-        ["0", "4"],
+        ["row 0", "row 4"],
         [3, 4, 5],
     ),
     "JSON lines": (
