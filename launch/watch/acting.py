@@ -21,6 +21,7 @@ from launch.submit import retry as retrying
 from launch.submit import throttle as throttling
 from launch.submit.cancel import Cancellation
 from launch.submit.keep import Keeping
+from slurm import snapshot
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,10 @@ def throttle(plan: Plan, cap: int | None) -> Action:
     def act(talk: Talk) -> None:
         throttling.check(plan)
         root = plan.experiment.store
-        arrays = throttling.open_arrays(Observation(plan, Store(root), max_age=0))
+        observation = Observation(plan, Store(root), max_age=0)
+        if observation.entries is None:
+            raise snapshot.unanswered("nothing was changed")
+        arrays = throttling.open_arrays(observation)
         new_shares = shares([array.elements for array in arrays], cap)
         lines = [
             f"  job {array.job}: {share or 'all'} of {array.elements} elements (now {array.throttle or 'all'})"

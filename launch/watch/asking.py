@@ -1,5 +1,6 @@
 """What is laid over the screen: a question with what would be done, a number to type, the help."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.text import Text
@@ -12,6 +13,7 @@ from textual.widgets import Button, Input, Static
 
 from launch.watch.acting import Proposal
 
+_LINES = 200  # of a proposal that are drawn: of ten thousands the screen would stand still
 _STYLE = """
 {name} {{ align: center middle; }}
 {name} > Vertical {{
@@ -45,7 +47,7 @@ class Question(ModalScreen[bool]):
         with Vertical():
             yield Static(Text(self.proposal.question), classes="title")
             with VerticalScroll(can_focus=False):
-                yield Static(Text("\n".join(self.proposal.lines)), id="lines")
+                yield Static(Text("\n".join(_first(self.proposal.lines))), id="lines")
             yield Static(Text(f"the same: {self.proposal.command}", "dim"), classes="hint", id="command")
             with Horizontal():
                 yield Button("[b]y[/b]es", id="yes", compact=True)
@@ -62,6 +64,11 @@ class Question(ModalScreen[bool]):
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         self.dismiss(event.button.id == "yes")
+
+
+def _first(lines: Sequence[str]) -> list[str]:
+    more = len(lines) - _LINES
+    return [*lines[:_LINES], *([f"  … {more:,} more"] if more > 0 else [])]
 
 
 class Number(ModalScreen[str | None]):

@@ -47,8 +47,8 @@ class Grid(ScrollView, can_focus=True):
         Binding("right", "move(0, 1)", show=False),
         Binding("pageup", "page(-1)", show=False),
         Binding("pagedown", "page(1)", show=False),
-        Binding("home,g", "move(-1000000000, 0)", show=False),
-        Binding("end,G", "move(1000000000, 0)", show=False),
+        Binding("home", "move(-1000000000, 0)", show=False),
+        Binding("end", "move(1000000000, 0)", show=False),
         Binding("enter", "open", "open"),
     ]
 

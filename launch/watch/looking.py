@@ -29,8 +29,8 @@ from slurm.queue import QueueEntry
 from slurm.starts import Starts
 
 _SECONDS = 5.0  # between two looks
-_SHARE = 20  # a look takes no more than this part of the time
-_MOST_SECONDS = 60.0
+_SHARE = 20  # a look takes no more than this part of the time,
+_MOST_SECONDS = 60.0  # unless pauses would become longer than this: of what takes so long, a look a minute
 _QUESTIONS = ("squeue", "sacct")
 
 
@@ -64,11 +64,11 @@ class Experiment:
     _seen_store: bool = field(default=False, repr=False)
     _telling: threading.Thread | None = field(default=None, repr=False)
 
-    def look(self, max_age: float | None = None) -> None:
+    def look(self) -> None:
         """Look once. Never fails: `trouble` says what stood in the way."""
         began = time.monotonic()
         try:
-            self.picture, self.trouble = self._take(max_age), None
+            self.picture, self.trouble = self._take(), None
         except (OSError, UserError) as error:
             line = one_line(error) if isinstance(error, OSError) else str(error)
             self.trouble = line or f"{type(error).__name__}: {error}"
@@ -85,7 +85,7 @@ class Experiment:
         self._telling = threading.Thread(target=self.notifier.look, args=(observation,), name="telling", daemon=True)
         self._telling.start()
 
-    def _take(self, max_age: float | None) -> Picture:
+    def _take(self) -> Picture:
         root = self.plan.experiment.store
         is_there = (root / "submissions").is_dir() or (root / "stages").is_dir()
         if self._seen_store and not is_there:
@@ -93,7 +93,7 @@ class Experiment:
             raise UserError(f"{root}: the store is not there (any more); is its file system mounted here?")
         self._seen_store = is_there
         looked_at, store = time.time(), Store(root)
-        observation = Observation(self.plan, store) if max_age is None else Observation(self.plan, store, max_age)
+        observation = Observation(self.plan, store)
         overview = standing.take(self.plan, store, observation)
         waits = any(entry.pending for entry in observation.entries or ())
         expected_starts = starts.look() if waits else None
@@ -112,12 +112,11 @@ def end_questions() -> None:
 
 
 class Looker:
-    """Looks at experiments again and again, the one that is shown more often; `tell` is called after each look."""
+    """Looks at all experiments in turn, again and again; `tell` is called after each look."""
 
     def __init__(self, experiments: Sequence[Experiment], tell: Callable[[Experiment], None]) -> None:
         self._experiments, self._tell = experiments, tell
         self._wake, self._ended = threading.Event(), False
-        self._again: float | None = None  # how old Slurm's answers may be at the look that was asked for
         # Without it the process may end: a look at a file system that hangs is not waited for.
         self._thread = threading.Thread(target=self._run, name="looking", daemon=True)
 
@@ -129,17 +128,15 @@ class Looker:
         self._ended = True
         self._wake.set()
 
-    def look_now(self, max_age: float | None = None) -> None:
-        """Look as soon as may be."""
-        self._again = max_age
+    def look_now(self) -> None:
+        """Look as soon as may be. Slurm's answers may be as old as ever, but for what was changed from here."""
         self._wake.set()
 
     def _run(self) -> None:
         while not self._ended:
-            max_age, self._again = self._again, None
             self._wake.clear()
             for experiment in self._experiments:
-                experiment.look(max_age)
+                experiment.look()
                 self._tell(experiment)
             seconds = sum(experiment.seconds for experiment in self._experiments)
             self._wake.wait(min(max(_SECONDS, _SHARE * seconds), _MOST_SECONDS))

@@ -1,9 +1,11 @@
 """What files and Slurm say of one stage: attempts and why it waits, the ends of its logs, curves. Read by a thread."""
 
 import json
+import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -152,7 +154,13 @@ class Series:
 
 
 def _plain_number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """None also for what no curve has a place for: NaN and infinities, which JSON logs of a diverged training hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    with suppress(OverflowError):  # a whole number beyond all floats
+        number = float(value)
+        return number if math.isfinite(number) else None
+    return None
 
 
 def _numbers(values: object) -> list[float]:

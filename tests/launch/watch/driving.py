@@ -13,6 +13,7 @@ from launch.watch import looking
 from launch.watch.app import WatchApp
 from launch.watch.asking import Question
 from launch.watch.grid import Grid
+from slurm import snapshot
 
 SIZE = (80, 24)
 _PATIENCE = 20.0  # seconds, on a busy machine
@@ -36,10 +37,11 @@ class Drive:
         await self.pilot.press(*keys)
         await self.pilot.pause()
 
-    async def look(self, max_age: float = 0) -> None:
-        """Have the experiment looked at anew."""
+    async def look(self) -> None:
+        """Have the experiment looked at anew, by the key for it, and Slurm asked as after a change."""
         looks = self.app.shown.looks
-        self.app.looker.look_now(max_age)
+        snapshot.changed()
+        await self.press("g")
         await self.until(lambda: self.app.shown.looks > looks)
 
     async def question(self) -> Question:

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.widgets import Static
 
 from launch import submit
 from launch.plan import Plan
 from launch.submit import retry
+from launch.watch.acting import Proposal
+from launch.watch.asking import Question
 from launch.watch.cell import CellScreen
 from slurm import commands
 from slurm.base import look
@@ -112,6 +115,7 @@ def test_logs_and_curves_are_followed(scheduler: Scheduler, plan: Plan, monkeypa
         assert "tokens/s: 1,200" in at.text and "GPUs busy: 80 %" in at.text
         assert "GPU memory: 9 GB" in at.text and "memory: 2 GB" in at.text
         with log.open("a") as file:
+            file.write('{"step": 0, "loss": NaN}\n{"step": 0, "loss": -Infinity}\n')
             file.write('{"step": 1, "loss": 1.25}\n{"step": 2, "lo')
         await at.shows("loss: 1.25  (1.25 to 2.5)")
 
@@ -205,6 +209,36 @@ def test_hold_release_requeue_and_throttle(scheduler: Scheduler, plan: Plan, mon
         await at.press("y")
         await at.said("the file still says throttle: none")
         assert {array.throttle for array in scheduler.arrays} == {1}
+
+    drive(monkeypatch, plan, steps)
+
+
+def test_the_throttle_is_not_asked_for_while_slurm_is_silent(
+    scheduler: Scheduler, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit.submit(plan)
+    scheduler.advance(2)
+
+    async def steps(at: Drive) -> None:
+        scheduler.ctld = "down"
+        await at.press("t", "1", "enter")
+        await at.said("Slurm does not answer, so what is queued is unknown")
+        assert not isinstance(at.app.screen, Question)
+
+    drive(monkeypatch, plan, steps)
+
+
+def test_a_question_about_very_many_stages_shows_the_first(
+    scheduler: Scheduler, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def steps(at: Drive) -> None:
+        proposal = Proposal("Send 20,000 stages again?", [f"  stage-{n}" for n in range(20_000)], "stepstone retry")
+        at.app.post_message(at.app.Asked(proposal, lambda is_agreed: None))
+        question = await at.question()
+        lines = str(question.query_one("#lines", Static).render()).splitlines()
+        assert lines[-2:] == ["  stage-199", "  … 19,800 more"] and len(lines) == 201
+        assert question.proposal is proposal
+        await at.press("n")
 
     drive(monkeypatch, plan, steps)
 

@@ -66,3 +66,11 @@ def test_a_curve_grows_with_its_file_and_stays_small(tmp_path: Path) -> None:
 def test_numbers_are_told_whole() -> None:
     assert tails.Curve("tokens/s", [12345.6, 999.0], "").numbers == "999  (999 to 12,346)"
     assert tails.Curve("loss", [], "").numbers == "nothing yet"
+
+
+def test_what_is_no_number_is_in_no_curve(tmp_path: Path) -> None:
+    series = Series(tmp_path / "log.jsonl", tails._TRAINING)
+    values = ["NaN", "Infinity", "-Infinity", "1e999", "1" + "0" * 400, "true", '"1"', "null", "[1]", "1.5"]
+    series.path.write_text("".join(f'{{"loss": {value}}}\n' for value in values))
+    series.read_on()
+    assert series.values == {"loss": [1.5]}
