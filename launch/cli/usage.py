@@ -11,7 +11,7 @@ from slurm.base import UsageError
 
 if TYPE_CHECKING:
     from launch.plan import Plan
-    from launch.usage.advice import Advice
+    from launch.show.usage import Report
 
 
 def usage(
@@ -35,22 +35,24 @@ def usage(
     if as_json:
         print_json(usage_shown.record(plan, report))
     elif apply:
-        _apply(plan, report.advice, yes=yes)
+        _apply(plan, report, yes=yes)
     else:
         usage_shown.print_all(plan, report, console())
 
 
-def _apply(plan: "Plan", advice: "tuple[Advice, ...]", *, yes: bool) -> None:
+def _apply(plan: "Plan", report: "Report", *, yes: bool) -> None:
     """Show what would change, and change it. What is not in the file is told, as a line to paste."""
+    from launch.show import usage as usage_shown
     from launch.usage import edit
 
+    advice = report.advice
     path = plan.experiment.path
     changes = {entry.key: entry.value for entry in advice if edit.stands_in(plan.experiment.document, entry.key)}
     for entry in advice:
         if entry.key not in changes:
             say(f"not in {path.name}; write by hand: cluster: {{{entry.yaml}}}")
     if not changes:
-        say("nothing to change in the file")
+        say(f"nothing to change in the file{'' if advice else f': {usage_shown.why_none(plan, report)}'}")
         return
     change = edit.of_cluster(path, changes)
     sys.stdout.write(change.diff())

@@ -186,16 +186,26 @@ def _accounting_lines(report: Report) -> list[str]:
 def _advice_lines(plan: Plan, report: Report, width: int) -> list[str]:
     uses, file = report.measured, plan.experiment.path.name
     if not report.advice:
-        few = uses.elements.seen < LEAST
-        why = f"{uses.elements.seen} of {LEAST} elements ended well" if few else "what is asked for fits what was used"
         is_local = plan.experiment.cluster.chosen_executor == "local"
-        return [] if is_local else hanging(f"no advice: {why}", width)
+        return [] if is_local else hanging(f"no advice: {why_none(plan, report)}", width)
     lines = ["advice, under `cluster:`"]
     for entry in report.advice:
         lines += [f"  {entry.yaml}", *hanging(f"      {entry.why}", width)]
     if uses.unseen:
         lines += hanging(f"  not seen yet, and not in it: {some(uses.unseen, 3)}", width)
     return [*lines, *hanging(f"to change the file: stepstone usage {file} --apply", width)]
+
+
+def why_none(plan: Plan, report: Report) -> str:
+    """Why nothing is advised."""
+    uses = report.measured
+    if plan.experiment.cluster.chosen_executor == "local":
+        return "local workers ask nobody for anything"
+    if uses.elements.seen < LEAST:
+        return f"{uses.elements.seen} of {LEAST} elements ended well"
+    if uses.unseen:
+        return f"nothing has ended well yet of {some(uses.unseen, 3)}"
+    return "what is asked for fits what was used"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:

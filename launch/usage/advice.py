@@ -1,5 +1,6 @@
 """What the experiment file may better ask for, with the numbers that say so. Nothing is advised from fewer than three
-elements that ended well, nor less of what a job has died of; and what is advised is a quarter more than the most seen.
+elements that ended well, nor less of what a job has died of, nor while nothing is known of a whole kind of stages; and
+what is advised is a quarter more than the most seen.
 """
 
 import math
@@ -63,7 +64,7 @@ def advise(plan: Plan, uses: Measured) -> list[Advice]:
 
 def _time(cluster: Cluster, uses: Measured) -> Advice | None:
     elements, limit = uses.elements, cluster.time and seconds_of_limit(cluster.time)
-    if not limit or cluster.time is None or elements.stopped_by & {"time"}:
+    if not limit or cluster.time is None or uses.unseen or elements.stopped_by & {"time"}:
         return None
     proposal = _round_time(elements.longest * MARGIN)
     if proposal > _WORTH * limit:
@@ -91,7 +92,13 @@ def _memory(cluster: Cluster, uses: Measured) -> Advice | None:
     elements, request = uses.elements, cluster.asked
     asked_values = {"mem": cluster.mem, "mem-per-cpu": cluster.mem_per_cpu, "mem-per-gpu": cluster.mem_per_gpu}
     key = next((name for name, value in asked_values.items() if value is not None), None)
-    if key is None or request.memory is None or not elements.memory or elements.stopped_by & {"host-oom"}:
+    if (
+        uses.unseen
+        or key is None
+        or request.memory is None
+        or not elements.memory
+        or elements.stopped_by & {"host-oom"}
+    ):
         return None
     shares = {"mem": 1, "mem-per-cpu": request.tasks * (request.cores or 1), "mem-per-gpu": max(1, request.gpus)}
     current = asked_values[key]
@@ -128,6 +135,8 @@ def _gpus(cluster: Cluster, uses: Measured) -> Advice | None:
     """Where all of them together do no more than fewer could."""
     of_node = cluster.asked.gpus
     trains = [use for use in _sampled(uses) if use.kind.startswith("train ") and use.busy is not None]
+    if any(kind.startswith("train ") for kind in uses.unseen):
+        return None
     if of_node < 2 or cluster.gpus_per_node is None or cluster.ntasks_per_node is not None or not trains:
         return None
     busiest = max(use.busy for use in trains if use.busy is not None)

@@ -1,26 +1,29 @@
 """What stages and elements used: from the notes and samples of their attempts, and from accounting where there is some.
 
-Of a kind of stages with very many of them some thousand are read, spread over all. Times are of attempts and elements
-that ended well; what runs still counts for the longest as far as it is.
+Of a kind of stages with very many of them some thousand are read, spread over all, with all that ran in their elements.
+Usual times are of attempts and elements that ended well. For the longest every start counts as far as it came, and what
+an element needs in all where it was cut short: what was not done again, in whichever job.
 """
 
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from statistics import median
 
 from launch.plan import Plan, Stage
-from launch.status import Observation, history
+from launch.status import Observation, history, spent
 from launch.status.history import AttemptNotes
 from launch.store import times, usage
+from launch.store.attempts import Starter
 from launch.store.usage import Usage
 from launch.usage.accounting import Accounts
 from launch.usage.hours import kind_of
 from slurm.base import UserError
 
 _READ = 1000  # stages of a kind
+_Job = tuple[object, ...]  # an element of Slurm with all its starts, or a local process
 _BY_STATE = {"TIMEOUT": "time", "OUT_OF_MEMORY": "host-oom"}  # what accounting says of a job that noted no end
 
 
@@ -47,7 +50,7 @@ class ElementUse:
     """What the elements used, each from the start of its process to its end. Memory is a node's."""
 
     seen: int = 0  # that ended well
-    longest: float = 0.0  # seconds; also of one that runs
+    longest: float = 0.0  # seconds; the longest start, however it ended, or all that one needed over several starts
     usual: float = 0.0  # seconds, the median
     before: float = 0.0  # seconds, the median until a first stage began
     memory: int = 0  # bytes, the most that is known; 0: not known
@@ -82,31 +85,64 @@ class _Attempt:
 
 def measure(plan: Plan, observation: Observation, accounts: Accounts) -> Measured:
     """What was used so far."""
-    by_kind: dict[str, list[Stage]] = defaultdict(list)
-    for stage in plan.stages.values():
+    by_kind: dict[str, list[Stage]] = {kind_of(stage): [] for stage in plan.stages.values()}
+    for stage in _spread(observation, [stage for stage in plan.stages.values() if observation.store.exists(stage)]):
         by_kind[kind_of(stage)].append(stage)
     kinds: list[KindUse] = []
     every_attempt: list[_Attempt] = []
     causes: set[str] = set()
+    needed_seconds: dict[_Job, float] = defaultdict(float)
     for kind, stages in by_kind.items():
         attempts_of_kind: list[_Attempt] = []
-        for stage in _spread([stage for stage in stages if observation.store.exists(stage)]):
+        for stage in stages:
             with suppress(UserError):  # notes that cannot be read count for nothing
                 attempts_of_stage = list(_attempts(observation, stage))
                 attempts_of_kind += attempts_of_stage
                 if not all(attempt.ended_well for attempt in attempts_of_stage):
                     causes |= {failure.cause for failure in observation.failures(stage)}
+                if attempts_of_stage:
+                    job = _job_of(attempts_of_stage[-1].notes.starter)
+                    needed_seconds[job] += _needed(observation, stage, attempts_of_stage)
         every_attempt += attempts_of_kind
         if (use := _kind_use(kind, attempts_of_kind)) is not None:
             kinds.append(use)
     seen_kinds = {use.kind for use in kinds}
     unseen = tuple(kind for kind in by_kind if kind not in seen_kinds)
     causes |= {_BY_STATE[job.state] for job in accounts.jobs if job.state in _BY_STATE}
-    return Measured(tuple(kinds), unseen, _element_use(every_attempt, accounts, causes))
+    return Measured(tuple(kinds), unseen, _element_use(every_attempt, needed_seconds, accounts, causes))
 
 
-def _spread(stages: Sequence[Stage]) -> Sequence[Stage]:
-    return stages[:: max(1, -(-len(stages) // _READ))]
+def _spread(observation: Observation, stages: Sequence[Stage]) -> Sequence[Stage]:
+    """All stages; of more than are read, whole elements: as many as the rarest kind in them allows."""
+    counts = Counter(map(kind_of, stages))
+    if all(count <= _READ for count in counts.values()):
+        return stages
+    by_element: dict[object, list[Stage]] = defaultdict(list)
+    for stage in stages:
+        location = observation.locations.get(stage.key)
+        element = (location.submission.folder, *location.place) if location is not None else stage.key
+        by_element[element].append(stage)
+    passed: Counter[frozenset[str]] = Counter()
+    kept_stages: list[Stage] = []
+    for stages_of_element in by_element.values():
+        kinds = frozenset(map(kind_of, stages_of_element))
+        if passed[kinds] % min(-(-counts[kind] // _READ) for kind in kinds) == 0:
+            kept_stages += stages_of_element
+        passed[kinds] += 1
+    return kept_stages
+
+
+def _needed(observation: Observation, stage: Stage, attempts_of_stage: Sequence[_Attempt]) -> float:
+    """Seconds that a stage took, or has so far, without those that were done again."""
+    if all(attempt.ended_well for attempt in attempts_of_stage):
+        return attempts_of_stage[-1].last - attempts_of_stage[-1].began
+    every, runs = [attempt.notes for attempt in attempts_of_stage], attempts_of_stage[-1].runs
+    seconds = spent.of_stage(every, observation.failures(stage), may_run=runs)
+    return sum(seconds.get(outcome, 0.0) for outcome in (spent.USEFUL, spent.IDLE, spent.RUNNING))
+
+
+def _job_of(starter: Starter) -> _Job:
+    return (starter.job, starter.name) if starter.job else (starter.host, starter.pid, starter.pid_start)
 
 
 def _attempts(observation: Observation, stage: Stage) -> Iterable[_Attempt]:
@@ -153,29 +189,31 @@ def _by_time(pairs: Iterable[tuple[float | None, float]]) -> float | None:
     return sum(value * seconds for value, seconds in counted_pairs) / total if total else None
 
 
-def _element_use(every_attempt: Sequence[_Attempt], accounts: Accounts, causes: set[str]) -> ElementUse:
+def _element_use(
+    every_attempt: Sequence[_Attempt], needed_seconds: Mapping[_Job, float], accounts: Accounts, causes: set[str]
+) -> ElementUse:
     """By who started them: one start of a Slurm element, or one local process."""
     starts: dict[tuple[object, ...], list[_Attempt]] = defaultdict(list)
     for attempt in every_attempt:
         starter = attempt.notes.starter
         starts[starter.job, starter.restart, starter.host, starter.pid, starter.pid_start].append(attempt)
-    spans = [
-        (max(a.last for a in start) - min(a.began for a in start), all(a.ended_well for a in start), start)
-        for start in starts.values()
+    spans = [(max(a.last for a in start) - min(a.began for a in start), start) for start in starts.values()]
+    ended_starts = [(seconds, start) for seconds, start in spans if all(a.ended_well for a in start)]
+    taken_seconds = [
+        max(seconds, needed_seconds.get(_job_of(start[0].notes.starter), 0.0)) for seconds, start in ended_starts
     ]
-    ended_spans = [seconds for seconds, ended_well, _ in spans if ended_well]
-    running_spans = [seconds for seconds, _, start in spans if any(attempt.runs for attempt in start)]
     jobs = [job for job in accounts.jobs if job.state == "COMPLETED"]
     memory = [attempt.usage.memory for attempt in every_attempt if attempt.usage is not None]
     core_seconds = sum(job.elapsed * job.cpus for job in jobs)
     shares = [job.memory_efficiency for job in jobs if job.memory_efficiency is not None]
     return ElementUse(
-        len(ended_spans),
-        max([*ended_spans, *running_spans, *(float(job.elapsed) for job in jobs)], default=0.0),
-        median(ended_spans) if ended_spans else 0.0,
-        median(min(start, key=lambda a: a.began).before for _, ended_well, start in spans if ended_well)
-        if ended_spans
-        else 0.0,
+        len(ended_starts),
+        max(
+            [*(span for span, _ in spans), *needed_seconds.values(), *(float(job.elapsed) for job in accounts.jobs)],
+            default=0.0,
+        ),
+        median(taken_seconds) if taken_seconds else 0.0,
+        median(min(start, key=lambda a: a.began).before for _, start in ended_starts) if ended_starts else 0.0,
         max([*memory, *(job.memory // job.nodes for job in accounts.jobs)], default=0),
         len(jobs),
         sum(job.cpu for job in jobs) / core_seconds if core_seconds else None,

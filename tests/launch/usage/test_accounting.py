@@ -21,12 +21,7 @@ COUNT = 2500
 @pytest.fixture
 def asked(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> Answers:
     """One array of 2,500 elements, of which sacct has all but every tenth."""
-    store = Store(plan.experiment.store)
-    submission = Submission(make_folder(store.root / "submissions" / "20261126-000000.000000-abcdef01"))
-    key = next(iter(plan.stages))
-    arrays = (IntendedArray("name-0", {index: [key] for index in range(COUNT)}),)
-    submissions.write_intent(submission, Intent("abcdef01", "small", "slurm", arrays=arrays))
-    submission.write_receipt(0, Receipt(job="7"))
+    _send(plan, COUNT)
 
     def sacct(command: Sequence[str]) -> Output:
         words = set(command[command.index("--jobs") + 1].split(","))
@@ -34,6 +29,16 @@ def asked(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> Answers:
         return Output(0, "".join(LINE.format(id=f"7_{n}") for n in told), "")
 
     return install(monkeypatch, squeue="", sacct=sacct)
+
+
+def _send(plan: Plan, count: int) -> None:
+    """An array of so many elements."""
+    store = Store(plan.experiment.store)
+    submission = Submission(make_folder(store.root / "submissions" / "20261126-000000.000000-abcdef01"))
+    key = next(iter(plan.stages))
+    arrays = (IntendedArray("name-0", {index: [key] for index in range(count)}),)
+    submissions.write_intent(submission, Intent("abcdef01", "small", "slurm", arrays=arrays))
+    submission.write_receipt(0, Receipt(job="7"))
 
 
 def _look(plan: Plan) -> Accounts:
@@ -72,24 +77,24 @@ def test_one_command_asks_a_few_times_and_the_next_goes_on(
     assert [len(words.split(",")) for words in _jobs(asked)] == [1000, 1000, 500]
 
 
-def test_nothing_is_asked_while_nobody_says_what_runs(plan: Plan, asked: Answers) -> None:
+def test_nothing_is_asked_while_nobody_says_what_runs(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     """And of what was remembered all is told."""
-    asked.by_start["squeue"] = Silent("late")
+    _send(plan, 1)
+    asked = install(monkeypatch, squeue=Silent("late"), sacct=LINE.format(id="7_0"))
     assert _look(plan).jobs == () and _jobs(asked) == []
     asked.by_start["squeue"] = ""
     _look(plan)
     asked.by_start["squeue"] = Silent("late")
     accounts = _look(plan)
-    assert len(accounts.jobs) == COUNT * 9 // 10 and _jobs(asked) == ["7"]
+    assert len(accounts.jobs) == 1 and _jobs(asked) == ["7_0"]
     assert accounts.words is not None and "does not say what runs" in accounts.words
 
 
 @pytest.mark.parametrize("state", ["PREEMPTED", "REQUEUED", "NODE_FAIL"])
-def test_a_start_that_may_come_back_is_not_the_end(
-    plan: Plan, asked: Answers, monkeypatch: pytest.MonkeyPatch, state: str
-) -> None:
+def test_a_start_that_may_come_back_is_not_the_end(plan: Plan, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+    _send(plan, 1)
     cut = LINE.format(id="7_0").replace("COMPLETED", state)
-    asked.by_start["sacct"] = cut
+    asked = install(monkeypatch, squeue="", sacct=cut)
     assert [job.state for job in _look(plan).jobs] == [state]
     asked.by_start["sacct"] = cut + LINE.format(id="7_0").replace("T09", "T11")
     assert len(_look(plan).jobs) == 1  # not at once

@@ -34,6 +34,8 @@ def test_time_is_a_quarter_more_than_the_longest(workspace: Workspace) -> None:
     ("cluster", "elements"),
     [
         ({"time": "12:00:00"}, {"longest": 9 * HOUR}),  # it fits
+        ({"time": "12:00:00"}, {"longest": HOUR, "unseen": ("train mnli",)}),  # which may take longer
+        ({"mem": "64G"}, {"memory": GIB, "unseen": ("evaluate xnli",)}),
         ({"time": "12:00:00"}, {"longest": HOUR, "seen": 2}),  # too few
         ({"time": "12:00:00"}, {"longest": HOUR, "stopped_by": frozenset({"time"})}),  # a limit was too short for one
         ({}, {"longest": HOUR}),  # the file asks for nothing
@@ -89,7 +91,8 @@ def test_cores_that_idle(workspace: Workspace) -> None:
 )
 def test_gpus_that_idle(workspace: Workspace, gpus: str, busy: float, lines: list[str]) -> None:
     kinds = (_kind(busy=busy), _kind("evaluate xnli", busy=99.0))
-    assert list(_advice(workspace, {"gpus-per-node": gpus}, kinds)) == lines
+    assert list(_advice(workspace, {"gpus-per-node": gpus}, kinds, unseen=("evaluate mlqa",))) == lines
+    assert _advice(workspace, {"gpus-per-node": gpus}, kinds, unseen=("train mnli",)) == {}
 
 
 def test_short_elements_go_in_bundles(workspace: Workspace) -> None:

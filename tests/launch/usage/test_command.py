@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 from types import SimpleNamespace
 from typing import Any
@@ -28,7 +29,8 @@ USAGE = Usage(6600.0, 9000.0, 3 << 30, 2 << 30, gpus=(GpuUse(35.0, 90.0, 20 << 3
 
 @pytest.fixture
 def plan(workspace: Workspace) -> Plan:
-    """Every training of six has finished, each as an element of its own, in 1:50 with a minute of imports."""
+    """Every training of six has finished, each as an element of its own, in 1:50 with a minute of imports; an evaluate
+    in its element takes no time."""
     plan = workspace.plan(cluster=CLUSTER, recipes=["none", "squad"], targets=["xnli"], seeds=["1", "2"])
     store = Store(plan.experiment.store)
     trains = [stage for stage in plan.stages.values() if stage.kind == "train"]
@@ -41,6 +43,10 @@ def plan(workspace: Workspace) -> Plan:
                   "dev_score": 50.0, "files": {}}  # fmt: skip
         (folder / "result.json").write_bytes(seal(record))
         os.utime(folder, (BEGAN, BEGAN))
+        for child in plan.children[stage.key]:
+            if plan.stages[child].kind == "evaluate":
+                folder = store.stage_folder(plan.stages[child].folder)
+                write_attempt(folder, 1, minutes=0, starter={"job": f"7_{index}"})
     submission = Submission(make_folder(store.root / "submissions" / "20261126-000000.000000-abcdef01"))
     elements = {index: [stage.key] for index, stage in enumerate(trains)}
     submissions.write_intent(
@@ -84,11 +90,20 @@ def test_what_a_person_sees(plan: Plan, slurm: Answers) -> None:
         "      12:00:00 asked, 01:50:00 the longest of 6 elements: jobs start sooner",
         "  mem: 5G",
         '  gpus-per-node: "a100:1"',
-        "  not seen yet, and not in it: evaluate xnli",
         "to change the file: stepstone usage experiment.yaml --apply",
     ):
         assert line in said.splitlines(), said
     assert "\x1b" not in said
+
+
+def test_nothing_is_advised_for_what_was_not_seen(plan: Plan, slurm: Answers) -> None:
+    for stage in plan.stages.values():
+        if stage.kind == "evaluate":
+            shutil.rmtree(Store(plan.experiment.store).stage_folder(stage.folder))
+    said = _type(plan).stdout
+    assert "  not seen yet, and not in it: evaluate xnli" in said.splitlines()
+    assert "  time:" not in said and "  mem:" not in said and '  gpus-per-node: "a100:1"' in said
+    assert "  cpus-per-task:" not in said
 
 
 def test_what_programs_read(plan: Plan, slurm: Answers) -> None:
@@ -100,7 +115,12 @@ def test_what_programs_read(plan: Plan, slurm: Answers) -> None:
     assert (squad["seen"], squad["memory"], squad["busy"]) == (2, 3 << 30, 35.0)
     assert record["accounting"]["words"] is None and len(record["accounting"]["jobs"]) == 6
     assert record["accounting"]["jobs"][0]["cpu_efficiency"] == pytest.approx(9000 / (6600 * 8))
-    assert [entry["yaml"] for entry in record["advice"]] == ['time: "02:30:00"', "mem: 5G", 'gpus-per-node: "a100:1"']
+    assert [entry["yaml"] for entry in record["advice"]] == [
+        'time: "02:30:00"',
+        "mem: 5G",
+        "cpus-per-task: 2",
+        'gpus-per-node: "a100:1"',
+    ]
 
 
 def test_accounting_is_asked_once(plan: Plan, slurm: Answers) -> None:
@@ -146,7 +166,7 @@ def test_the_file_is_changed_only_when_told(plan: Plan, slurm: Answers) -> None:
     assert '+  "time": "02:30:00",' in asks.stdout
     _type(plan, "--apply", "--yes")
     assert json.loads(path.read_bytes()) == json.loads(before) | {
-        "cluster": CLUSTER | {"time": "02:30:00", "mem": "5G", "gpus-per-node": "a100:1"}
+        "cluster": CLUSTER | {"time": "02:30:00", "mem": "5G", "cpus-per-task": "2", "gpus-per-node": "a100:1"}
     }
     assert "nothing to change" in _type(plan, "--apply", "--yes").stderr  # it fits what was used now
     assert "--apply" in str(_type(plan, "--yes", code=1).exception)
@@ -180,7 +200,9 @@ def test_what_the_file_does_not_say_is_a_line_to_paste(
     monkeypatch.setenv("SBATCH_TIMELIMIT", "12:00:00")
     said = _type(plan, "--apply", "--yes")
     assert 'not in experiment.yaml; write by hand: cluster: {time: "02:30:00"}' in said.stderr
-    assert json.loads(path.read_bytes())["cluster"] == content["cluster"] | {"mem": "5G", "gpus-per-node": "a100:1"}
+    assert json.loads(path.read_bytes())["cluster"] == content["cluster"] | {
+        "mem": "5G", "cpus-per-task": "2", "gpus-per-node": "a100:1",
+    }  # fmt: skip
 
 
 def test_a_store_of_before_has_what_there_is(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
