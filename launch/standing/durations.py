@@ -5,7 +5,7 @@ Where nothing has finished that tells, widths are assumed, as docs/launching.md 
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Final
@@ -13,11 +13,13 @@ from typing import Final
 from launch.estimate.cost import Estimates
 from launch.plan import Plan, Stage
 from launch.standing.progress import Progress
+from launch.status import spent
 from launch.store import Store, attempts, times
 from launch.store.store import Known
 
 _SECONDS: Final = 5  # of a Known, which in memory is a plain list
-assert Known._fields[_SECONDS] == "seconds"
+_SPENT: Final = 6
+assert Known._fields[_SECONDS : _SPENT + 1] == ("seconds", "spent")
 _FEW = 5  # values: fewer do not tell how much they differ
 _COVERED = 0.8  # share of what was seen that lies within an interval
 # Assumed where nothing tells: by which factor a stage differs from like ones, from the estimate as finished stages
@@ -41,10 +43,14 @@ NO_TIME = Span(0.0, 0.0)
 
 
 class Durations:
-    """What the stages of a plan take. `progress`: of what runs, by stage key."""
+    """What the stages of a plan take, once their job has started. `progress`: of what runs, by stage key; `unread`:
+    keys of what runs of which nobody has read how far it is."""
 
-    def __init__(self, plan: Plan, store: Store, progress: Mapping[str, Progress]) -> None:
-        self._progress = progress
+    def __init__(
+        self, plan: Plan, store: Store, progress: Mapping[str, Progress], unread: Collection[str] = ()
+    ) -> None:
+        self._progress, self._unread = progress, unread
+        self._usual_share = fmean([at.share or 0.0 for at in progress.values()] or [0.0])  # done, of what runs
         self._estimates = Estimates(plan, store)
         seconds = _finished_seconds(plan, store)
         self.finished = sum(map(len, seconds.values()))  # stages that tell
@@ -86,10 +92,14 @@ class Durations:
         return _around(self._estimates.stage_seconds(stage) * self._corrections[stage.kind], self._by_estimate)
 
     def left(self, stage: Stage) -> Span:
-        """Until the end of one that runs: as fast as it is, else what it takes less what it has run."""
+        """Until the end of one that runs: as fast as it is, else what it takes less what it has run. Of what was not
+        read as large a part is done as of what was."""
         stage_progress = self._progress.get(stage.key)
         if stage_progress is not None and stage_progress.seconds_left is not None:
             return _around(stage_progress.seconds_left, self._like)
+        if stage.key in self._unread:
+            full_span, share_left = self.of_stage(stage), 1.0 - self._usual_share
+            return Span(full_span.low * share_left, full_span.high * share_left)
         full_span, so_far = self.of_stage(stage), (stage_progress and stage_progress.seconds) or 0.0
         return Span(max(0.0, full_span.low - so_far), max(0.0, full_span.high - so_far))
 
@@ -99,11 +109,13 @@ def _around(seconds: float, factor: float) -> Span:
 
 
 def _finished_seconds(plan: Plan, store: Store) -> dict[str, list[float]]:
-    """What the finished stages of each definition took, all their attempts together."""
+    """What the finished stages of each definition took, all their attempts together, from where the stage began: the
+    job's start before is another's where the stage is not its first, and counted by element."""
     seconds: dict[str, list[float]] = {}
     for key, record in store.index.items():
-        if record[_SECONDS] > 0 and key in plan.stages:
-            seconds.setdefault(plan.stages[key].definition, []).append(record[_SECONDS])
+        own_seconds = record[_SECONDS] - record[_SPENT].get(spent.STARTING, 0.0)
+        if own_seconds > 0 and key in plan.stages:
+            seconds.setdefault(plan.stages[key].definition, []).append(own_seconds)
     return seconds
 
 

@@ -19,7 +19,6 @@ from launch.status import Observation, StageState
 from launch.store import Store
 from launch.store.store import Known
 
-_READ: Final = 100  # stages at work whose heartbeats are read
 _SCORE: Final = 3  # of a Known, which in memory is a plain list
 _AT_CHANCE: Final = 4
 assert Known._fields[_SCORE : _AT_CHANCE + 1] == ("score", "at_chance")
@@ -46,9 +45,9 @@ def take(plan: Plan, store: Store, observation: Observation) -> Overview:
 def _progress(store: Store, observation: Observation) -> dict[str, Progress]:
     """Of what runs; where nobody says what does, of what has begun."""
     at_work = observation.among(["running"])
-    if len(at_work) < _READ:
+    if len(at_work) < progress.MOST_READ:
         at_work += [stage for stage in observation.among(["unknown"]) if store.exists(stage)]
-    return progress.of_stages(store, at_work[:_READ])
+    return progress.of_stages(store, at_work[: progress.MOST_READ])
 
 
 def _silence(observation: Observation) -> Silence | None:

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, Final
 
 from launch.plan import Stage
 from launch.store import Store, attempts
 from launch.store.attempts import Attempt, Beat
 
+MOST_READ: Final = 100  # stages at work of which one look reads how far they are
 _TAIL = 1 << 13  # bytes of a log that its speed is told by: the last few dozen steps
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from launch.plan import Plan
-from launch.standing.progress import Progress, of_stages
+from launch.standing.progress import MOST_READ, Progress, of_stages
 from launch.standing.when import by_progress
 from launch.status import Observation
 from launch.status.rules import State
@@ -36,11 +36,11 @@ class Standing:
 
 
 def standing(plan: Plan, store: Store, observation: Observation) -> Standing:
-    """How far an experiment is, by one observation of it."""
+    """How far an experiment is, by one observation of it. Reads what runs, so call it only for what is shown."""
     at_work = observation.among(_RUNNING)
-    progress = of_stages(store, at_work[:_WITH_BARS])
+    progress = of_stages(store, at_work[:MOST_READ])
     seconds_left = _seconds_left(plan, store, observation, progress)
-    return Standing(observation.counts(), len(plan.stages), tuple(progress.values()), seconds_left)
+    return Standing(observation.counts(), len(plan.stages), tuple(progress.values())[:_WITH_BARS], seconds_left)
 
 
 def _seconds_left(plan: Plan, store: Store, observation: Observation, progress: Mapping[str, Progress]) -> float | None:

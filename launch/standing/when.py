@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from launch import executors
 from launch.plan import Plan, Stage
 from launch.standing.durations import NO_TIME, Durations, Span
-from launch.standing.progress import Progress
+from launch.standing.progress import MOST_READ, Progress
 from launch.standing.records import Overview
 from launch.standing.schedule import Job, seconds_to_the_end
 from launch.status import Observation, State
@@ -25,7 +25,7 @@ class Basis:
     by_estimate: int
     by_slurm: int  # jobs whose start Slurm foretells
     finished: int  # stages whose time corrects the estimate
-    at_once: int | None  # jobs at a time at most, as the file says; None: as many as there is room for
+    at_once: int | None  # jobs at a time at most: as the file says, or run now; None: as many as there is room for
     at_least: int | None  # as many as run now; where none does, as many as may; None: nobody knows
 
 
@@ -73,9 +73,9 @@ def by_progress(
     stages = _left(plan, observation)
     if not stages:
         return None
-    durations = Durations(plan, store, progress)
-    at_work = {key for key, stage in stages.items() if observation.state(stage).state == "running"}
-    at_work |= {key for key in progress if key in stages}
+    run = [key for key, stage in stages.items() if observation.state(stage).state == "running"]
+    durations = Durations(plan, store, progress, unread=set(run[MOST_READ:]) - progress.keys())
+    at_work = {*run, *(key for key in progress if key in stages)}
     elements = _elements(plan, stages)
     running = _running(elements, observation, at_work)
     foretold = {
@@ -87,12 +87,15 @@ def by_progress(
     soon = [Job(spans[n].low, element.after, 0.0, running[n]) for n, element in enumerate(elements)]
     late = [Job(spans[n].high, element.after, foretold.get(n, 0.0), running[n]) for n, element in enumerate(elements)]
     throttle = executors.of_cluster(plan.experiment.cluster).at_once(plan.experiment.cluster)
-    # How much room there will be nobody knows: at least what there is now.
-    at_least = max(sum(running), _running_jobs(plan, observation)) or throttle or (1 if foretold else None)
+    # How much room there will be nobody knows: at least what there is now, which `stepstone throttle` may have made
+    # more than the file says.
+    running_jobs = max(sum(running), _running_jobs(plan, observation))
+    at_least = running_jobs or throttle or (1 if foretold else None)
+    at_once = max(throttle, running_jobs) if throttle else None
     return WhenDone(
-        earliest=now + seconds_to_the_end(soon, throttle),
+        earliest=now + seconds_to_the_end(soon, at_once),
         latest=now + seconds_to_the_end(late, at_least) if at_least else None,
-        basis=_basis(stages, durations, progress, len(foretold), (throttle, at_least)),
+        basis=_basis(stages, durations, progress, len(foretold), (at_once, at_least)),
         left_out=len(plan.stages) - len(observation.finished) - len(stages),
         unsent=sum(observation.state(stage).state == "new" for stage in stages.values()),
     )

@@ -26,7 +26,7 @@ from slurm.base import UserError
 from slurm.base.files import make_folder, to_json, write_atomic
 from training.spec import Split
 
-_SCHEMA = 3
+_SCHEMA = 4
 _SETTLED_SECONDS = 2.0  # a folder that changed so recently may change again without its time showing it
 _SILENT_SECONDS = 86400.0  # since when an attempt that noted no end does not run any more, though nobody asks
 _REWRITE_SHARE = 100  # the file is rewritten when a hundredth of it is new

@@ -17,7 +17,8 @@ from slurm.causes import Cause
 
 # Of each: what its seconds went into.
 USEFUL: Final = "useful"  # trained or evaluated what stands, or will where a checkpoint has it
-IDLE: Final = "idle"  # held, and neither trained nor evaluated: imports, loading, tokenising, saving
+STARTING: Final = "starting"  # held from the start of a job's process until its first stage began: imports
+IDLE: Final = "idle"  # held, and neither trained nor evaluated: loading, tokenising, saving
 RUNNING: Final = "running"  # an attempt that is not over
 AGAIN: Final = "again/"  # before the cause: done again, as Slurm took the job away
 FAILED: Final = "failed/"  # before the cause: lost in a failure
@@ -36,7 +37,8 @@ def of_stage(every: Sequence[AttemptNotes], failures: Sequence[Failure], *, may_
     for notes in reversed(every):
         stage_times, failure = times.of_attempt(notes.attempt), by_number.get(notes.number)
         first_step = _first_step(notes) if failure is not None or len(every) > 1 else None
-        seconds = times.seconds_held(notes.seconds, stage_times)
+        _add(outcomes, STARTING, times.seconds_held(0.0, stage_times))
+        seconds = notes.seconds
         idle = min(seconds, _idle(stage_times))
         _add(outcomes, IDLE, idle)
         if failure is not None:
@@ -68,7 +70,7 @@ def _kept(notes: AttemptNotes, first_step: int | None, goes_on_from: float) -> f
 def _idle(stage_times: StageTimes | None) -> float:
     if stage_times is None:
         return 0.0
-    return sum((stage_times.imports, stage_times.load, stage_times.tokenise, stage_times.save, stage_times.other))
+    return sum((stage_times.load, stage_times.tokenise, stage_times.save, stage_times.other))
 
 
 def _first_step(notes: AttemptNotes) -> int | None:

@@ -7,14 +7,14 @@ other commands, for what ends without a result.
 import re
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from launch import draft, executors, submit
 from launch.plan import Plan, Stage
 from launch.standing import so_far
 from launch.standing.so_far import Standing
-from launch.status import Observation
+from launch.status import Observation, State
 from launch.store import Location, Store
 from launch.submit import outcome
 from launch.submit.notify import Notifier
@@ -76,8 +76,9 @@ class _Follower:
     report: Report
     draw: Callable[[Standing], None] | None
     notifier: Notifier
-    standing: Standing | None = None  # that was reported last
-    last_report: float = 0.0  # when (monotonic)
+    line: str = ""  # that was reported last
+    counts: Mapping[State, int] | None = None  # by state, in it
+    last_look: float = 0.0  # at how far what runs is (monotonic)
     last_try: float = field(default_factory=time.time)  # `submit` has just been there
     lines_before: set[str] = field(default_factory=set)
     cancelled_count: int | None = None  # when this began
@@ -89,12 +90,10 @@ class _Follower:
         cancelled_count = _cancelled(self.plan, observation)
         self.cancelled_count = cancelled_count if self.cancelled_count is None else self.cancelled_count
         self.notifier.look_for_held(observation)
-        standing = so_far.standing(self.plan, store, observation)
         if self.draw is not None:
-            self.draw(standing)
-        elif self._is_news(standing):
-            self.report(f"{clock(time.time())} {standing.line()}")
-            self.standing, self.last_report = standing, time.monotonic()
+            self.draw(so_far.standing(self.plan, store, observation))
+        elif self._is_due(observation.counts()):
+            self._tell(so_far.standing(self.plan, store, observation))
         if observation.refused_since is not None and time.time() - observation.refused_since > _REFUSED_SECONDS:
             raise snapshot.unanswered("what was sent goes on")
         unsent = _to_send(self.plan, observation) if cancelled_count == self.cancelled_count else set()
@@ -106,12 +105,15 @@ class _Follower:
             return len(observation.finished) == len(self.plan.stages)
         return None
 
-    def _is_news(self, standing: Standing) -> bool:
-        """Whether a stage is in another state than at the last report; of how far what runs is, once a minute."""
-        if self.standing is None or standing.counts != self.standing.counts:
-            return True
-        has_moved = standing.line() != self.standing.line()
-        return has_moved and time.monotonic() - self.last_report >= _REPORT_SECONDS
+    def _is_due(self, counts: Mapping[State, int]) -> bool:
+        """Whether a stage is in another state than at the last report; else once a minute."""
+        return counts != self.counts or time.monotonic() - self.last_look >= _REPORT_SECONDS
+
+    def _tell(self, standing: Standing) -> None:
+        line = standing.line()
+        if line != self.line or standing.counts != self.counts:
+            self.report(f"{clock(time.time())} {line}")
+        self.line, self.counts, self.last_look = line, standing.counts, time.monotonic()
 
 
 def _to_send(plan: Plan, observation: Observation) -> set[str]:

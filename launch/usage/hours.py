@@ -156,7 +156,7 @@ def _hours(amounts: spent.Spent, count: int) -> Hours:
     return Hours(
         hours.get(spent.USEFUL, 0.0),
         hours.get(spent.RUNNING, 0.0),
-        hours.get(spent.IDLE, 0.0),
+        hours.get(spent.STARTING, 0.0) + hours.get(spent.IDLE, 0.0),
         hours.get(_DIVERGED, 0.0),
         by_cause[spent.AGAIN],
         by_cause[spent.FAILED],

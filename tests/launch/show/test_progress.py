@@ -126,3 +126,18 @@ def test_the_time_that_is_left(workspace: Workspace) -> None:
     more = standing({"mnli-s1": 90.0, "mnli-s2": 110.0, "mnli-s1--xnli": 10.0, "squad-s2": 95.0}, ["squad-s1"])
     assert more.seconds_left is not None and more.seconds_left < first.seconds_left
     assert standing({stage.name: 60.0 for stage in plan.stages.values()}, []).seconds_left == 0
+
+
+def test_the_time_is_told_by_more_than_has_a_bar(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = workspace.plan()
+    store = Store(plan.experiment.store)
+    stages = [plan.find(name) for name in ("squad-s1", "squad-s2")]
+    for stage in stages:
+        attempt = attempts.begin(store.stage_folder(stage.folder), Starter.this_process(), lambda job: None)
+        write_atomic(attempt.folder / "heartbeat.json", to_json({"step": 4, "total": 9}))
+    told_by: list[set[str]] = []
+    monkeypatch.setattr(so_far, "by_progress", lambda p, s, o, progress, now: told_by.append(set(progress)))
+    monkeypatch.setattr(so_far, "_WITH_BARS", 1)
+    look: Any = Look(set(), stages)
+    shown = so_far.standing(plan, store, look).running
+    assert [stage.name for stage in shown] == ["squad-s1"] and told_by == [{stage.key for stage in stages}]

@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 
 from launch.plan import Plan, Stage
-from launch.standing.durations import Durations
+from launch.standing.durations import Durations, Span
 from launch.standing.progress import Progress
 from launch.standing.records import Overview
 from launch.standing.when import WhenDone, when_done
-from launch.status import StageState
+from launch.status import StageState, history, spent
 from launch.store import Store
 from launch.store.store import Known
+from launch.store.times import StageTimes
+from tests.launch.usage.attempt_notes import write_attempt
 from tests.launch.workspace import Workspace
 
 NOW = 1_000_000.0
@@ -120,6 +122,52 @@ def test_what_runs_is_told_by_its_speed(workspace: Workspace) -> None:
     moment.run("mnli-s1", 900, 1000, 2.0)
     nearer = moment.when()
     assert nearer is not None and nearer.latest is not None and when.latest is not None and nearer.latest < when.latest
+
+
+@pytest.mark.parametrize("runs", range(7))
+def test_more_may_run_than_the_file_says(moment: Moment, runs: int) -> None:
+    """`stepstone throttle` was told another number: it is never done at the latest before it is at the earliest."""
+    names = [stage.name for stage in moment.plan.stages.values() if stage.kind == "train"]
+    for stage in moment.plan.stages.values():
+        moment.look.states[stage.key] = StageState("queued", job="8_0")
+    for name in names[:runs]:
+        moment.run(name, 10, 10_000, 2.0)
+    when = moment.when()
+    assert when is not None and when.latest is not None and when.earliest <= when.latest
+    at_once, at_least = when.basis.at_once, when.basis.at_least
+    assert at_once is not None and at_least is not None and at_once >= max(2, at_least)
+    assert at_once == max(2, len([*moment.progress]))
+
+
+def test_a_jobs_start_is_counted_once(moment: Moment) -> None:
+    """What a stage held its processors contains the imports of the job that it was first of."""
+    first, other = moment.plan.find("mnli-s1"), moment.plan.find("mnli-s2")
+    folder = moment.store.stage_folder(first.folder)
+    write_attempt(folder, 1, minutes=1, stage_times=StageTimes(imports=40.0, train=60.0))
+    seconds = spent.of_stage(history.notes_of(folder), [])
+    store = moment.store
+    store.index = {first.key: list(Known(0, "g", "", 50.0, [], sum(seconds.values()), seconds))}  # type: ignore[dict-item]
+    assert sum(seconds.values()) == 100
+    progress = {other.key: Progress(other.name, 0, 0, seconds=10.0)}
+    durations = Durations(moment.plan, store, progress)
+    span, left = durations.of_stage(other), durations.left(other)
+    assert durations.start == Span(40.0, 40.0) and span.low * span.high == pytest.approx(60**2)
+    assert left == Span(span.low - 10, span.high - 10)
+
+
+def test_of_what_runs_unread_as_much_is_done_as_of_the_rest(moment: Moment, monkeypatch: pytest.MonkeyPatch) -> None:
+    moment.finish("mnli-s1", 1000.0)
+    read, unread = moment.plan.find("squad-s1"), moment.plan.find("mnli-s2")
+    moment.run(unread.name, 0, 0, 0.0)
+    moment.progress.clear()
+    moment.run(read.name, 750, 1000, 2.0)
+    whole = Durations(moment.plan, moment.store, moment.progress).of_stage(unread)
+    durations = Durations(moment.plan, moment.store, moment.progress, unread={unread.key})
+    assert durations.left(unread) == Span(whole.low / 4, whole.high / 4)
+    every_one_read = moment.when()
+    monkeypatch.setattr("launch.standing.when.MOST_READ", 0)
+    one_read = moment.when()
+    assert every_one_read is not None and one_read is not None and one_read.earliest < every_one_read.earliest
 
 
 def test_what_failed_does_not_go_on_by_itself(moment: Moment) -> None:

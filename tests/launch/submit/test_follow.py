@@ -14,6 +14,7 @@ import pytest
 from launch import submit
 from launch.experiment import failures
 from launch.plan import Plan
+from launch.standing import so_far
 from launch.status import Observation, breaker
 from launch.store import Store, attempts, lock, provenance
 from launch.store.attempts import FailureNote, Starter
@@ -54,9 +55,18 @@ def _follow(plan: Plan, scheduler: Scheduler, goes_on: Callable[[float], None]) 
 def test_a_slurmctld_that_is_away_for_some_minutes_ends_nothing(
     plan: Plan, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where it goes between the look at the queue and the try to send."""
+    """Also where it goes between the look at the queue and the try to send. How far what runs is, is read for a line
+    that is due."""
+    looks, readings, read = list[float](), list[so_far.Standing](), so_far.standing
+
+    def standing(*arguments: Any) -> so_far.Standing:
+        readings.append(read(*arguments))
+        return readings[-1]
+
+    monkeypatch.setattr(so_far, "standing", standing)
 
     def away(seconds: float) -> None:
+        looks.append(seconds)
         scheduler.ctld = "down" if 60 < seconds < 400 else "up"
 
     real = submit.submit
@@ -77,7 +87,8 @@ def test_a_slurmctld_that_is_away_for_some_minutes_ends_nothing(
     said = _follow(plan, scheduler, away)
     assert max(Counter(said).values()) == 1
     progress_lines = [line for line in said if "stages finished" in line]
-    assert progress_lines and all(re.match(r"\d\d:\d\d \d+ of \d+ stages finished", line) for line in progress_lines)
+    assert 1 < len(progress_lines) <= len(readings) < len(looks)
+    assert all(re.match(r"\d\d:\d\d \d+ of \d+ stages finished", line) for line in progress_lines)
 
 
 @pytest.mark.slow

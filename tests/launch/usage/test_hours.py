@@ -29,7 +29,7 @@ def test_what_is_held_before_and_between_the_training_is_idle(tmp_path: Path) ->
     stage_times = StageTimes(queue=9000.0, imports=120.0, load=60.0, tokenise=60.0, train=360.0, dev=60.0, save=30.0,
                              other=30.0)  # fmt: skip
     write_attempt(tmp_path, 1, minutes=10, stage_times=stage_times)
-    assert _spent(tmp_path) == {"useful": 7.0, "idle": 5.0}  # the queue is nobody's
+    assert _spent(tmp_path) == {"useful": 7.0, "starting": 2.0, "idle": 3.0}  # the queue is nobody's
 
 
 @pytest.mark.parametrize(("cause", "outcome"), [("preempted", "again/preempted"), ("code", "failed/code"),
