@@ -9,7 +9,6 @@ was sent or left the queue the record counts as on its way, unless the cluster k
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import astuple, dataclass, field
 from operator import attrgetter
 from pathlib import Path
@@ -17,7 +16,7 @@ from pathlib import Path
 from slurm import accounting, usercache
 from slurm.accounting import Ended, NoAccounting
 from slurm.base import UserError
-from slurm.base.files import make_folder, read_sealed, seal, write_atomic
+from slurm.base.files import make_folder, seal, unseal
 from slurm.commands import Refusal
 from slurm.queue import QueueEntry
 
@@ -144,10 +143,6 @@ def look(elements: Mapping[ElementId, Course], max_age: float = MAX_AGE) -> Endi
     had no record or did not answer; 0: ask now.
     """
     folder = _folder()
-    if folder is None:
-        memory = _Memory()
-        _learn(memory, elements, _asked(_ids(elements)), time.time())
-        return memory.endings(elements)
     patience = time.monotonic() + _WAIT
     while _open(memory := _read(folder), elements, max_age):
         with usercache.asking(folder) as ours:
@@ -165,8 +160,6 @@ def moved(before: Iterable[QueueEntry], after: Iterable[QueueEntry]) -> None:
     """Note what two looks at the queue, one after the other, say: what is in it has not ended; what left it may soon
     be asked for, by whichever command."""
     folder = _folder()
-    if folder is None:
-        return
     then, now = _elements(before), _elements(after)
     memory = _read(folder)
     remembered_elements = memory.records.keys() | memory.missing.keys() | memory.vanished.keys()
@@ -187,7 +180,7 @@ def _open(memory: _Memory, elements: Mapping[ElementId, Course], max_age: float)
     return {element: course for element, course in elements.items() if memory.to_ask(element, course.starts, max_age)}
 
 
-def _ask(folder: Path, elements: Mapping[ElementId, Course], max_age: float) -> _Memory:
+def _ask(folder: Path | None, elements: Mapping[ElementId, Course], max_age: float) -> _Memory:
     """Ask for what is open, and in the same breath for what others may want to know, as far as one command holds it."""
     memory = _read(folder)
     questions = _open(memory, elements, max_age)
@@ -233,7 +226,7 @@ def _learn(memory: _Memory, questions: Mapping[ElementId, Course | None], answer
     """Keep what accounting said."""
     memory.refusal = answer.refusal
     if answer.records is None:
-        memory.silent_since, memory.tried = memory.silent_since or now, now
+        memory.silent_since, memory.tried = memory.silent_since or now, time.time()
         return
     memory.keeps_none = answer.keeps_none
     if memory.silent_since is not None:
@@ -255,7 +248,7 @@ def _learn(memory: _Memory, questions: Mapping[ElementId, Course | None], answer
             memory.missing[element] = _NoRecord(starts, before.first if before else now, now, running, last_seen)
 
 
-def _own(folder: Path, memory: _Memory, elements: Mapping[ElementId, Course]) -> None:
+def _own(folder: Path | None, memory: _Memory, elements: Mapping[ElementId, Course]) -> None:
     """Note how often an element had begun, where its record was fetched by a command that did not know."""
     without_starts = [e for e in elements if (record := memory.records.get(e)) is not None and record.starts is None]
     for element in without_starts:
@@ -273,9 +266,9 @@ def _folder() -> Path | None:
         return None
 
 
-def _read(folder: Path) -> _Memory:
+def _read(folder: Path | None) -> _Memory:
     try:
-        content = read_sealed(folder / "ended.json")
+        content = unseal(usercache.kept(folder, "ended.json") or b"")
         if content is None or content["schema"] != 2:
             return _Memory()
         return _Memory(
@@ -290,7 +283,7 @@ def _read(folder: Path) -> _Memory:
         return _Memory()  # written by another version
 
 
-def _write(folder: Path, memory: _Memory) -> None:
+def _write(folder: Path | None, memory: _Memory) -> None:
     now = time.time()
     records = sorted(memory.records.values(), key=attrgetter("taken"))[-_KEPT:]
     missing = sorted(memory.missing.items(), key=lambda item: item[1].last)[-_KEPT:]
@@ -303,5 +296,4 @@ def _write(folder: Path, memory: _Memory) -> None:
         "silent_since": memory.silent_since, "tried": memory.tried, "back": memory.back,
         "keeps_none": memory.keeps_none, "refusal": memory.refusal,
     }  # fmt: skip
-    with suppress(OSError):
-        write_atomic(folder / "ended.json", seal(content))
+    usercache.keep(folder, "ended.json", seal(content))

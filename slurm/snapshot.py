@@ -5,14 +5,14 @@ says when something was sent or cancelled from here, which makes older answers u
 endings.py.
 """
 
+import json
 import time
-from contextlib import suppress
 from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 
 from slurm import endings, queue, usercache
 from slurm.base import UserError
-from slurm.base.files import read_json, read_sealed, seal, to_json, write_atomic
+from slurm.base.files import seal, to_json, unseal
 from slurm.commands import Refusal
 from slurm.queue import QueueEntry
 from slurm.usercache import calls
@@ -21,10 +21,10 @@ __all__ = ["TRY_EACH", "Snapshot", "calls", "changed", "look", "unanswered"]
 
 TRY_EACH = "`stepstone doctor FILE` tries each of Slurm's commands"
 MAX_AGE = 60.0  # seconds
-_SILENCE_AGE = 15.0  # how long "Slurm does not answer" is believed, seconds
+_SILENCE_AGE = 15.0  # how long "Slurm does not answer" is believed, seconds from the end of the wait for an answer
 _WAIT = 20.0  # for another command's answer, seconds
 _POLL = 0.1
-_LATER_FIELDS = ("refusal", "refused_since")  # which an older version did not write
+_LATER_FIELDS = ("refusal", "refused_since", "given_up")  # which an older version did not write
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Snapshot:
     `stale_since` None: Slurm has answered. Else Slurm was last heard then (or first missed, where it never was), and
     `entries` are None, or old ones that tell what was: then nothing may be concluded from what is not in them.
     `refusal`: squeue's own words, where it does answer, and will not tell; `refused_since`: without a break.
+    `given_up`: when no answer was waited for any longer, up to a minute after `taken`.
     """
 
     entries: list[QueueEntry] | None
@@ -41,16 +42,15 @@ class Snapshot:
     stale_since: float | None = None
     refusal: str | None = None
     refused_since: float | None = None
+    given_up: float | None = None
 
 
 def look(max_age: float = MAX_AGE) -> Snapshot:
     """The user's queue, at most `max_age` seconds old and not older than what was last changed; 0: ask now.
 
-    Never fails: without a usable cache Slurm is asked, and where it does not answer, `stale_since` says so.
+    Never fails: without a usable cache this process keeps the answer, and where there is none, `stale_since` says so.
     """
     folder = usercache.folder()
-    if folder is None:
-        return _ask(None)
     snapshot = _read(folder)
     if snapshot and _is_fresh(snapshot, folder, max_age):
         return snapshot
@@ -70,13 +70,10 @@ def unanswered(undone: str) -> UserError:
 
 def changed() -> None:
     """Note that the queue is not what it was: earlier looks do not count any more. Called after sending, cancelling."""
-    folder = usercache.folder()
-    if folder is not None:
-        with suppress(OSError):
-            write_atomic(folder / "changed.json", to_json(time.time()))
+    usercache.keep(usercache.folder(), "changed.json", to_json(time.time()))
 
 
-def _one_asks(folder: Path, max_age: float) -> Snapshot:
+def _one_asks(folder: Path | None, max_age: float) -> Snapshot:
     """Ask, or wait for the answer of a command that does."""
     patience = time.monotonic() + _WAIT
     while True:
@@ -98,29 +95,29 @@ def _old(snapshot: Snapshot | None) -> Snapshot:
     return replace(snapshot, stale_since=snapshot.stale_since or snapshot.taken)
 
 
-def _is_fresh(snapshot: Snapshot, folder: Path, max_age: float) -> bool:
+def _is_fresh(snapshot: Snapshot, folder: Path | None, max_age: float) -> bool:
     now = time.time()
-    age_limit = max_age if snapshot.stale_since is None else min(max_age, _SILENCE_AGE)
-    if (
-        not now - age_limit < snapshot.taken <= now
-    ):  # later than now: another host's clock is ahead, so nothing is known
+    known_at, age_limit = snapshot.taken, max_age
+    if snapshot.stale_since is not None:
+        known_at, age_limit = snapshot.given_up or snapshot.taken, min(max_age, _SILENCE_AGE)
+    if not now - age_limit < known_at <= now:  # later than now: another host's clock is ahead, so nothing is known
         return False
     try:
-        changed_at = read_json(folder / "changed.json")
+        content = usercache.kept(folder, "changed.json")
+        changed_at = None if content is None else json.loads(content)
     except (OSError, ValueError):
         return False
     return changed_at is None or (isinstance(changed_at, float) and snapshot.taken > changed_at)
 
 
-def _ask_and_keep(folder: Path) -> Snapshot:
+def _ask_and_keep(folder: Path | None) -> Snapshot:
     before = _read(folder)
     snapshot = _ask(before)
     if snapshot.entries is not None:
         endings.moved((before and before.entries) or [], snapshot.entries)
     newer = _read(folder)
     if newer is None or not snapshot.taken < newer.taken <= time.time():
-        with suppress(OSError):
-            write_atomic(folder / "queue.json", seal(_record(snapshot)))
+        usercache.keep(folder, "queue.json", seal(_record(snapshot)))
     return snapshot
 
 
@@ -136,7 +133,7 @@ def _ask(before: Snapshot | None) -> Snapshot:
     since = asked_at if before is None else before.stale_since or before.taken
     # A silence before a refusal is no part of it.
     refused_since = (before and before.refused_since) or asked_at if refusal is not None else None
-    return Snapshot(None, asked_at, since, refusal, refused_since)
+    return Snapshot(None, asked_at, since, refusal, refused_since, time.time())
 
 
 def _record(snapshot: Snapshot) -> dict[str, object]:
@@ -144,9 +141,9 @@ def _record(snapshot: Snapshot) -> dict[str, object]:
     return asdict(replace(snapshot, entries=None)) | {"schema": 1, "entries": rows}
 
 
-def _read(folder: Path) -> Snapshot | None:
+def _read(folder: Path | None) -> Snapshot | None:
     try:
-        record = read_sealed(folder / "queue.json")
+        record = unseal(usercache.kept(folder, "queue.json") or b"")
         if record is None or record["schema"] != 1:
             return None
         rows = record["entries"]

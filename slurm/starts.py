@@ -11,7 +11,7 @@ from pathlib import Path
 
 from slurm import queue, usercache, ways
 from slurm.base import UserError
-from slurm.base.files import make_folder, read_sealed, seal, write_atomic
+from slurm.base.files import make_folder, seal, unseal
 from slurm.commands import Refusal, Silent
 from slurm.endings import ElementId
 
@@ -36,8 +36,6 @@ def look(max_age: float = MAX_AGE) -> Starts | None:
     Never fails. That there was no answer is remembered as long as an answer.
     """
     folder = _folder()
-    if folder is None:
-        return _ask()
     patience = time.monotonic() + _WAIT
     while True:
         answer = _read(folder, max_age)
@@ -52,12 +50,11 @@ def look(max_age: float = MAX_AGE) -> Starts | None:
         time.sleep(_POLL)
 
 
-def _ask_and_keep(folder: Path) -> Starts | None:
+def _ask_and_keep(folder: Path | None) -> Starts | None:
     starts = _ask()
     rows = None if starts is None else [[*vars(element).values(), when] for element, when in starts.times.items()]
     asked_at = time.time() if starts is None else starts.taken
-    with suppress(OSError):
-        write_atomic(folder / "starts.json", seal({"schema": 1, "taken": asked_at, "starts": rows}))
+    usercache.keep(folder, "starts.json", seal({"schema": 1, "taken": asked_at, "starts": rows}))
     return starts
 
 
@@ -109,10 +106,10 @@ def _folder() -> Path | None:
         return None
 
 
-def _read(folder: Path, max_age: float) -> tuple[Starts | None] | None:
+def _read(folder: Path | None, max_age: float) -> tuple[Starts | None] | None:
     """What was answered last, in a tuple, as it may be nothing; None: too old, or of another version."""
     try:
-        record = read_sealed(folder / "starts.json")
+        record = unseal(usercache.kept(folder, "starts.json") or b"")
         if record is None or record["schema"] != 1 or not 0 <= time.time() - record["taken"] < max_age:
             return None
         rows = record["starts"]

@@ -1,6 +1,7 @@
 """A private folder in the user's cache, one per cluster: what Slurm was asked last, by whom, and how often.
 
-Nothing in it is needed: without a folder that is ours and writable, every command asks for itself and nothing counts.
+Nothing in it is needed: without a folder that is ours and writable every process keeps for itself what it was told, so
+that one that lives long asks no more often than with it; and nothing counts calls.
 """
 
 import hashlib
@@ -16,14 +17,17 @@ from contextlib import contextmanager, suppress
 from operator import itemgetter
 from pathlib import Path
 
-from slurm.base import UserError, processes
-from slurm.base.files import make_folder, read_json, to_json, write_chunk, write_once
+from slurm.base import UserError, look, processes
+from slurm.base.files import make_folder, read_json, to_json, write_atomic, write_chunk, write_once
 
 _CONFIGURATIONS = ("/etc/slurm/slurm.conf", "/run/slurm/conf/slurm.conf", "/etc/slurm-llnl/slurm.conf")
 _IDENTIFYING = re.compile(r"^\s*(ClusterName|SlurmctldHost|ControlMachine|SlurmctldPort)\s*=\s*(\S+)", re.I | re.M)
 _ASKER_SECONDS = 90.0  # another host's asker that began so long ago is gone: no command is waited for so long
 _LOG_BYTES = 256 << 10  # of one host's log of one kind; the one before it is kept
 _WORDS = 2000  # characters of what a command printed on stderr that are kept
+
+# What could not be written, by where it belongs, beside the file that lay there then.
+_held: dict[Path, tuple[tuple[int, int] | None, bytes]] = {}
 
 
 def folder() -> Path | None:
@@ -34,6 +38,47 @@ def folder() -> Path | None:
         return path if _is_private(base) and _is_private(path) else None
     except (UserError, OSError, RuntimeError):  # RuntimeError: no home
         return None
+
+
+def keep(folder: Path | None, name: str, content: bytes) -> None:
+    """Put a file into the folder, or one in it, for all commands; for this process alone where it cannot be written
+    (no folder, a full disk, a quota). Never fails."""
+    path = _place(folder, name)
+    if folder is not None:
+        with suppress(OSError):
+            write_atomic(path, content)
+            _held.pop(path, None)
+            return
+    _held[path] = (_file_there(path), content)
+
+
+def kept(folder: Path | None, name: str) -> bytes | None:
+    """What was put there last, by this process or, since then, by another one; None: nothing, or it is closed to us."""
+    path = _place(folder, name)
+    held = _held.get(path)
+    if held is not None and held[0] == _file_there(path):
+        return held[1]
+    if folder is None:
+        return None
+    try:
+        return look.read_bytes(path)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return None
+
+
+def _place(folder: Path | None, name: str) -> Path:
+    return Path(cluster()) / name if folder is None else folder / name
+
+
+def _file_there(path: Path) -> tuple[int, int] | None:
+    """What tells it from the file that replaces it."""
+    if not path.is_absolute():  # the place of what has no folder
+        return None
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def _is_private(path: Path) -> bool:
@@ -130,8 +175,11 @@ def calls(since: float) -> dict[str, int]:
 
 
 @contextmanager
-def asking(folder: Path) -> Iterator[bool]:
+def asking(folder: Path | None) -> Iterator[bool]:
     """Whether it is ours to ask: one command at a time, as far as that can be told; two at once do no harm."""
+    if folder is None:
+        yield True
+        return
     path = folder / "asking.json"
     me = {"host": socket.gethostname(), "pid": os.getpid(), "start": processes.start_time(os.getpid())}
     try:

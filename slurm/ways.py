@@ -5,6 +5,7 @@ A refusal of the first way is met with the next one; the way that was taken is r
 first one does, never something else: whoever writes the list answers for that.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from slurm import commands, usercache
-from slurm.base.files import read_json, to_json, write_atomic
+from slurm.base.files import to_json
 from slurm.commands import Refusal
 
 Answer = TypeVar("Answer")
@@ -64,21 +65,19 @@ def tried(topic: str, ways: Sequence[Way], read: Callable[[str], object] = str) 
 
 
 def _remembered(topic: str, count: int) -> int:
-    folder = usercache.folder()
     try:
-        number, of, when = read_json(folder / "ways.json")[topic] if folder else (0, count, 0.0)
+        number, of, when = json.loads(usercache.kept(usercache.folder(), "ways.json") or b"{}")[topic]
         return number if of == count and number in range(count) and 0 <= time.time() - when < _REMEMBERED else 0
     except (OSError, ValueError, KeyError, TypeError):
         return 0
 
 
 def _remember(topic: str, number: int, count: int) -> None:
-    folder = usercache.folder()
-    if folder is None or number == _remembered(topic, count):
+    if number == _remembered(topic, count):
         return
-    with suppress(OSError):
-        try:
-            notes = dict(read_json(folder / "ways.json") or {})
-        except (ValueError, TypeError):
-            notes = {}
-        write_atomic(folder / "ways.json", to_json(notes | {topic: [number, count, time.time()]}))
+    folder = usercache.folder()
+    try:
+        notes = dict(json.loads(usercache.kept(folder, "ways.json") or b"{}"))
+    except (OSError, ValueError, TypeError):
+        notes = {}
+    usercache.keep(folder, "ways.json", to_json(notes | {topic: [number, count, time.time()]}))

@@ -43,6 +43,7 @@ def install(patch: pytest.MonkeyPatch, cache: Path | None = None, **by_name: Say
         patch.setenv("XDG_CACHE_HOME", str(cache))
     else:
         patch.setattr(usercache, "folder", lambda: None)
+    patch.setattr(usercache, "_held", {})
     patch.setattr(commands, "runner", answers)
     return answers
 

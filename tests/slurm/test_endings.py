@@ -280,11 +280,27 @@ def test_where_there_is_none_nobody_is_waited_for(answers: Answers, clock: Clock
         clock.now += 10
 
 
-def test_without_a_cache_everybody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_cache_every_process_asks_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = install(monkeypatch, sacct=_said(ONE, "FAILED"))
-    assert _states({ONE: 1}) == _states({ONE: 1}) == {ONE: "FAILED"} and len(answers.asked) == 2
+    assert _states({ONE: 1}) == _states({ONE: 1}) == {ONE: "FAILED"} and len(answers.asked) == 1
     answers.by_start["sacct"] = DOWN
+    assert set(look({TWO: 1}).silent) == {TWO}
+
+
+def test_a_database_that_hangs_is_left_alone_for_a_minute(answers: Answers, clock: Clock) -> None:
+    """From the end of the wait for it, which takes a minute itself."""
+
+    def hang(command: Sequence[str]) -> Output:
+        clock.now += commands.TIMEOUT
+        raise Silent("sacct did not answer in 60 s")
+
+    answers.by_start["sacct"] = hang
     assert set(look({ONE: 1}).silent) == {ONE}
+    asked = len(answers.asked)
+    clock.now += 59
+    assert set(look({ONE: 1}).silent) == {ONE} and len(answers.asked) == asked
+    clock.now += 2
+    assert set(look({ONE: 1}).silent) == {ONE} and len(answers.asked) > asked
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"schema": 1}'], ids=["empty", "torn", "list", "unsealed"])

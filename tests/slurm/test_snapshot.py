@@ -63,7 +63,7 @@ def test_silence_is_stale_since_the_last_answer(monkeypatch: pytest.MonkeyPatch,
     good = look()
     answers.by_start["squeue"] = Silent("squeue")
     silent = look(max_age=0)
-    assert silent == Snapshot(None, silent.taken, good.taken)
+    assert silent == Snapshot(None, silent.taken, good.taken, given_up=silent.given_up)
     assert look(max_age=0).stale_since == good.taken
     asked = len(answers.asked)
     assert look().stale_since == good.taken and len(answers.asked) == asked  # believed for a while
@@ -71,6 +71,25 @@ def test_silence_is_stale_since_the_last_answer(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(time, "time", lambda: now + 16)
     answers.by_start["squeue"] = ONE
     assert look().stale_since is None
+
+
+def test_silence_counts_from_the_end_of_the_wait(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Of a slurmctld that hangs too, which is waited for longer than its silence is believed."""
+    now = [time.time()]
+
+    def hang(command: Sequence[str]) -> Output:
+        now[0] += commands.TIMEOUT
+        raise Silent("squeue did not answer in 60 s")
+
+    answers = install(monkeypatch, tmp_path, squeue=hang)
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    began = now[0]
+    silent = look()
+    assert (silent.taken, silent.stale_since) == (began, began) and len(answers.asked) == 1
+    now[0] += 14
+    assert look() == silent and len(answers.asked) == 1
+    now[0] += 2
+    assert look().stale_since == began and len(answers.asked) == 2
 
 
 def test_a_refusal_is_as_old_as_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -150,7 +169,7 @@ def test_no_cache_is_no_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     (tmp_path / "stepstone").write_text("in the way")
     answers = install(monkeypatch, tmp_path, squeue=ONE)
     assert usercache.folder() is None
-    assert look().entries and look().entries and len(answers.asked) == 2
+    assert look().entries and look().entries and len(answers.asked) == 1  # it is kept in the process
     snapshot.changed()
     assert snapshot.calls(0) == {}
 
