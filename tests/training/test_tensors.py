@@ -1,6 +1,6 @@
 """Our own writer of safetensors files: what it writes, others read; what it says of the file is so."""
 
-import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -89,24 +89,35 @@ def test_what_could_not_be_hashed_is_not_said_to_be_written(
     assert digest.seen == fails_at
 
 
+class _SlowPool:
+    """Of one thread, so slow that it does its work when somebody waits for it. Counts what waits."""
+
+    def __init__(self, threads: int, thread_name_prefix: str) -> None:
+        self.waiting: list[memoryview] = []
+        self.most = 0
+
+    def __enter__(self) -> "_SlowPool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert not self.waiting
+
+    def submit(self, update: Callable[[memoryview], None], chunk: memoryview) -> SimpleNamespace:
+        def result() -> None:
+            update(self.waiting.pop(0))
+
+        self.waiting.append(chunk)
+        self.most = max(self.most, len(self.waiting))
+        return SimpleNamespace(result=result)
+
+
 def test_one_chunk_at_a_time_waits_to_be_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However slow hashing is: of tensors on a GPU each chunk that waits is a copy in memory."""
+    """Of tensors on a GPU each that waits is a copy in memory."""
     monkeypatch.setattr(tensors, "_CHUNK", 1000)
-    hashed, written = threading.Semaphore(0), []
-    digest = _Digest(0)
-
-    def update(chunk: memoryview) -> None:
-        hashed.acquire()
-        digest.seen += 1
-
-    def write(descriptor: int, chunk: memoryview) -> None:
-        written.append(digest.seen)
-        hashed.release()
-
-    monkeypatch.setattr(tensors.hashlib, "sha256", lambda: SimpleNamespace(update=update, hexdigest=digest.hexdigest))
-    monkeypatch.setattr(tensors, "write_chunk", write)
-    write_tensors(tmp_path / "t", {"w": torch.zeros(1000)})
-    assert written == [0, 1, 2, 3, 4, 5]
+    pool = _SlowPool(1, "hash")
+    monkeypatch.setattr(tensors, "ThreadPoolExecutor", lambda threads, thread_name_prefix: pool)
+    written = write_tensors(tmp_path / "t", {"w": torch.zeros(1000)})
+    assert written["sha256"] == sha256_file(tmp_path / "t") and pool.most == 1
 
 
 @pytest.mark.parametrize("large", [1, 1 << 30])
