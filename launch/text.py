@@ -2,11 +2,14 @@
 
 import codecs
 import re
+import shlex
 import shutil
 import sys
 import textwrap
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import TextIO
 
 _IN_PLAIN_LETTERS = {"→": "->", "…": "...", "–": "-", "—": "-", "≤": "<=", "≥": ">=", "±": "+-", "×": "x", "·": "-"}
@@ -39,6 +42,15 @@ def fitted(line: str, stream: TextIO) -> str:
     if not stream.isatty():
         return line
     return "\n".join(wrapped(line, shutil.get_terminal_size().columns))
+
+
+def as_typed(path: Path) -> str:
+    """A file as a person types it in a shell, here: as it was typed; what lies below the working directory without
+    that."""
+    if path.is_absolute():
+        with suppress(ValueError, OSError):  # elsewhere; or the directory has gone
+            path = path.relative_to(Path.cwd())
+    return shlex.quote(str(path))
 
 
 def some(names: Iterable[str], limit: int = 4) -> str:

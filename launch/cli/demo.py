@@ -7,7 +7,7 @@ import typer
 
 from launch.cli.results import collect
 from launch.cli.submit import submit
-from launch.text import say
+from launch.text import as_typed, say
 
 
 def demo(
@@ -19,4 +19,4 @@ def demo(
     file = prepare(folder, say)
     submit(file, wait=True)
     collect(file)
-    say(f"the experiment file: {file}; change it and type: stepstone submit {file}")
+    say(f"the experiment file: {file}; change it and type: stepstone submit {as_typed(file)}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from launch.cli.options import File, load_plan
-from launch.text import say
+from launch.text import as_typed, say
 from slurm.base import UsageError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def _change(verb: "Verb", file: File, stages: list[str] | None, *, yes: bool) ->
 
 
 def _then(verb: "Verb", file: File) -> str:
-    return f"; to let them go: stepstone release {file}" if verb == "hold" else ""
+    return f"; to let them go: stepstone release {as_typed(file)}" if verb == "hold" else ""
 
 
 def _agree(plan: "Plan", proposal: "Keeping", *, yes: bool) -> bool:
@@ -64,6 +64,6 @@ def _agree(plan: "Plan", proposal: "Keeping", *, yes: bool) -> bool:
         say(f"with them, in the same elements: {names(plan, beside)}")
     if len(beside) < len(proposal.beside):
         say(f"with them, {len(proposal.beside) - len(beside)} stages of other files")
-    if (others := proposal.of_others(plan)) is not None:
-        say(others)
+    if (shared_line := proposal.of_others(plan)) is not None:
+        say(shared_line)
     return yes or typer.confirm(f"{proposal.verb} them?", err=True)

@@ -1,7 +1,7 @@
 """`stepstone logs`: what the job of a stage printed, and why a stage stands where it stands."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from launch.cli.options import File, load_plan
-from launch.text import say
+from launch.text import as_typed, say
 from slurm.base import UsageError, UserError
 
 if TYPE_CHECKING:
@@ -51,12 +51,20 @@ def logs(
     from launch.status import Observation
     from launch.store import Store, submissions
 
-    _check(follow=follow, attempt=attempt is not None, every=every, why=why)
+    _check({"--why": why, "--follow": follow, "--attempt": attempt is not None, "--all": every})
+    _check({"--why": why, "--err": errors})
+    _check({"--why": why, "--tail": tail is not None})
     plan = load_plan(file)
     store = Store(plan.experiment.store)
     all_submissions = submissions.read_all(store.root)
     observe = cache(lambda: Observation(plan, store))  # asks Slurm: what lies in files is printed without it
     choice = selection.select(plan, all_submissions, stage, observe)
+    if choice.location is not None and (follow or attempt is not None):
+        option = "--follow" if follow else f"--attempt {attempt}"
+        raise UsageError(
+            f"logs: {option} goes through all jobs of a stage, and {stage} is one of them; type: stepstone logs"
+            f" {as_typed(file)} {plan.word(choice.stage)} {option}"
+        )
     if choice.remark:
         say(choice.remark)
     if why:
@@ -76,9 +84,8 @@ def logs(
             raise UserError(_without_a_log(observe(), choice.stage, earlier=not every and attempt is None))
 
 
-def _check(*, follow: bool, attempt: bool, every: bool, why: bool) -> None:
-    """UsageError for options that say different things."""
-    options = {"--why": why, "--follow": follow, "--attempt": attempt, "--all": every}
+def _check(options: Mapping[str, bool]) -> None:
+    """UsageError where more than one of options is given, which say different things."""
     given_options = [name for name, is_given in options.items() if is_given]
     if len(given_options) > 1:
         raise UsageError(f"logs: {' and '.join(given_options)} do not go together; leave out all but one")

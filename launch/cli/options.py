@@ -29,8 +29,13 @@ def load_plan(file: Path) -> "Plan":
     return new_plan
 
 
-def print_json(record: Any) -> None:
+def json_text(record: Any) -> str:
     """On one line: indenting 100,000 stages takes half a minute."""
+    return json.dumps(record, ensure_ascii=False) + "\n"
+
+
+def print_json(record: Any) -> None:
+    """The same on stdout."""
     ascii_only = not (sys.stdout.encoding or "").lower().startswith("utf")  # the same to a program, and nothing is lost
     print(json.dumps(record, ensure_ascii=ascii_only))
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from launch.cli.options import File, Json, console, load_plan, print_json
+from launch.cli.options import File, Json, console, json_text, load_plan, print_json
 from launch.text import say
 from slurm.base import UsageError
 
@@ -99,7 +99,9 @@ def table(
     from launch.show import tables
     from launch.store import Store
 
-    name = tables.format_of(output_format, out)
+    if as_json and output_format is not None:
+        raise UsageError("--json and --format do not go together; leave one out")
+    name = "terminal" if as_json else tables.format_of(output_format, out)
     options = sheets.Options(
         tuple(filter(None, (columns or "").replace(" ", "").split(","))),
         metric,
@@ -121,11 +123,11 @@ def table(
         plan = load_plan(file)
         store = Store(plan.experiment.store)
         all_sheets = sheets.of_plan(plan, store, scores.rows(plan, store), options)
-    if as_json:
-        print_json(tables.tables_json(all_sheets))
-    elif out is not None:
-        tables.write(all_sheets, name, out)
+    if out is not None:
+        tables.write(json_text(tables.tables_json(all_sheets)) if as_json else tables.text_of(all_sheets, name), out)
         say(f"written: {out}")
+    elif as_json:
+        print_json(tables.tables_json(all_sheets))
     elif name == "terminal":
         tables.print_tables(all_sheets, console())
     else:

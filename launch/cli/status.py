@@ -35,10 +35,12 @@ def status(
     wish.check(plan)
     store = Store(plan.experiment.store)
     observation = Observation(plan, store, verify=verify)
+    named_stages = [plan.find(name) for name in stages or ()] or plan.stages.values()
+    chosen_stages = [stage for stage in named_stages if wish.fits(plan, observation, stage)]
     if as_json:
-        print_json(status_shown.record(plan, store, observation))
+        print_json(status_shown.record(plan, store, observation, chosen_stages))
     elif stages:
-        stages_shown.print_history(plan, store, observation, [plan.find(name) for name in stages], console())
+        stages_shown.print_history(plan, store, observation, chosen_stages, console())
     elif every_stage or wish != stages_shown.Filter():
         stages_shown.print_stages(plan, store, observation, wish, console())
     else:

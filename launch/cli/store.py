@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from launch.cli.options import File, console, load_plan, print_json
-from launch.text import labelled, say, size
+from launch.text import as_typed, labelled, say, size
 from slurm.base import UsageError
 
 _LISTED = 20
@@ -69,7 +69,7 @@ def gc(
         print(f"{'':>10}  … ({len(waste)} in all; --json lists them)")
     print(f"{size(sum(item.bytes for item in waste)):>10}  in {sum(item.files for item in waste)} files")
     if not yes and not sys.stdin.isatty():
-        raise UsageError(f"to remove them type: stepstone gc {file} --yes")
+        raise UsageError(f"to remove them type: stepstone gc {as_typed(file)} --yes")
     if yes or typer.confirm("remove?"):
         removed_waste = collecting.remove(plan, Store(root))
         say(f"removed {size(sum(item.bytes for item in removed_waste))}; what and why: {root}/gc")

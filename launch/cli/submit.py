@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from launch.cli.options import File, console, load_plan
-from launch.text import say, some
+from launch.text import as_typed, say, some
 from slurm.base import UsageError, UserError
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def retry(
     observation = Observation(plan, Store(plan.experiment.store), max_age=0)
     failed_stages = retrying.select(plan, observation, classes or [], stages or [])
     if not failed_stages:
-        say("nothing to retry: no failed stage fits; `stepstone status FILE` says where each stands")
+        say(f"nothing to retry: no failed stage fits; `stepstone status {as_typed(file)}` says where each stands")
         return
     for line in outcome.lines(submitter.submit(plan, say, only=failed_stages, force=failed_stages)):
         say(line)
@@ -115,7 +115,7 @@ def cancel(
         say("nothing to cancel: none of these stages is queued or running")
     else:
         count = len(cancellation.stages) + len(cancellation.beside) + len(cancellation.outside)
-        say(f"cancelled {count} stages; to send them again: stepstone submit {file}")
+        say(f"cancelled {count} stages; to send them again: stepstone submit {as_typed(file)}")
 
 
 def _agree(plan: "Plan", proposal: "Cancellation", *, yes: bool) -> bool:
@@ -172,7 +172,7 @@ def rehearse(
     for one_run in rehearsal.outcomes:
         print(one_run.line)
     if rehearsal.went_well:
-        say(f"all went well: stepstone submit {file}")
+        say(f"all went well: stepstone submit {as_typed(file)}")
         return
     failed_count = sum(outcome.failure is not None for outcome in rehearsal.outcomes)
     complaint = (

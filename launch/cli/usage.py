@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from launch.cli.options import File, Json, console, load_plan, print_json
-from launch.text import say
+from launch.text import as_typed, say
 from slurm.base import UsageError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _apply(plan: "Plan", report: "Report", *, yes: bool) -> None:
     change = edit.of_cluster(path, changes)
     sys.stdout.write(change.diff())
     if not yes and not sys.stdin.isatty():
-        raise UsageError(f"to change the file type: stepstone usage {path.name} --apply --yes")
+        raise UsageError(f"to change the file type: stepstone usage {as_typed(path)} --apply --yes")
     if yes or typer.confirm("change it?"):
         change.write()
         say(f"{path.name} is changed; what is queued keeps what it was sent with")

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from launch.cli.options import load_plan
+from launch.text import as_typed
 from slurm.base import UsageError
 
 Files = Annotated[list[Path], typer.Argument(metavar="FILE…", help="Experiment files, a tab each.", show_default=False)]
@@ -17,9 +18,10 @@ Files = Annotated[list[Path], typer.Argument(metavar="FILE…", help="Experiment
 def watch(files: Files) -> None:
     """Watch experiments live, in a terminal: cells, logs, curves; cancel, retry, hold."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM", "dumb") == "dumb":
+        file = as_typed(files[0])
         raise UsageError(
-            f"watch draws on a whole terminal, and this is none; type: stepstone status {files[0]}"
-            f" (once), or: stepstone submit {files[0]} --wait (a line for every change)"
+            f"watch draws on a whole terminal, and this is none; type: stepstone status {file}"
+            f" (once), or: stepstone submit {file} --wait (a line for every change)"
         )
     plans = [load_plan(file) for file in files]
     gc.collect()

@@ -12,11 +12,10 @@ from pathlib import Path
 from launch import executors
 from launch.logbook import parts
 from launch.logbook.parts import Reader, StageFilter
-from launch.logbook.selection import elements_of
+from launch.logbook.selection import intended_for, may_run
 from launch.plan import Plan, Stage
 from launch.status import Observation, StageState
-from launch.store import Location, Store, Submission, submissions
-from slurm.base import look
+from launch.store import Location, Store, submissions
 from slurm.base.errors import one_line
 
 POLL_SECONDS = 1.0  # between two looks at the files
@@ -73,8 +72,7 @@ class _Follower:
     location: Location | None = None
     state: StageState | None = None  # as it was seen last
     _had_result: bool = False  # when this began: what runs makes its encoder again
-    _names: list[str] | None = None  # of the submissions
-    _submissions: list[Submission] = field(default_factory=list)
+    _elements: dict[Path, list[Location]] = field(default_factory=dict)  # of the stage, by submission: read once each
     _next_state: float = 0.0  # when it is looked at again (monotonic)
 
     def look(self) -> StageState | None:
@@ -93,13 +91,15 @@ class _Follower:
 
     def _find_element(self) -> bool:
         """Where the stage was last sent; whether that is another element than before."""
-        root = self.plan.experiment.store
-        folder = root / "submissions"
-        names = look.names(folder) if look.exists(folder) else []
-        if names != self._names or self.location is None:
-            self._names, self._submissions = names, submissions.read_all(root)
-        elements = elements_of(self._submissions, self.stage.key)
-        location = elements[-1] if elements else None
+        elements: dict[Path, list[Location]] = {}
+        for submission in submissions.read_all(self.plan.experiment.store):
+            if submission.folder in self._elements:
+                elements[submission.folder] = self._elements[submission.folder]
+            elif submission.arrays:  # else its submitter has yet to say what it sends
+                elements[submission.folder] = intended_for([submission], self.stage.key)
+        self._elements = elements
+        newest_first = (location for folder in reversed(elements) for location in reversed(elements[folder]))
+        location = next(filter(may_run, newest_first), None)
         is_other = location != self.location
         if is_other:
             self.location, self.readers = location, {}

@@ -10,7 +10,7 @@ from launch.logbook.parts import Part
 from launch.plan import Plan, Stage
 from launch.status import Observation
 from launch.store import Location, Store, Submission, attempts
-from launch.text import moment, some
+from launch.text import as_typed, moment, some
 from slurm.base import UsageError, UserError
 
 Observe = Callable[[], Observation]
@@ -42,28 +42,39 @@ def select(plan: Plan, all_submissions: Sequence[Submission], text: str | None, 
         if locations:
             return _of_locations(plan, text, locations, observe)
     if job is not None and (job[2] is not None or not any(key.startswith(text) for key in plan.stages)):
-        raise UsageError(f"no job {text} in this experiment; `stepstone status {_file(plan)} --stages` lists them")
+        raise UsageError(
+            f"no job {text} in this experiment; `stepstone status {as_typed(plan.experiment.path)} --stages` lists them"
+        )
     return Selection(plan.find(text))
 
 
 def elements_of(submissions: Sequence[Submission], key: str) -> list[Location]:
     """Every element that a stage was sent in, the oldest first."""
-    return [location for location in _elements(submissions) if key in location.keys]
+    return [location for location in intended_for(submissions, key) if may_run(location)]
 
 
-def _elements(submissions: Sequence[Submission]) -> list[Location]:
-    """Of all that was sent."""
+def intended_for(submissions: Sequence[Submission], key: str) -> list[Location]:
+    """Every element that a stage was to be sent in, whatever became of its array, the oldest first."""
+    return [location for location in _intended(submissions) if key in location.keys]
+
+
+def may_run(location: Location) -> bool:
+    """Whether its array was sent, as far as is known."""
+    receipt = location.submission.receipt(location.array)
+    return receipt is None or receipt.was_sent
+
+
+def _intended(submissions: Sequence[Submission]) -> list[Location]:
     return [
         Location(submission, number, index)
         for submission in submissions
         for number, array in enumerate(submission.arrays)
-        if (receipt := submission.receipt(number)) is None or receipt.was_sent
         for index in array.elements
     ]
 
 
 def _of_job(submissions: Sequence[Submission], job: str, index: int | None) -> list[Location]:
-    return [at for at in _elements(submissions) if at.job == job and index in (None, at.index)]
+    return [at for at in _intended(submissions) if at.job == job and index in (None, at.index)]
 
 
 def _of_locations(plan: Plan, text: str, locations: list[Location], observe: Observe) -> Selection:
@@ -95,7 +106,7 @@ def _last(plan: Plan, observation: Observation) -> Selection:
     candidates = observation.among(["running"]) or _sent_last(plan, observation)
     starts = [(began, stage) for stage in candidates if (began := _began(observation, stage)) is not None]
     if not starts:
-        path = _file(plan)
+        path = as_typed(plan.experiment.path)
         if observation.locations.keys() & plan.stages.keys():
             raise UserError(f"no stage has begun yet; `stepstone status {path}` says what each waits for")
         raise UserError(f"nothing was ever sent; `stepstone submit {path}` sends it")
@@ -120,10 +131,6 @@ def _began(observation: Observation, stage: Stage) -> float | None:
         attempts.attempts_of(observation.store.stage_folder(stage.folder)) if observation.store.exists(stage) else []
     )
     return attempts.starter_of(every[-1]).time if every else None
-
-
-def _file(plan: Plan) -> str:
-    return plan.experiment.path.name
 
 
 def starts(

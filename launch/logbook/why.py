@@ -4,7 +4,6 @@ Nothing is concluded here that `status` does not say: the evidence is looked for
 """
 
 import re
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from launch.plan import Plan, Stage
 from launch.status import Observation, StageState, history, policy
 from launch.status.history import Failure
 from launch.store import Location
+from launch.text import as_typed
 from slurm import causes
 from slurm.base import look
 
@@ -207,7 +207,7 @@ def _policy_line(decision: policy.Decision, last: Failure) -> str:
 
 def _next(plan: Plan, stage: Stage, state: StageState, decision: policy.Decision | None) -> Sequence[str]:
     """Commands to type, the first first."""
-    file, name = shlex.quote(plan.experiment.path.name), shlex.quote(stage.name)
+    file, name = as_typed(plan.experiment.path), plan.word(stage)
     logs = f"stepstone logs {file} {name}"
     match state.state:
         case "failed" if decision is None or decision.send:

@@ -1,5 +1,7 @@
 """The nouns of a plan: stages, the definitions that they share, and the paths that lead through them."""
 
+import shlex
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -130,6 +132,14 @@ class Plan:
         parts = [part for step in self.steps.values() for part in step.parts]
         names = dict.fromkeys([*(name for part in parts for name in (part.task, part.head_name)), *self.targets])
         return [task for task in map(catalogue.find, names) if task.added]
+
+    def word(self, stage: Stage) -> str:
+        """A stage as a person types it in a shell: its name, or its key where several have the name."""
+        return shlex.quote(stage.name if self._name_counts[stage.name] == 1 else stage.key)
+
+    @cached_property
+    def _name_counts(self) -> Counter[str]:
+        return Counter(stage.name for stage in self.stages.values())
 
     def find(self, text: str) -> Stage:
         """The stage that a person means by its name, its folder's name or the beginning of its key."""

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from launch.plan import Plan
 from launch.preflight import counts
+from launch.text import as_typed
 from slurm.base import UserError
 from training import formats
 from training.data import hub, load
@@ -70,7 +71,7 @@ def check_fetched(plan: Plan) -> None:
 def _not_fetched(plan: Plan, subject: str) -> UserError:
     return UserError(
         f"{subject} not in this machine's Hugging Face cache, and jobs run offline: run"
-        f" `stepstone prepare {plan.experiment.path}` first (with the same HF_HOME)"
+        f" `stepstone prepare {as_typed(plan.experiment.path)}` first (with the same HF_HOME)"
     )
 
 

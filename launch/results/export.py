@@ -15,7 +15,7 @@ from launch.experiment import recipes
 from launch.plan import Plan, Stage, TargetDefinition
 from launch.store import Store
 from launch.store.artifacts import LanguageScores
-from launch.text import some
+from launch.text import as_typed, some
 from slurm.base import UsageError, UserError
 from slurm.base.files import make_folder
 from training import formats
@@ -50,7 +50,8 @@ def write(plan: Plan, out: Path, recipe: str | None, seed: int | None) -> Iterat
         if any(_results(plan, store, s) for s in entries.values())
     }
     if not finished_entries:
-        raise UserError(f"nothing to export is finished; `stepstone status {plan.experiment.path.name}` says why")
+        file = as_typed(plan.experiment.path)
+        raise UserError(f"nothing to export is finished; `stepstone status {file}` says why")
     for name in finished_entries:
         if (out / name).exists():
             raise UserError(f"{out / name}: exists already; remove it, or export into another folder")

@@ -17,7 +17,7 @@ from launch.plan import Plan
 from launch.results.scores import at_chance, trainings_under
 from launch.store import Store
 from launch.store.store import Known
-from launch.text import some
+from launch.text import as_typed, some
 from slurm.base import UsageError
 from slurm.base.files import make_folder, write_atomic
 from training import formats
@@ -135,7 +135,7 @@ def diverged(plan: Plan, store: Store) -> list[str]:
     names = some(stage.name for stage in at_chance_stages)
     return [
         f"diverged (on English dev no better than a constant answer): {names}; look: stepstone logs"
-        f" {plan.experiment.path.name} {at_chance_stages[0].key}; then set a lower learning_rate, more epochs"
+        f" {as_typed(plan.experiment.path)} {at_chance_stages[0].key}; then set a lower learning_rate, more epochs"
         " or other seeds"
     ]
 

@@ -38,10 +38,11 @@ class Filter:
 
     def select(self, plan: Plan, observation: Observation) -> list[Stage]:
         """The stages, those that need a person first."""
-        stages = [stage for stage in plan.stages.values() if self._fits(plan, observation, stage)]
+        stages = [stage for stage in plan.stages.values() if self.fits(plan, observation, stage)]
         return sorted(stages, key=lambda stage: _ORDER.index(observation.state(stage).state))
 
-    def _fits(self, plan: Plan, observation: Observation, stage: Stage) -> bool:
+    def fits(self, plan: Plan, observation: Observation, stage: Stage) -> bool:
+        """Whether a stage is listed."""
         if self.states and observation.state(stage).state not in self.states:
             return False
         if self.recipe is None and self.target is None:
@@ -67,6 +68,9 @@ def print_stages(plan: Plan, store: Store, observation: Observation, wish: Filte
 
 def print_history(plan: Plan, store: Store, observation: Observation, stages: list[Stage], console: Console) -> None:
     """Some stages with every attempt that was made at them."""
+    if not stages:
+        console.print("none of these stages fits", markup=False, soft_wrap=True)
+        return
     _print_rows(plan, store, observation, stages, console)
     for stage in stages:
         lines = (

@@ -1,6 +1,6 @@
 """What `stepstone status` prints: the matrix recipe x target, why what stands still does, totals, what to type next."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -24,9 +24,12 @@ from launch.usage import hours
 from slurm import starts
 
 
-def record(plan: Plan, store: Store, observation: Observation) -> dict[str, Any]:
-    """The contract of `stepstone status FILE --json`: the plan's stages with attempts, job id and score; the cells of
-    the matrix and the trainings that they share; totals and when it is done (Unix times)."""
+def record(
+    plan: Plan, store: Store, observation: Observation, chosen_stages: Sequence[Stage] | None = None
+) -> dict[str, Any]:
+    """The contract of `stepstone status FILE --json`: the plan's stages (or those that were chosen) with attempts,
+    job id and score; the cells of the matrix and the trainings that they share; totals and when it is done (Unix
+    times)."""
     accuracy, overview = Estimates(plan, store).accuracy(), take(plan, store, observation)
     when = _when(plan, store, observation, overview)
     return {
@@ -44,7 +47,7 @@ def record(plan: Plan, store: Store, observation: Observation) -> dict[str, Any]
                 "score": scores.score(plan, store, stage),
                 "at_chance": list(scores.at_chance(plan, store, stage)),
             }
-            for stage in plan.stages.values()
+            for stage in (plan.stages.values() if chosen_stages is None else chosen_stages)
         ],
         "cells": [
             {"recipe": cell.recipe, "target": cell.target} | _fold_record(cell) for cell in overview.cells.values()

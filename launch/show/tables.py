@@ -83,10 +83,10 @@ def print_tables(sheets: Sequence[Sheet], console: Console) -> None:
             console.print()
 
 
-def write(sheets: Sequence[Sheet], name: Format, out: Path) -> None:
-    """The tables to a file, whole or not at all. UsageError where it cannot be."""
+def write(text: str, out: Path) -> None:
+    """What `text_of` gives to a file, whole or not at all. UsageError where it cannot be."""
     if out.is_dir():
         raise UsageError(f"--out {out}: is a folder; name the file in it")
     if not out.parent.is_dir():
         raise UsageError(f"--out {out}: there is no folder {out.parent}")
-    write_atomic(out, text_of(sheets, name))
+    write_atomic(out, text)

@@ -5,12 +5,12 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from launch.draft.budget import Budget
-from launch.plan import Plan, Stage
+from launch.plan import Stage
 from launch.show.lines import hanging
 from launch.standing.records import Overview
 from launch.standing.when import Basis, WhenDone
 from launch.status import Observation, State
-from launch.text import brief, clock, some
+from launch.text import as_typed, brief, clock, some
 from launch.usage.hours import Account
 from slurm.causes import alike
 
@@ -125,7 +125,7 @@ def _moment(seconds: float, now: float) -> str:
 
 @dataclass(frozen=True)
 class NextStep:
-    """What to type, and what for. A command is its words."""
+    """What to type, and what for. A command is its words, as a shell takes them."""
 
     why: str
     command: tuple[str, ...]
@@ -148,10 +148,11 @@ class NextStep:
 
 def next_steps(observation: Observation) -> list[NextStep]:
     """What to type next, the most useful last."""
-    counts, file = observation.counts(), observation.plan.experiment.path.name
+    plan, counts = observation.plan, observation.counts()
+    file = as_typed(plan.experiment.path)
     if counts["failed"]:
         first_failure = observation.among(["failed"])[0]
-        why = NextStep("why", ("stepstone", "logs", file, _name(observation.plan, first_failure), "--why"))
+        why = NextStep("why", ("stepstone", "logs", file, plan.word(first_failure), "--why"))
         return [why, NextStep("again", ("stepstone", "retry", file))]
     if counts["cancelled"]:
         return [NextStep("to send what was cancelled again", ("stepstone", "submit", file))]
@@ -159,11 +160,6 @@ def next_steps(observation: Observation) -> list[NextStep]:
         return [NextStep("to send what is new", ("stepstone", "submit", file))]
     if counts["unknown"]:
         return [NextStep("to see what is wrong with Slurm", ("stepstone", "doctor", file))]
-    if counts["finished"] == len(observation.plan.stages):
+    if counts["finished"] == len(plan.stages):
         return [NextStep("all finished; the table", ("stepstone", "collect", file))]
     return [NextStep("to follow it", ("stepstone", "watch", file))]
-
-
-def _name(plan: Plan, stage: Stage) -> str:
-    """As a person types it; the key where several stages have the name."""
-    return stage.name if [each.name for each in plan.stages.values()].count(stage.name) == 1 else stage.key

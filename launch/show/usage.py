@@ -10,7 +10,7 @@ from launch.plan import Plan
 from launch.show.lines import hanging, print_lines
 from launch.status import Observation
 from launch.store import Store
-from launch.text import brief, some, wrapped
+from launch.text import as_typed, brief, some, wrapped
 from launch.usage import accounting, advice, hours, measured
 from launch.usage.accounting import Accounts
 from launch.usage.advice import LEAST, Advice, amount
@@ -184,7 +184,7 @@ def _accounting_lines(report: Report) -> list[str]:
 
 
 def _advice_lines(plan: Plan, report: Report, width: int) -> list[str]:
-    uses, file = report.measured, plan.experiment.path.name
+    uses, file = report.measured, as_typed(plan.experiment.path)
     if not report.advice:
         is_local = plan.experiment.cluster.chosen_executor == "local"
         return [] if is_local else hanging(f"no advice: {why_none(plan, report)}", width)

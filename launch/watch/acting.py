@@ -21,6 +21,7 @@ from launch.submit import retry as retrying
 from launch.submit import throttle as throttling
 from launch.submit.cancel import Cancellation
 from launch.submit.keep import Keeping
+from launch.text import as_typed
 from slurm import snapshot
 
 
@@ -45,17 +46,10 @@ Action = Callable[[Talk], None]
 
 
 def command(plan: Plan, *words: str, stages: Sequence[str] = ()) -> str:
-    """A command line about the experiment. stages: by key; a name that two have is no name."""
-    names = [stage.name for stage in plan.stages.values()] if stages else []
-    counts: dict[str, int] = {}
-    for name in names:
-        counts[name] = counts.get(name, 0) + 1
+    """A command line about the experiment. stages: by key."""
     verb, *arguments = words
-    options = []
-    for key in stages:
-        name = plan.stages[key].name
-        options += ["--stage", name if counts[name] == 1 else key]
-    return shlex.join(["stepstone", verb, str(plan.experiment.path.name), *arguments, *options])
+    options = [f"--stage {plan.word(plan.stages[key])}" for key in stages]
+    return " ".join(["stepstone", verb, as_typed(plan.experiment.path), *map(shlex.quote, arguments), *options])
 
 
 def cancel(plan: Plan, keys: Sequence[str] | None) -> Action:
@@ -123,8 +117,8 @@ def change(plan: Plan, verb: Verb, keys: Sequence[str] | None) -> Action:
             lines = []
             for job, location in zip(keeping.jobs, keeping.locations, strict=True):
                 lines.append(f"  {job}: {', '.join(_name(plan, key) for key in location.keys)}")
-            if (others := keeping.of_others(plan)) is not None:
-                lines.append(others)
+            if (shared_line := keeping.of_others(plan)) is not None:
+                lines.append(shared_line)
             question = _QUESTIONS[verb].format(len(keeping.locations))
             return talk.ask(Proposal(question, lines, command(plan, verb, stages=keys or ())))
 

@@ -141,21 +141,19 @@ class Chosen:
     recipes: Sequence[str]
     targets: Sequence[str]
     shared: Sequence[Shared]
-    is_filtered: bool
 
 
 def choose(sheet: Sheet, search: str) -> Chosen:
     """The recipes and targets with a cell in which every word of the search stands, and the trainings likewise."""
     wanted_words = search.lower().split()
     if not wanted_words:
-        return Chosen(sheet.recipes, sheet.targets, sheet.shared, False)
+        return Chosen(sheet.recipes, sheet.targets, sheet.shared)
     fitting = [at for at, entry in sheet.cells.items() if entry.fits(wanted_words)]
     recipes, targets = {recipe for recipe, _ in fitting}, {target for _, target in fitting}
     return Chosen(
         [recipe for recipe in sheet.recipes if recipe in recipes],
         [target for target in sheet.targets if target in targets],
         [training for training in sheet.shared if training.entry.fits(wanted_words)],
-        True,
     )
 
 

@@ -20,6 +20,12 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
 
 @pytest.fixture
+def in_its_folder(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands are typed where the experiment file lies, as they name it: `experiment.yaml`."""
+    monkeypatch.chdir(workspace.root)
+
+
+@pytest.fixture
 def scheduler() -> Iterator[Scheduler]:
     """A scripted Slurm whose elements take 5 seconds."""
     with Scheduler(stub_job.slow(5)).installed() as ready:

@@ -3,12 +3,14 @@
 import ast
 import io
 import re
+import shlex
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from launch.cli.app import app
-from launch.text import fitted, labelled, wrapped
+from launch.text import as_typed, fitted, labelled, wrapped
 from tests.launch.workspace import Workspace
 from tests.paths import ROOT
 
@@ -78,3 +80,20 @@ def test_whatever_is_printed_through_rich_is_left_to_the_terminal_to_wrap() -> N
             if not is_soft and (name, said) not in _TABLES:
                 wrapped_by_rich.append(f"{name}:{node.lineno}: {said}")
     assert wrapped_by_rich == []
+
+
+def test_a_file_is_named_so_that_a_shell_here_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "here"
+    for folder in (here / "my runs", tmp_path / "there"):
+        folder.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    for path, typed in (
+        (Path("x.yaml"), "x.yaml"),
+        (Path("my runs/x.yaml"), "'my runs/x.yaml'"),
+        (Path("../there/x.yaml"), "../there/x.yaml"),
+        (here / "my runs" / "x.yaml", "'my runs/x.yaml'"),
+        (tmp_path / "there" / "x.yaml", f"{tmp_path}/there/x.yaml"),
+    ):
+        path.touch()
+        assert as_typed(path) == typed
+        assert Path(*shlex.split(as_typed(path))).samefile(path)

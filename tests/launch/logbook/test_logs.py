@@ -12,7 +12,7 @@ from tests.launch import stub_job
 from tests.launch.logbook.printing import location_of, log_of, start
 from tests.slurm.scripted import Scheduler
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("in_its_folder")]
 
 
 def _logs(plan: Plan, *arguments: str) -> Result:

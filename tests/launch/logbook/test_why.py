@@ -11,7 +11,7 @@ from tests.launch.logbook.printing import location_of, log_of, start
 from tests.launch.workspace import Workspace
 from tests.slurm.scripted import Scheduler
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("in_its_folder")]
 
 TRACEBACK = """\
 Traceback (most recent call last):

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -338,3 +339,11 @@ def test_as_many_trainings_as_distinct_beginnings_of_paths(
     for stage in made.stages.values():  # parents first
         assert stage.parent is None or stage.parent in seen
         seen.add(stage.key)
+
+
+def test_a_stage_is_typed_by_its_name_unless_two_have_it(workspace: Workspace) -> None:
+    plan = workspace.plan()
+    first, second, *_ = plan.stages.values()
+    assert plan.word(first) == first.name and plan.find(plan.word(first)) == first
+    twins = replace(plan, stages=plan.stages | {second.key: second._replace(name=first.name)})
+    assert twins.word(first) == first.key and twins.find(twins.word(first)) == first

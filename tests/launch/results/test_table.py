@@ -19,6 +19,8 @@ from slurm.base.files import make_folder, seal, write_atomic
 from tests.launch.workspace import Workspace
 from training.tasks import find
 
+pytestmark = pytest.mark.usefixtures("in_its_folder")
+
 QA = {"f1": 50.0, "exact_match": 40.0, "f1_corrected": 60.0, "exact_match_corrected": 45.0}
 SCORES: dict[str, dict[str, float]] = {
     "xnli": {"accuracy": 70.0},

@@ -22,6 +22,8 @@ from tests.launch.faulty_job import FaultyJob
 from tests.launch.workspace import Workspace
 from tests.slurm.scripted import Scheduler
 
+pytestmark = pytest.mark.usefixtures("in_its_folder")
+
 CLUSTER = {"executor": "slurm", "partition": "gpu", "gpus-per-node": "1"}
 
 
@@ -179,3 +181,22 @@ def test_the_hours_of_finished_stages_are_remembered(
 
     monkeypatch.setattr(budget.attempts, "attempts_of", fail)  # type: ignore[attr-defined]
     assert used() == pytest.approx(before)
+
+
+def test_json_lists_the_stages_that_fit(workspace: Workspace, scheduler: Scheduler) -> None:
+    file = workspace.file(cluster=CLUSTER, seeds=["1"])
+    type_("submit", file)
+    scheduler.run_all()
+    scheduler.advance(60)
+
+    def names(*options: str) -> set[str]:
+        record = json.loads(type_("status", file, "--json", *options).output)
+        assert sum(record["totals"]["states"].values()) == len(every)
+        return {stage["name"] for stage in record["stages"]}
+
+    every = workspace.plan(cluster=CLUSTER, seeds=["1"]).stages
+    assert names() == {stage.name for stage in every.values()}
+    assert names("--failed") == {"squad-s1"} == names("--stage", "squad-s1", "--failed")
+    assert names("--stage", "mnli-s1", "--failed") == names("--running") == set()
+    assert names("--recipe", "squad", "--target", "tatoeba") == {"squad-s1", "squad-s1--tatoeba"}
+    assert "none of these stages fits" in type_("status", file, "--stage", "mnli-s1", "--failed").output

@@ -21,6 +21,8 @@ from tests.launch.workspace import Workspace
 from tests.paths import ROOT
 from tests.slurm.scripted import Limits, Scheduler
 
+pytestmark = pytest.mark.usefixtures("in_its_folder")
+
 NOON = 1_795_780_800.0  # a Friday, UTC
 CLUSTER = {"executor": "slurm", "partition": "gpu", "gpus-per-node": "1"}
 RECIPES = ["none", "squad", "squad > hellaswag", "hellaswag + qqp"]

@@ -138,6 +138,13 @@ def test_json_has_every_cell(file: str) -> None:
     assert of_table["cells"][1]["difference"] == pytest.approx(5.3) and of_table["caption"]
 
 
+def test_json_goes_to_a_file_too(file: str, tmp_path: Path) -> None:
+    out = tmp_path / "table.json"
+    answer = _run(file, "--json", "--out", str(out))
+    assert answer.stdout == "" and f"written: {out}" in answer.stderr
+    assert json.loads(out.read_text()) == json.loads(_run(file, "--json").stdout)
+
+
 def test_two_tables(study: Workspace, file: str, tmp_path: Path) -> None:
     CliRunner().invoke(app, ["collect", file], catch_exceptions=False)
     kept = tmp_path / "before.parquet"
@@ -163,6 +170,7 @@ REFUSALS = [
     (["--out", "table.pdf"], "--out table.pdf: which format? its name ends in .txt, .csv, .md, .tex, .html"),
     (["--out", "nowhere/t.md"], "--out nowhere/t.md: there is no folder nowhere"),
     (["--diff", "a.yaml", "b.yaml"], "--diff A B: says of which two"),
+    (["--json", "--format", "csv"], "--json and --format do not go together"),
 ]
 
 

@@ -23,6 +23,8 @@ from tests.launch.usage.attempt_notes import BEGAN, write_attempt
 from tests.launch.workspace import Workspace
 from tests.slurm.answers import Answers, install
 
+pytestmark = pytest.mark.usefixtures("in_its_folder")
+
 CLUSTER = {"executor": "slurm", "gpus-per-node": "a100:2", "time": "12:00:00", "mem": "64G", "cpus-per-task": "8"}
 USAGE = Usage(6600.0, 9000.0, 3 << 30, 2 << 30, gpus=(GpuUse(35.0, 90.0, 20 << 30, 80 << 30),) * 2, samples=100)
 

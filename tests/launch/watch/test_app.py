@@ -22,7 +22,7 @@ from tests.launch.watch.driving import Drive, drive
 from tests.launch.workspace import Workspace, look_at
 from tests.slurm.scripted import Scheduler
 
-pytestmark = pytest.mark.slow  # a second each
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("in_its_folder")]  # a second each
 
 
 @pytest.fixture
