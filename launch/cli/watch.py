@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from launch.cli.options import load_plan
-from launch.text import as_typed
+from launch.text import as_typed, say
 from slurm.base import UsageError
 
 Files = Annotated[list[Path], typer.Argument(metavar="FILE…", help="Experiment files, a tab each.", show_default=False)]
@@ -32,4 +32,4 @@ def watch(files: Files) -> None:
         del os.environ[name]
     from launch.watch import app
 
-    app.run(plans)
+    raise typer.Exit(app.run(plans, say))

@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import ClassVar
 
 from rich.text import Text
@@ -20,9 +21,10 @@ from launch.plan import Plan
 from launch.standing.records import Fold, SharedTraining
 from launch.submit.notify import Notifier
 from launch.watch import acting, sheet
-from launch.watch.acting import Action, Proposal, Talk
+from launch.watch.acting import Action, Proposal
 from launch.watch.asking import Help, Number, Question
 from launch.watch.cell import CellScreen
+from launch.watch.deeds import Deed, finish
 from launch.watch.grid import Grid
 from launch.watch.looking import Experiment, Looker, end_questions
 from slurm.base import UserError
@@ -66,7 +68,8 @@ class WatchApp(App[None]):
         Binding("right_square_bracket", "turn(1)", show=False),
         Binding("escape", "show_all", show=False),
         Binding("question_mark", "help", "help", key_display="?"),
-        Binding("q,ctrl+c", "leave", "quit", priority=False),
+        Binding("q", "leave", "quit"),
+        Binding("ctrl+c", "leave", show=False, priority=True),  # over a question and in a line that is typed, too
     ]
 
     class Looked(Message):
@@ -84,11 +87,18 @@ class WatchApp(App[None]):
             self.proposal, self.answer = proposal, answer
 
     class Said(Message):
-        """An action says what it did."""
+        """An action has something to say, or is over."""
 
-        def __init__(self, line: str, *, is_error: bool = False) -> None:
+        def __init__(self, deed: Deed) -> None:
             super().__init__()
-            self.line, self.is_error = line, is_error
+            self.deed = deed
+
+    class Reported(Message):
+        """The user's command, which is told of what is seen, failed."""
+
+        def __init__(self, line: str) -> None:
+            super().__init__()
+            self.line = line
 
     def __init__(self, plans: Sequence[Plan]) -> None:
         super().__init__()
@@ -98,9 +108,11 @@ class WatchApp(App[None]):
         self.search = ""
         self.chosen: sheet.Chosen | None = None
         self.looker = Looker(self.experiments, self._tell)
+        self.deeds: list[Deed] = []  # what keys began
+        self.ended_by: UserError | OSError | None = None
 
     def _report(self, line: str) -> None:
-        self.post_message(self.Said(line, is_error=True))
+        self.post_message(self.Reported(line))
 
     def _tell(self, experiment: Experiment) -> None:
         self.post_message(self.Looked(experiment))
@@ -138,6 +150,13 @@ class WatchApp(App[None]):
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self.exit)
         self.set_interval(5.0, self._check_terminal)
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Ends the app, as Textual has it; what has a line for the person is told in it, without a traceback."""
+        super()._handle_exception(error)
+        if isinstance(error, UserError) or (isinstance(error, OSError) and one_line(error)):
+            self.ended_by = self.ended_by or error
+            self._exit_renderables.clear()  # the traceback
 
     def _check_terminal(self) -> None:
         if not os.isatty(sys.__stdin__.fileno() if sys.__stdin__ else 0):
@@ -274,12 +293,12 @@ class WatchApp(App[None]):
         """On the stages under the cursor."""
         keys = self._keys_under_cursor(verb)
         if keys:
-            self._begin(_action(self.shown.plan, verb, keys))
+            self._begin(verb, _action(self.shown.plan, verb, keys))
         else:
             self.say("nothing under the cursor that this could be done to")
 
     def action_act_on_all(self, verb: str) -> None:
-        self._begin(_action(self.shown.plan, verb, None))
+        self._begin(verb, _action(self.shown.plan, verb, None))
 
     def action_throttle(self) -> None:
         cluster = self.shown.plan.experiment.cluster
@@ -287,7 +306,7 @@ class WatchApp(App[None]):
 
         def given(text: str | None) -> None:
             if text is not None:
-                self._begin(acting.throttle(self.shown.plan, int(text) or None))
+                self._begin("throttle", acting.throttle(self.shown.plan, int(text) or None))
 
         self.push_screen(Number("How many elements may run at the same time?", now), given)
 
@@ -313,41 +332,32 @@ class WatchApp(App[None]):
         finished_keys = self.shown.picture.observation.finished if self.shown.picture else set()
         return [key for key in keys if key not in finished_keys]
 
-    def _begin(self, action: Action) -> None:
+    def _begin(self, verb: str, action: Action) -> None:
         """Do it in a thread of its own; it asks before anything is changed."""
 
-        def ask(proposal: Proposal) -> bool:
-            has_answer, answers = threading.Event(), [False]
-
-            def answer(is_agreed: bool) -> None:
-                answers[0] = is_agreed
-                has_answer.set()
-
+        def ask(proposal: Proposal, answer: Callable[[bool], None]) -> None:
             self.post_message(self.Asked(proposal, answer))
-            has_answer.wait()
-            return answers[0]
 
-        def tell(line: str) -> None:
-            self.post_message(self.Said(line))
-
-        def run() -> None:
-            try:
-                action(Talk(ask, tell))
-            except UserError as error:
-                self.post_message(self.Said(str(error), is_error=True))
-            except OSError as error:
-                self.post_message(self.Said(one_line(error) or str(error), is_error=True))
-            finally:
+        def notice(deed: Deed) -> None:
+            with suppress(RuntimeError):  # the screen is gone; `finish` tells it
+                self.post_message(self.Said(deed))
+            if deed.is_over:
                 self.looker.look_now()
 
+        self.deeds = [deed for deed in self.deeds if not deed.is_over]
+        self.deeds.append(Deed(verb, action, ask, notice))
         self.say("asking Slurm …")
-        threading.Thread(target=run, name="acting", daemon=True).start()
+        self.deeds[-1].start()
 
     def on_watch_app_asked(self, message: Asked) -> None:
         self.push_screen(Question(message.proposal), lambda is_agreed: message.answer(bool(is_agreed)))
 
     def on_watch_app_said(self, message: Said) -> None:
-        self.say(message.line, is_error=message.is_error)
+        for line, is_error in message.deed.take_lines():
+            self.say(line, is_error=is_error)
+
+    def on_watch_app_reported(self, message: Reported) -> None:
+        self.say(message.line, is_error=True)
 
     def say(self, line: str, *, is_error: bool = False) -> None:
         """A line that goes by itself."""
@@ -369,9 +379,16 @@ def _update(static: Static, text: str) -> None:
         static.shown_text = text  # type: ignore[attr-defined]
 
 
-def run(plans: Sequence[Plan]) -> None:
-    """Watch until the person leaves. Nothing that was begun keeps the process alive."""
+def run(plans: Sequence[Plan], say: Callable[[str], None]) -> int:
+    """Watch until the person leaves; the exit code. UserError or OSError where such a one ended the app.
+
+    What was agreed to is brought to its end once the screen is gone, told with `say`; nothing else is waited for.
+    """
     app = WatchApp(plans)
     app.run()
     app.looker.stop()
+    code = finish(app.deeds, say)
     end_questions()
+    if app.ended_by is not None:
+        raise app.ended_by
+    return code or app.return_code or 0
