@@ -6,6 +6,7 @@ import typer
 
 from launch.cli.options import File, Json, console, load_plan, print_json
 from launch.text import say
+from slurm.base import UsageError
 
 
 def plan(
@@ -21,6 +22,8 @@ def plan(
     from launch.store import Store
     from launch.submit.submitter import shown_array_size
 
+    if as_json and script:
+        raise UsageError("--json and --script do not go together; leave one out")
     plan = load_plan(file)
     remarks = checks.check(plan)
     observation = Observation(plan, Store(plan.experiment.store))

@@ -29,6 +29,9 @@ def collect(
     from launch.show import results as results_shown
     from launch.store import Store, sharing
 
+    if as_json and (average or profile != "xtreme"):
+        option = "--average" if average else "--profile"
+        raise UsageError(f"--json and {option} do not go together: it has every metric, and no average; leave one out")
     plan = load_plan(file)
     metric_profile = table.profile(profile)
     if average and metric_profile != "xtreme":

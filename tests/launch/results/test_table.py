@@ -274,9 +274,13 @@ def test_options_that_mean_nothing_are_refused(workspace: Workspace) -> None:
         (["--profile", "correct"], "profile correct: it is xtreme"),
         (["--average", "superglue"], "average superglue: known are xtreme, xtreme-r, xtreme-r-f1"),
         (["--average", "xtreme", "--profile", "corrected"], "leave out --profile corrected"),
+        (["--json", "--profile", "corrected"], "--json and --profile do not go together"),
+        (["--json", "--average", "xtreme"], "--json and --average do not go together"),
     ):
         with pytest.raises(UsageError, match=message):
             CliRunner().invoke(app, ["collect", file, *arguments], catch_exceptions=False)
+    with pytest.raises(UsageError, match="--json and --script do not go together"):
+        CliRunner().invoke(app, ["plan", file, "--json", "--script"], catch_exceptions=False)
 
 
 # --- export
