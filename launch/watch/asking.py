@@ -111,7 +111,7 @@ t throttle     how many elements run at the same time
                Each says what it would do, and asks. They are about
                the cell, in it about the stage; C R H L U are about
                the whole experiment.
-q              leave; jobs go on
+q              leave; what was agreed to is done first, jobs go on
 
 Slurm is asked once a minute, however many watchers are open."""
 
