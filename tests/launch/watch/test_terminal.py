@@ -205,12 +205,12 @@ def test_a_visit_on_a_real_slurm(devcluster: DevCluster, workspace: Workspace, t
         terminal.keys("Escape")  # alone: with a key behind it, it is Alt
         terminal.shows("recipe")
         terminal.keys("H")
-        terminal.shows("the same: stepstone hold ")
+        terminal.shows("the same: stepstone hold")
         terminal.keys("y")
         terminal.shows(f"held: {count} elements")
         assert set(queue("%r")) <= {"JobHeldUser", "JobHeldAdmin"}
         terminal.keys("L")
-        terminal.shows("the same: stepstone release ")
+        terminal.shows("the same: stepstone release")
         terminal.keys("y")
         terminal.shows(f"released: {count} elements")
         assert not {"JobHeldUser", "JobHeldAdmin"} & set(queue("%r"))
