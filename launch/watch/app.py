@@ -291,7 +291,7 @@ class WatchApp(App[None]):
 
     def action_act(self, verb: str) -> None:
         """On the stages under the cursor."""
-        keys = self._keys_under_cursor(verb)
+        keys = self._keys_under_cursor()
         if keys:
             self._begin(verb, _action(self.shown.plan, verb, keys))
         else:
@@ -310,7 +310,7 @@ class WatchApp(App[None]):
 
         self.push_screen(Number("How many elements may run at the same time?", now), given)
 
-    def _keys_under_cursor(self, verb: str) -> list[str]:
+    def _keys_under_cursor(self) -> list[str]:
         """Of the stages that the key is about: of a cell those that no other cell needs, but for a retry, which goes up
         to what it needs by itself."""
         plan = self.shown.plan
