@@ -3,7 +3,7 @@
 Both are the same bit for bit: what was trained is what its folder holds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -125,21 +125,21 @@ def read_parent(folder: Path, heads: Path | None = None, known_hash: str | None 
 
     passing = PassingHash(name_in_encoder)
 
-    def read(path: Path) -> dict[str, Tensor]:
+    def read(path: Path, is_needed: Callable[[str], bool]) -> dict[str, Tensor]:
         if known_hash is None:
             return read_passing(path, is_needed, passing)
         by_name, sha256[path.name] = read_hashed(path, is_needed)
         return by_name
 
     for path in weight_files(folder):
-        by_name = read(path)
+        by_name = read(path, is_needed)
         for name, tensor in by_name.items():
             if name.removeprefix(_ENCODER) in shapes:
                 tensors[name.removeprefix(_ENCODER)] = tensor.float()
             elif name.startswith(_LM_HEAD):
                 lm_head[name.removeprefix(_LM_HEAD)] = tensor.float()
     if (folder / LM_HEAD_FILE).is_file():  # a stage's encoder brings it along
-        lm_head = read(folder / LM_HEAD_FILE)
+        lm_head = read(folder / LM_HEAD_FILE, lambda name: True)
     _check_tensors(folder, tensors, shapes)
     whole_lm_head = {name: lm_head[name] for name in _LM_HEAD_PARTS} if lm_head.keys() >= {*_LM_HEAD_PARTS} else {}
     encoder_hash = passing.value if known_hash is None else known_hash
