@@ -4,6 +4,7 @@ Byte for byte the same each time: the scheduler's clock is the only one, and sco
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -73,7 +74,7 @@ async def _visit(plan: Plan) -> dict[str, str]:
 @contextmanager
 def _scene() -> Iterator[Plan]:
     """An experiment half-way: finished, running, queued, waiting, failed."""
-    with tempfile.TemporaryDirectory() as name, _at_home(name):
+    with tempfile.TemporaryDirectory() as name, _at_home(name), contextlib.chdir(name):
         workspace = make(Path(name))
         scheduler = Scheduler(_work, Limits(slots=5), now=_BEGAN)
         with scheduler.installed(), mock.patch.object(provenance, "freeze", lambda root: root / "code" / "c0de"):

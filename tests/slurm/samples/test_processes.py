@@ -56,6 +56,8 @@ import os, resource, sys
 from slurm.samples.processes import Tree
 tree = Tree([os.getpid()])
 before = tree.look()
+block = b"x" * (100 << 20)
+del block
 end = sum(os.times()[:2]) + 0.2
 while sum(os.times()[:2]) < end:
     pass
@@ -65,15 +67,16 @@ with open(sys.argv[1], "wb") as file:
     os.fsync(file.fileno())
 after, own = tree.look(), resource.getrusage(resource.RUSAGE_SELF)
 assert abs(after.cpu - own.ru_utime - own.ru_stime) < 0.1 and after.cpu - before.cpu > 0.15, (before, after, own)
-assert abs(tree.peak() - own.ru_maxrss * 1024) < 16 << 20, (tree.peak(), own)
-assert 0 < after.memory <= tree.peak() + (1 << 20), after
+assert 0 < after.memory < tree.peak() - (80 << 20) < after.memory + (80 << 20), (after, tree.peak())
 assert after.written - before.written >= len(content), (before, after)
 """
 
 
 def test_a_process_is_as_the_kernel_says(tmp_path: Path) -> None:
-    """Against getrusage: CPU time to a tick or two, the peak to the page; and bytes that went to a disk. In a process of
-    its own: children that others left in this one would count."""
+    """CPU time as getrusage has it, to a tick or two; the peak of what is free again; and bytes that went to a disk.
+
+    In a process of its own: children that others left in this one would count.
+    """
     subprocess.run([sys.executable, "-c", _AS_THE_KERNEL_SAYS, str(tmp_path / "file")], check=True)
 
 
