@@ -2,8 +2,10 @@
 
     metrics     golds and predictions into scores: pure functions
     prediction  an evaluate stage: a model on a target's languages; needs torch
+    statistics  how sure a difference is: intervals, tests, power; pure functions
     tables      rows of scores into cells, averages, tables and submissions
 
-Imports `training` and `slurm.base`, never `launch`; `metrics` import neither. Begin with `prediction.stage`, what an
-evaluate stage does; a score is worked out in `metrics`, and `tables.rows` has the shape in which it is collected.
+Imports `training` and `slurm.base`, never `launch`; `metrics` and `statistics` import neither. Begin with
+`prediction.stage`, what an evaluate stage does; a score is worked out in `metrics`, and `tables.rows` has the shape in
+which it is collected.
 """
