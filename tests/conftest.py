@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from slurm import commands
 from slurm import devcluster as slurm_on_this_machine
 from slurm.base import UserError
 from slurm.base.processes import start_time
@@ -54,6 +55,15 @@ _LONGEST = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: _LONGEST.index(item.path.stem) if item.path.stem in _LONGEST else len(_LONGEST))
+
+
+@pytest.fixture(autouse=True)
+def _slurm_itself_afterwards() -> Iterator[None]:
+    """A test that leaves scripted answers behind would have later ones wait for a real Slurm that is never asked."""
+    runner = commands.runner
+    yield
+    left_runner, commands.runner = commands.runner, runner
+    assert left_runner is runner, "scripted answers were left in Slurm's place"
 
 
 # --- a real Slurm on this machine -------------------------------------------------------------------------------------

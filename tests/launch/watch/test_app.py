@@ -3,8 +3,10 @@
 import errno
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from textual.widgets import Static
@@ -26,7 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("in_its_folder")]  # a s
 
 
 @pytest.fixture
-def scheduler(scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch) -> Scheduler:
+def scheduler(scheduler: Scheduler) -> Iterator[Scheduler]:
     """One that a test and the app's threads may use at once."""
     lock, answer, advance = threading.RLock(), commands.runner, scheduler.advance
 
@@ -38,9 +40,11 @@ def scheduler(scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch) -> Schedule
         with lock:
             advance(seconds)
 
-    monkeypatch.setattr(commands, "runner", answer_alone)
-    monkeypatch.setattr(scheduler, "advance", advance_alone)
-    return scheduler
+    with (
+        mock.patch.object(commands, "runner", answer_alone),
+        mock.patch.object(scheduler, "advance", advance_alone),
+    ):
+        yield scheduler
 
 
 def states(plan: Plan) -> dict[str, int]:
