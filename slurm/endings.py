@@ -186,7 +186,7 @@ def _ask(folder: Path | None, elements: Mapping[ElementId, Course], max_age: flo
     questions = _open(memory, elements, max_age)
     if not questions:
         return memory  # another one had asked
-    now, ids = time.time(), _ids(questions)
+    now, ids = time.time(), set(ids_for_sacct(questions))
     for element, when in memory.vanished.items():
         if element not in questions and 0 <= now - when < _VANISHED and len(ids) < accounting.ASKED_AT_ONCE:
             ids.add(f"{element.job}_{element.index}")
@@ -198,10 +198,10 @@ def _ask(folder: Path | None, elements: Mapping[ElementId, Course], max_age: flo
     return memory
 
 
-def _ids(elements: Collection[ElementId]) -> set[str]:
+def ids_for_sacct(elements: Collection[ElementId]) -> list[str]:
     """What sacct is given: arrays of which much is wanted whole, since a command line is short."""
     counts = Counter(element.job for element in elements)
-    return {e.job if counts[e.job] > _WHOLE else f"{e.job}_{e.index}" for e in elements}
+    return list(dict.fromkeys(e.job if counts[e.job] > _WHOLE else f"{e.job}_{e.index}" for e in elements))
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from slurm.base import UsageError
 
 if TYPE_CHECKING:
     from eval.tables.diff import Side
+    from eval.tables.sheet import Sheet
+    from launch.results.sheets import Options
 
 
 def collect(
@@ -95,12 +97,10 @@ def table(
     as_json: Json = False,
 ) -> None:
     """Make the table one publishes: differences to none, errors, significance."""
-    from eval.tables import diff as score_diff
     from eval.tables import facts
-    from launch.results import scores, sheets
+    from launch.results import sheets
     from launch.results import table as result_table
     from launch.show import tables
-    from launch.store import Store
 
     if as_json and output_format is not None:
         raise UsageError("--json and --format do not go together; leave one out")
@@ -114,18 +114,7 @@ def table(
         interval,
         tuple(reference or ()),
     )
-    if diff:
-        if file is not None or options != sheets.Options(metric=metric):
-            raise UsageError(
-                "--diff A B: says of which two; of the other options it takes --metric, --format and --out"
-            )
-        all_sheets = [score_diff.of_sides(_side(diff[0]), _side(diff[1]), metric)]
-    elif file is None:
-        raise UsageError("which experiment? `stepstone table FILE`, or `stepstone table --diff A B`")
-    else:
-        plan = load_plan(file)
-        store = Store(plan.experiment.store)
-        all_sheets = sheets.of_plan(plan, store, scores.rows(plan, store), options)
+    all_sheets = _sheets(file, diff, options)
     if out is not None:
         tables.write(json_text(tables.tables_json(all_sheets)) if as_json else tables.text_of(all_sheets, name), out)
         say(f"written: {out}")
@@ -135,6 +124,25 @@ def table(
         tables.print_tables(all_sheets, console())
     else:
         print(tables.text_of(all_sheets, name), end="")
+
+
+def _sheets(file: Path | None, diff: tuple[Path, Path] | None, options: "Options") -> "list[Sheet]":
+    """What is to be shown: of an experiment, or of two."""
+    from eval.tables import diff as score_diff
+    from launch.results import scores, sheets
+    from launch.store import Store
+
+    if diff:
+        if file is not None or options != sheets.Options(metric=options.metric):
+            raise UsageError(
+                "--diff A B: says of which two; of the other options it takes --metric, --format and --out"
+            )
+        return [score_diff.of_sides(_side(diff[0]), _side(diff[1]), options.metric)]
+    if file is None:
+        raise UsageError("which experiment? `stepstone table FILE`, or `stepstone table --diff A B`")
+    plan = load_plan(file)
+    store = Store(plan.experiment.store)
+    return sheets.of_plan(plan, store, scores.rows(plan, store), options)
 
 
 def _side(path: Path) -> "Side":

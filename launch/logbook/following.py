@@ -16,12 +16,11 @@ from launch.logbook.selection import intended_for, may_run
 from launch.plan import Plan, Stage
 from launch.status import Observation, StageState
 from launch.store import Location, Store, submissions
-from slurm.base.errors import one_line
+from slurm.base.errors import Patience
 
 POLL_SECONDS = 1.0  # between two looks at the files
 STATE_SECONDS, STATE_SECONDS_HERE = 15.0, 2.0  # between two looks at where the stage stands, on Slurm and without
 _SHARE = 5.0  # times as long as such a look takes is waited before the next
-_TROUBLE_SECONDS = 600.0  # that the file system's trouble is waited for
 _OVER = ("finished", "failed", "held", "cancelled", "new")
 Write = Callable[[Path, Sequence[str]], None]  # lines of a file
 Report = Callable[[str], None]
@@ -43,20 +42,12 @@ def follow(
     all of the job's last start. Trouble of the file system is reported, and waited for.
     """
     follower = _Follower(plan, stage, write, report, errors, last)
-    trouble_since: float | None = None
+    patience = Patience(report)
     while True:
-        try:
+        with patience.look():
             state = follower.look()
             if state is not None:
                 return state
-            trouble_since = None
-        except OSError as error:
-            line = one_line(error)
-            if line is None or (trouble_since and time.time() - trouble_since > _TROUBLE_SECONDS):
-                raise
-            if trouble_since is None:
-                report(line)
-                trouble_since = time.time()
         wait(POLL_SECONDS)
 
 

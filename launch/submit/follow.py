@@ -22,11 +22,10 @@ from launch.text import clock
 from slurm import snapshot
 from slurm.arrays import SendUnclear
 from slurm.base import UsageError, UserError
-from slurm.base.errors import one_line
+from slurm.base.errors import Patience
 
 _FIRST_SECONDS, _LAST_SECONDS, _GROWTH = 2.0, 15.0, 1.15  # between two looks at the disk
 _LAST_SECONDS_HERE = 2.0  # the same where the disk says all, since there is no queue
-_TROUBLE_SECONDS = 600.0  # that the file system's trouble is waited for
 _SEND_SECONDS = 60.0  # between two tries to send what there was no room for
 _REPORT_SECONDS = 60.0  # between two reports of how far what runs is
 _REFUSED_SECONDS = 300.0  # for which squeue may refuse: a site's own may have a bad minute
@@ -44,26 +43,15 @@ def follow(plan: Plan, report: Report, draw: Callable[[Standing], None] | None =
     What there was no room for goes out as soon as there is, and what the cluster took from its node once more; nothing
     any more once something of the experiment is cancelled. Trouble of the file system is reported, and waited for.
     """
-    follower, pause, trouble_since = (
-        _Follower(plan, report, draw, Notifier(plan, report)),
-        _FIRST_SECONDS,
-        None,
-    )
+    follower = _Follower(plan, report, draw, Notifier(plan, report))
+    pause, patience = _FIRST_SECONDS, Patience(report)
     longest = _LAST_SECONDS if executors.of_cluster(plan.experiment.cluster).has_queue else _LAST_SECONDS_HERE
     while True:
         began = time.monotonic()
-        try:
+        with patience.look():
             is_finished = follower.look()
             if is_finished is not None:
                 return is_finished
-            trouble_since = None
-        except OSError as error:
-            line = one_line(error)
-            if line is None or (trouble_since and time.time() - trouble_since > _TROUBLE_SECONDS):
-                raise
-            if trouble_since is None:
-                report(line)
-                trouble_since = time.time()
         time.sleep(max(pause, time.monotonic() - began))  # a look at a large experiment takes seconds
         pause = min(pause * _GROWTH, longest)
 

@@ -18,28 +18,19 @@ from pathlib import Path
 from launch.plan import Plan
 from launch.status import Observation
 from launch.store import Store
-from slurm import jobusage
+from slurm import endings, jobusage
 from slurm.accounting import NoAccounting
 from slurm.base import UserError
 from slurm.base.files import make_folder, read_sealed, seal, write_atomic
 from slurm.commands import Refusal
+from slurm.endings import ElementId
 from slurm.jobusage import JobUsage
 from slurm.queue import QueueEntry
 
 _SCHEMA = 1
 _AT_ONCE, _TIMES = 1000, 10  # elements that one sacct is asked for, and how often one command asks
 _PATIENCE = 3600.0  # seconds until what had no record is asked for again
-_WHOLE = 20  # elements of an array; of more, all of it is asked for
 _COMES_BACK = {"PREEMPTED", "REQUEUED", "NODE_FAIL"}  # so a start ends after which there may be another
-
-
-@dataclass(frozen=True)
-class ElementId:
-    """An element of an array, as Slurm and its submission know it."""
-
-    job: str
-    index: int
-    name: str
 
 
 @dataclass(frozen=True)
@@ -91,7 +82,7 @@ def _ask(open_elements: dict[ElementId, None], jobs: list[JobUsage], missing: di
         if not open_elements:
             return None
         chunk = list(islice(open_elements, _AT_ONCE))
-        ids = _ids(chunk)
+        ids = endings.ids_for_sacct(chunk)
         try:
             answer = jobusage.look(ids)
         except NoAccounting:
@@ -139,18 +130,6 @@ def _elements(plan: Plan, observation: Observation) -> dict[ElementId, tuple[str
                     assert receipt is not None and receipt.job is not None
                     elements[ElementId(receipt.job, index, array.name)] = ours
     return elements
-
-
-def _ids(elements: Sequence[ElementId]) -> list[str]:
-    """As sacct takes them: a whole array by one word, for a command line has an end."""
-    by_job: dict[str, list[int]] = {}
-    for element in elements:
-        by_job.setdefault(element.job, []).append(element.index)
-    return [
-        word
-        for job, indices in by_job.items()
-        for word in ([job] if len(indices) > _WHOLE else [f"{job}_{index}" for index in indices])
-    ]
 
 
 def _read(path: Path) -> tuple[list[JobUsage], dict[str, float]]:
