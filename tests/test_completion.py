@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from launch.cli import completion
+from launch.cli import completion, completion_names, completion_table
 from launch.cli.app import app
 from launch.cli.completion import Question
 from launch.cli.options import load_plan
@@ -23,7 +23,7 @@ from tests.launch.workspace import Workspace, make
 from tests.paths import ROOT
 
 STEPSTONE = Path(sys.executable).with_name("stepstone")
-TABLE = completion.table_of(typer.main.get_command(app))
+TABLE = completion_table.table_of(typer.main.get_command(app))
 
 
 @pytest.fixture
@@ -51,11 +51,9 @@ def test_commands_and_their_options() -> None:
 def test_every_file_stage_recipe_target_and_cause_that_a_command_takes_is_known() -> None:
     """What is declared as one of these is completed as one, in every command."""
     kinds: dict[str, set[str]] = {}
-    for name, command in TABLE["commands"].items():
-        for argument in command["arguments"]:
-            kinds.setdefault(str(argument["kind"]), set()).add(name)
-        for option in command["options"].values():
-            kinds.setdefault(str(option["kind"]), set()).add(name)
+    for name, command in TABLE.commands.items():
+        for value in (*command.arguments, *command.options.values()):
+            kinds.setdefault(str(value.kind), set()).add(name)
     with_a_file = {
         "plan",
         "prepare",
@@ -115,7 +113,7 @@ def test_of_very_many_names_a_few_with_what_all_have_in_common(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     every = sorted(f"{task}.mnli-s{seed}" for task in ("hellaswag", "squad") for seed in range(50_000))
-    monkeypatch.setattr(completion, "names", lambda file, kind, incomplete: every)
+    monkeypatch.setattr(completion_names, "names", lambda file, kind, incomplete: every)
     few = _values("logs", "experiment.yaml", "")
     assert len(few) == 200 and (few[0], few[-1]) == (every[0], every[-1])
 
@@ -165,7 +163,7 @@ def test_the_table_is_made_anew_for_other_code(workspace: Workspace) -> None:
     assert _ask("bash", "stepstone lo").stdout == "logs"
     kept = workspace.root / "cache/stepstone/completion/commands.json"
     record = json.loads(kept.read_text())
-    record["table"]["commands"] = {}
+    record["table"] = completion_table.Command("", {}, [], {})
     kept.write_text(json.dumps(record))
     assert _ask("bash", "stepstone lo").stdout == ""  # it is read
     kept.write_text(json.dumps(record | {"code": "another"}))

@@ -21,11 +21,11 @@ def load_plan(file: Path) -> "Plan":
     import gc
 
     from launch import experiment, plan
-    from launch.cli import completion
+    from launch.cli import completion_names
 
     gc.disable()  # a plan is large and lives as long as the command: collections would find nothing, for a second
     new_plan = plan.make(experiment.load(file))
-    completion.remember(new_plan)
+    completion_names.remember(new_plan)
     return new_plan
 
 
