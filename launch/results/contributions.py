@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from eval.metrics import contributions
 from launch.plan import Plan, Stage
 from launch.store import Store
-from launch.store.artifacts import LanguageScores
 from slurm.base import UserError, look
 from slurm.base.files import make_folder, write_atomic
 
@@ -44,16 +43,20 @@ def of_stage(plan: Plan, store: Store, stage: Stage, metric: str) -> dict[str, L
     generation = next(iter(results.values())).generation
     family = plan.by_digest[stage.definition].task.metric_family
     path = store.root / "cache" / "contributions" / f"{stage.key}-{generation}-{metric}.arrays"
-    languages = _read(path, results)
-    if languages is None:
-        folder = store.stage_folder(stage.folder) / "languages" / generation
-        languages = {
-            code: _of_file(folder / result.predictions, family, metric, code) for code, result in results.items()
-        }
+    kept_languages = _read(path)
+    folder = store.stage_folder(stage.folder) / "languages" / generation
+    new_languages = {
+        result.predictions: _of_file(folder / result.predictions, family, metric, code)
+        for code, result in results.items()
+        if result.predictions not in kept_languages
+    }
+    languages = kept_languages | new_languages  # also those that another experiment in this store asks for
+    if new_languages:
         with suppress(OSError, UserError):  # a store that is only read
             make_folder(path.parent)
-            write_atomic(path, _content(languages, results))
-    return {code: language for code, language in languages.items() if language is not None}
+            write_atomic(path, _content(languages))
+    by_code = {code: languages[result.predictions] for code, result in results.items()}
+    return {code: language for code, language in by_code.items() if language is not None}
 
 
 def _of_file(path: Path, family: str, metric: str, code: str) -> Language | None:
@@ -81,31 +84,30 @@ def _small(counts: NDArray[np.float32]) -> NDArray[np.uint8] | NDArray[np.uint16
     return counts.astype(np.uint16) if highest < 1 << 16 else counts
 
 
-def _content(languages: Mapping[str, Language | None], results: Mapping[str, LanguageScores]) -> bytes:
+def _content(languages: Mapping[str, Language | None]) -> bytes:
+    """By name of the predictions."""
     arrays = {
-        f"{code}/{results[code].predictions}/{'' if language is None else f'{language.kind}/{language.ids}'}": (
+        f"{predictions}/{'' if language is None else f'{language.kind}/{language.ids}'}": (
             np.zeros((0, 1), np.float32) if language is None else language.parts
         )
-        for code, language in languages.items()
+        for predictions, language in languages.items()
     }
     content = io.BytesIO()
-    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]  # no language is called allow_pickle
+    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]  # no predictions are called allow_pickle
     return hashlib.sha256(content.getvalue()).digest() + content.getvalue()
 
 
-def _read(path: Path, results: Mapping[str, LanguageScores]) -> dict[str, Language | None] | None:
-    """None: it is not there, not whole, or of other predictions."""
+def _read(path: Path) -> dict[str, Language | None]:
+    """By name of the predictions, which tells their content; empty where nothing is kept, or it is not whole."""
     try:
         content = look.read_bytes(path)
     except OSError:
-        return None
+        return {}
     if hashlib.sha256(content[_HASH:]).digest() != content[:_HASH]:
-        return None
+        return {}
     languages: dict[str, Language | None] = {}
     with np.load(io.BytesIO(content[_HASH:]), allow_pickle=False) as arrays:
         for name in arrays.files:
-            code, predictions, kind, *ids = name.split("/")
-            if code not in results or results[code].predictions != predictions:
-                return None
-            languages[code] = Language(kind, arrays[name], ids[0]) if ids else None
-    return languages if languages.keys() == results.keys() else None
+            predictions, kind, *ids = name.split("/")
+            languages[predictions] = Language(kind, arrays[name], ids[0]) if ids else None
+    return languages

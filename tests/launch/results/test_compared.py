@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from launch.plan import Plan, Stage
 from launch.results import compared, contributions, scores, sheets, table
 from launch.results.contributions import Language
 from launch.store import Store
-from launch.store.artifacts import generation_of, publish_language
+from launch.store.artifacts import LanguageScores, generation_of, publish_language
 from slurm.base import UserError
 from slurm.base.files import make_folder, seal, write_atomic
 from tests.launch.workspace import Workspace
@@ -165,3 +166,29 @@ def test_the_table_says_that_it_is_over_examples_too(workspace: Workspace) -> No
         assert any("and over test sets drawn anew (Poisson bootstrap)" in line for line in sheet.caption)
         marks = {recipe: of_row[0].mark for recipe, of_row in sheet.rows}
         assert marks["squad"].startswith("*") and marks["hellaswag"] == ""
+
+
+def test_a_language_that_came_later_is_added_to_what_was_kept(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two experiments in one store that ask for other languages do not undo each other's work."""
+    plan = _plan(workspace)
+    store = _publish(plan, _squad_helps)
+    all_results, of_file, read_codes = Store.language_results, contributions._of_file, []
+
+    def read(path: Path, family: str, metric: str, code: str) -> Language | None:
+        read_codes.append(code)
+        return of_file(path, family, metric, code)
+
+    def german_alone(self: Store, plan: Plan, stage: Stage) -> dict[str, LanguageScores]:
+        return {code: result for code, result in all_results(self, plan, stage).items() if code == "de"}
+
+    monkeypatch.setattr(contributions, "_of_file", read)
+    stage = plan.stages[plan.paths["squad", "xnli", 1]]
+    monkeypatch.setattr(Store, "language_results", german_alone)
+    assert contributions.of_stage(plan, store, stage, "accuracy").keys() == {"de"}
+    monkeypatch.setattr(Store, "language_results", all_results)
+    assert contributions.of_stage(plan, store, stage, "accuracy").keys() == {"de", "en", "zh"}
+    monkeypatch.setattr(Store, "language_results", german_alone)
+    assert contributions.of_stage(plan, store, stage, "accuracy").keys() == {"de"}
+    assert sorted(read_codes) == ["de", "en", "zh"]

@@ -79,6 +79,7 @@ def begin(workspace: Workspace) -> Iterator[Callable[..., Terminal]]:
         file = str(workspace.file())
         pid, end = pty.fork()
         if pid == 0:
+            os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # torch's ports in this process survive an exec
             environment = os.environ | {"TERM": "xterm-256color"} | variables
             line = command or f"exec {STEPSTONE} watch {file}"
             os.execvpe("sh", ["sh", "-c", line.replace("WATCH", f"{STEPSTONE} watch {file}")], environment)
