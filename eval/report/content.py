@@ -182,7 +182,7 @@ class Content:
     """A whole report. `written`: Unix time; `finished` of `total`: stages; `counts`: of stages, by state."""
 
     name: str
-    file: str  # the experiment file, as it is typed
+    file: str  # the name of the experiment file, as a shell takes it
     written: float
     finished: int
     total: int

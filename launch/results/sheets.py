@@ -13,7 +13,7 @@ from eval.tables.sheet import Column, Sheet
 from eval.tables.significance import LEVELS, Comparison
 from launch.plan import Plan
 from launch.results import table
-from launch.results.compared import compared, of_groups
+from launch.results.compared import DRAWS, compared, of_groups
 from launch.results.table import Profile
 from launch.store import Store
 from launch.text import some
@@ -28,7 +28,8 @@ Cells = dict[tuple[str, str], Cell]
 @dataclass(frozen=True)
 class Options:
     """What a person wants to see. `columns`: targets, averages and groups of targets by name; empty: the targets, and
-    the averages that fit them. `languages`: a target, or `all`."""
+    the averages that fit them. `languages`: a target, or `all`. `draws`: of test sets, for what examples add to
+    errors."""
 
     columns: tuple[str, ...] = ()
     metric: str | None = None
@@ -37,6 +38,7 @@ class Options:
     by: Grouping | None = None
     intervals: bool = False
     references: tuple[str, ...] = ()
+    draws: int = DRAWS
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def _of_targets(
     plan = scores.plan
     required_languages = table.expected(plan, scores.store, scores.metrics)
     all_cells = cells.of_rows(scores.rows, required_languages, scores.metrics)
-    comparisons = compared(plan, scores.store, scores.rows, scores.metrics)
+    comparisons = compared(plan, scores.store, scores.rows, scores.metrics, scores.options.draws)
     columns = [Column(target, metric, metric) for target, metric in scores.metrics.items()]
     gaps: list[str] = []
     for benchmark in benchmarks:
@@ -169,7 +171,7 @@ def _of_languages(scores: _Scores, target: str) -> Sheet:
     all_cells = cells.of_rows(rows, required_of_groups, dict.fromkeys(groups, metric))
     lines = _about_groups(all_languages, groups, by) if by else []
     title = f"{scores.plan.experiment.name}: {target} by {by or 'language'}"
-    comparisons = of_groups(scores.plan, scores.store, scores.rows, target, metric, groups)
+    comparisons = of_groups(scores.plan, scores.store, scores.rows, target, metric, groups, scores.options.draws)
     return _sheet(scores, title, columns, all_cells, comparisons, lines)
 
 

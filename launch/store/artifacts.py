@@ -71,6 +71,9 @@ class TrainResult:
     device_name: str | None = None
     cores: int | None = None  # of a rank
     precision: Precision = "fp32"
+    dev_scores: tuple[float, ...] = ()  # by epoch
+    selected_epoch: int | None = None  # from 0
+    versions: dict[str, str] = field(default_factory=dict)  # of the packages that made it
     schema: Literal[1] = 1
 
 
@@ -84,6 +87,8 @@ class LanguageScores:
     examples: int = 0
     generation: str = ""  # of the encoder
     code: str = ""
+    versions: dict[str, str] = field(default_factory=dict)  # of the packages that made it
+    device_name: str = ""
     schema: Literal[1] = 1
 
 

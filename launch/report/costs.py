@@ -1,0 +1,50 @@
+"""What an experiment has cost: the account of `stepstone usage`, and what sharing trainings saved."""
+
+from collections import Counter
+
+from eval.report.content import Cost, Costs
+from launch.plan import Plan
+from launch.status import Observation
+from launch.usage import hours
+from launch.usage.hours import Hours
+
+_HOUR = 3600.0
+
+
+def of_plan(plan: Plan, observation: Observation) -> Costs:
+    """Reads the attempts at what is not finished; the rest is remembered."""
+    account = hours.of(plan, observation)
+    paths = _paths(plan)
+    shared = saved = 0.0
+    for key, count in paths.items():
+        known = observation.store.known(plan.stages[key])
+        if plan.stages[key].kind == "train" and count > 1 and known is not None:
+            stage_hours = known.seconds * account.per_element / _HOUR
+            shared += stage_hours
+            saved += stage_hours * (count - 1)
+    return Costs(
+        account.unit,
+        _cost("all", account.total),
+        tuple(_cost(name, part) for name, part in account.by_recipe.items()),
+        tuple(_cost(name, part) for name, part in account.by_kind.items()),
+        tuple(account.total.wasted_on.items()),
+        sum(stage.kind == "train" for stage in plan.stages.values()),
+        plan.trainings_from_scratch,
+        shared,
+        saved or None,
+    )
+
+
+def _paths(plan: Plan) -> Counter[str]:
+    """By stage: the runs (recipe, target, seed) that need it."""
+    counts: Counter[str] = Counter()
+    for evaluate in plan.paths.values():
+        key: str | None = evaluate
+        while key is not None:
+            counts[key] += 1
+            key = plan.stages[key].parent
+    return counts
+
+
+def _cost(name: str, part: Hours) -> Cost:
+    return Cost(name, part.useful, part.running, part.idle, part.wasted)

@@ -1,0 +1,150 @@
+"""The records of a report, gathered from an experiment's plan, its store and one look at how it stands."""
+
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from typing import get_args
+
+from eval.report.content import Content, Grid, TargetGrids, TransferPoint
+from eval.tables import cells, facts
+from eval.tables.facts import Grouping
+from eval.tables.rows import Row
+from eval.tables.sheet import Sheet
+from launch.plan import Plan, Stage
+from launch.report import costs, curves, open_runs, origins
+from launch.results import scores, sheets, table
+from launch.results.compared import DRAWS
+from launch.results.sheets import Options
+from launch.status import Observation
+from launch.store import Store
+from launch.store.artifacts import LanguageScores
+
+_GROUPINGS: tuple[Grouping, ...] = ("family", "script", "size")
+_DRAWS_OF_LANGUAGES = 1000  # of test sets; the matrix takes as many as `stepstone table`
+_ENGLISH = "en"
+assert set(_GROUPINGS) < set(get_args(Grouping))
+
+
+class RememberingStore(Store):
+    """One that reads each language's results once, though every part of a report asks for them."""
+
+    _languages: dict[str, dict[str, LanguageScores]]
+
+    def language_results(self, plan: Plan, stage: Stage) -> dict[str, LanguageScores]:
+        remembered = self.__dict__.setdefault("_languages", {})
+        if stage.key not in remembered:
+            remembered[stage.key] = super().language_results(plan, stage)
+        results: dict[str, LanguageScores] = remembered[stage.key]
+        return results
+
+
+def content(plan: Plan, store: Store, observation: Observation, draws: int = DRAWS) -> Content:
+    """All that a report tells of an experiment, as it is now. `store`: the observation's."""
+    rows = scores.rows(plan, store)
+    metrics = table.metrics(plan, rows)
+    sources = origins.data(plan, store)
+    examples: dict[str, dict[str, int]] = {target: {} for target in plan.targets}
+    for source in sources:
+        if source.use == "test":
+            examples[source.task][source.language] = source.examples or 0
+    matrix = sheets.of_plan(plan, store, rows, Options(intervals=True, draws=draws))[0]
+    return Content(
+        name=plan.experiment.name,
+        file=shlex.quote(plan.experiment.path.name),
+        written=time.time(),
+        finished=len(observation.finished),
+        total=len(plan.stages),
+        counts={state: count for state, count in observation.counts().items() if count},
+        recipes=tuple(table.recipe_names(plan)),
+        seeds=tuple(plan.experiment.seeds),
+        matrix=Grid(matrix, tuple(_of_all(examples.get(column.name, {})) for column in matrix.columns)),
+        targets=_targets(plan, store, rows, metrics, examples, min(draws, _DRAWS_OF_LANGUAGES)),
+        curves=curves.of_plan(plan, store),
+        transfer=_transfer(plan, store, rows, metrics),
+        costs=costs.of_plan(plan, observation),
+        missing=open_runs.missing(plan, store, observation),
+        diverged=open_runs.diverged(plan, store),
+        provenance=origins.provenance(plan, store),
+        data=sources,
+        environment=origins.environment(plan, store),
+        notes=tuple(table.notes(plan, store, rows, metrics)),
+    )
+
+
+def _of_all(examples: Mapping[str, int]) -> int:
+    """Of the languages that the mean is over."""
+    return sum(examples[code] for code in cells.in_the_mean(list(examples)))
+
+
+def _targets(
+    plan: Plan,
+    store: Store,
+    rows: list[Row],
+    metrics: Mapping[str, str],
+    examples: Mapping[str, Mapping[str, int]],
+    draws: int,
+) -> tuple[TargetGrids, ...]:
+    by_language = sheets.of_plan(plan, store, rows, Options(languages="all", intervals=True, draws=draws))
+    by_group = {
+        by: sheets.of_plan(plan, store, rows, Options(languages="all", by=by, intervals=True, draws=draws))
+        for by in _GROUPINGS
+    }
+    return tuple(
+        TargetGrids(
+            target,
+            metrics[target],
+            Grid(sheet, _of_languages(sheet, examples[target])),
+            {by: _grouped(of_targets[number], by, examples[target]) for by, of_targets in by_group.items()},
+        )
+        for number, (target, sheet) in enumerate(zip(plan.targets, by_language, strict=True))
+    )
+
+
+def _of_languages(sheet: Sheet, examples: Mapping[str, int]) -> tuple[int, ...]:
+    """The first column is the mean over the others."""
+    counts = [examples.get(column.name, 0) for column in sheet.columns[1:]]
+    return (sum(counts), *counts)
+
+
+def _grouped(sheet: Sheet, by: Grouping, examples: Mapping[str, int]) -> Grid:
+    groups = facts.groups(cells.in_the_mean(list(examples)), by)
+    counts = {name: sum(examples[code] for code in codes) for name, codes in groups.items()}
+    return Grid(sheet, tuple(counts.get(column.name, sum(counts.values())) for column in sheet.columns))
+
+
+def _transfer(plan: Plan, store: Store, rows: Sequence[Row], metrics: dict[str, str]) -> tuple[TransferPoint, ...]:
+    """Of the finished runs whose models were trained on the target itself, after whatever recipe."""
+    languages: dict[str, dict[str, float]] = {}  # of an evaluate stage
+    for row in rows:
+        if row.metric == metrics[row.target]:
+            languages.setdefault(row.stage, {})[row.language] = row.score
+    points: dict[tuple[str, str, int | None], TransferPoint] = {}
+    of_targets = _trained_on_target(plan)
+    for (recipe, target, _), key in plan.paths.items():
+        stage = plan.stages[key]
+        if target in of_targets and (recipe, target, stage.seed) not in points and store.is_finished(plan, stage):
+            point = _point(plan, store, (recipe, target), stage, languages.get(key, {}))
+            points |= {(recipe, target, stage.seed): point} if point else {}
+    return tuple(points.values())
+
+
+def _trained_on_target(plan: Plan) -> set[str]:
+    """The targets whose models all had the same last training: dev scores of others are of different tasks."""
+    last_steps: dict[str, set[str | None]] = {}
+    for (_, target, _), key in plan.paths.items():
+        parent = plan.stages[key].parent
+        last_steps.setdefault(target, set()).add(plan.stages[parent].definition if parent else None)
+    return {target for target, steps in last_steps.items() if len(steps) == 1 and None not in steps}
+
+
+def _point(
+    plan: Plan, store: Store, cell: tuple[str, str], stage: Stage, languages: Mapping[str, float]
+) -> TransferPoint | None:
+    trainings = list(scores.trainings_under(plan, stage))
+    result = store.train_result(trainings[0])
+    others = [languages[code] for code in cells.in_the_mean(list(languages)) if code != _ENGLISH]
+    if result is None or not others:
+        return None
+    has_diverged = any(scores.at_chance(plan, store, training) for training in trainings)
+    mean = sum(others) / len(others)
+    return TransferPoint(*cell, stage.seed, result.dev_score, mean, languages.get(_ENGLISH), has_diverged)
