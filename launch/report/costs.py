@@ -17,9 +17,9 @@ def of_plan(plan: Plan, observation: Observation) -> Costs:
     paths = _paths(plan)
     shared = saved = 0.0
     for key, count in paths.items():
-        known = observation.store.known(plan.stages[key])
-        if plan.stages[key].kind == "train" and count > 1 and known is not None:
-            stage_hours = known.seconds * account.per_element / _HOUR
+        summary = observation.store.known(plan.stages[key])
+        if plan.stages[key].kind == "train" and count > 1 and summary is not None:
+            stage_hours = summary.seconds * account.per_element / _HOUR
             shared += stage_hours
             saved += stage_hours * (count - 1)
     return Costs(

@@ -3,6 +3,7 @@
 import shlex
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import get_args
 
 from eval.report.content import Content, Grid, TargetGrids, TransferPoint
@@ -28,14 +29,14 @@ assert set(_GROUPINGS) < set(get_args(Grouping))
 class RememberingStore(Store):
     """One that reads each language's results once, though every part of a report asks for them."""
 
-    _languages: dict[str, dict[str, LanguageScores]]
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self._languages: dict[str, dict[str, LanguageScores]] = {}  # by stage key
 
     def language_results(self, plan: Plan, stage: Stage) -> dict[str, LanguageScores]:
-        remembered = self.__dict__.setdefault("_languages", {})
-        if stage.key not in remembered:
-            remembered[stage.key] = super().language_results(plan, stage)
-        results: dict[str, LanguageScores] = remembered[stage.key]
-        return results
+        if stage.key not in self._languages:
+            self._languages[stage.key] = super().language_results(plan, stage)
+        return self._languages[stage.key]
 
 
 def content(plan: Plan, store: Store, observation: Observation, draws: int = DRAWS) -> Content:
