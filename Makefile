@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Processes that `make test` runs tests in: two of them mostly wait for Slurm.
 TESTERS := $(shell expr 2 + $$(nproc))
 
-.PHONY: help demo test quick lint bench bench-gpu bench-launch bench-plan bench-start bench-tokenise bench-watch full-size coverage soak chaos network docs study-small clean
+.PHONY: help demo test quick lint bench bench-gpu bench-launch bench-plan bench-start bench-tokenise bench-watch full-size coverage soak chaos network docs every-task clean
 
 help:  ## this list
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -76,10 +76,10 @@ docs: .venv/ready  ## the generated pages and the picture of docs/ anew
 	$(BIN)/python -m launch.show.file_reference > docs/experiment-file.md
 	$(BIN)/python docs/pictures/make.py
 
-study-small: .venv/ready  ## every intermediate task x every target once, small (hours; data: see examples/small.sh)
+every-task: .venv/ready  ## every intermediate task x every target once, small (hours; data: see examples/small.sh)
 	examples/small.sh
-	$(BIN)/stepstone submit examples/study-small.yaml --wait
-	$(BIN)/stepstone collect examples/study-small.yaml
+	$(BIN)/stepstone submit examples/every-task.yaml --wait
+	$(BIN)/stepstone collect examples/every-task.yaml
 
 clean:  ## remove what was built (not the stores)
 	rm -rf .venv *.egg-info build

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What crossing.yaml and study-small.yaml use: ./model, a small real XLM-R, and ./data, a link to the folder named, else to
+# What crossing.yaml and every-task.yaml use: ./model, a small real XLM-R, and ./data, a link to the folder named, else to
 # ../../shared/data where that is, else generated sample data (of templates: they show the way, not languages).
 set -euo pipefail
 cd "$(dirname "$0")"

@@ -31,9 +31,10 @@ def test_what_the_hub_has_plans_without_data(name: str, tmp_path: Path) -> None:
     assert not any(target.missing for target in planned.targets.values())
 
 
-@pytest.mark.parametrize("name", ["crossing.yaml", "study-small.yaml"])
+@pytest.mark.parametrize("name", ["crossing.yaml", "every-task.yaml", "small-study.yaml"])
 def test_small_ones_plan_with_what_small_sh_makes(name: str, tmp_path: Path, tiny_model: Path) -> None:
     (tmp_path / "model").symlink_to(tiny_model)
+    (tmp_path / "model-12").symlink_to(tiny_model)
     sample_data.write(tmp_path / "data")
     (tmp_path / name).write_text((EXAMPLES / name).read_text())
     assert plan.make(experiment.load(tmp_path / name)).stages
@@ -41,7 +42,7 @@ def test_small_ones_plan_with_what_small_sh_makes(name: str, tmp_path: Path, tin
 
 def test_every_file_is_tried_here() -> None:
     assert {path.name for path in EXAMPLES.glob("*.yaml")} == {
-        "paper.yaml", "xtreme-r.yaml", "crossing.yaml", "study-small.yaml",
+        "paper.yaml", "xtreme-r.yaml", "crossing.yaml", "every-task.yaml", "small-study.yaml",
     }  # fmt: skip
 
 
@@ -83,6 +84,6 @@ def test_xtreme_r(folder: Path, tiny_model: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_small_study(folder: Path, tiny_model: Path) -> None:
-    planned = whole("study-small.yaml", folder, tiny_model)
+def test_every_task_once(folder: Path, tiny_model: Path) -> None:
+    planned = whole("every-task.yaml", folder, tiny_model)
     assert (len(planned.experiment.recipes), len(planned.targets)) == (12, 11)
