@@ -9,7 +9,22 @@ completion.answer_from_cache()  # a shell at every Tab: before what follows is i
 # ruff: noqa: E402
 import typer
 
-from launch.cli import demo, devcluster, keep, logs, models, plan, results, status, store, submit, tasks, usage, watch
+from launch.cli import (
+    demo,
+    devcluster,
+    keep,
+    logs,
+    models,
+    plan,
+    publish,
+    results,
+    status,
+    store,
+    submit,
+    tasks,
+    usage,
+    watch,
+)
 from launch.cli.help import Group
 from launch.text import say, show_what_can_be_shown
 from slurm.base import UserError
@@ -28,8 +43,8 @@ def _app() -> typer.Typer:
     )
     for command in (
         tasks.tasks, plan.plan, plan.prepare, submit.submit, status.status, watch.watch, usage.usage, results.collect,
-        results.table, results.export, submit.cancel, submit.retry, submit.throttle, keep.hold, keep.release,
-        keep.requeue, submit.rehearse, store.doctor, store.gc, logs.logs, demo.demo,
+        results.table, results.export, publish.publish, submit.cancel, submit.retry, submit.throttle, keep.hold,
+        keep.release, keep.requeue, submit.rehearse, store.doctor, store.gc, logs.logs, demo.demo,
     ):  # fmt: skip
         app.command()(command)
     slurm_here = typer.Typer(

@@ -181,7 +181,7 @@ def to_task(name: str, section: Definition) -> Task:
         task,
         unlabelled=task.unlabelled if section.unlabelled is None else tuple(section.unlabelled),
         columns=section.columns.columns(task.columns) if section.columns else task.columns,
-        licence=section.licence or task.licence,
+        licence=section.licence or ("not stated" if section.files else task.licence),  # other files are other data
         added=True,
     )
     _check(_with_target(task, section))

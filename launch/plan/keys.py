@@ -42,9 +42,13 @@ def step_digest(parts: tuple[TaskData, ...], settings: Settings) -> str:
     """What training on one step means, but for seed and parent."""
     tasks = [find(part.task) for part in parts]
     data = [_part_content(part, task) for part, task in zip(parts, tasks, strict=True)]
-    mixture = len({part.head_name for part in parts}) > 1
-    content = _settings_content("train", settings, tasks, mixture=mixture)
-    return _digest({"key": VERSION, "kind": "train", "parts": data, "settings": content})
+    return _digest({"key": VERSION, "kind": "train", "parts": data, "settings": step_settings(parts, settings)})
+
+
+def step_settings(parts: tuple[TaskData, ...], settings: Settings) -> dict[str, Any]:
+    """The settings that are part of the key of training on a step."""
+    tasks = [find(part.task) for part in parts]
+    return _settings_content("train", settings, tasks, mixture=len({part.head_name for part in parts}) > 1)
 
 
 def _part_content(part: TaskData, task: Task) -> dict[str, Any]:
