@@ -256,11 +256,11 @@ def _reproduce(facts: Facts, experiment_text: str) -> str:
     beside = [] if facts.start else ["the start model as `./model`"]
     if any("SHA-256" in use.revision for use in facts.data):
         beside.append("the data as `./data`")
-    needed = f", with {' and '.join(beside)} beside it" if beside else ""
+    requirements = f", with {' and '.join(beside)} beside it" if beside else ""
     return "\n\n".join(
         [
             "## Make it again",
-            f"`experiment.yaml`{needed}:",
+            f"`experiment.yaml`{requirements}:",
             f"```yaml\n{experiment_text.strip()}\n```",
             "    stepstone submit experiment.yaml --wait",
             f"On equal data its stage has the key `{facts.key}`. On a CPU, with as many ranks and cores, the weights"

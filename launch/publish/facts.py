@@ -227,8 +227,8 @@ def _source(hub_parts: list[HubPart], files: int) -> str:
     texts = []
     if hub_parts:
         configs = dict.fromkeys(part.config for part in hub_parts if part.config)
-        named = f" ({', '.join(configs)})" if len(configs) == 1 else f" ({len(configs)} parts)" if configs else ""
-        texts.append(f"{hub_parts[0].repo}{named} on the Hub")
+        config_text = f" ({', '.join(configs)})" if len(configs) == 1 else f" ({len(configs)} parts)" if configs else ""
+        texts.append(f"{hub_parts[0].repo}{config_text} on the Hub")
     if files:
         texts.append(f"{files} local file{'s' if files > 1 else ''}")
     return " and ".join(texts)

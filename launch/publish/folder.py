@@ -106,9 +106,11 @@ def _forget_places(path: Path) -> None:
     if not path.is_file():
         return
     values = json.loads(path.read_bytes())
-    kept = {key: value for key, value in values.items() if key not in _PLACES or not str(value).startswith(("/", "~"))}
-    if kept != values:
-        write_file(path, json.dumps(kept, indent=2, ensure_ascii=False) + "\n")
+    public_values = {
+        key: value for key, value in values.items() if key not in _PLACES or not str(value).startswith(("/", "~"))
+    }
+    if public_values != values:
+        write_file(path, json.dumps(public_values, indent=2, ensure_ascii=False) + "\n")
 
 
 def _machine_names(plan: Plan) -> list[str]:
@@ -122,9 +124,9 @@ def _remarks(stage_facts: Facts, wishes: Wishes, folder: Path, machine_names: It
     remarks = []
     if wishes.licence == card.NO_LICENCE:
         remarks.append("the card says that the weights' licence is unknown; --license ID states it, such as mit")
-    unstated = [use.task for use in stage_facts.data if card.is_unstated(use)]
-    if unstated:
-        remarks.append(f"licence of the data not stated: {', '.join(dict.fromkeys(unstated))}; say it in the card")
+    tasks = [use.task for use in stage_facts.data if card.is_unstated(use)]
+    if tasks:
+        remarks.append(f"licence of the data not stated: {', '.join(dict.fromkeys(tasks))}; say it in the card")
     if not wishes.as_published and any(use.published for use in stage_facts.data):
         remarks.append("data from local files is not named as the Hub's; --as-published says that it is the same")
     if stage_facts.start is None:

@@ -35,20 +35,20 @@ def experiment_text(plan: Plan, stage: Stage) -> str:
     }
     content |= {key: original[key] for key in _KEPT if key in original}
     content["catalogue"] = _definitions(original.get("catalogue") or {}, names)
-    spelled = zip(plan.experiment.tasks, (original.get("tasks") or {}).items(), strict=True)
-    content["tasks"] = {written: value for name, (written, value) in spelled if name in names}
+    sections = zip(plan.experiment.tasks, (original.get("tasks") or {}).items(), strict=True)
+    content["tasks"] = {spelling: value for name, (spelling, value) in sections if name in names}
     content["keep"] = "all"  # else the encoder goes once its evaluations are finished
-    filled = {key: value for key, value in content.items() if value or key == "seeds"}
-    return yaml.safe_dump(filled, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
+    sections_given = {key: value for key, value in content.items() if value or key == "seeds"}
+    return yaml.safe_dump(sections_given, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
 
 
 def _pairs(plan: Plan, stage: Stage) -> list[tuple[str, str]]:
     """The (recipe, target) pairs that are evaluated from the stage's own encoder; of an inner one without any, the
     first whose path leads over it."""
-    evaluated = [
+    pairs = [
         (recipe, target) for (recipe, target, _), key in plan.paths.items() if plan.stages[key].parent == stage.key
     ]
-    return list(dict.fromkeys(evaluated)) or plan.users[stage.key][:1]
+    return list(dict.fromkeys(pairs)) or plan.users[stage.key][:1]
 
 
 def _task_names(plan: Plan, stage: Stage, pairs: Iterable[tuple[str, str]]) -> set[str]:

@@ -79,8 +79,8 @@ def served(hub: Hub) -> Iterator[Hub]:
 
 @pytest.fixture
 def hub() -> Iterator[Hub]:
-    with served(Hub()) as one_server:
-        yield one_server
+    with served(Hub()) as server:
+        yield server
 
 
 def _publish(workspace: Workspace, hub: Hub, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -95,46 +95,46 @@ def _publish(workspace: Workspace, hub: Hub, *arguments: str, **more: str) -> su
 
 
 def test_nothing_is_sent_unless_it_is_asked_for(workspace: Workspace, hub: Hub) -> None:
-    done = _publish(workspace, hub, HF_TOKEN=TOKEN)
-    assert done.returncode == 0 and (workspace.root / "out/README.md").exists()
+    process = _publish(workspace, hub, HF_TOKEN=TOKEN)
+    assert process.returncode == 0 and (workspace.root / "out/README.md").exists()
     assert hub.requests == []
 
 
 def test_without_a_token_nothing_is_written_or_sent(workspace: Workspace, hub: Hub) -> None:
-    done = _publish(workspace, hub, "--push", "somebody/encoder")
-    assert done.returncode == 1 and "hf auth login" in done.stderr and done.stderr.count("\n") == 1
+    process = _publish(workspace, hub, "--push", "somebody/encoder")
+    assert process.returncode == 1 and "hf auth login" in process.stderr and process.stderr.count("\n") == 1
     assert hub.requests == [] and not (workspace.root / "out").exists()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["--public"]], ids=["private", "public"])
 def test_a_folder_is_sent_whole(workspace: Workspace, hub: Hub, options: list[str]) -> None:
-    done = _publish(workspace, hub, "--push", "somebody/encoder", *options, HF_TOKEN=TOKEN)
-    assert done.returncode == 0, done.stderr
-    assert f"sent: {hub.endpoint}/somebody/encoder" in done.stderr
+    process = _publish(workspace, hub, "--push", "somebody/encoder", *options, HF_TOKEN=TOKEN)
+    assert process.returncode == 0, process.stderr
+    assert f"sent: {hub.endpoint}/somebody/encoder" in process.stderr
     assert json.loads(hub.bodies["/api/repos/create"])["visibility"] == ("public" if options else "private")
     (commit,) = (body for path, body in hub.bodies.items() if "/commit/" in path)
     sent_files = {line["value"]["path"] for line in map(json.loads, commit.splitlines()) if line["key"] == "file"}
     out = workspace.root / "out"
     assert sent_files == {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
-    assert hub.tokens - {None} == {f"Bearer {TOKEN}"} and TOKEN not in done.stderr + done.stdout
+    assert hub.tokens - {None} == {f"Bearer {TOKEN}"} and TOKEN not in process.stderr + process.stdout
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("status", [401, 403, 500])
 def test_a_refusal_is_one_line_and_the_folder_stays(workspace: Workspace, hub: Hub, status: int) -> None:
     hub.refuses = status
-    done = _publish(workspace, hub, "--push", "somebody/encoder", HF_TOKEN=TOKEN)
-    (line,) = (line for line in done.stderr.splitlines() if line.startswith("error: "))
-    assert done.returncode == 1 and "hf upload somebody/encoder out . --private" in line
-    assert TOKEN not in done.stderr and "Traceback" not in done.stderr
+    process = _publish(workspace, hub, "--push", "somebody/encoder", HF_TOKEN=TOKEN)
+    (line,) = (line for line in process.stderr.splitlines() if line.startswith("error: "))
+    assert process.returncode == 1 and "hf upload somebody/encoder out . --private" in line
+    assert TOKEN not in process.stderr and "Traceback" not in process.stderr
     assert (workspace.root / "out/model.safetensors").exists()
 
 
 @pytest.mark.slow
 def test_without_a_network_it_is_one_line(workspace: Workspace, hub: Hub) -> None:
     hub.endpoint = "http://127.0.0.1:9"  # nobody listens
-    done = _publish(workspace, hub, "--push", "somebody/encoder", HF_TOKEN=TOKEN)
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("error: somebody/encoder was not sent (")
+    process = _publish(workspace, hub, "--push", "somebody/encoder", HF_TOKEN=TOKEN)
+    assert process.returncode == 1 and "Traceback" not in process.stderr
+    assert process.stderr.splitlines()[-1].startswith("error: somebody/encoder was not sent (")
     assert (workspace.root / "out/README.md").exists()
