@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Processes that `make test` runs tests in: two of them mostly wait for Slurm.
 TESTERS := $(shell expr 2 + $$(nproc))
 
-.PHONY: help demo test quick lint bench bench-gpu bench-launch bench-plan bench-start bench-tokenise bench-watch full-size coverage soak chaos network docs every-task clean
+.PHONY: help demo test quick lint bench bench-gpu bench-launch bench-plan bench-start bench-statistics bench-tokenise bench-watch full-size coverage soak chaos network docs every-task clean
 
 help:  ## this list
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -52,6 +52,9 @@ bench-launch: .venv/ready  ## sending and collecting beside submitit, on the dev
 
 bench-start: .venv/ready  ## what an element takes beside its steps, local and on the dev cluster, in bare imports
 	$(BIN)/python -m tests.benchmarks.start
+
+bench-statistics: .venv/ready  ## tables with errors of a paper's grid: 14 recipes, 9 targets, 5 seeds, 10,000 draws (minutes)
+	$(BIN)/python -m tests.benchmarks.statistics
 
 bench-tokenise: .venv/ready  ## encoding against the tokenizers library's own batch speed
 	$(BIN)/python -m tests.benchmarks.tokenise

@@ -1,11 +1,15 @@
 """What each example contributes to a score: sums over examples give the score back, and those of examples drawn anew a
 score on another test set (`eval.statistics.resample`).
 
-Two kinds. `mean`: one value, what the example alone scores (0 to 1). `f1`: three counts, right, guessed and gold, of
-which the score is 2 · right / (guessed + gold); a share of words is one too, each word being guessed and gold.
+Three kinds. `mean`: one value, what the example alone scores (0 to 1). `ratio`: two, whose sums' ratio is the score: of
+F1 twice what is right, and what was guessed together with what is gold. `mean_and_ratio`: the value of a mean and the
+two of a ratio; the score is the mean of both (QQP's).
+
+Of mined pairs an example is a sentence that is not English. The threshold is the published one, whatever the sample:
+neither is it tuned nor is anything mined anew.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from itertools import starmap
 from typing import Any, Literal
 
@@ -14,30 +18,71 @@ from numpy.typing import NDArray
 
 from eval import metrics
 from eval.metrics import tags
+from eval.metrics.mining import Pair
 
-Kind = Literal["mean", "f1"]
-_Counts = tuple[float, float, float]
+Kind = Literal["mean", "ratio", "mean_and_ratio"]
+Parts = NDArray[np.float32]  # (examples, 1, 2 or 3)
+_Counts = tuple[int, int, int]  # right, guessed, gold
 
-# Families whose every metric is the mean of what each example scores alone.
+# Families whose every metric is the mean of what each example scores alone, but those named below.
 _MEANS = frozenset(("accuracy", "squad", "mlqa", "squad_v2", "retrieval", "map20", "mrr20"))
+_TUNED = frozenset((("squad_v2", "best_f1"), ("squad_v2", "best_exact_match")))  # by a threshold on these very examples
 
 
 def of_examples(
     family: str, metric: str, golds: Sequence[Any], predictions: Sequence[Any], language: str
-) -> tuple[Kind, NDArray[np.float32]] | None:
-    """(examples, 1) or (examples, 3); None for metrics that no sum over examples gives. The arguments are those of
-    `eval.metrics.score`, with one of its metrics."""
+) -> tuple[Kind, Parts] | None:
+    """None for metrics that no sum over examples gives. The arguments are those of `eval.metrics.score`, with one of
+    its metrics."""
     pairs = list(zip(golds, predictions, strict=True))
+    if (family, metric) in _TUNED:
+        return None
     if family in _MEANS:
         alone = [metrics.score(family, [gold], [prediction], language)[metric] / 100 for gold, prediction in pairs]
         return "mean", np.array(alone, np.float32)[:, None]
+    if family == "paraphrase":
+        return _of_paraphrases(metric, pairs)
     count = _COUNTS.get((family, metric))
-    return None if count is None else ("f1", np.array(list(starmap(count, pairs)), np.float32))
+    return None if count is None else ("ratio", _ratio(metric, np.array(list(starmap(count, pairs)), np.float32)))
+
+
+def of_pairs(metric: str, mined_pairs: Set[Pair], gold: Set[Pair]) -> tuple[list[str], Kind, Parts]:
+    """The sentences (sorted) that have a translation or were given one, and what they contribute; all others
+    contribute nothing. `metric`: one of `eval.metrics.mining.score_pairs`, whatever follows its name."""
+    sentences = sorted({sentence for sentence, _ in mined_pairs | gold})
+    places = {sentence: place for place, sentence in enumerate(sentences)}
+    counts = np.zeros((len(sentences), 3), np.float32)
+    for column, pairs in enumerate((mined_pairs & gold, mined_pairs, gold)):
+        for sentence, _ in pairs:
+            counts[places[sentence], column] += 1
+    return sentences, "ratio", _ratio(metric.partition("_")[0], counts)
+
+
+def _ratio(metric: str, counts: Parts) -> Parts:
+    """Numerator and denominator. `counts`: (examples, 3), right, guessed and gold."""
+    right, guessed, gold = counts.T
+    if metric == "precision":
+        return np.stack([right, guessed], axis=1)
+    if metric == "recall":
+        return np.stack([right, gold], axis=1)
+    return np.stack([2 * right, guessed + gold], axis=1)
+
+
+def _of_paraphrases(metric: str, pairs: Sequence[tuple[str, str]]) -> tuple[Kind, Parts]:
+    """`eval.metrics.accuracy.score_with_f1`."""
+    label = "paraphrase"
+    right = np.array([[gold == guess] for gold, guess in pairs], np.float32)
+    counts = [(gold == guess == label, guess == label, gold == label) for gold, guess in pairs]
+    f1 = _ratio("f1", np.array(counts, np.float32))
+    if metric == "accuracy":
+        return "mean", right
+    return ("ratio", f1) if metric == "f1" else ("mean_and_ratio", np.concatenate([right, f1], axis=1))
 
 
 def _spans(gold: Sequence[str], prediction: Sequence[str]) -> _Counts:
     """No entity goes beyond its sentence, so those of each sentence are counted for itself."""
-    gold_spans, guessed_spans = tags.entities([gold]), tags.entities([prediction])
+    gold_spans = tags.entities([gold])
+    guessed_spans = gold_spans if gold == prediction else tags.entities([prediction])
     return len(gold_spans & guessed_spans), len(guessed_spans), len(gold_spans)
 
 
@@ -47,6 +92,8 @@ def _words(gold: Sequence[str], prediction: Sequence[str]) -> _Counts:
 
 _COUNTS: dict[tuple[str, str], Callable[[Sequence[str], Sequence[str]], _Counts]] = {
     ("ner", "f1"): _spans,
+    ("ner", "precision"): _spans,
+    ("ner", "recall"): _spans,
     ("pos", "pos_f1_xtreme"): _spans,
     ("pos", "pos_accuracy"): _words,
     ("words", "accuracy"): _words,

@@ -42,7 +42,8 @@ def evaluate_language(
     """Mine test with dev's threshold: `f1`, `precision`, `recall`, and dev's own `f1_dev`. Where there is no test, dev
     alone: `f1_dev` and the like. Where dev has no gold, nothing is cut off: `f1_untuned` and the like.
 
-    Predictions: the pairs kept, of test if there is one: id (`source|target`), score, gold (whether it is right).
+    Predictions: the pairs kept, of test if there is one: id (`source|target`), score, gold (whether it is right); then
+    the right ones that were not kept, without a score.
     """
     by_split = {split: [e for e in examples if e.split == split] for split in ("dev", "test")}
     candidates = {
@@ -75,7 +76,9 @@ def result(candidates: dict[str, Scored], gold: dict[str, set[tuple[str, str]] |
         {"id": f"{source}|{target}", "score": score, "gold": None if right is None else (source, target) in right}
         for score, source, target in pairs_above[reported_split]
     ]
-    return LanguageResult(scores, records)
+    kept_pairs = _pairs(pairs_above[reported_split])
+    missed = [{"id": "|".join(pair), "score": None, "gold": True} for pair in sorted((right or set()) - kept_pairs)]
+    return LanguageResult(scores, records + missed)
 
 
 def mine_sentences(

@@ -43,7 +43,7 @@ def content(task: str, family: str, records: Records, english: Mapping[str, str]
         case "ranked":
             return _json({record["id"]: record["prediction"] for record in records})
         case "pairs":
-            return _lines(record["id"].replace("|", "\t") for record in records)
+            return _lines(record["id"].replace("|", "\t") for record in records if record["score"] is not None)
         case "places":
             return _lines(_places(records, english or {}))
 

@@ -1,7 +1,7 @@
 """How sure the differences of the table are: every recipe against `none`, target by target, over seeds and examples."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from eval.statistics import differences, resample
 from eval.statistics.differences import Compared
 from eval.statistics.resample import Sample
 from eval.tables import cells
-from eval.tables.cells import BASELINE, Seed, SeedMeans
+from eval.tables.cells import BASELINE, Seed
 from eval.tables.rows import Row
 from eval.tables.significance import Comparison
 from launch.plan import Plan, Stage
@@ -22,7 +22,24 @@ DRAWS = 10_000
 _SEED = 0  # of the draws: the same table gives the same interval
 
 Run = tuple[str, Seed]  # recipe, seed
-Reader = Callable[[Stage], dict[str, Language]]  # what a stage's examples contribute, by language
+ByRun = Mapping[Run, Mapping[str, Language]]
+Pairs = dict[str, list[tuple[Run, Run]]]  # by recipe: its runs with the baseline's
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Some of a target's languages, and what every run scores on them. `runs`: of which test sets are drawn anew."""
+
+    name: str
+    languages: list[str]
+    scores: Mapping[Run, float]
+    pairs: Pairs
+
+    @property
+    def runs(self) -> list[Run]:
+        # With one seed there is no interval, over whatever examples.
+        several = [of_recipe for of_recipe in self.pairs.values() if len(of_recipe) > 1]
+        return list(dict.fromkeys(run for of_recipe in several for pair in of_recipe for run in pair))
 
 
 def compared(
@@ -32,13 +49,9 @@ def compared(
 
     p-values are not adjusted: `eval.tables.significance.adjusted` does that for a whole table.
     """
-    required_languages = table.expected(plan, store, dict(metrics))
-    seed_means = cells.by_seed(rows, required_languages, metrics)
     comparisons: dict[tuple[str, str], Comparison] = {}
     for target, metric in metrics.items():
-        languages = {code for (_, name, _), codes in required_languages.items() if name == target for code in codes}
-        read = _reader(plan, store, metric)
-        comparisons |= _of_target(plan, read, target, sorted(languages), seed_means, draws)
+        comparisons |= of_groups(plan, store, rows, target, metric, {target: None}, draws)
     return comparisons
 
 
@@ -48,58 +61,55 @@ def of_groups(
     rows: Sequence[Row],
     target: str,
     metric: str,
-    groups: Mapping[str, Sequence[str]],
+    groups: Mapping[str, Collection[str] | None],
     draws: int = DRAWS,
 ) -> dict[tuple[str, str], Comparison]:
-    """By (recipe, group): the same of groups of a target's languages. p-values are not adjusted."""
+    """By (recipe, group): the same of groups of a target's languages (None: all). p-values are not adjusted."""
     required_languages = table.expected(plan, store, {target: metric})
-    rows_of_target = [row for row in rows if row.target == target]
-    read = cache(_reader(plan, store, metric))  # every group is of the same runs
+    rows_of_target = [row for row in rows if row.target == target and row.metric == metric]
+    names = table.recipe_names(plan)
+    all_groups = [
+        _group(name, members, names, target, metric, rows_of_target, required_languages)
+        for name, members in groups.items()
+    ]
+    drawn_scores = _drawn(plan, store, target, metric, all_groups, draws)
     comparisons: dict[tuple[str, str], Comparison] = {}
-    for group, members in groups.items():
-        of_group = {run: [code for code in codes if code in members] for run, codes in required_languages.items()}
-        seed_means = cells.by_seed(rows_of_target, of_group, {target: metric})
-        languages = sorted({code for codes in of_group.values() for code in codes})
-        for (recipe, _), comparison in _of_target(plan, read, target, languages, seed_means, draws).items():
-            comparisons[recipe, group] = comparison
+    for group in all_groups:
+        recipes = [_compared(pairs, group, drawn_scores.get(group.name)) for pairs in group.pairs.values()]
+        of_recipes = differences.of_target(recipes, _SEED) if recipes else []
+        for name, recipe, difference in zip(group.pairs, recipes, of_recipes, strict=True):
+            comparisons[name, group.name] = Comparison(difference, None, recipe.drawn is not None)
     return comparisons
 
 
-def _reader(plan: Plan, store: Store, metric: str) -> Reader:
-    return lambda stage: contributions.of_stage(plan, store, stage, metric)
-
-
-def _of_target(
-    plan: Plan, read: Reader, target: str, languages: list[str], seed_means: SeedMeans, draws: int
-) -> dict[tuple[str, str], Comparison]:
-    names = [name for name in table.recipe_names(plan) if not seed_means.missing.get((name, target))]
+def _group(
+    name: str,
+    members: Collection[str] | None,
+    recipes: Sequence[str],
+    target: str,
+    metric: str,
+    rows: Sequence[Row],
+    required_languages: Mapping[tuple[str, str, Seed], Sequence[str]],
+) -> _Group:
+    of_group = {
+        run: [code for code in codes if members is None or code in members] for run, codes in required_languages.items()
+    }
+    seed_means = cells.by_seed(rows, of_group, {target: metric})
+    complete = [recipe for recipe in recipes if not seed_means.missing.get((recipe, target))]
     scores: dict[Run, float] = {
-        (name, seed): score for name in names for seed, score in seed_means.sound((name, target)).items()
+        (recipe, seed): score for recipe in complete for seed, score in seed_means.sound((recipe, target)).items()
     }
-    pairs = {name: _pairs(name, scores) for name in names if name != BASELINE}
-    pairs = {name: of_recipe for name, of_recipe in pairs.items() if of_recipe}
-    # With one seed there is no interval, over whatever examples.
-    several = [of_recipe for of_recipe in pairs.values() if len(of_recipe) > 1]
-    runs = list(dict.fromkeys(run for of_recipe in several for pair in of_recipe for run in pair))
-    drawn_scores = _drawn(plan, read, target, languages, runs, draws) if runs else None
-    place = {run: number for number, run in enumerate(runs)}
-    recipes = [_compared(of_recipe, scores, place, drawn_scores) for of_recipe in pairs.values()]
-    of_recipes = differences.of_target(recipes, _SEED) if recipes else []
-    return {
-        (name, target): Comparison(difference, None, recipe.drawn is not None)
-        for name, recipe, difference in zip(pairs, recipes, of_recipes, strict=True)
-    }
+    pairs = {recipe: _pairs(recipe, scores) for recipe in complete if recipe != BASELINE}
+    languages = sorted({code for codes in of_group.values() for code in codes})
+    return _Group(name, languages, scores, {recipe: of_recipe for recipe, of_recipe in pairs.items() if of_recipe})
 
 
-def _compared(
-    pairs: Sequence[tuple[Run, Run]],
-    scores: Mapping[Run, float],
-    place: Mapping[Run, int],
-    drawn_scores: NDArray[np.float64] | None,
-) -> Compared:
-    of_seeds = np.array([scores[run] - scores[baseline] for run, baseline in pairs])
+def _compared(pairs: Sequence[tuple[Run, Run]], group: _Group, drawn_scores: NDArray[np.float64] | None) -> Compared:
+    """`drawn_scores`: (draws, the group's runs)."""
+    of_seeds = np.array([group.scores[run] - group.scores[baseline] for run, baseline in pairs])
     if drawn_scores is None or len(pairs) < 2:
         return Compared(of_seeds, None)
+    place = {run: number for number, run in enumerate(group.runs)}
     columns = [drawn_scores[:, place[run]] - drawn_scores[:, place[baseline]] for run, baseline in pairs]
     return Compared(of_seeds, np.stack(columns, axis=1))
 
@@ -116,31 +126,62 @@ def _pairs(recipe: str, scores: Mapping[Run, float]) -> list[tuple[Run, Run]]:
 
 
 def _drawn(
-    plan: Plan, read: Reader, target: str, languages: Sequence[str], runs: Sequence[Run], draws: int
-) -> NDArray[np.float64] | None:
-    """The mean over languages of what every run scores on test sets drawn anew: (draws, runs). None where it is not
-    known of every language and run what the same examples contribute."""
+    plan: Plan, store: Store, target: str, metric: str, groups: Sequence[_Group], draws: int
+) -> dict[str, NDArray[np.float64]]:
+    """By group: the mean over its languages of what each of its runs scores on test sets drawn anew, (draws, runs).
+    Without groups of which it is not known of every language and run what the same examples contribute."""
     stages = _stages(plan, target)
-    by_run = [read(stages[run]) for run in runs]
-    sizes = set()
-    for code in languages:
-        if any(code not in by_language for by_language in by_run):
-            return None
-        if len({by_language[code].ids for by_language in by_run}) > 1:
-            return None
-        sizes.add(len(by_run[0][code].parts))
-    # Translations of the same examples: their errors are not independent.
-    are_alike = plan.targets[target].task.parallel and len(sizes) == 1
-    total = np.zeros((draws, len(runs)))
-    for number, code in enumerate(languages):  # one at a time: all together may be too large
-        sample = _sample([by_language[code] for by_language in by_run])
-        total += resample.drawn(sample, draws, _SEED if are_alike else _SEED + number)
-    return total / len(languages)
+    runs = list(dict.fromkeys(run for group in groups for run in group.runs))
+    by_run = {run: contributions.of_stage(plan, store, stages[run], metric) for run in runs}
+    known_groups = [group for group in groups if group.runs and _is_known(group, by_run)]
+    totals = {group.name: np.zeros((draws, len(group.runs))) for group in known_groups}
+    for seed, codes, of_codes in _drawn_together(plan.targets[target].task.parallel, known_groups, by_run):
+        runs_of_codes = list(dict.fromkeys(run for group in of_codes for run in group.runs))
+        sample = _sample([[by_run[run][code] for run in runs_of_codes] for code in codes])
+        drawn_scores = resample.drawn(sample, draws, seed)
+        place = {run: number for number, run in enumerate(runs_of_codes)}
+        for group in of_codes:
+            totals[group.name] += drawn_scores[:, [place[run] for run in group.runs]]
+    for group in known_groups:
+        totals[group.name] /= len(group.languages)
+    return totals
 
 
-def _sample(languages: Sequence[Language]) -> Sample:
-    parts = np.stack([language.parts for language in languages], axis=2)
-    return Sample(languages[0].kind, parts.astype(np.float32))
+def _is_known(group: _Group, by_run: ByRun) -> bool:
+    for code in group.languages:
+        of_runs = [by_run[run].get(code) for run in group.runs]
+        if None in of_runs or len({(language.kind, language.ids) for language in of_runs if language}) > 1:
+            return False
+    return True
+
+
+def _drawn_together(
+    parallel: bool, groups: Sequence[_Group], by_run: ByRun
+) -> Iterator[tuple[int, list[str], list[_Group]]]:
+    """The languages with the seed they are drawn by and the groups that they are in: one by one, as all together may be
+    too large; but translations that are in the same groups, of which a sum is enough."""
+    languages = sorted({code for group in groups for code in group.languages})
+    seeds: dict[int, int] = {}  # of translations, by number of examples: their errors are not independent
+    together: dict[tuple[int, tuple[str, ...]], list[str]] = {}
+    for number, code in enumerate(languages):
+        of_code = [group for group in groups if code in group.languages]
+        language = by_run[of_code[0].runs[0]][code]
+        seed = _SEED + (seeds.setdefault(len(language.parts), number) if parallel else number)
+        if parallel and language.kind == "mean":
+            together.setdefault((seed, tuple(group.name for group in of_code)), []).append(code)
+        else:
+            yield seed, [code], of_code
+    for (seed, names), codes in together.items():
+        yield seed, codes, [group for group in groups if group.name in names]
+
+
+def _sample(languages: Sequence[Sequence[Language]]) -> Sample:
+    """The sum over languages, each of which has the same runs."""
+    samples = (contributions.sample_of(runs) for runs in languages)
+    total = next(samples)
+    for sample in samples:
+        total = Sample(total.kind, total.parts + sample.parts)
+    return total
 
 
 def _stages(plan: Plan, target: str) -> dict[Run, Stage]:

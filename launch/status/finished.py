@@ -40,7 +40,7 @@ def finished(plan: Plan, store: Store, *, verify: bool = False) -> set[str]:
     finished_keys, holding = set(index), len(index)
     languages = _languages_by_digest(plan)
     for stage in stages_to_read:  # parents first
-        results = store.language_results(plan, stage) if stage.kind == "evaluate" else {}
+        results = store.look_at_languages(plan, stage) if stage.kind == "evaluate" else {}
         if store.is_finished(plan, stage, results):
             finished_keys.add(stage.key)
             if entry := _look(plan, store, stage, results, _generation(plan, stage, index), languages):

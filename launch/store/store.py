@@ -26,11 +26,18 @@ from launch.store.artifacts import (
 )
 from slurm.base import look
 from slurm.base.files import make_folder, read_json, to_json, write_atomic
+from training.spec import Split
 
 
 def token_folder(root: Path) -> Path:
     """Where a store keeps what its stages have tokenised."""
     return root / "cache" / "tokens"
+
+
+def contributions_folder(root: Path) -> Path:
+    """Where a store keeps what examples contribute to scores: a file per evaluate stage, its name begins with the
+    stage's key."""
+    return root / "cache" / "contributions"
 
 
 def processors_folder(root: Path) -> Path:
@@ -62,6 +69,7 @@ class Store:
         self.root = root
         self.index: Mapping[str, Known] = {}  # what launch.status.finished remembers, by stage key
         self._results: dict[str, TrainResult | None] = {}
+        self._languages: dict[str, tuple[Mapping[str, Split], dict[str, LanguageScores]]] = {}
 
     def stage_folder(self, folder: str) -> Path:
         return self.root / "stages" / folder
@@ -115,6 +123,15 @@ class Store:
 
     def language_results(self, plan: Plan, stage: Stage) -> dict[str, LanguageScores]:
         """The verified results of an evaluate stage, by language: of the languages asked for, of one generation."""
+        languages = plan.by_digest[stage.definition].languages
+        asked_for, results = self._languages.get(stage.key, (None, {}))
+        if asked_for is not languages:
+            results = self.look_at_languages(plan, stage)
+            self._languages[stage.key] = languages, results
+        return results
+
+    def look_at_languages(self, plan: Plan, stage: Stage) -> dict[str, LanguageScores]:
+        """The same without remembering it, for whoever goes through very many stages once."""
         if not self.exists(stage):
             return {}
         languages = plan.by_digest[stage.definition].languages

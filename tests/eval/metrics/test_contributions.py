@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from eval import metrics
-from eval.metrics import contributions
+from eval.metrics import contributions, mining
+from eval.metrics.mining import Pair
+from eval.statistics import resample
+from eval.statistics.resample import Sample
 
 labels = st.sampled_from(["a", "b", "c"])
 tags = st.sampled_from(["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "NOUN", "VERB"])
@@ -34,7 +38,18 @@ PAIRS: dict[str, st.SearchStrategy[tuple[Any, Any]]] = {
     "ner": _tagged(),
     "pos": _tagged(),
     "words": _tagged(),
+    "paraphrase": st.tuples(*2 * [st.sampled_from(["paraphrase", "different"])]),
+    "squad_v2": st.tuples(
+        st.lists(answers, max_size=2),
+        st.none()
+        | st.builds(
+            lambda text, odds: {"text": text, "span": text or "a", "null_odds": odds},
+            st.just("") | answers,
+            st.floats(-3, 3),
+        ),
+    ),
 }
+_NOT_SUMS = {("squad_v2", "best_f1"), ("squad_v2", "best_exact_match")}
 
 
 @pytest.mark.parametrize("family", PAIRS)
@@ -45,15 +60,40 @@ def test_sums_give_the_score(family: str, data: st.DataObject) -> None:
     golds, predictions = [gold for gold, _ in pairs], [prediction for _, prediction in pairs]
     for metric, score in metrics.score(family, golds, predictions, "en").items():
         kind_and_parts = contributions.of_examples(family, metric, golds, predictions, "en")
-        if kind_and_parts is None:
-            assert (family, metric) in {("ner", "precision"), ("ner", "recall")}
-            continue
-        kind, parts = kind_and_parts
-        assert len(parts) == len(pairs)
-        sums = parts.sum(axis=0, dtype=np.float64)
-        expected = 100 * sums[0] / len(pairs) if kind == "mean" else 200 * sums[0] / max(1, sums[1] + sums[2])
-        assert score == pytest.approx(expected, rel=1e-5, abs=1e-5), metric
+        assert (kind_and_parts is None) == ((family, metric) in _NOT_SUMS), metric
+        if kind_and_parts:
+            assert len(kind_and_parts[1]) == len(pairs)
+            assert score == pytest.approx(_score(*kind_and_parts), rel=1e-5, abs=1e-5), metric
 
 
-def test_a_score_that_no_sum_gives() -> None:
-    assert contributions.of_examples("paraphrase", "acc_and_f1", ["a"], ["a"], "en") is None
+def _score(kind: contributions.Kind, parts: NDArray[np.float32]) -> float:
+    """What the sums give."""
+    return float(resample.scores(Sample(kind, parts[:, :, None]))[0])
+
+
+pair_sets = st.sets(st.tuples(st.sampled_from("abcde"), st.sampled_from("ABCDE")), max_size=9)
+
+
+@given(pair_sets, pair_sets.filter(bool))
+def test_sums_over_sentences_give_the_score_of_mined_pairs(mined_pairs: set[Pair], gold: set[Pair]) -> None:
+    for metric, score in mining.score_pairs(mined_pairs, gold).items():
+        for suffix in ("", "_dev", "_untuned"):
+            sentences, kind, parts = contributions.of_pairs(metric + suffix, mined_pairs, gold)
+            assert sentences == sorted({source for source, _ in mined_pairs | gold})
+            assert score == pytest.approx(_score(kind, parts))
+
+
+@given(pair_sets, pair_sets.filter(bool), st.lists(st.integers(0, 3), min_size=5, max_size=5))
+def test_mined_pairs_of_sentences_drawn_anew_are_scored_as_such(
+    mined_pairs: set[Pair], gold: set[Pair], counts: list[int]
+) -> None:
+    """Each sentence as often as it was drawn, under names of their own, against the published F1."""
+    times = dict(zip("abcde", counts, strict=True))
+
+    def drawn(pairs: set[Pair]) -> set[Pair]:
+        return {(f"{source}{n}", f"{target}{n}") for source, target in pairs for n in range(times[source])}
+
+    sentences, kind, parts = contributions.of_pairs("f1", mined_pairs, gold)
+    weighted = parts * np.array([times[sentence] for sentence in sentences], np.float32)[:, None]
+    expected = mining.score_pairs(drawn(mined_pairs), drawn(gold))["f1"] if drawn(gold) else 0.0
+    assert _score(kind, weighted) == pytest.approx(expected)

@@ -102,7 +102,8 @@ def test_devs_threshold_cuts_test() -> None:
     test = [(1.4, "d", "D"), (1.1, "e", "E"), (1.05, "f", "X")]
     gold = {"dev": {("a", "A"), ("b", "B")}, "test": {("d", "D"), ("e", "E"), ("f", "F")}}
     found = mining.result({"dev": dev, "test": test}, gold)
-    assert [record["id"] for record in found.predictions] == ["d|D", "e|E"]  # 1.1 is the midpoint: kept
+    assert [record["id"] for record in found.predictions] == ["d|D", "e|E", "f|F"]  # 1.1 is the midpoint: kept
+    assert found.predictions[2] == {"id": "f|F", "score": None, "gold": True}  # missed
     assert found.predictions[0] == {"id": "d|D", "score": 1.4, "gold": True}
     assert found.scores == pytest.approx({"f1": 80.0, "precision": 100.0, "recall": 200 / 3, "f1_dev": 100.0})
 
@@ -132,6 +133,7 @@ def test_sentences_are_mined_and_scored(tiny_model: Path) -> None:
     assert found.scores == {"f1_dev": 100.0, "precision_dev": 100.0, "recall_dev": 100.0}
     twice = [*source, *target, sentence("target", "t9", texts[0])]
     found = mining.evaluate_language(model, find("bucc"), "xx", twice, tokenizer, how, Runtime())
-    assert {record["id"] for record in found.predictions} == {f"s{n}|t{n}" for n in range(1, 5)}
+    assert {record["id"] for record in found.predictions if record["score"]} == {f"s{n}|t{n}" for n in range(1, 5)}
+    assert [record["id"] for record in found.predictions if record["score"] is None] == ["s0|t0"]
     assert found.scores["recall_dev"] == 80.0
     assert gold_pairs(twice) == {(f"s{n}", f"t{n}") for n in range(5)}

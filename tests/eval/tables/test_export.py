@@ -66,6 +66,7 @@ def test_retrieval_goes_by_the_sorted_english_sentences() -> None:
 
 def test_mined_pairs_are_ids() -> None:
     records = [{"id": "zh-1|en-7", "score": 1.2, "gold": None}, {"id": "zh-2|en-3", "score": 1.1, "gold": True}]
+    records.append({"id": "zh-4|en-4", "score": None, "gold": True})  # one that was missed
     assert export.content("bucc", "mining", records) == "zh-1\ten-7\nzh-2\ten-3\n"
 
 
@@ -143,7 +144,8 @@ def test_the_published_scorer_reads_our_scores_of_mining(tmp_path: Path) -> None
     pairs = {(f"de-{n}", f"en-{n if n % 3 else n + 1}") for n in range(1, 10)}
     path = tmp_path / export.file_name("bucc", "mining", "de")
     path.parent.mkdir()
-    path.write_text(export.content("bucc", "mining", [{"id": f"{source}|{target}"} for source, target in pairs]))
+    records = [{"id": f"{source}|{target}", "score": 1.0} for source, target in pairs]
+    path.write_text(export.content("bucc", "mining", records))
     labels = [f"{source}\t{target}" for source, target in gold]
     published = published_scorer.score("bucc", published_scorer.read(tmp_path, "bucc", "de"), labels)
     assert 0 < published["f1"] == mining.score_pairs(pairs, gold)["f1"] < 100
