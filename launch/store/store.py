@@ -69,7 +69,7 @@ class Store:
         self.root = root
         self.index: Mapping[str, Known] = {}  # what launch.status.finished remembers, by stage key
         self._results: dict[str, TrainResult | None] = {}
-        self._languages: dict[str, tuple[Mapping[str, Split], dict[str, LanguageScores]]] = {}
+        self._language_results: dict[str, tuple[Mapping[str, Split], dict[str, LanguageScores]]] = {}
 
     def stage_folder(self, folder: str) -> Path:
         return self.root / "stages" / folder
@@ -124,10 +124,10 @@ class Store:
     def language_results(self, plan: Plan, stage: Stage) -> dict[str, LanguageScores]:
         """The verified results of an evaluate stage, by language: of the languages asked for, of one generation."""
         languages = plan.by_digest[stage.definition].languages
-        asked_for, results = self._languages.get(stage.key, (None, {}))
+        asked_for, results = self._language_results.get(stage.key, (None, {}))
         if asked_for is not languages:
             results = self.look_at_languages(plan, stage)
-            self._languages[stage.key] = languages, results
+            self._language_results[stage.key] = languages, results
         return results
 
     def look_at_languages(self, plan: Plan, stage: Stage) -> dict[str, LanguageScores]:
