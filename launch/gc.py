@@ -24,8 +24,8 @@ from launch.store import Store, attempts, submissions, times
 from launch.store import lock as store_lock
 from launch.store.artifacts import DROPPED, read_train_result
 from launch.store.attempts import Attempt
-from launch.store.store import rehearsal_folder, token_folder
-from slurm.base import UserError
+from launch.store.store import contributions_folder, rehearsal_folder, token_folder
+from slurm.base import UserError, look
 from slurm.base.files import make_folder, remove_folder, seal, write_atomic
 
 _GONE = ".gone-"  # what an interrupted gc left; the next one takes it
@@ -61,6 +61,7 @@ def find(plan: Plan, store: Store) -> list[Waste]:
         *_code(store.root, observation),
         *_rehearsal(rehearsal, queue),
         *_tokens(observation, queue),
+        *_contributions(store),
         *_left_over(store.root),
     ]
     return sorted((_measured(path, why) for path, why in candidates), key=lambda waste: -waste.bytes)
@@ -200,6 +201,7 @@ def _left_over(root: Path) -> Iterator[tuple[Path, str]]:
         "code/.tmp-*",
         "stages/*/.*.tmp",
         "submissions/*/.*.tmp",
+        "cache/contributions/.*.tmp",
     ):
         for path in root.glob(pattern):
             if _is_old(path, _OLD_SECONDS):
@@ -253,6 +255,20 @@ def _tokens(observation: Observation, queue: Queued) -> Iterator[tuple[Path, str
             yield folder, "encoded examples; every stage is finished"
         elif _is_old(folder, _TOKENS_SECONDS):
             yield folder, "encoded examples, made more than 30 days ago"
+
+
+def _contributions(store: Store) -> Iterator[tuple[Path, str]]:
+    """Of whatever experiment: what is left of a stage that was removed by hand, or trained anew. Nothing of value."""
+    try:
+        names = look.names(contributions_folder(store.root))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    files = {name: name.split("-")[:2] for name in names if name.endswith(".arrays") and name.count("-") >= 2}
+    stage_folders = store.folders_of({key for key, _ in files.values()})
+    for name, (key, generation) in files.items():
+        folder = stage_folders.get(key)
+        if folder is None or not look.exists(store.stage_folder(folder) / "languages" / generation):
+            yield contributions_folder(store.root) / name, "what examples contribute to scores that are gone"
 
 
 def _folders(path: Path) -> list[Path]:

@@ -146,11 +146,15 @@ def _content(languages: Mapping[str, Language | None]) -> bytes:
 
 
 def _read(path: Path) -> dict[str, Language | None]:
-    """By name of the predictions, which tells their content; empty where nothing is kept, or it is not whole."""
+    """What is kept; nothing, where there is no such file."""
     try:
-        content = look.read_bytes(path)
+        return _kept(look.read_bytes(path))
     except OSError:
         return {}
+
+
+def _kept(content: bytes) -> dict[str, Language | None]:
+    """By name of the predictions, which tells their content; empty where it is not whole."""
     if hashlib.sha256(content[_HASH:]).digest() != content[:_HASH]:
         return {}
     languages: dict[str, Language | None] = {}

@@ -131,6 +131,20 @@ def test_code_tokens_and_what_was_interrupted(plan: Plan) -> None:
     assert os.listdir(root / "code") == ["bbbb"] and _found(plan) == {}
 
 
+@pytest.mark.usefixtures("old")
+def test_contributions_go_with_their_scores(plan: Plan) -> None:
+    """Of a stage that is gone, and of an encoder that was trained anew; another experiment's stay with its stages."""
+    root = plan.experiment.store
+    folder = make_folder(root / "cache" / "contributions")
+    make_folder(root / "stages" / "none-xnli-s1-aaaa" / "languages" / "new")
+    kept, gone = "aaaa-new-map@20.arrays", ("aaaa-old-f1.arrays", "bbbb-new-f1_dev.arrays", ".c.tmp")
+    for name in (kept, *gone, "README"):
+        (folder / name).write_text("")
+    assert set(_found(plan)) == {f"cache/contributions/{name}" for name in gone}
+    gc.remove(plan, Store(root))
+    assert sorted(os.listdir(folder)) == ["README", kept]
+
+
 def test_what_is_young_stays(plan: Plan) -> None:
     make_folder(plan.experiment.store / "code" / "aaaa")
     make_folder(plan.experiment.store / "cache" / "tokens" / "k1")

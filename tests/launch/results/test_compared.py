@@ -1,5 +1,6 @@
 """How sure differences are, from published predictions on: seeds paired, examples drawn, what cannot be told told."""
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from eval import metrics
+from eval.statistics import resample
 from eval.tables import significance
 from eval.tables.significance import Comparison
 from launch.plan import Plan, Stage
@@ -194,3 +196,53 @@ def test_a_language_that_came_later_is_added_to_what_was_kept(
     monkeypatch.setattr(Store, "language_results", german_alone)
     assert contributions.of_stage(plan, store, stage, "accuracy").keys() == {"de"}
     assert sorted(read_codes) == ["de", "en", "zh"]
+
+
+MINED = [("a|A", 1.5, True), ("b|X", 1.2, False), ("c|C", 1.1, True)]
+MISSED = [("b|B", None, True), ("d|D", None, True)]  # F1 is 2 * 2 / (3 + 4)
+
+
+def _mined(tmp_path: Path, pairs: list[tuple[str, float | None, bool]], **scores_beside: float) -> Language | None:
+    rows = [{"id": pair, "score": score, "gold": is_right} for pair, score, is_right in pairs]
+    content = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    path = tmp_path / f"zh-1.{hashlib.sha256(content).hexdigest()[:8]}.jsonl"
+    path.write_bytes(content)
+    result = LanguageScores({"f1": 400 / 7} | scores_beside, path.name, len(content))
+    metric = next(iter(scores_beside), "f1")
+    return contributions._of_file(path, "mining", metric, "zh", result)
+
+
+def test_mined_pairs_contribute_sentence_by_sentence(tmp_path: Path) -> None:
+    language = _mined(tmp_path, MINED + MISSED)
+    assert language is not None and language.sentences is not None
+    assert dict(zip(language.sentences.tolist(), language.parts.tolist(), strict=True)) == {
+        "a": [2, 2], "b": [0, 2], "c": [2, 2], "d": [0, 1],
+    }  # fmt: skip
+    kept = contributions._kept(contributions._content({"zh-1": language, "de-1": None}))
+    assert kept["de-1"] is None and (kept["zh-1"].sentences == language.sentences).all()
+
+
+def test_runs_that_mined_other_sentences_are_of_the_same_ones(tmp_path: Path) -> None:
+    other = [("a|A", 1.4, True), ("e|C", 1.3, False), ("b|B", None, True), ("c|C", None, True), ("d|D", None, True)]
+    first, second = _mined(tmp_path, MINED + MISSED), _mined(tmp_path, other, f1=100 / 3)
+    assert first is not None and second is not None
+    sample = contributions.sample_of([first, second])
+    assert sample.parts[:, :, 1].tolist() == [[2, 2], [0, 1], [0, 1], [0, 1], [0, 1]]  # a to e
+    assert resample.scores(sample) == pytest.approx([400 / 7, 100 / 3])
+
+
+def test_mined_pairs_without_what_was_missed_tell_nothing(tmp_path: Path) -> None:
+    """As earlier code wrote them; and test's pairs say nothing of dev's score."""
+    assert _mined(tmp_path, MINED) is None
+    assert _mined(tmp_path, MINED + MISSED, f1_dev=400 / 7) is None
+    assert _mined(tmp_path, MINED + MISSED, f1_dev=400 / 7, precision_dev=200 / 3) is not None
+
+
+def test_scores_of_another_formula_tell_nothing(tmp_path: Path) -> None:
+    rows = [{"id": str(n), "prediction": "x", "gold": "xy"[n % 2]} for n in range(4)]
+    content = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    path = tmp_path / f"de-1.{hashlib.sha256(content).hexdigest()[:8]}.jsonl"
+    path.write_bytes(content)
+    for score, is_known in ((50.0, True), (49.9, False)):
+        result = LanguageScores({"accuracy": score}, path.name, len(content))
+        assert (contributions._of_file(path, "accuracy", "accuracy", "de", result) is not None) == is_known
