@@ -60,12 +60,12 @@ def of_pairs(metric: str, mined_pairs: Set[Pair], gold: Set[Pair]) -> tuple[list
 
 def _ratio(metric: str, counts: Parts) -> Parts:
     """Numerator and denominator. `counts`: (examples, 3), right, guessed and gold."""
-    right, guessed, gold = counts.T
+    right, guesses, gold = counts.T
     if metric == "precision":
-        return np.stack([right, guessed], axis=1)
+        return np.stack([right, guesses], axis=1)
     if metric == "recall":
         return np.stack([right, gold], axis=1)
-    return np.stack([2 * right, guessed + gold], axis=1)
+    return np.stack([2 * right, guesses + gold], axis=1)
 
 
 def _of_paraphrases(metric: str, pairs: Sequence[tuple[str, str]]) -> tuple[Kind, Parts]:

@@ -77,8 +77,10 @@ def result(candidates: dict[str, Scored], gold: dict[str, set[tuple[str, str]] |
         for score, source, target in pairs_above[reported_split]
     ]
     kept_pairs = _pairs(pairs_above[reported_split])
-    missed = [{"id": "|".join(pair), "score": None, "gold": True} for pair in sorted((right or set()) - kept_pairs)]
-    return LanguageResult(scores, records + missed)
+    missed_pairs = [
+        {"id": "|".join(pair), "score": None, "gold": True} for pair in sorted((right or set()) - kept_pairs)
+    ]
+    return LanguageResult(scores, records + missed_pairs)
 
 
 def mine_sentences(

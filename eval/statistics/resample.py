@@ -68,8 +68,8 @@ def _whole_numbers(matrix: Matrix) -> tuple[Matrix, float]:
     """The matrix in a unit of which all sums over a draw are whole numbers below 2^24; and how many units are 1."""
     if (matrix == np.floor(matrix)).all():
         return matrix, 1.0
-    most = float(matrix.sum(axis=0, dtype=np.float64).max()) + 8 * np.sqrt(len(matrix)) * float(matrix.max())
-    unit = 2.0 ** np.floor(np.log2(_EXACT / most))
+    highest_sum = float(matrix.sum(axis=0, dtype=np.float64).max()) + 8 * np.sqrt(len(matrix)) * float(matrix.max())
+    unit = 2.0 ** np.floor(np.log2(_EXACT / highest_sum))
     return np.rint(matrix * np.float32(unit)), unit
 
 
@@ -93,13 +93,13 @@ def _poisson(levels: NDArray[np.uint16]) -> Matrix:
     """Poisson(1) at 2^16 equally likely levels: how many of the bounds each has reached. Comparing all of them takes a
     seventh of the time of looking each level up."""
     counts = np.empty(levels.size, np.float32)
-    reached = np.empty(min(_BLOCK, levels.size), np.bool_)
+    has_reached = np.empty(min(_BLOCK, levels.size), np.bool_)
     for start in range(0, levels.size, _BLOCK):
         block = levels.reshape(-1)[start : start + _BLOCK]
         numbers = np.zeros(len(block), np.uint8)
-        for bound in _BOUNDS:
-            np.greater_equal(block, bound, out=reached[: len(block)])
-            numbers += reached[: len(block)].view(np.uint8)
+        for lowest_level in _BOUNDS:
+            np.greater_equal(block, lowest_level, out=has_reached[: len(block)])
+            numbers += has_reached[: len(block)].view(np.uint8)
         counts[start : start + _BLOCK] = numbers
     return counts.reshape(levels.shape)
 
