@@ -226,10 +226,12 @@ def _is_old(path: Path, seconds: float) -> bool:
 def _code(root: Path, observation: Observation) -> Iterator[tuple[Path, str]]:
     """Frozen code that no stage was last sent with. Other experiments' submissions keep theirs."""
     ours = {location.submission.folder for location in observation.locations.values()}
+    last_jobs = [submission for submission in observation.submissions if submission.is_last_job]
+    newest = [*observation.submissions[-1:], *last_jobs[-1:]]  # the last job waits for all others, and may come to run
     used = set()
     for submission in observation.submissions:
         of_others = submission.intent.experiment != observation.plan.experiment.name
-        if of_others or submission.folder in ours or submission == observation.submissions[-1]:
+        if of_others or submission.folder in ours or submission in newest:
             used.add(submission.intent.code)
     for folder in _folders(root / "code"):
         if folder.name not in used and not folder.name.startswith(".") and _is_old(folder, _OLD_SECONDS):

@@ -1,9 +1,10 @@
 """The same arrays without Slurm: K worker processes in sessions of their own, each claiming the next ready element.
 
 A folder holds one run: `plan.json` (the command, which elements wait for which), `claims/<n>.json` (who runs it),
-`ends/<n>.json` (its exit code), `cancels/<n>.json` (it is to be ended). A claim is a file linked into place, so that
-workers can share a folder. Runs may share places too: an element runs only while its worker holds a lock on one of the
-places, of which there are as many as workers; where elements have GPUs, a lock on each of them.
+`ends/<n>.json` (its exit code), `cancels/<n>.json` (it is to be ended), `claims/last.json` (what follows all of them
+was begun). A claim is a file linked into place, so that workers can share a folder. Runs may share places too: an
+element runs only while its worker holds a lock on one of the places, of which there are as many as workers; where
+elements have GPUs, a lock on each of them.
 
 Where a run names a module to fork, its workers import that, and what it needs, once, and each element is a fork.
 """
@@ -51,6 +52,7 @@ class LocalRun:
     # A module: `prepare(elements)` imports, once in a worker, what elements (their environments) use, and starts no
     # thread; `main()`, in a fork, does what `command` would. Empty: elements are new processes.
     fork: str = ""
+    last: tuple[str, ...] = ()  # a command that one worker runs when all elements have ended, however they did
 
 
 class _Process(Protocol):
@@ -150,13 +152,14 @@ def work(folder: Path, worker: int) -> None:
     run = LocalRun(
         tuple(record["command"]), tuple(record["elements"]), tuple(map(tuple, record["after"])),
         record["tasks"], record["gpus"], record["places"], record["width"], record.get("fork", ""),
+        tuple(record.get("last", ())),
     )  # fmt: skip
     begin = None if run.fork else _command(run)
     _wait_for_all_workers(folder)
     while "queued" in (states := _states(folder, run)):
         ready = next((n for n, state in enumerate(states) if state == "queued" and _may_run(run, states, n)), None)
         if ready is None and "running" not in states:
-            return  # what is left waits for elements that are gone
+            break  # what is left waits for elements that are gone
         if ready is None and begin is not None:
             time.sleep(_POLL_SECONDS)
             continue
@@ -168,6 +171,14 @@ def work(folder: Path, worker: int) -> None:
             elif ready is not None and _claim(folder, ready):
                 code = _run(folder, run, ready, place, begin)
                 write_atomic(folder / "ends" / f"{ready}.json", to_json({"exit": code}))
+    if run.last and "running" not in states and write_once(folder / "claims" / "last.json", to_json({})):
+        _run_last(folder, run)
+
+
+def _run_last(folder: Path, run: LocalRun) -> None:
+    """What is wrong with it is no failure of any element, and stands in its log."""
+    with _log(folder / "logs" / "last.log") as log:
+        subprocess.run(run.last, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False)
 
 
 @dataclass(frozen=True)

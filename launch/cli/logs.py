@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from launch.logbook.selection import Selection
     from launch.plan import Plan, Stage
     from launch.status import Observation
+    from launch.store import Submission
 
+_COLLECT = "collect"  # in place of a stage: what made the table
 _INTERRUPTED = 130  # exit code, as shells have it for ctrl-C
 
 
@@ -27,7 +29,8 @@ def logs(
         str | None,
         typer.Argument(
             metavar="STAGE",
-            help="Its name, the beginning of its key, or its job (123_4) [the last that failed, else that ran].",
+            help="Its name, the beginning of its key, or its job (123_4); `collect`: what made the table last"
+            " [the last that failed, else that ran].",
             show_default=False,
         ),
     ] = None,
@@ -57,6 +60,10 @@ def logs(
     plan = load_plan(file)
     store = Store(plan.experiment.store)
     all_submissions = submissions.read_all(store.root)
+    if stage == _COLLECT:
+        _check({_COLLECT: True, "--why": why, "--follow": follow, "--attempt": attempt is not None, "--all": every})
+        _print_collecting(plan, all_submissions, errors=errors, tail=tail)
+        return
     observe = cache(lambda: Observation(plan, store))  # asks Slurm: what lies in files is printed without it
     choice = selection.select(plan, all_submissions, stage, observe)
     if choice.location is not None and (follow or attempt is not None):
@@ -96,6 +103,22 @@ def _explain(plan: "Plan", observation: "Observation", choice: "Selection") -> N
 
     for line in why.explain(plan, observation, choice.stage, choice.location).lines():
         print(line)
+
+
+def _print_collecting(plan: "Plan", all_submissions: "Sequence[Submission]", *, errors: bool, tail: int | None) -> None:
+    """What the last job, or local workers, printed when they collected, and where the results lie."""
+    from launch.logbook import parts
+    from launch.show import collected
+    from launch.store import collects
+
+    paths = parts.in_order(collects.last_logs(all_submissions, plan.experiment.name), errors=errors)
+    for part in (part for path in paths for part in parts.parts_of(path)):
+        say(f"==> {part.path}")
+        _write(parts.lines(part, None, tail))
+    for line in collected.lines(plan, all_submissions):
+        say(line)
+    if not paths:
+        raise UserError("no job and no local worker has collected yet; by hand: stepstone collect")
 
 
 def _print(start: "Sequence[Part]", stage: "Stage", tail: int | None) -> None:

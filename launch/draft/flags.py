@@ -11,7 +11,7 @@ from slurm.limits import Limits, seconds
 
 _MEGABYTES = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024 * 1024, "": 1}  # sbatch takes a number alone for megabytes
 _FEW_NODES = 2  # that may be left out where it is not known how many there are
-_MEMORY = ("mem", "mem-per-cpu", "mem-per-gpu")
+MEMORY_FLAGS = ("mem", "mem-per-cpu", "mem-per-gpu")
 
 
 def flags(cluster: Cluster, changes: Changes | None, limits: Limits | None) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def flags(cluster: Cluster, changes: Changes | None, limits: Limits | None) -> d
     flags_of_file = cluster.sbatch_flags()
     if changes is None:
         return flags_of_file
-    for name in _MEMORY:
+    for name in MEMORY_FLAGS:
         if name in flags_of_file:
             flags_of_file[name] = _memory(
                 str(flags_of_file[name]), changes.mem_factor, _node_memory(cluster, limits, name)
@@ -50,7 +50,7 @@ def unchanged(cluster: Cluster, changes: Changes) -> list[str]:
     """What a failure asks for and the file does not let be changed: a line each, with what to set."""
     lines = []
     set_flags = cluster.sbatch_flags()
-    if changes.mem_factor != 1 and not any(name in set_flags for name in _MEMORY):
+    if changes.mem_factor != 1 and not any(name in set_flags for name in MEMORY_FLAGS):
         lines.append("more memory is needed, but the file sets none to start from; set cluster: {mem: …}")
     if changes.time_factor != 1 and "time" not in set_flags:
         lines.append("more time is needed, but the file sets none to start from; set cluster: {time: …}")

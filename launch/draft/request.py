@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from launch.draft import environment, flags
+from launch.draft import elements, environment, flags
 from launch.draft import shares as throttle_shares
 from launch.draft.drafting import Draft
 from launch.draft.elements import Array, Dependency
@@ -67,29 +67,50 @@ def request(
     )
 
 
-def mail(plan: Plan, name: str, logs: Path, jobs: Sequence[str]) -> ArrayRequest:
-    """The job of seconds whose end Slurm writes a mail of, when these jobs have ended, however they did."""
-    cluster, notify = plan.experiment.cluster, plan.experiment.notify
-    flags_of_file = cluster.sbatch_flags()
-    flags_of_mail: dict[str, Any] = {
-        name: flags_of_file[name] for name in ("account", "qos", "partition") if name in flags_of_file
-    }
-    if notify.partition:
-        flags_of_mail["partition"] = notify.partition
-    flags_of_mail |= {"ntasks": 1, "time": "1", "mail-type": "END,FAIL"}
-    if isinstance(notify.mail, str):
-        flags_of_mail["mail-user"] = notify.mail
+def has_last_job(plan: Plan) -> bool:
+    """Whether a job waits for all that is sent, to collect or to have Slurm write a mail."""
+    return bool(plan.experiment.collect.job or plan.experiment.notify.mail)
+
+
+def last_job(plan: Plan, name: str, submission: Path, code: Path, jobs: Sequence[str]) -> ArrayRequest:
+    """The job that collects when these jobs have ended, however they did, and whose end Slurm writes a mail of: each
+    where the file asks for it."""
+    cluster, collects = plan.experiment.cluster, bool(plan.experiment.collect.job)
     passing = environment.passing(cluster)
     return ArrayRequest(
         name=name,
-        command=("true",),
+        command=job_command("launch.collecting", "slurm", str(submission / "collect.json")) if collects else ("true",),
         indices=(0,),
-        logs=logs,
-        flags=flags_of_mail,
+        logs=submission / "logs" / "0",
+        flags=_flags_of_last_job(plan),
         dependency=f"afterany:{':'.join(jobs)}" if jobs else None,
+        setup=(f"umask {_umask(cluster):03o}", *cluster.setup) if collects else (),
+        environment=environment.set_in_jobs(cluster, code) if collects else {},
         passed=passing.variables,
         umask=_umask(cluster),
     )
+
+
+def _flags_of_last_job(plan: Plan) -> dict[str, Any]:
+    """One core for minutes, and of the file no more than who pays, and where."""
+    cluster, notify, collect = plan.experiment.cluster, plan.experiment.notify, plan.experiment.collect
+    flags_of_file = cluster.sbatch_flags()
+    asked: dict[str, Any] = {
+        name: flags_of_file[name] for name in ("account", "qos", "partition") if name in flags_of_file
+    }
+    asked |= {"ntasks": 1, "time": "1"}
+    if partition := collect.partition or notify.partition:
+        asked["partition"] = partition
+    if collect.job:
+        asked["time"] = collect.time or min("30", cluster.time or "30", key=elements.seconds)
+        keeps_account_of_memory = any(name in flags_of_file for name in flags.MEMORY_FLAGS)  # as not every site does
+        if collect.mem or keeps_account_of_memory:
+            asked["mem"] = collect.mem or "2G"
+    if notify.mail:
+        asked["mail-type"] = "END,FAIL"
+    if isinstance(notify.mail, str):
+        asked["mail-user"] = notify.mail
+    return asked
 
 
 def of_cluster(cluster: Cluster, name: str, command: tuple[str, ...], logs: Path, code: Path) -> ArrayRequest:
@@ -138,8 +159,8 @@ def scripts(draft: Draft) -> list[str]:
         folder = root / "submissions" / "SUBMISSION"
         array_request = request(draft, number, folder, name, root / "code" / "CODE", dependency, shares[number])
         texts.append(arrays.script(array_request))
-    if texts and draft.plan.experiment.notify.mail:
-        folder = root / "submissions" / "SUBMISSION_OF_THE_MAIL"
-        name = array_name(draft.plan, "SUBMISSION_OF_THE_MAIL", 0)
-        texts.append(arrays.script(mail(draft.plan, name, folder / "logs" / "0", ids)))
+    if texts and has_last_job(draft.plan):
+        folder = root / "submissions" / "LAST_SUBMISSION"
+        name = array_name(draft.plan, "LAST_SUBMISSION", 0)
+        texts.append(arrays.script(last_job(draft.plan, name, folder, root / "code" / "CODE", ids)))
     return texts

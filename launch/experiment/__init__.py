@@ -7,9 +7,10 @@ the mistakes, `wishes` adds what the shell's SBATCH_ variables ask.
 """
 
 from launch.experiment.cluster import Cluster
+from launch.experiment.collect import Collect
 from launch.experiment.failures import Failures
 from launch.experiment.loader import Experiment, load
 from launch.experiment.notify import Notify
 from launch.experiment.schema import Overrides
 
-__all__ = ["Cluster", "Experiment", "Failures", "Notify", "Overrides", "load"]
+__all__ = ["Cluster", "Collect", "Experiment", "Failures", "Notify", "Overrides", "load"]

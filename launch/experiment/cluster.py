@@ -23,14 +23,14 @@ _WORD = Annotated[
     str,
     Matching(r"[A-Za-z0-9_.,:@+/\[\]=*&|!()-]+", "a value that sbatch takes (letters, digits and _.,:@+/[]=*&|!()-)"),
 ]
-_TIME = Annotated[
+TIME = Annotated[
     str,
     Matching(
         r"[0-9]+(:[0-5]?[0-9]){0,2}|[0-9]+-[0-9]+(:[0-5]?[0-9]){0,2}",
         "a time limit: minutes, HH:MM:SS or D-HH:MM:SS, such as 12:00:00",
     ),
 ]
-_MEMORY = Annotated[str, Matching(r"[0-9]+[KMGT]?", "an amount of memory such as 32G")]
+MEMORY = Annotated[str, Matching(r"[0-9]+[KMGT]?", "an amount of memory such as 32G")]
 _GPU = r"([A-Za-z0-9][A-Za-z0-9_.+-]*:)?[0-9]{1,3}"
 _GPUS = Annotated[str, Matching(rf"{_GPU}(,{_GPU})*", "a number of GPUs such as 4, or a100:4")]
 # What sbatch takes and a job would not get as it is meant, and what says the same.
@@ -90,7 +90,7 @@ class Cluster(Section):
         Annotated[int, Whole(1, 1_000_000)] | None, Says("slurm: running elements of all arrays together", "8")
     ] = None
     bundle: Annotated[
-        _TIME | None, Says("short elements share an array index, up to this long by their estimate", "30:00")
+        TIME | None, Says("short elements share an array index, up to this long by their estimate", "30:00")
     ] = None
     gpu_hours: Annotated[
         Annotated[float, Number(0, 1e9)] | None,
@@ -109,7 +109,7 @@ class Cluster(Section):
     partition: Annotated[_WORD | None, Says("sbatch's flag", "gpu")] = None
     account: Annotated[_WORD | None, Says("sbatch's flag", "nlp")] = None
     qos: Annotated[_WORD | None, Says("sbatch's flag", "long")] = None
-    time: Annotated[_TIME | None, Says("the time limit of an element", "12:00:00")] = None
+    time: Annotated[TIME | None, Says("the time limit of an element", "12:00:00")] = None
     nodes: Annotated[Annotated[int, Whole(1, 10_000)], Says("nodes of an element", "2")] = 1
     ntasks_per_node: Annotated[
         Annotated[int, Whole(1, 1024)] | None,
@@ -121,11 +121,9 @@ class Cluster(Section):
     gpus_per_node: Annotated[
         _GPUS | None, Says("GPUs of a node, of a type if need be, each with its process; 0: none", "a100:4")
     ] = Field(None, alias="gpus-per-node")
-    mem: Annotated[_MEMORY | None, Says("memory of a node", "64G")] = None
-    mem_per_cpu: Annotated[_MEMORY | None, Says("memory of a CPU", "4G")] = Field(None, alias="mem-per-cpu")
-    mem_per_gpu: Annotated[_MEMORY | None, Says("memory that goes with a GPU", "64G")] = Field(
-        None, alias="mem-per-gpu"
-    )
+    mem: Annotated[MEMORY | None, Says("memory of a node", "64G")] = None
+    mem_per_cpu: Annotated[MEMORY | None, Says("memory of a CPU", "4G")] = Field(None, alias="mem-per-cpu")
+    mem_per_gpu: Annotated[MEMORY | None, Says("memory that goes with a GPU", "64G")] = Field(None, alias="mem-per-gpu")
     constraint: Annotated[_WORD | None, Says("sbatch's flag", "a100")] = None
     exclude: Annotated[_WORD | None, Says("sbatch's flag: nodes", "node07")] = None
     nodelist: Annotated[_WORD | None, Says("sbatch's flag: nodes", "node[01-04]")] = None

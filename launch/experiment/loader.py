@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from launch.experiment import recipes, wishes, yaml_text
 from launch.experiment.added_tasks import to_task
 from launch.experiment.cluster import Cluster
+from launch.experiment.collect import Collect
 from launch.experiment.errors import explain, nearest
 from launch.experiment.failures import Failures
 from launch.experiment.notify import Notify
@@ -57,12 +58,16 @@ class Experiment:
     failures: Failures
     keep: Keep
     notify: Notify
+    collect: Collect
     wishes: tuple[Wish, ...] = ()
 
 
-def load(path: Path) -> Experiment:
-    """Read and check an experiment file. UsageError, naming file and line, for every mistake in it."""
-    document = yaml_text.load(path)
+def load(path: Path, text: str | None = None) -> Experiment:
+    """Read and check an experiment file. UsageError, naming file and line, for every mistake in it.
+
+    text: what to read in its place, as the file was once; paths in it are relative to the file's folder all the same.
+    """
+    document = yaml_text.load(path, text)
     try:
         content = FileContent.model_validate(document.value)
     except ValidationError as error:
@@ -107,6 +112,7 @@ def load(path: Path) -> Experiment:
         keep=content.keep,
         wishes=granted_wishes,
         notify=content.notify,
+        collect=content.collect,
     )
 
 

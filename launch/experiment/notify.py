@@ -47,7 +47,7 @@ class Notify(Section):
     ] = False
     partition: Annotated[
         Annotated[str, Matching(r"[A-Za-z0-9_.,-]+", "the name of a partition")] | None,
-        Says("where the mail's job of seconds runs, if not in that of `cluster:`", "cpu"),
+        Says("where the last job runs, where `collect:` does not say", "cpu"),
     ] = None
     command: Annotated[
         Annotated[

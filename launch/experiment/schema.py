@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, create_model
 
 from launch.experiment.added_tasks import ColumnsSection, Definition, FilesSection
 from launch.experiment.cluster import Cluster
+from launch.experiment.collect import Collect
 from launch.experiment.environment import Environment
 from launch.experiment.failures import Failures, Rule
 from launch.experiment.fields import Matching, Name, Number, Section, Text, Whole, YesNo
@@ -176,6 +177,9 @@ class FileContent(Section):
         Failures()
     )
     notify: Annotated[Notify, Says("who is told when it is over", "{mail: true}")] = Notify()
+    collect: Annotated[Collect, Says("how the table is made without `stepstone collect`", "{partition: cpu}")] = (
+        Collect()
+    )
     keep: Annotated[Keep, Says("which encoders stay after their evaluations: those of recipes, or all", "all")] = (
         "intermediate"
     )
@@ -191,6 +195,7 @@ _SECTIONS: dict[str, Any] = {
     "cluster": Cluster,
     "environment": Environment,
     "notify": Notify,
+    "collect": Collect,
     "tasks": Overrides,
 }
 

@@ -22,6 +22,7 @@ class Document:
     path: Path
     value: dict[str, Any]
     lines: dict[Location, int]
+    text: str  # all of the file
 
     def where(self, location: Location) -> str:
         """`file:line` of a value, or of the nearest one around it."""
@@ -34,9 +35,12 @@ class Document:
         return UsageError(f"{self.where(location)}: {message}")
 
 
-def load(path: Path) -> Document:
-    """Read one YAML mapping. UsageError for a missing file, malformed YAML, duplicate keys, tags and anchors."""
-    text = _read(path)
+def load(path: Path, text: str | None = None) -> Document:
+    """Read one YAML mapping. UsageError for a missing file, malformed YAML, duplicate keys, tags and anchors.
+
+    text: what is read as the file's content.
+    """
+    text = _read(path) if text is None else text
     try:
         node = yaml.compose(text, Loader=yaml.BaseLoader)
     except yaml.MarkedYAMLError as error:
@@ -49,7 +53,7 @@ def load(path: Path) -> Document:
         raise UsageError(f"{path}:1: an experiment file is a list of `key: value` lines; see the README for an example")
     reader = _Reader(path)
     value = reader.convert(node, ())
-    return Document(path, value, reader.lines)
+    return Document(path, value, reader.lines, text)
 
 
 def _read(path: Path) -> str:

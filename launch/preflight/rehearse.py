@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 from launch import executors
 from launch import plan as planning
 from launch.draft import elements
-from launch.experiment import Cluster, Experiment, Failures, Notify, Overrides
+from launch.experiment import Cluster, Collect, Experiment, Failures, Notify, Overrides
 from launch.plan import Plan, Stage
 from launch.preflight import checks
 from launch.results import scores, table
@@ -150,6 +150,7 @@ def smaller(full_plan: Plan, *, local: bool) -> Experiment:
         keep="intermediate",
         failures=no_retries(),
         notify=Notify(),
+        collect=Collect(job=False, every=0),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from launch.experiment.added_tasks import ColumnsSection, Definition, FilesSection
 from launch.experiment.cluster import Cluster
+from launch.experiment.collect import Collect
 from launch.experiment.environment import Environment
 from launch.experiment.failures import Failures, Rule
 from launch.experiment.fields import Section
@@ -122,6 +123,7 @@ def markdown() -> str:
         ("`cluster`", "", _rows(Cluster)),
         ("`environment` of `cluster`", _ENVIRONMENT_FOOT, _rows(Environment)),
         ("`notify`", "", _rows(Notify)),
+        ("`collect`", "", _rows(Collect)),
         ("`failures`: a rule for each cause", "", _rows(Failures)),
         ("Each rule of `failures`", "", _rows(Rule)),
     ]

@@ -12,7 +12,7 @@ from launch.estimate.cost import Estimates
 from launch.plan import Plan, Stage
 from launch.results import scores
 from launch.results import table as result_table
-from launch.show import cells, estimate, matrix, stages, totals
+from launch.show import cells, collected, estimate, matrix, stages, totals
 from launch.show.lines import hanging, print_lines
 from launch.show.plan import SCHEMA, stage_json, states_line
 from launch.standing import Overview, take
@@ -60,6 +60,7 @@ def record(
         "estimate_accuracy": asdict(accuracy) if accuracy else None,
         "when_done": asdict(when) if when else None,
         "silence": asdict(overview.silence) if overview.silence else None,
+        "results": collected.record(plan),
     }
 
 
@@ -106,6 +107,8 @@ def print_all(plan: Plan, store: Store, observation: Observation, console: Conso
         print_lines(console, hanging(line, width))
     for label, line in estimate.accuracy_lines(Estimates(plan, store)):
         print_lines(console, hanging(f"{label}: {line}", width))
+    for line in collected.lines(plan, observation.submissions):
+        print_lines(console, hanging(line, width))
     for step in totals.next_steps(observation):
         print_lines(console, step.lines(width))
 

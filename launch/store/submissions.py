@@ -1,7 +1,7 @@
 """Submissions: what was sent, known from disk. An intent before, a receipt per array after.
 
 submissions/<time>-<id>/  intent.json  manifest-<n>.json  sending-<n>.json  receipt-<n>.json  cancelled-*.json
-                          throttle-<n>.json  logs/<n>/  local/
+                          throttle-<n>.json  collect.json  logs/<n>/  local/
 """
 
 import os
@@ -175,8 +175,8 @@ class Submission:
         return {key for array in self.arrays for keys in array.elements.values() for key in keys}
 
     @property
-    def is_mail(self) -> bool:
-        """Whether it is no stage's, but the job whose end Slurm writes a mail of (`launch.submit.mail`)."""
+    def is_last_job(self) -> bool:
+        """Whether it is no stage's, but the job that waits for all others (`launch.submit.last_job`)."""
         return bool(self.arrays) and not self.keys
 
     def receipt(self, array: int) -> Receipt | None:

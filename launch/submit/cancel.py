@@ -14,7 +14,7 @@ from launch.status import Observation, under_way
 from launch.store import Location, Store, submissions
 from launch.store import lock as store_lock
 from launch.store.lock import Lock
-from launch.submit import mail, orphans
+from launch.submit import last_job, orphans
 from slurm import snapshot
 from slurm.base import UserError
 
@@ -130,7 +130,7 @@ def cancel(
             more = len(now.stages) - len(agreement.stages)
             report(f"{more} stages that were sent meanwhile go on; to cancel them too, type the command again")
         if not names and len(agreement.stages) == len(now.stages):
-            mail.cancel(plan, report)
+            last_job.cancel(plan, report)
         _end(agreement, lock)
     return agreement
 

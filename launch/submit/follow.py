@@ -17,6 +17,7 @@ from launch.standing.so_far import Standing
 from launch.status import Observation, State
 from launch.store import Location, Store
 from launch.submit import outcome
+from launch.submit.beside import Collector
 from launch.submit.notify import Notifier
 from launch.text import clock
 from slurm import snapshot
@@ -43,17 +44,21 @@ def follow(plan: Plan, report: Report, draw: Callable[[Standing], None] | None =
     What there was no room for goes out as soon as there is, and what the cluster took from its node once more; nothing
     any more once something of the experiment is cancelled. Trouble of the file system is reported, and waited for.
     """
-    follower = _Follower(plan, report, draw, Notifier(plan, report))
+    collector = Collector(plan, "submit --wait", report)
+    follower = _Follower(plan, report, draw, Notifier(plan, report), collector)
     pause, patience = _FIRST_SECONDS, Patience(report)
     longest = _LAST_SECONDS if executors.of_cluster(plan.experiment.cluster).has_queue else _LAST_SECONDS_HERE
-    while True:
-        began = time.monotonic()
-        with patience.look():
-            is_finished = follower.look()
-            if is_finished is not None:
-                return is_finished
-        time.sleep(max(pause, time.monotonic() - began))  # a look at a large experiment takes seconds
-        pause = min(pause * _GROWTH, longest)
+    try:
+        while True:
+            began = time.monotonic()
+            with patience.look():
+                is_finished = follower.look()
+                if is_finished is not None:
+                    return is_finished
+            time.sleep(max(pause, time.monotonic() - began))  # a look at a large experiment takes seconds
+            pause = min(pause * _GROWTH, longest)
+    finally:
+        collector.stop()
 
 
 @dataclass
@@ -64,6 +69,7 @@ class _Follower:
     report: Report
     draw: Callable[[Standing], None] | None
     notifier: Notifier
+    collector: Collector
     line: str = ""  # that was reported last
     counts: Mapping[State, int] | None = None  # by state, in it
     last_look: float = 0.0  # at how far what runs is (monotonic)
@@ -78,6 +84,7 @@ class _Follower:
         cancelled_count = _cancelled(self.plan, observation)
         self.cancelled_count = cancelled_count if self.cancelled_count is None else self.cancelled_count
         self.notifier.look_for_held(observation)
+        self.collector.look(len(observation.finished))
         if self.draw is not None:
             self.draw(so_far.standing(self.plan, store, observation))
         elif self._is_due(observation.counts()):
@@ -89,6 +96,7 @@ class _Follower:
             self.last_try = time.time()
             self.lines_before = _send(self.plan, unsent, self.report, self.lines_before)
         elif not unsent and not any(observation.is_sent(stage) for stage in self.plan.stages.values()):
+            self.collector.end(len(observation.finished))
             self.notifier.over(observation)
             return len(observation.finished) == len(self.plan.stages)
         return None

@@ -13,7 +13,7 @@ from launch.draft import shares as throttle_shares
 from launch.draft.elements import Array, Element
 from launch.draft.manifests import identity, manifest
 from launch.plan import Plan
-from launch.store import Store, Submission, manifests, provenance, sharing, submissions
+from launch.store import Store, Submission, collects, manifests, provenance, sharing, submissions
 from launch.store.lock import Lock
 from launch.store.submissions import IntendedArray, Intent, Receipt
 from slurm import arrays, granted, local
@@ -296,6 +296,7 @@ def to_workers(submission: Submission, draft: Draft, report: Callable[[str], Non
         places=str(draft.plan.experiment.store / "workers"),
         width=cluster.workers,
         fork="launch.job.forked",
+        last=_last_command(submission, draft.plan),
     )
     workers = min(cluster.workers, len(flat))
     threads = max(1, granted.cores() // (workers * cluster.tasks_per_node))
@@ -307,6 +308,15 @@ def to_workers(submission: Submission, draft: Draft, report: Callable[[str], Non
         submission.write_receipt(number, Receipt(local=True))
     sharing.let_in_again(submission.folder)
     report(f"{len(flat)} elements on {workers} local workers")
+
+
+def _last_command(submission: Submission, plan: Plan) -> tuple[str, ...]:
+    """What collects once all is over; nothing where the file does not want it."""
+    if not plan.experiment.collect.job:
+        return ()
+    collects.write_request(submission, collects.request_of(plan))
+    request_path = str(collects.request_path(submission))
+    return (sys.executable, "-P", "-u", "-m", "launch.collecting", "local workers", request_path)
 
 
 def _local_element(submission: Submission, array: int, index: int) -> dict[str, str]:

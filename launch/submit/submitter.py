@@ -20,7 +20,7 @@ from launch.status import Observation, history
 from launch.store import Location, Store, Submission, provenance, sharing, submissions
 from launch.store import lock as store_lock
 from launch.store.lock import Lock
-from launch.submit import mail, orphans, sender, throttle
+from launch.submit import last_job, orphans, sender, throttle
 from launch.submit.outcome import Submitted
 from launch.text import some
 from slurm import snapshot
@@ -84,10 +84,10 @@ def submit(
                 raise  # the next submit finds out what there is to be waited for
             except UserError:
                 if lock.is_ours():
-                    mail.settle(plan, report, has_sent=_has_sent_since(plan, observation))
+                    last_job.settle(plan, report, has_sent=_has_sent_since(plan, observation))
                 raise
             lock.keep()
-            mail.settle(plan, report, has_sent=outcome.submission is not None)
+            last_job.settle(plan, report, has_sent=outcome.submission is not None, held=outcome.held)
         return replace(outcome, unknown=_unknown(plan, observation))
 
 
@@ -213,6 +213,9 @@ class _ToSlurm:
     ) -> Submitted:
         """`leaving`: what was in the queue at the observation, and was cancelled since."""
         draft = self._draft(observation, self._bounds(observation, leaving))
+        if draft.no_room and last_job.make_room(self.plan, self.report):
+            observation = Observation(self.plan, Store(self.plan.experiment.store), max_age=0)
+            draft = self._draft(observation, self._bounds(observation, leaving))
         outcome = Submitted(draft, tuple(cleanup_lines))
         at_most: int | None = None  # elements that sbatch takes at once, where a limit that is not told stopped it
         while True:

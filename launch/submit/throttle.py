@@ -50,7 +50,7 @@ def open_arrays(observation: Observation) -> list[OpenArray]:
         counts[entry.name] = counts.get(entry.name, 0) + 1
     arrays = []
     for submission in observation.submissions:
-        if submission.intent.experiment != observation.plan.experiment.name or submission.is_mail:
+        if submission.intent.experiment != observation.plan.experiment.name or submission.is_last_job:
             continue
         for number, array in enumerate(submission.arrays):
             receipt = submission.receipt(number)

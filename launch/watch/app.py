@@ -19,6 +19,7 @@ from textual.widgets import Footer, Input, Static, Tab, Tabs
 from launch.executors import Verb
 from launch.plan import Plan
 from launch.standing.records import Fold, SharedTraining
+from launch.submit.beside import Collector
 from launch.submit.notify import Notifier
 from launch.watch import acting, sheet
 from launch.watch.acting import Action, Proposal
@@ -103,7 +104,9 @@ class WatchApp(App[None]):
     def __init__(self, plans: Sequence[Plan]) -> None:
         super().__init__()
         self.animation_level = "none"  # a terminal behind ssh is no place for them
-        self.experiments = [Experiment(plan, Notifier(plan, self._report)) for plan in plans]
+        self.experiments = [
+            Experiment(plan, Notifier(plan, self._report), Collector(plan, "watch", self._report)) for plan in plans
+        ]
         self.shown = self.experiments[0]
         self.search = ""
         self.chosen: sheet.Chosen | None = None
@@ -389,6 +392,9 @@ def run(plans: Sequence[Plan], say: Callable[[str], None]) -> int:
     app.looker.stop()
     code = finish(app.deeds, say)
     end_questions()
+    for experiment in app.experiments:
+        if experiment.collector is not None:
+            experiment.collector.stop()
     if app.ended_by is not None:
         raise app.ended_by
     return code or app.return_code or 0

@@ -19,6 +19,7 @@ from launch.plan import Plan
 from launch.standing import Overview
 from launch.status import Observation
 from launch.store import Store
+from launch.submit.beside import Collector
 from launch.submit.notify import Notifier
 from launch.watch import sheet
 from launch.watch.sheet import Sheet
@@ -57,6 +58,7 @@ class Experiment:
 
     plan: Plan
     notifier: Notifier | None = None  # tells the user's command of what is seen
+    collector: Collector | None = None  # has the table made anew
     picture: Picture | None = None
     trouble: str | None = None  # why there is no newer picture
     looks: int = 0
@@ -76,6 +78,7 @@ class Experiment:
             self.trouble = f"looking failed: {type(error).__name__}: {error}"
         else:
             self._notify(self.picture.observation)
+            self._collect(self.picture.observation)
         self.looks, self.seconds = self.looks + 1, time.monotonic() - began
 
     def _notify(self, observation: Observation) -> None:
@@ -84,6 +87,11 @@ class Experiment:
             return
         self._telling = threading.Thread(target=self.notifier.look, args=(observation,), name="telling", daemon=True)
         self._telling.start()
+
+    def _collect(self, observation: Observation) -> None:
+        if self.collector is not None:
+            is_over = not any(observation.is_sent(stage) for stage in self.plan.stages.values())
+            self.collector.look(len(observation.finished), is_over=is_over)
 
     def _take(self) -> Picture:
         root = self.plan.experiment.store

@@ -33,6 +33,7 @@ BASE: dict[str, Any] = {
     "seeds": ["1", "2"],
     "data": {"root": "./data"},
     "cluster": {"executor": "local"},
+    "collect": {"job": "false", "every": "0"},
 }
 
 

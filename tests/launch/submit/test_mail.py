@@ -131,7 +131,7 @@ def test_a_killed_submitter_neither_loses_nor_doubles_it(
     assert len(_mails(scheduler)) == 1
     submit.submit(plan)
     assert len(_mails(scheduler)) == 1
-    receipts = [s.receipt(0) for s in submissions.read_all(plan.experiment.store) if s.is_mail]
+    receipts = [s.receipt(0) for s in submissions.read_all(plan.experiment.store) if s.is_last_job]
     assert sum(receipt is not None and receipt.was_sent for receipt in receipts) == 1
 
 
@@ -226,7 +226,7 @@ def test_where_nothing_was_sent_before_a_refusal_there_is_none(
     _refuse(monkeypatch, lambda asked: True)
     with pytest.raises(Refused, match="nothing was sent"):
         submit.submit(_plan(workspace))
-    assert not [submission for submission in submissions.read_all(workspace.root / "store") if submission.is_mail]
+    assert not [submission for submission in submissions.read_all(workspace.root / "store") if submission.is_last_job]
 
 
 def test_one_that_was_refused_is_not_owed_when_all_is_over(

@@ -1,0 +1,72 @@
+"""One collecting: plan what was asked for, make the table of what is there, leave a note. Fails nobody but itself."""
+
+import time
+import traceback
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from launch import experiment
+from launch import plan as planning
+from launch.experiment import Experiment
+from launch.plan import Plan
+from launch.status.finished import finished
+from launch.store import Store, collects, sharing
+from launch.store.collects import CollectNote, CollectRequest
+from launch.text import as_typed
+from slurm.base import UserError
+from slurm.base.errors import one_line
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What was made."""
+
+    finished: int  # stages
+    stages: int
+    table: Path | None  # None: there is no score yet
+
+
+def collect(request: CollectRequest, by: str, log: str = "") -> CollectNote:
+    """Collect what a request asks for; the note that was left in the store. `by`, `log`: as in it."""
+    note = CollectNote(by, time.time(), log=log)
+    asked_for: Experiment | None = None
+    try:
+        asked_for = experiment.load(Path(request.file), request.text)
+        collects.write_note(asked_for.store, asked_for.name, note)
+        collected = write(_plan(request, asked_for))
+        note = replace(note, ended=time.time(), finished=collected.finished, stages=collected.stages)
+    except UserError as error:
+        note = replace(note, ended=time.time(), error=str(error))
+    except OSError as error:
+        note = replace(note, ended=time.time(), error=one_line(error) or str(error))
+    except Exception as error:  # told in a line like all else; what else it says is for the log
+        traceback.print_exc()
+        note = replace(note, ended=time.time(), error=f"{type(error).__name__}: {error}")
+    if asked_for is not None:
+        collects.write_note(asked_for.store, asked_for.name, note)
+        group = asked_for.cluster.share_group
+        sharing.let_in(group, asked_for.store, [collects.results_folder(asked_for.store, asked_for.name)])
+    return note
+
+
+def _plan(request: CollectRequest, asked_for: Experiment) -> Plan:
+    """UserError where its stages are no longer those that were asked for: a table of them would be almost empty."""
+    plan = planning.make(asked_for)
+    if collects.stages_hash(plan.stages) != request.stages:
+        file = as_typed(Path(request.file))
+        raise UserError(
+            f"data or model of {asked_for.name} are not what they were when it was sent, so these are other stages;"
+            f" type stepstone submit {file} for these, or put back what was there, and type stepstone collect {file}"
+        )
+    return plan
+
+
+def write(plan: Plan) -> Collected:
+    """Make the table of what is finished; nothing is written where there is no score yet."""
+    from launch.results import scores, table
+
+    store = Store(plan.experiment.store)
+    finished_count = len(finished(plan, store))
+    rows = scores.rows(plan, store)
+    path = table.write(plan, store, rows) if rows else None
+    return Collected(finished_count, len(plan.stages), path)

@@ -1,0 +1,122 @@
+"""Collecting beside `submit --wait` and `watch`: a process of its own, niced, started when more is finished and not too
+soon after the last. It holds up nobody, and what is wrong with it is a line."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import IO
+
+from launch.plan import Plan
+from launch.store import collects, provenance
+from slurm.base.files import to_json
+
+_END_SECONDS = 600.0  # that the end of all is kept waiting for its table
+_MOST_BYTES = 8192  # of what it printed last
+Report = Callable[[str], None]
+
+
+@dataclass
+class _Process:
+    """One collecting that was started."""
+
+    process: "subprocess.Popen[bytes]"
+    output: IO[bytes]
+
+    def line(self) -> str:
+        """The last that it printed."""
+        self.output.seek(max(0, self.output.seek(0, os.SEEK_END) - _MOST_BYTES))
+        lines = self.output.read().decode(errors="replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), f"exit code {self.process.returncode}")
+
+
+@dataclass
+class Collector:
+    """Has an experiment's table made anew beside who looks at it again and again. `report`: what went wrong, once as
+    long as it is the same."""
+
+    plan: Plan
+    by: str  # the command that waits
+    report: Report
+    began: float = field(default_factory=time.monotonic)  # the last one, or this command
+    collected: int | None = None  # finished stages when the last was started; None: nobody has looked
+    trouble: str = ""  # that was reported last
+    _running: _Process | None = None
+
+    def look(self, finished: int, *, is_over: bool = False) -> None:
+        """With so many stages finished: start where there are more, and it is time, or (`is_over`) nothing runs any
+        more. Never waits, never fails."""
+        every = self.plan.experiment.collect.every
+        self.collected = finished if self.collected is None else self.collected
+        is_due = is_over or time.monotonic() - self.began >= 60 * every
+        if every and self._is_over() and finished != self.collected and is_due:
+            self._start(finished)
+
+    def end(self, finished: int) -> None:
+        """All is over: have the table of all of it, and say where it is."""
+        if not self.plan.experiment.collect.every or not finished:
+            return
+        patience = time.monotonic() + _END_SECONDS
+        self._wait(patience)
+        self._start(finished)
+        self._wait(patience)
+        if not self.trouble:
+            e = self.plan.experiment
+            self.report(f"collected: {collects.results_folder(e.store, e.name)}")
+
+    def stop(self) -> None:
+        """End what is at work; files that it would have written are as they were."""
+        if self._running is not None:
+            self._running.process.terminate()
+            self._running.process.wait()
+            self._running = None
+
+    def _start(self, finished: int) -> None:
+        self.began, self.collected = time.monotonic(), finished
+        request = to_json(asdict(collects.request_of(self.plan)))
+        try:
+            output = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process is over
+            with tempfile.TemporaryFile() as file:
+                file.write(request)
+                file.seek(0)
+                process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "launch.collecting", self.by],
+                    stdin=file, stdout=output, stderr=output, start_new_session=True,
+                    env=os.environ | {"PYTHONPATH": str(provenance.code_root())},
+                )  # fmt: skip
+        except OSError as error:
+            self._tell(str(error))
+            return
+        self._running = _Process(process, output)
+
+    def _is_over(self) -> bool:
+        """Whether none is at work; what the last one said is reported."""
+        if self._running is None:
+            return True
+        code = self._running.process.poll()
+        if code is None:
+            return False
+        with self._running.output:
+            self._tell(self._running.line() if code else "")
+        self._running = None
+        return True
+
+    def _wait(self, patience: float) -> None:
+        """Until it is over; `patience`: no longer than until then (monotonic)."""
+        if self._running is None:
+            return
+        try:
+            self._running.process.wait(max(0.0, patience - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self.stop()
+            self._tell(f"took more than {_END_SECONDS:.0f} s, and was ended")
+            return
+        self._is_over()
+
+    def _tell(self, trouble: str) -> None:
+        if trouble and trouble != self.trouble:
+            self.report(f"collect: {trouble}")
+        self.trouble = trouble
