@@ -21,7 +21,9 @@ from slurm.arrays import LimitReached, Refused, SendUnclear
 from slurm.base import UserError
 from slurm.base.errors import one_line
 from slurm.base.files import make_folder
+from slurm.queue import QueueEntry
 
+_MOST_ELEMENTS = 50  # that are named one by one: a dependency is a line in slurmctld's memory
 Report = Callable[[str], None]
 
 
@@ -70,8 +72,7 @@ def _settle(plan: Plan, report: Report, *, has_sent: bool) -> None:
     if entries is None:
         report(f"{_what(plan)}: Slurm does not answer, so its job was not sent; `stepstone submit` again sends it")
         return
-    names = {array.name for submission in history.sent for array in submission.arrays}
-    jobs = sorted({entry.job for entry in entries if entry.name in names}, key=int)
+    jobs = _waited_for(plan, history.sent, entries)
     if not jobs and not has_sent and not history.owes_one:
         return  # all was over before anybody asked for it
     if _send(plan, jobs, report):
@@ -80,8 +81,8 @@ def _settle(plan: Plan, report: Report, *, has_sent: bool) -> None:
 
 @dataclass(frozen=True)
 class _History:
-    """What of an experiment Slurm has got, the oldest first. `owes_one`: a last job was to follow the last of it, and
-    was not sent for a reason that passes."""
+    """What of an experiment Slurm has got, the oldest first: `sent` has what another one sent of its stages, too.
+    `owes_one`: a last job was to follow the last of it, and was not sent for a reason that passes."""
 
     sent: list[Submission]
     last_jobs: list[Submission]
@@ -97,15 +98,37 @@ class _History:
 
 
 def _history(plan: Plan) -> _History:
-    of_experiment = [
-        submission
-        for submission in submissions.read_all(plan.experiment.store)
-        if submission.intent.experiment == plan.experiment.name and submission.executor == "slurm"
-    ]
-    at_slurm = [s for s in of_experiment if any(_job(s, number) for number in range(len(s.arrays)))]
-    last = of_experiment[-1] if of_experiment else None
+    all_submissions = [s for s in submissions.read_all(plan.experiment.store) if s.executor == "slurm"]
+    at_slurm = [s for s in all_submissions if any(_job(s, number) for number in range(len(s.arrays)))]
+    sent = [s for s in at_slurm if s.keys and (_is_of(plan, s) or not plan.stages.keys().isdisjoint(s.keys))]
+    last = next((s for s in reversed(all_submissions) if _is_of(plan, s)), None)
     owes_one = last is not None and last.is_last_job and last not in at_slurm and not _is_refused(last)
-    return _History([s for s in at_slurm if not s.is_last_job], [s for s in at_slurm if s.is_last_job], owes_one)
+    return _History(sent, [s for s in at_slurm if s.is_last_job and _is_of(plan, s)], owes_one)
+
+
+def _is_of(plan: Plan, submission: Submission) -> bool:
+    name: str = plan.experiment.name
+    return submission.intent.experiment == name
+
+
+def _waited_for(plan: Plan, sent: Sequence[Submission], entries: Sequence[QueueEntry]) -> list[str]:
+    """What is in the queue, as `afterany` takes it: this experiment's arrays, and of others' the elements that have
+    stages of it (their whole arrays where those are many)."""
+    ours = {array.name for submission in sent if _is_of(plan, submission) for array in submission.arrays}
+    shared = {
+        (array.name, index)
+        for submission in sent
+        if not _is_of(plan, submission)
+        for array in submission.arrays
+        for index, keys in array.elements.items()
+        if not plan.stages.keys().isdisjoint(keys)
+    }
+    arrays_to_wait_for = {entry.job for entry in entries if entry.name in ours}
+    elements = [entry for entry in entries if entry.index is not None and (entry.name, entry.index) in shared]
+    if len(elements) > _MOST_ELEMENTS:
+        arrays_to_wait_for |= {entry.job for entry in elements}
+        elements = []
+    return [*sorted(arrays_to_wait_for, key=int), *(f"{entry.job}_{entry.index}" for entry in elements)]
 
 
 def _job(submission: Submission, array: int = 0) -> str | None:
