@@ -46,6 +46,15 @@ class Collector:
     trouble: str = ""  # that was reported last
     _running: _Process | None = None
 
+    @property
+    def process(self) -> "subprocess.Popen[bytes] | None":
+        """The one that is at work, or has ended and was not looked at since."""
+        return self._running.process if self._running else None
+
+    @property
+    def is_at_work(self) -> bool:
+        return self._running is not None
+
     def look(self, finished: int, *, is_over: bool = False) -> None:
         """With so many stages finished: start where there are more, and it is time, or (`is_over`) nothing runs any
         more. Never waits, never fails."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import polars
 import pytest
 
 from launch.demo import data as demo_data
@@ -179,6 +181,29 @@ def test_encoders_load_as_ordinary_models_and_leaves_make_room(study: Lab) -> No
     model = AutoModel.from_pretrained(folder, add_pooling_layer=False)
     assert model.config.model_type == "xlm-roberta" and len(AutoTokenizer.from_pretrained(folder)) > 250_000
     assert not (study.stage_folder(by_name["squad.panx-s1"]) / "attempts/0001/encoder").exists()
+
+
+def test_the_table_is_there_in_the_morning(make_lab: Callable[..., Lab]) -> None:
+    """Sent without --wait; nobody types anything more, and the file is gone by then."""
+    lab = make_lab()
+    sent = lab.run("submit").stderr
+    (job,) = re.findall(r"^collect: job (\d+), when the last of these has ended", sent, re.MULTILINE)
+    lab.file.rename(lab.folder / "elsewhere.yaml")
+    note = lab.folder / "store" / "results" / "one" / "collected.json"
+    patience = time.monotonic() + 300
+    while not (note.exists() and json.loads(note.read_bytes())["ended"]):
+        assert time.monotonic() < patience, lab.why()
+        time.sleep(0.5)
+    record = json.loads(note.read_bytes())
+    assert (record["by"], record["error"]) == (f"job {job}", "") and record["finished"] == record["stages"] == 2
+    assert "| none |" in note.with_name("table.md").read_text()
+    assert len(polars.read_parquet(note.with_name("results.parquet"))) >= 2
+    assert "2 of 2 stages finished" in Path(record["log"]).read_text(encoding="utf-8")
+    asked = lab.slurm("sacct", "--noheader", "--parsable2", "--jobs", job, "--allocations", "--format", "ReqCPUS,State")
+    assert asked.split() in (["1|COMPLETED"], ["1|RUNNING"], ["1|COMPLETING"])
+    lab.file = lab.folder / "elsewhere.yaml"
+    assert "results:" in lab.run("status").stdout
+    assert "2 of 2 stages finished" in lab.run("logs", "collect").stdout
 
 
 def test_collect_has_a_row_for_everything(study: Lab) -> None:

@@ -253,3 +253,21 @@ def test_a_process_number_that_is_used_again_is_another_process(tmp_path: Path) 
     now = start_time(os.getpid())
     assert now is not None and is_alive(os.getpid(), now) and not is_alive(os.getpid(), now - 1)
     assert not is_alive(2**22 + 1, None)
+
+
+def test_the_last_command_runs_once_when_all_has_ended(begin: Any, tmp_path: Path) -> None:
+    """Whoever of the workers was the last; also where elements failed, or what they wait for did."""
+    line = "import os; open('lasts', 'a').write(' '.join(sorted(os.listdir('run/ends'))) + chr(10)); print('said')"
+    folder = begin(
+        NOTE, f"time.sleep(0.5); {NOTE}", "sys.exit(3)", NOTE, after={3: (2,)}, workers=2,
+        last=(sys.executable, "-S", "-c", line),
+    )  # fmt: skip
+    _until(lambda: (folder / "logs" / "last.log").exists() and "said" in (folder / "logs" / "last.log").read_text())
+    assert (tmp_path / "lasts").read_text() == "0.json 1.json 2.json 3.json\n"
+    assert [element_state(folder, n) for n in range(4)] == ["ended 0", "ended 0", "ended 3", "ended 75"]
+
+
+def test_a_last_command_that_cannot_run_fails_no_element(begin: Any) -> None:
+    folder = begin(NOTE, last=(sys.executable, "-S", "-c", "raise SystemExit('broken')"))
+    _until(lambda: (folder / "logs" / "last.log").exists() and "broken" in (folder / "logs" / "last.log").read_text())
+    assert element_state(folder, 0) == "ended 0"
