@@ -150,7 +150,7 @@ def smaller(full_plan: Plan, *, local: bool) -> Experiment:
         keep="intermediate",
         failures=no_retries(),
         notify=Notify(),
-        collect=Collect(job=False, every=0),
+        collect=Collect.model_validate({"job": "false", "every": "0"}),
     )
 
 
