@@ -19,13 +19,13 @@ _NICENESS = 10  # beside what a person, or a training, is at
 
 def main() -> None:
     """Collect what the request asks for."""
-    by, *rest = sys.argv[1:]
+    by, *request_paths = sys.argv[1:]
     job = os.environ.get("SLURM_ARRAY_JOB_ID")
     if job is None:
         os.nice(_NICENESS)
     gc.disable()  # a plan is large and lives as long as this process
-    request = _request(rest)
-    note = collecting.collect(request, f"job {job}" if job else by, _log(rest, job))
+    request = _request(request_paths)
+    note = collecting.collect(request, f"job {job}" if job else by, _log(request_paths, job))
     print(_line(note, request), flush=True)
     sys.exit(1 if note.error else 0)
 

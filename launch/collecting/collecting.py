@@ -33,8 +33,8 @@ def collect(request: CollectRequest, by: str, log: str = "") -> CollectNote:
     try:
         asked_for = experiment.load(Path(request.file), request.text)
         collects.write_note(asked_for.store, asked_for.name, note)
-        collected = write(_plan(request, asked_for))
-        note = replace(note, ended=time.time(), finished=collected.finished, stages=collected.stages)
+        outcome = write(_plan(request, asked_for))
+        note = replace(note, ended=time.time(), finished=outcome.finished, stages=outcome.stages)
     except UserError as error:
         note = replace(note, ended=time.time(), error=str(error))
     except OSError as error:

@@ -95,22 +95,22 @@ def _flags_of_last_job(plan: Plan) -> dict[str, Any]:
     """One core for minutes, and of the file no more than who pays, and where."""
     cluster, notify, collect = plan.experiment.cluster, plan.experiment.notify, plan.experiment.collect
     flags_of_file = cluster.sbatch_flags()
-    asked: dict[str, Any] = {
+    job_flags: dict[str, Any] = {
         name: flags_of_file[name] for name in ("account", "qos", "partition") if name in flags_of_file
     }
-    asked |= {"ntasks": 1, "time": "1"}
+    job_flags |= {"ntasks": 1, "time": "1"}
     if partition := collect.partition or notify.partition:
-        asked["partition"] = partition
+        job_flags["partition"] = partition
     if collect.job:
-        asked["time"] = collect.time or min("30", cluster.time or "30", key=elements.seconds)
+        job_flags["time"] = collect.time or min("30", cluster.time or "30", key=elements.seconds)
         keeps_account_of_memory = any(name in flags_of_file for name in flags.MEMORY_FLAGS)  # as not every site does
         if collect.mem or keeps_account_of_memory:
-            asked["mem"] = collect.mem or "2G"
+            job_flags["mem"] = collect.mem or "2G"
     if notify.mail:
-        asked["mail-type"] = "END,FAIL"
+        job_flags["mail-type"] = "END,FAIL"
     if isinstance(notify.mail, str):
-        asked["mail-user"] = notify.mail
-    return asked
+        job_flags["mail-user"] = notify.mail
+    return job_flags
 
 
 def of_cluster(cluster: Cluster, name: str, command: tuple[str, ...], logs: Path, code: Path) -> ArrayRequest:

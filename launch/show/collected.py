@@ -27,12 +27,12 @@ def record(plan: Plan) -> dict[str, Any]:
 def lines(plan: Plan, submissions: Sequence[Submission]) -> list[str]:
     """None, or one, or two. submissions: of the store, the oldest first."""
     root, name = plan.experiment.store, plan.experiment.name
-    note, written = collects.last_note(root, name), collects.last_table(root, name)
+    note, table_time = collects.last_note(root, name), collects.last_table(root, name)
     table_lines = []
-    if written is not None:
+    if table_time is not None:
         of = f"{note.finished} of {note.stages} stages, " if note and note.ended and not note.error else ""
         folder = as_typed(collects.results_folder(root, name))
-        table_lines = [f"results: {folder} ({of}{brief(max(0.0, time.time() - written))} old)"]
+        table_lines = [f"results: {folder} ({of}{brief(max(0.0, time.time() - table_time))} old)"]
     return [*table_lines, *_trouble(plan, submissions, note)]
 
 
@@ -43,9 +43,9 @@ def _trouble(plan: Plan, submissions: Sequence[Submission], note: CollectNote | 
         logs = collects.last_logs(submissions, plan.experiment.name)
         return [f"collect: it began, and said nothing of how it went{log}"] if logs else []
     age = time.time() - (note.ended or note.began)
-    who = f"by {note.by}, {brief(max(0.0, age))} ago"
+    author = f"by {note.by}, {brief(max(0.0, age))} ago"
     if note.error:
-        return [f"collect failed ({who}): {note.error}{log}"]
+        return [f"collect failed ({author}): {note.error}{log}"]
     if note.ended is None and age > _SECONDS:
-        return [f"collect began ({who}), and did not end{log}"]
+        return [f"collect began ({author}), and did not end{log}"]
     return []

@@ -101,9 +101,9 @@ def last_table(root: Path, experiment: str) -> float | None:
         return None
 
 
-def by_hand(finished: int, stages: int, began: float) -> CollectNote:
+def by_hand(finished_count: int, stage_count: int, began: float) -> CollectNote:
     """The note of a person who typed `collect`, and got a table."""
-    return CollectNote("stepstone collect", began, time.time(), finished, stages)
+    return CollectNote("stepstone collect", began, time.time(), finished_count, stage_count)
 
 
 def last_logs(submissions: Sequence[Submission], experiment: str) -> list[Path]:

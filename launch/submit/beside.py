@@ -55,22 +55,22 @@ class Collector:
     def is_at_work(self) -> bool:
         return self._running is not None
 
-    def look(self, finished: int, *, is_over: bool = False) -> None:
+    def look(self, finished_count: int, *, is_over: bool = False) -> None:
         """With so many stages finished: start where there are more, and it is time, or (`is_over`) nothing runs any
         more. Never waits, never fails."""
         every = self.plan.experiment.collect.every
-        self.collected = finished if self.collected is None else self.collected
+        self.collected = finished_count if self.collected is None else self.collected
         is_due = is_over or time.monotonic() - self.began >= 60 * every
-        if every and self._is_over() and finished != self.collected and is_due:
-            self._start(finished)
+        if every and self._is_over() and finished_count != self.collected and is_due:
+            self._start(finished_count)
 
-    def end(self, finished: int) -> None:
+    def end(self, finished_count: int) -> None:
         """All is over: have the table of all of it, and say where it is."""
-        if not self.plan.experiment.collect.every or not finished:
+        if not self.plan.experiment.collect.every or not finished_count:
             return
         patience = time.monotonic() + _END_SECONDS
         self._wait(patience)
-        self._start(finished)
+        self._start(finished_count)
         self._wait(patience)
         if not self.trouble:
             e = self.plan.experiment
@@ -83,8 +83,8 @@ class Collector:
             self._running.process.wait()
             self._running = None
 
-    def _start(self, finished: int) -> None:
-        self.began, self.collected = time.monotonic(), finished
+    def _start(self, finished_count: int) -> None:
+        self.began, self.collected = time.monotonic(), finished_count
         request = to_json(asdict(collects.request_of(self.plan)))
         try:
             output = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process is over

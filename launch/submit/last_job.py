@@ -27,14 +27,14 @@ _MOST_ELEMENTS = 50  # that are named one by one: a dependency is a line in slur
 Report = Callable[[str], None]
 
 
-def settle(plan: Plan, report: Report, *, has_sent: bool, held: int = 0) -> None:
+def settle(plan: Plan, report: Report, *, has_sent: bool, held_elements: int = 0) -> None:
     """Have one last job wait for all that is in the queue, and no other. Under the lock, after arrays were sent.
 
-    has_sent: whether this command has. held: elements that there was no room for; they go first. What goes wrong is
+    has_sent: whether this command has. held_elements: those that there was no room for; they go first. What goes wrong is
     reported, and is no error of what was sent.
     """
     try:
-        if held and request.has_last_job(plan):
+        if held_elements and request.has_last_job(plan):
             report(f"{_what(plan)}: no job for it while elements are held back, which need the room{_instead(plan)}")
         else:
             _settle(plan, report, has_sent=has_sent)
@@ -72,7 +72,7 @@ def _settle(plan: Plan, report: Report, *, has_sent: bool) -> None:
     if entries is None:
         report(f"{_what(plan)}: Slurm does not answer, so its job was not sent; `stepstone submit` again sends it")
         return
-    jobs = _waited_for(plan, history.sent, entries)
+    jobs = _waited_for(plan, history, entries)
     if not jobs and not has_sent and not history.owes_one:
         return  # all was over before anybody asked for it
     if _send(plan, jobs, report):
@@ -100,10 +100,10 @@ class _History:
 def _history(plan: Plan) -> _History:
     all_submissions = [s for s in submissions.read_all(plan.experiment.store) if s.executor == "slurm"]
     at_slurm = [s for s in all_submissions if any(_job(s, number) for number in range(len(s.arrays)))]
-    sent = [s for s in at_slurm if s.keys and (_is_of(plan, s) or not plan.stages.keys().isdisjoint(s.keys))]
+    with_stages = [s for s in at_slurm if s.keys and (_is_of(plan, s) or not plan.stages.keys().isdisjoint(s.keys))]
     last = next((s for s in reversed(all_submissions) if _is_of(plan, s)), None)
     owes_one = last is not None and last.is_last_job and last not in at_slurm and not _is_refused(last)
-    return _History(sent, [s for s in at_slurm if s.is_last_job and _is_of(plan, s)], owes_one)
+    return _History(with_stages, [s for s in at_slurm if s.is_last_job and _is_of(plan, s)], owes_one)
 
 
 def _is_of(plan: Plan, submission: Submission) -> bool:
@@ -111,20 +111,20 @@ def _is_of(plan: Plan, submission: Submission) -> bool:
     return submission.intent.experiment == name
 
 
-def _waited_for(plan: Plan, sent: Sequence[Submission], entries: Sequence[QueueEntry]) -> list[str]:
+def _waited_for(plan: Plan, history: _History, entries: Sequence[QueueEntry]) -> list[str]:
     """What is in the queue, as `afterany` takes it: this experiment's arrays, and of others' the elements that have
     stages of it (their whole arrays where those are many)."""
-    ours = {array.name for submission in sent if _is_of(plan, submission) for array in submission.arrays}
-    shared = {
+    ours = {array.name for submission in history.sent if _is_of(plan, submission) for array in submission.arrays}
+    shared_elements = {
         (array.name, index)
-        for submission in sent
+        for submission in history.sent
         if not _is_of(plan, submission)
         for array in submission.arrays
         for index, keys in array.elements.items()
         if not plan.stages.keys().isdisjoint(keys)
     }
     arrays_to_wait_for = {entry.job for entry in entries if entry.name in ours}
-    elements = [entry for entry in entries if entry.index is not None and (entry.name, entry.index) in shared]
+    elements = [entry for entry in entries if entry.index is not None and (entry.name, entry.index) in shared_elements]
     if len(elements) > _MOST_ELEMENTS:
         arrays_to_wait_for |= {entry.job for entry in elements}
         elements = []

@@ -87,7 +87,7 @@ def submit(
                     last_job.settle(plan, report, has_sent=_has_sent_since(plan, observation))
                 raise
             lock.keep()
-            last_job.settle(plan, report, has_sent=outcome.submission is not None, held=outcome.held)
+            last_job.settle(plan, report, has_sent=outcome.submission is not None, held_elements=outcome.held)
         return replace(outcome, unknown=_unknown(plan, observation))
 
 

@@ -33,23 +33,23 @@ def _results(plan: Plan) -> Path:
     return collects.results_folder(plan.experiment.store, plan.experiment.name)
 
 
-def _wait(collector: Collector, finished: int) -> None:
+def _wait(collector: Collector, count: int) -> None:
     patience = time.monotonic() + 60
     while collector.is_at_work:
         assert time.monotonic() < patience
         time.sleep(0.05)
-        collector.look(finished)
+        collector.look(count)
 
 
 def test_it_starts_when_more_is_finished_and_it_is_time(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     lines, now, monotonic = list[str](), 0.0, time.monotonic
     monkeypatch.setattr(time, "monotonic", lambda: monotonic() + now)
     collector = Collector(plan, "watch", lines.append)
-    for finished, minutes, starts in [(2, 0, False), (3, 4, False), (3, 6, True), (3, 20, False), (4, 21, True)]:
+    for count, minutes, starts in [(2, 0, False), (3, 4, False), (3, 6, True), (3, 20, False), (4, 21, True)]:
         now = 60.0 * minutes
-        collector.look(finished)
-        assert collector.is_at_work == starts, (finished, minutes)
-        _wait(collector, finished)
+        collector.look(count)
+        assert collector.is_at_work == starts, (count, minutes)
+        _wait(collector, count)
     collector.look(5)
     assert not collector.is_at_work
     collector.look(5, is_over=True)

@@ -64,10 +64,10 @@ def test_the_table_is_there_when_all_is_over(workspace: Workspace, scheduler: Sc
     plan, lines = _plan(workspace), list[str]()
     submit.submit(plan, lines.append)
     (last,) = _last_jobs(scheduler)
-    others = [array for array in scheduler.arrays if array is not last]
-    assert last.flags["dependency"] == f"afterany:{':'.join(str(array.id) for array in others)}"
-    asked = {name: last.flags.get(name) for name in ("partition", "time", "mem", "ntasks", "gpus-per-node")}
-    assert asked == {"partition": "gpu", "time": "10:00", "mem": "2G", "ntasks": "1", "gpus-per-node": None}
+    stage_arrays = [array for array in scheduler.arrays if array is not last]
+    assert last.flags["dependency"] == f"afterany:{':'.join(str(array.id) for array in stage_arrays)}"
+    flags = {name: last.flags.get(name) for name in ("partition", "time", "mem", "ntasks", "gpus-per-node")}
+    assert flags == {"partition": "gpu", "time": "10:00", "mem": "2G", "ntasks": "1", "gpus-per-node": None}
     assert f"collect: job {last.id}, when the last of these has ended; the table: {_results(plan)}" in lines
     assert not _results(plan).exists()
     scheduler.run_all()
@@ -185,8 +185,8 @@ def test_an_error_of_its_own_is_a_line_of_status_and_fails_nothing(
     (line,) = collected.lines(plan, submissions.read_all(plan.experiment.store))
     assert line.startswith("collect failed (by job ") and "ValueError: a bug" in line
     assert look_at(plan).counts()["finished"] == len(plan.stages)
-    shown = CliRunner().invoke(app, ["status", str(plan.experiment.path)])
-    assert shown.exit_code == 0 and "collect failed (by job" in shown.output
+    answer = CliRunner().invoke(app, ["status", str(plan.experiment.path)])
+    assert answer.exit_code == 0 and "collect failed (by job" in answer.output
     record = json.loads(CliRunner().invoke(app, ["status", str(plan.experiment.path), "--json"]).output)
     assert record["results"]["collect"]["error"] == "ValueError: a bug"
 
@@ -200,8 +200,8 @@ def test_it_is_the_first_that_there_is_no_room_for(workspace: Workspace) -> None
         assert len(_waiting(scheduler)) == 1 and elements < 4
         lines = list[str]()
         large = _plan(workspace, seeds=["1", "2", "3"])
-        sent = submit.submit(large, lines.append)
-        assert sent.held and not _waiting(scheduler) and len(scheduler.live) == 4
+        submitted = submit.submit(large, lines.append)
+        assert submitted.held and not _waiting(scheduler) and len(scheduler.live) == 4
         (line,) = [line for line in lines if line.startswith("collect: ")]
         assert "no job for it while elements are held back, which need the room; `submit --wait` collects" in line
         folders = len(submissions.read_all(large.experiment.store))
@@ -246,12 +246,12 @@ def test_a_killed_submitter_neither_loses_nor_doubles_it(
     """Between the last array and the last job, before or after Slurm took it."""
     plan, send = _plan(workspace), arrays.send
 
-    def killed(asked: Any, *rest: Any) -> str:
-        if "launch.collecting" in asked.command:
+    def killed(array_request: Any, *rest: Any) -> str:
+        if "launch.collecting" in array_request.command:
             if moment == "after":
-                send(asked, *rest)
+                send(array_request, *rest)
             raise KeyboardInterrupt
-        return send(asked, *rest)
+        return send(array_request, *rest)
 
     monkeypatch.setattr(arrays, "send", killed)
     with pytest.raises(KeyboardInterrupt):
