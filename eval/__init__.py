@@ -4,6 +4,7 @@
     prediction  an evaluate stage: a model on a target's languages; needs torch
     statistics  how sure a difference is: intervals, tests, power; pure functions
     tables      rows of scores into cells, averages, tables and submissions
+    report      an experiment's results as one HTML page
 
 Imports `training` and `slurm.base`, never `launch`; `metrics` and `statistics` import neither. Begin with
 `prediction.stage`, what an evaluate stage does; a score is worked out in `metrics`, and `tables.rows` has the shape in

@@ -10,10 +10,10 @@ The way of a command through the rooms:
     standing    cells of the matrix, totals, when done   show       what people read and programs parse
     job         what an element does on its node         usage      hours, what was used, what to ask for
     logbook     what jobs printed, and why they failed   watch      the same as `show`, live, in a terminal
-    cli, demo   the command line; its small example
+    report      what came out, as a page                 cli, demo  the command line; its small example
 
 Begin with `plan.stages` for the nouns, then `submit.submitter` for the way down. `gc` makes room in a store; `text` has
 the words that several rooms say. Only `job` needs torch. Each room imports only those before it in pyproject.toml's
 order: `text`, `experiment`, `plan`, `store`, `executors`, then `results` and `estimate`, `status`, `usage`,
-`draft`, `standing`, `submit`, then the rest, and `cli` last.
+`draft`, `standing` and `report`, `submit`, then the rest, and `cli` last.
 """

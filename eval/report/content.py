@@ -136,10 +136,8 @@ class Divergence:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where the scores of one run come from: its evaluate stage, and the trainings that it rests on, the first first.
-
-    `command`: what makes it again in an empty store.
-    """
+    """Where the scores of one run come from: its evaluate stage, and the trainings that it rests on, the first
+    first."""
 
     recipe: str
     target: str
@@ -151,7 +149,6 @@ class Provenance:
     code: tuple[str, ...]  # hashes of the code that made the scores and the trainings
     languages: int
     examples: int
-    command: str
 
 
 @dataclass(frozen=True)
@@ -179,10 +176,12 @@ class Environment:
 
 @dataclass(frozen=True)
 class Content:
-    """A whole report. `written`: Unix time; `finished` of `total`: stages; `counts`: of stages, by state."""
+    """A whole report. `written`: Unix time; `finished` of `total`: stages; `counts`: of stages, by state. `command`:
+    what makes every number again in an empty store."""
 
     name: str
     file: str  # the name of the experiment file, as a shell takes it
+    command: str
     written: float
     finished: int
     total: int

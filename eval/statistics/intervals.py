@@ -49,8 +49,10 @@ class MeanDifference:
     def _quantile(self, at: float) -> float:
         if self.error == 0:
             return 0.0
-        of_seeds, of_examples = special.stdtrit(self.freedom, at), special.ndtri(at)
-        return float(np.hypot(of_seeds * self.of_seeds, of_examples * self.of_examples) / self.error)
+        # A part that is 0 stays so where its quantile is infinite.
+        of_seeds = special.stdtrit(self.freedom, at) * self.of_seeds if self.of_seeds else 0.0
+        of_examples = special.ndtri(at) * self.of_examples if self.of_examples else 0.0
+        return float(np.hypot(of_seeds, of_examples) / self.error)
 
 
 def examples_error(drawn_differences: NDArray[np.float64]) -> float:

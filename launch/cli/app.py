@@ -17,6 +17,7 @@ from launch.cli import (
     models,
     plan,
     publish,
+    report,
     results,
     status,
     store,
@@ -43,8 +44,8 @@ def _app() -> typer.Typer:
     )
     for command in (
         tasks.tasks, plan.plan, plan.prepare, submit.submit, status.status, watch.watch, usage.usage, results.collect,
-        results.table, results.export, publish.publish, submit.cancel, submit.retry, submit.throttle, keep.hold,
-        keep.release, keep.requeue, submit.rehearse, store.doctor, store.gc, logs.logs, demo.demo,
+        results.table, report.report, results.export, publish.publish, submit.cancel, submit.retry, submit.throttle,
+        keep.hold, keep.release, keep.requeue, submit.rehearse, store.doctor, store.gc, logs.logs, demo.demo,
     ):  # fmt: skip
         app.command()(command)
     slurm_here = typer.Typer(

@@ -15,13 +15,13 @@ def of_plan(plan: Plan, observation: Observation) -> Costs:
     """Reads the attempts at what is not finished; the rest is remembered."""
     account = hours.of(plan, observation)
     paths = _paths(plan)
-    shared = saved = 0.0
+    shared_hours = saved_hours = 0.0
     for key, count in paths.items():
         summary = observation.store.known(plan.stages[key])
         if plan.stages[key].kind == "train" and count > 1 and summary is not None:
             stage_hours = summary.seconds * account.per_element / _HOUR
-            shared += stage_hours
-            saved += stage_hours * (count - 1)
+            shared_hours += stage_hours
+            saved_hours += stage_hours * (count - 1)
     return Costs(
         account.unit,
         _cost("all", account.total),
@@ -30,8 +30,8 @@ def of_plan(plan: Plan, observation: Observation) -> Costs:
         tuple(account.total.wasted_on.items()),
         sum(stage.kind == "train" for stage in plan.stages.values()),
         plan.trainings_from_scratch,
-        shared,
-        saved or None,
+        shared_hours,
+        saved_hours or None,
     )
 
 

@@ -2,15 +2,17 @@
 
 import shlex
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from eval.report.content import Content, Grid, TargetGrids, TransferPoint
+from eval.report.content import Content, Grid, Missing, TargetGrids, TransferPoint
 from eval.tables import cells, facts
 from eval.tables.facts import Grouping
 from eval.tables.rows import Row
-from eval.tables.sheet import Sheet
+from eval.tables.sheet import Entry, Sheet
 from launch.plan import Plan, Stage
 from launch.report import costs, curves, open_runs, origins
 from launch.results import scores, sheets, table
@@ -41,6 +43,7 @@ class RememberingStore(Store):
 
 def content(plan: Plan, store: Store, observation: Observation, draws: int = DRAWS) -> Content:
     """All that a report tells of an experiment, as it is now. `store`: the observation's."""
+    file = shlex.quote(plan.experiment.path.name)
     rows = scores.rows(plan, store)
     metrics = table.metrics(plan, rows)
     sources = origins.data(plan, store)
@@ -48,28 +51,61 @@ def content(plan: Plan, store: Store, observation: Observation, draws: int = DRA
     for source in sources:
         if source.use == "test":
             examples[source.task][source.language] = source.examples or 0
-    matrix = sheets.of_plan(plan, store, rows, Options(intervals=True, draws=draws))[0]
+    finished_runs = _finished_runs(plan, store)
+    missing = open_runs.missing(plan, store, observation)
+    matrix = sheets.of_plan(finished_runs, store, rows, Options(intervals=True, draws=draws))[0]
     return Content(
         name=plan.experiment.name,
-        file=shlex.quote(plan.experiment.path.name),
+        file=file,
+        command=f"stepstone submit {file}",
         written=time.time(),
         finished=len(observation.finished),
         total=len(plan.stages),
         counts={state: count for state, count in observation.counts().items() if count},
         recipes=tuple(table.recipe_names(plan)),
         seeds=tuple(plan.experiment.seeds),
-        matrix=Grid(matrix, tuple(_of_all(examples.get(column.name, {})) for column in matrix.columns)),
-        targets=_targets(plan, store, rows, metrics, examples, min(draws, _DRAWS_OF_LANGUAGES)),
+        matrix=Grid(
+            _with_gaps(matrix, missing), tuple(_of_all(examples.get(column.name, {})) for column in matrix.columns)
+        ),
+        targets=_targets(finished_runs, store, rows, metrics, examples, min(draws, _DRAWS_OF_LANGUAGES)),
         curves=curves.of_plan(plan, store),
         transfer=_transfer(plan, store, rows, metrics),
         costs=costs.of_plan(plan, observation),
-        missing=open_runs.missing(plan, store, observation),
+        missing=missing,
         diverged=open_runs.diverged(plan, store),
         provenance=origins.provenance(plan, store),
         data=sources,
         environment=origins.environment(plan, store),
         notes=tuple(table.notes(plan, store, rows, metrics)),
     )
+
+
+def _finished_runs(plan: Plan, store: Store) -> Plan:
+    """The plan with the runs alone that have all their languages: means of a partial experiment are of these."""
+    paths = {path: key for path, key in plan.paths.items() if store.is_finished(plan, plan.stages[key])}
+    return replace(plan, paths=paths)
+
+
+def _with_gaps(matrix: Sheet, missing: Sequence[Missing]) -> Sheet:
+    """The matrix whose cells say how many scores they lack."""
+    gaps: Counter[tuple[str, str]] = Counter()
+    for run in missing:
+        gaps[run.recipe, run.target] += len(run.languages)
+
+    def with_gap(entry: Entry, count: int) -> Entry:
+        return replace(entry, missing=count, note=f"{count} missing" if entry.value is None else "") if count else entry
+
+    rows = tuple(
+        (
+            recipe,
+            tuple(
+                with_gap(entry, gaps[recipe, column.name])
+                for column, entry in zip(matrix.columns, entries, strict=True)
+            ),
+        )
+        for recipe, entries in matrix.rows
+    )
+    return replace(matrix, rows=rows)
 
 
 def _of_all(examples: Mapping[str, int]) -> int:
@@ -143,9 +179,9 @@ def _point(
 ) -> TransferPoint | None:
     trainings = list(scores.trainings_under(plan, stage))
     result = store.train_result(trainings[0])
-    others = [languages[code] for code in cells.in_the_mean(list(languages)) if code != _ENGLISH]
-    if result is None or not others:
+    transfer_scores = [languages[code] for code in cells.in_the_mean(list(languages)) if code != _ENGLISH]
+    if result is None or not transfer_scores:
         return None
     has_diverged = any(scores.at_chance(plan, store, training) for training in trainings)
-    mean = sum(others) / len(others)
+    mean = sum(transfer_scores) / len(transfer_scores)
     return TransferPoint(*cell, stage.seed, result.dev_score, mean, languages.get(_ENGLISH), has_diverged)

@@ -1,6 +1,5 @@
 """Where every number of a report comes from: stages, data, code, packages, devices."""
 
-import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
@@ -49,7 +48,6 @@ def _of_run(
         tuple(codes),
         len(results),
         sum(result.examples for result in results.values()),
-        f"stepstone submit {shlex.quote(plan.experiment.path.name)}",
     )
 
 

@@ -1,0 +1,128 @@
+"""What an experiment says so far, in plain sentences: a difference is called sure by its adjusted p-value alone."""
+
+from eval.report.content import Content, Grid
+from eval.report.words import count, score, some
+from eval.tables.cells import BASELINE
+from eval.tables.sheet import Entry
+
+_LEVEL = 0.05
+
+
+def asked(content: Content) -> str:
+    """What was asked, as a sentence."""
+    recipes = [recipe for recipe in content.recipes if recipe != BASELINE]
+    targets = [of_target.target for of_target in content.targets]
+    against = f" (against {BASELINE})" if BASELINE in content.recipes and recipes else ""
+    return (
+        f"Which of {count(len(recipes), 'recipe')}{against} helps {count(len(targets), 'target')}"
+        f" ({some(targets, 12)}), evaluated in languages that the models were never fine-tuned on?"
+        f" {count(len(content.seeds), 'seed').capitalize()} each."
+    )
+
+
+def progress(content: Content) -> str:
+    """How far it is, as a sentence."""
+    if not content.is_partial:
+        return f"All {count(content.total, 'stage')} are finished."
+    counts = ", ".join(f"{number} {state}" for state, number in content.counts.items() if state != "finished")
+    return (
+        f"This report is partial: {content.finished:,} of {count(content.total, 'stage')} are finished ({counts})."
+        " Means are of the runs that have all their languages so far."
+    )
+
+
+def in_one_sentence(content: Content) -> str:
+    """The answer."""
+    columns = [of_target.target for of_target in content.targets]
+    matrix = content.matrix
+    tested_columns = [name for name in columns if any(_p(entry) is not None for _, entry in _of_column(matrix, name))]
+    prefix = "So far, " if content.is_partial else ""
+    if not any(entry.value is not None for column in columns for _, entry in _of_column(matrix, column)):
+        return "There is no answer yet: no target has all its scores."
+    if BASELINE not in matrix.recipes or len(matrix.recipes) == 1:
+        return _capital(f"{prefix}there are scores, and nothing to compare them with: {_lacking(matrix)}.")
+    if not tested_columns:
+        return _capital(
+            f"{prefix}no difference to {BASELINE} can be tested: that takes two seeds that differ, of both."
+        )
+    gains = [(column, *best) for column in tested_columns if (best := _surely(matrix, column, better=True))]
+    losses = [(column, *worst) for column in tested_columns if (worst := _surely(matrix, column, better=False))]
+    targets = count(len(tested_columns), "target")
+    if gains:
+        sentence = f"{prefix}on {len(gains)} of {targets} a recipe is surely better than {BASELINE}, {_farthest(gains)}"
+    else:
+        sentence = f"{prefix}no recipe is surely better than {BASELINE} on any of {targets}"
+    if losses:
+        sentence += f"; on {len(losses)} one is surely worse, {_farthest(losses)}"
+    return _capital(f"{sentence}.")
+
+
+def of_target(content: Content, column: str) -> str:
+    """What is best on a target, and how sure that is."""
+    of_column = _of_column(content.matrix, column)
+    scored_recipes = [(recipe, entry) for recipe, entry in of_column if entry.score is not None and _is_sound(entry)]
+    if not scored_recipes:
+        notes = dict.fromkeys(entry.note for _, entry in of_column)
+        return f"no complete score yet ({some(list(notes), 3)})"
+    recipe, entry = max(scored_recipes, key=lambda pair: pair[1].score or 0.0)
+    text = f"highest: {recipe}, {score(entry.score)}"
+    if len(scored_recipes) < len(content.matrix.recipes):
+        text += f", of {len(scored_recipes)} of {count(len(content.matrix.recipes), 'recipe')}"
+    if entry.kind != "difference":
+        return f"{text} {entry.spread}".rstrip()
+    text += f": {entry.number} {entry.spread} to {BASELINE}".replace("  ", " ")
+    return f"{text}; {_how_sure(entry)}"
+
+
+def _is_sound(entry: Entry) -> bool:
+    """Whether not all of its seeds diverged."""
+    return not entry.diverged or entry.diverged < entry.seeds
+
+
+def _how_sure(entry: Entry) -> str:
+    p = _p(entry)
+    if p is None:
+        return "not tested: one seed, or seeds that agree to the last digit"
+    if p < _LEVEL:
+        return f"surely {'better' if (entry.value or 0.0) > 0 else 'worse'} than {BASELINE} ({_p_text(p)} after Holm)"
+    seeds = entry.difference.seeds_needed if entry.difference else None
+    more = f"; a difference as large would take about {seeds} seeds to show" if seeds else ""
+    return f"it may be chance ({_p_text(p)} after Holm){more}"
+
+
+def _p_text(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+
+
+def _of_column(matrix: Grid, column: str) -> list[tuple[str, Entry]]:
+    at = matrix.columns.index(column)
+    return [(recipe, entries[at]) for recipe, entries in matrix.sheet.rows]
+
+
+def _p(entry: Entry) -> float | None:
+    return entry.adjusted_p if entry.kind == "difference" and entry.value is not None else None
+
+
+def _surely(matrix: Grid, column: str, *, better: bool) -> tuple[str, Entry] | None:
+    """The recipe that is farthest from the baseline of those surely on one side of it."""
+    sign = 1 if better else -1
+    sure = [
+        (recipe, entry)
+        for recipe, entry in _of_column(matrix, column)
+        if (p := _p(entry)) is not None and p < _LEVEL and sign * (entry.value or 0.0) > 0
+    ]
+    return max(sure, key=lambda pair: sign * (pair[1].value or 0.0), default=None)
+
+
+def _farthest(cells: list[tuple[str, str, Entry]]) -> str:
+    column, recipe, entry = max(cells, key=lambda cell: abs(cell[2].value or 0.0))
+    remark = "most of all " if len(cells) > 1 else ""
+    return f"{remark}{recipe} on {column} ({entry.number} {entry.spread})".replace(" )", ")")
+
+
+def _lacking(matrix: Grid) -> str:
+    return f"the recipes lack {BASELINE}" if BASELINE not in matrix.recipes else f"{BASELINE} is the only recipe"
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]

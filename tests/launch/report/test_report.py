@@ -1,0 +1,202 @@
+"""A report gathered from a store: finished, partial, diverged, of nothing; curves; the command."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from eval.report.content import CURVE_POINTS, Content
+from launch.cli.app import app
+from launch.plan import Plan, Stage
+from launch.report import gather, writing
+from launch.report.gather import RememberingStore
+from launch.status import Observation
+from launch.store.artifacts import generation_of, publish_language
+from slurm.base import UsageError
+from slurm.base.files import make_folder, seal, write_atomic
+from tests.launch.workspace import Workspace
+
+pytestmark = pytest.mark.usefixtures("in_its_folder")
+
+
+def _plan(workspace: Workspace, **changes: Any) -> Plan:
+    return workspace.plan(**{"recipes": ["none", "squad"], "targets": ["xnli"], "seeds": ["1", "2"]} | changes)
+
+
+def _publish(plan: Plan, *, seeds: tuple[int, ...] = (1, 2), at_chance: tuple[str, ...] = ()) -> None:
+    """Results of the stages of some seeds, as jobs leave them: a recipe gains ten points, a seed one."""
+    for stage in plan.stages.values():
+        if stage.seed not in (None, *seeds):
+            continue
+        folder = make_folder(plan.experiment.store / "stages" / stage.folder)
+        if stage.kind == "train":
+            _publish_training(stage, folder, [stage.task] if stage.name in at_chance else [])
+        else:
+            for language, split in plan.by_digest[stage.definition].languages.items():
+                publish_language(
+                    folder, generation_of("g" * 64), language, split, _language_record(stage), _predictions(stage)
+                )
+
+
+def _publish_training(stage: Stage, folder: Path, at_chance: list[str]) -> None:
+    attempt = make_folder(folder / "attempts" / "0001")
+    lines = [json.dumps({"step": step, "epoch": 0, "loss": 2.0 - step / 100}) for step in range(100)]
+    (attempt / "log.jsonl").write_text("\n".join([*lines, '{"epoch": 0, "dev_score": 50.0}']) + "\n")
+    record = {
+        "key": stage.key, "dev_score": 50.0, "encoder_hash": "g" * 64, "at_chance": at_chance, "code": "c1",
+        "attempt": "attempts/0001", "steps": 100, "dev_scores": [40.0, 50.0], "selected_epoch": 1,
+        "versions": {"torch": "2.13"}, "device_name": "cpu",
+    }  # fmt: skip
+    write_atomic(folder / "result.json", seal(record))
+
+
+def _right(stage: Stage) -> int:
+    return 50 + 10 * stage.name.startswith("squad") + (stage.seed or 0)
+
+
+def _language_record(stage: Stage) -> dict[str, Any]:
+    return {
+        "scores": {"accuracy": float(_right(stage))}, "examples": 100, "generation": generation_of("g" * 64),
+        "code": "c1", "versions": {"torch": "2.13"}, "device_name": "cpu",
+    }  # fmt: skip
+
+
+def _predictions(stage: Stage) -> bytes:
+    rows = [
+        {"id": str(n), "prediction": "neutral" if n < _right(stage) else "entailment", "gold": "neutral"}
+        for n in range(100)
+    ]
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def _content(plan: Plan) -> Content:
+    store = RememberingStore(plan.experiment.store)
+    observation = Observation(plan, store, 0)
+    return gather.content(plan, store, observation, draws=200)
+
+
+def test_a_finished_experiment(workspace: Workspace) -> None:
+    plan = _plan(workspace)
+    _publish(plan)
+    content = _content(plan)
+    assert not content.is_partial and not content.missing and not content.diverged
+    entry = content.matrix.entry("squad", "xnli")
+    assert (entry.value, entry.score, entry.seeds, content.matrix.examples) == (10.0, 61.5, 2, (300,))
+    of_languages = content.targets[0].languages
+    assert of_languages.columns == ("mean", "de", "en", "zh") and of_languages.examples == (300, 100, 100, 100)
+    families = content.targets[0].groups["family"]
+    assert dict(zip(families.columns, families.examples, strict=True))["IE: Germanic"] == 200
+    assert {(point.recipe, point.dev, point.transfer, point.english) for point in content.transfer} == {
+        ("none", 50.0, 51.0, 51.0), ("none", 50.0, 52.0, 52.0),
+        ("squad", 50.0, 61.0, 61.0), ("squad", 50.0, 62.0, 62.0),
+    }  # fmt: skip
+
+
+def test_every_number_has_its_stage_data_and_code(workspace: Workspace) -> None:
+    plan = _plan(workspace)
+    _publish(plan)
+    content = _content(plan)
+    stages = plan.stages
+    for row in content.provenance:
+        assert stages[row.stage].name == row.name and row.code == ("c1",)
+        assert [stages[key].kind for key in row.trainings] == ["train"] * len(row.trainings)
+        assert len(row.trainings) == (2 if row.recipe == "squad" else 1)
+    assert {(source.task, source.use) for source in content.data} == {
+        ("mnli", "train"), ("mnli", "dev"), ("squad", "train"), ("squad", "dev"), ("xnli", "test"),
+    }  # fmt: skip
+    assert all(source.identity for source in content.data)
+    assert content.environment.versions == (("torch", (("2.13", 12 + 6),)),)
+    assert str(workspace.root) not in repr(content)  # it travels
+
+
+def test_a_partial_one_has_means_of_what_is_finished(workspace: Workspace) -> None:
+    plan = _plan(workspace, seeds=["1", "2", "3"])
+    _publish(plan)
+    content = _content(plan)
+    assert content.is_partial and content.counts["new"] == 5
+    entry = content.matrix.entry("squad", "xnli")
+    assert (entry.value, entry.seeds, entry.missing) == (10.0, 2, 3)
+    assert {(run.recipe, run.seed, run.state) for run in content.missing} == {("none", 3, "new"), ("squad", 3, "new")}
+    assert content.missing[0].languages == ("de", "en", "zh")
+
+
+def test_what_diverged_is_named_and_left_out(workspace: Workspace) -> None:
+    plan = _plan(workspace)
+    _publish(plan, at_chance=("squad-s1",))
+    content = _content(plan)
+    assert [(training.name, training.runs) for training in content.diverged] == [("squad-s1", 1)]
+    entry = content.matrix.entry("squad", "xnli")
+    assert (entry.seeds, entry.diverged, entry.score) == (2, 1, 62.0)
+    assert [point.diverged for point in content.transfer if point.recipe == "squad"] == [True, False]
+
+
+def test_nothing_has_begun(workspace: Workspace) -> None:
+    plan = _plan(workspace)
+    content = _content(plan)
+    assert content.finished == 0 and len(content.missing) == 4
+    assert content.matrix.entry("squad", "xnli").note == "6 missing"
+    path = writing.write(plan)
+    assert "There is no answer yet" in path.read_text()
+
+
+# --- curves
+
+
+def test_a_curve_is_of_all_steps_and_no_more_points_than_a_picture_shows(workspace: Workspace) -> None:
+    plan = _plan(workspace)
+    _publish(plan)
+    curve = next(curve for curve in _content(plan).curves if curve.training == "squad > mnli")
+    assert (curve.steps[-1], curve.loss[0], curve.loss[-1], curve.selected_epoch) == (100, 2.0, 1.01, 1)
+    assert curve.dev == ((50, 40.0), (100, 50.0))
+
+
+def test_a_long_log_is_read_in_pieces(workspace: Workspace) -> None:
+    plan = _plan(workspace)
+    _publish(plan)
+    stage = next(stage for stage in plan.stages.values() if stage.kind == "train")
+    log = plan.experiment.store / "stages" / stage.folder / "attempts" / "0001" / "log.jsonl"
+    with log.open("w") as file:
+        for step in range(100_000):
+            file.write(json.dumps({"step": step, "loss": 1.0 if step != 70 else float("nan")}) + "\n")
+    curve = next(curve for curve in _content(plan).curves if curve.stage == stage.key)
+    assert 100 < len(curve.steps) <= CURVE_POINTS
+    assert set(curve.loss) == {1.0} and curve.steps[-1] > 99_900
+
+
+def test_what_an_attempt_did_again_stands_for_the_first_try(workspace: Workspace) -> None:
+    plan = _plan(workspace)
+    _publish(plan)
+    stage = next(stage for stage in plan.stages.values() if stage.kind == "train")
+    folder = make_folder(plan.experiment.store / "stages" / stage.folder / "attempts" / "0002")
+    lines = [json.dumps({"step": step, "loss": 7.0}) for step in range(60, 90)]
+    (folder / "log.jsonl").write_text("\n".join([*lines, "torn {"]) + "\n")
+    curve = next(curve for curve in _content(plan).curves if curve.stage == stage.key)
+    assert curve.steps == tuple(range(1, 91))
+    assert curve.loss[59] == pytest.approx(1.41) and set(curve.loss[60:]) == {7.0}
+
+
+# --- the command
+
+
+def test_the_command_writes_where_it_is_told(workspace: Workspace) -> None:
+    plan = _plan(workspace)
+    _publish(plan)
+    outcome = CliRunner().invoke(app, ["report", str(plan.experiment.path)], catch_exceptions=False)
+    path = plan.experiment.store / "results" / "small" / "report.html"
+    assert outcome.exit_code == 0 and f"written: {path}" in outcome.output
+    assert "with 10 of 10 stages finished" in path.read_text()
+    assert path.stat().st_mode & 0o077 == 0
+    elsewhere = workspace.root / "mine.html"
+    CliRunner().invoke(app, ["report", str(plan.experiment.path), "--out", str(elsewhere)], catch_exceptions=False)
+    assert elsewhere.read_text().startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("", "is a folder"), ("no/where.html", "there is no folder"), ("r.pdf", "its name ends in .html")],
+)
+def test_a_place_where_no_report_can_be_is_refused_first(workspace: Workspace, name: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        writing.check(workspace.root / name)
