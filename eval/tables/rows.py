@@ -1,20 +1,31 @@
-"""Every published score as one row, and the rows as a table of files. `launch.results` collects them."""
+"""Every published score as one row, in long form, and the file of them. `launch.collecting` makes it.
 
-from collections.abc import Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
-from io import BytesIO
+A score that the experiment asks for and that is not there is a row too, without a score: its `state` says why. So means
+over rows leave it out, as pandas, polars, DuckDB and R do with what is null, and a look at `state` shows the gaps.
+"""
+
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
 from slurm.base import UsageError, UserError
-from slurm.base.files import make_folder, write_atomic
 
-ROW_SCHEMA = 2
+if TYPE_CHECKING:
+    import polars
+
+ROW_SCHEMA = 3
+RowState = Literal["scored", "missing", "set aside", "no gold"]
+ProfileName = Literal["xtreme", "corrected"]  # metrics as published; with their flaws mended
+_GAP = ("recipe", "target", "language", "seed", "metric", "stage", "state")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One score: of a recipe on a target in a language, for one seed and metric. `score` is in percent."""
+    """One score: of a recipe on a target in a language, for one seed and metric. `score` is in percent.
+
+    `evaluate_…`: of evaluating this language, so equal in the rows of its metrics. `path_train_…`: of all trainings
+    that the score rests on, which other rows share, so sums over rows count them again and again.
+    """
 
     recipe: str
     target: str
@@ -28,28 +39,62 @@ class Row:
     generation: str  # which training of the encoder
     code: str  # hash of the code that made it
     diverged: bool = False  # a training on its path did no better on English dev than a constant answer
+    profile: str = "xtreme"
+    attempt: str | None = None  # the stage's that made it, as a folder below the stage's; None: not known
+    evaluate_seconds: float | None = None
+    evaluate_gpu_hours: float | None = None
+    path_train_seconds: float | None = None  # None: of one of them nothing is known
+    path_train_gpu_hours: float | None = None
 
 
-def write_parquet(rows: Sequence[Row], folder: Path) -> Path:
-    """Write all rows to `results.parquet`, whole or not at all."""
+@dataclass(frozen=True)
+class Gap:
+    """A language of which there is no score. `missing`: no result; `set aside`: one that did not verify; `no gold`: a
+    result without scores, as its data have no answers. `metric`: the target's own."""
+
+    recipe: str
+    target: str
+    language: str
+    seed: int | None
+    metric: str
+    stage: str
+    state: RowState
+
+
+def profile_of(metric: str) -> ProfileName:
+    """The profile that a metric is of; what both have is as published."""
+    return "corrected" if metric.endswith("_corrected") or metric == "pos_accuracy" else "xtreme"
+
+
+def columns() -> "dict[str, type[polars.DataType]]":
+    """Of `results.parquet`, in order, with their types."""
     import polars
 
-    make_folder(folder)
-    path = folder / "results.parquet"
-    schema = {"seed": polars.Int64, "score": polars.Float64, "examples": polars.Int64}
-    schema |= {"primary": polars.Boolean, "diverged": polars.Boolean}
-    names = [name for name in Row.__dataclass_fields__]
-    frame = polars.DataFrame(
-        [asdict(row) for row in rows], schema={name: schema.get(name, polars.String) for name in names}
-    )
-    content = BytesIO()
-    frame.write_parquet(content)
-    write_atomic(path, content.getvalue())
-    return path
+    text, number, integer, flag = polars.String, polars.Float64, polars.Int64, polars.Boolean
+    return {
+        "recipe": text, "target": text, "language": text, "seed": integer, "metric": text, "profile": text,
+        "primary": flag, "score": number, "examples": integer, "state": text, "diverged": flag, "stage": text,
+        "generation": text, "attempt": text, "code": text, "evaluate_seconds": number, "evaluate_gpu_hours": number,
+        "path_train_seconds": number, "path_train_gpu_hours": number,
+    }  # fmt: skip
+
+
+def rows_of(frame: "polars.DataFrame") -> list[Row]:
+    """The scores of a table with these columns, or with those of earlier versions."""
+    names = [field.name for field in fields(Row) if field.name in frame.columns]
+    scores = frame.drop_nulls("score").select(names)
+    if names == [field.name for field in fields(Row)]:
+        return [Row(*values) for values in scores.iter_rows()]  # of hundreds of thousands
+    return [Row(**record, profile=profile_of(record["metric"])) for record in scores.to_dicts()]
+
+
+def gaps_of(frame: "polars.DataFrame") -> list[Gap]:
+    """The scores that are not there."""
+    return [Gap(*values) for values in frame.filter(frame["score"].is_null()).select(_GAP).iter_rows()]
 
 
 def read_parquet(path: Path) -> list[Row]:
-    """The rows of a `results.parquet`, as `collect` writes it. UserError for another file."""
+    """The scores of a `results.parquet`, as `collect` writes it or did. UserError for another file."""
     import polars
 
     try:
@@ -61,10 +106,4 @@ def read_parquet(path: Path) -> list[Row]:
     lacking = [field.name for field in fields(Row) if field.name not in frame.columns and field.default is MISSING]
     if lacking:
         raise UserError(f"{path}: is no table of scores: it has no column {', '.join(lacking)}")
-    known_names = [name for name in Row.__dataclass_fields__ if name in frame.columns]
-    return [Row(**record) for record in frame.select(known_names).to_dicts()]
-
-
-def as_records(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The rows as JSON values."""
-    return [asdict(row) for row in rows]
+    return rows_of(frame)

@@ -23,11 +23,15 @@ def collect(
     average: Annotated[
         str | None, typer.Option(metavar="NAME", help="xtreme, xtreme-r or xtreme-r-f1 [those that fit the targets].")
     ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read and hash every result again, also those that did not change.")
+    ] = False,
 ) -> None:
-    """Collect every finished score: print table and averages, write results.parquet and table.md."""
+    """Verify and merge every finished score: print table and averages, write results.parquet and table.md."""
     from eval.tables import averages
+    from launch.merging import collect as collect_all
     from launch.estimate import cost
-    from launch.results import scores, table
+    from launch.results import table
     from launch.show import results as results_shown
     from launch.store import Store, sharing
 
@@ -41,18 +45,21 @@ def collect(
     if average:
         averages.find(average)
     store = Store(plan.experiment.store)
-    rows = scores.rows(plan, store)
+    collection = collect_all(plan, store, verify=verify, write=not as_json)
+    if as_json:
+        print_json(results_shown.results_json(collection))
+        return
+    rows = collection.rows
     if rows:
         cost.calibrate(plan, store)
-    if as_json:
-        print_json(results_shown.results_json(rows))
-        return
     if rows:  # before anything is printed: the terminal, or the reader of a pipe, may have had enough
         path = table.write(plan, store, rows, metric_profile, average)
         sharing.let_in(plan.experiment.cluster.share_group, store.root, [path.parent])
     results_shown.results_text(plan, store, rows, console(), metric_profile, average)
+    for line in results_shown.what_does_not_count(plan, collection):
+        say(line)
     if rows:
-        say(f"written: {path.parent}/results.parquet, {path.name}")
+        say(f"{'written' if collection.changed else 'nothing new'}: {path.parent}/results.parquet, {path.name}")
 
 
 def table(

@@ -63,10 +63,11 @@ def _plan(request: CollectRequest, asked_for: Experiment) -> Plan:
 
 def write(plan: Plan) -> Collected:
     """Make the table of what is finished; nothing is written where there is no score yet."""
-    from launch.results import scores, table
+    from launch import merging  # with it comes polars
+    from launch.results import table
 
     store = Store(plan.experiment.store)
-    finished_count = len(finished(plan, store))
-    rows = scores.rows(plan, store)
+    rows = merging.collect(plan, store).rows
+    finished_count = len(finished(plan, store))  # of what was not set aside
     path = table.write(plan, store, rows) if rows else None
     return Collected(finished_count, len(plan.stages), path)

@@ -63,6 +63,7 @@ def publish_language(
     """Publish one language of an evaluate, unless it has a result already: the first one stays."""
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in result.predictions)
     record = _origin(entry, attempt, world) | {
+        "attempt": f"attempts/{attempt.folder.name}",
         "language": language,
         "generation": generation,
         "scores": result.scores,

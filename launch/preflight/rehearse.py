@@ -18,7 +18,7 @@ from launch.draft import elements
 from launch.experiment import Cluster, Collect, Experiment, Failures, Notify, Overrides
 from launch.plan import Plan, Stage
 from launch.preflight import checks
-from launch.results import scores, table
+from launch.results import table
 from launch.standing.so_far import Standing
 from launch.status import Observation
 from launch.status import under_way as way
@@ -266,8 +266,10 @@ def _means(plan: Plan, kind: Kind, digest: str) -> tuple[Any, ...]:
 
 def _collect(plan: Plan, store: Store) -> str | None:
     """Make the table as `collect` does; what is wrong with it, if anything."""
+    from launch.merging import collect  # with it comes polars, which nothing else here needs
+
     try:
-        rows = scores.rows(plan, store)
+        rows = collect(plan, store).rows
         table.cells(plan, store, rows)
         table.write(plan, store, rows)
     except UserError as error:

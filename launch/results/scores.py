@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from eval.tables import cells
-from eval.tables.rows import Row
+from eval.tables.rows import Row, profile_of
 from launch.plan import Plan, Stage
 from launch.store import Store
 from launch.store.artifacts import LanguageScores
@@ -31,7 +31,8 @@ def _stage_rows(plan: Plan, store: Store, stage: Stage, recipe: str, target: str
     return [
         Row(
             recipe, target, language, stage.seed, metric, metric == primary, score,
-            result.examples, stage.key, result.generation, result.code, rests_on_chance,
+            result.examples, stage.key, result.generation, result.code, rests_on_chance, profile_of(metric),
+            result.attempt, result.seconds,
         )
         for language, result in store.language_results(plan, stage).items()
         for metric, score in result.scores.items()
@@ -53,9 +54,9 @@ def at_chance(plan: Plan, store: Store, stage: Stage) -> tuple[str, ...]:
     """
     if summary := store.known(stage):
         return tuple(summary.at_chance)
-    result = store.train_result(stage) if stage.kind == "train" else None
-    is_trial = result is not None and result.steps is not None and result.steps < _TRIAL_STEPS
-    heads = tuple(result.at_chance) if result and not is_trial else ()
+    facts = store.train_facts(stage) if stage.kind == "train" else None
+    is_trial = facts is not None and facts.steps is not None and facts.steps < _TRIAL_STEPS
+    heads = tuple(facts.at_chance) if facts and not is_trial else ()
     every = {part.head_name for part in plan.steps[stage.definition].parts} if heads else set()
     return heads if every <= set(heads) else ()
 

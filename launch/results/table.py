@@ -3,22 +3,22 @@
 A training that did no better on English dev than a constant answer has diverged, and with it all that rests on it.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from eval.tables import averages, table
 from eval.tables import cells as score_cells
-from eval.tables import rows as score_rows
 from eval.tables.averages import Average
 from eval.tables.cells import DIVERGED, Cell
 from eval.tables.rows import Row
 from launch.experiment import recipes
-from launch.plan import Plan
+from launch.plan import Plan, Stage
 from launch.results.scores import at_chance, trainings_under
 from launch.store import Store
 from launch.store.store import Known
 from launch.text import as_typed, some
-from slurm.base import UsageError
+from slurm.base import UsageError, look
 from slurm.base.files import make_folder, write_atomic
 from training import formats
 
@@ -43,16 +43,23 @@ def expected(plan: Plan, store: Store, metric_names: dict[str, str]) -> dict[tup
     for (recipe, target, _), key in plan.paths.items():
         if target not in metric_names:
             continue
-        results = store.language_results(plan, plan.stages[key])
+        by_language = _metrics(plan, store, plan.stages[key])
         languages[recipe, target, plan.stages[key].seed] = [
             language
             for language in score_cells.in_the_mean(list(plan.targets[target].languages))
-            if language not in results or _counts(results[language].scores, metric_names[target])
+            if language not in by_language or _counts(by_language[language], metric_names[target])
         ]
     return languages
 
 
-def _counts(scores: dict[str, float], metric: str) -> bool:
+def _metrics(plan: Plan, store: Store, stage: Stage) -> Mapping[str, Sequence[str]]:
+    """By language: the names of its scores. Where all was collected, of those alone that may not count."""
+    if store.stand_ins is not None:
+        return store.stand_ins.get(stage.key, {})
+    return {language: tuple(result.scores) for language, result in store.language_results(plan, stage).items()}
+
+
+def _counts(scores: Sequence[str], metric: str) -> bool:
     return bool(scores) and not score_cells.stands_in(scores, metric)
 
 
@@ -109,8 +116,8 @@ def notes(plan: Plan, store: Store, rows: list[Row], metric_names: dict[str, str
 def _codes(plan: Plan, store: Store, rows: list[Row]) -> set[str]:
     """Hashes of the code that made some rows, and the trainings that they rest on."""
     trainings = {t.key: t for key in {row.stage for row in rows} for t in trainings_under(plan, plan.stages[key])}
-    results = [store.train_result(training) for training in trainings.values()]
-    return {row.code for row in rows} | {result.code for result in results if result and result.code}
+    facts = [store.train_facts(training) for training in trainings.values()]
+    return {row.code for row in rows} | {of_training.code for of_training in facts if of_training and of_training.code}
 
 
 def _marked(rows: list[Row]) -> list[str]:
@@ -141,12 +148,9 @@ def diverged(plan: Plan, store: Store) -> list[str]:
 
 
 def write(plan: Plan, store: Store, rows: list[Row], profile: Profile = "xtreme", average: str | None = None) -> Path:
-    """Write `results.parquet` and the table (`table.md`; `table-corrected.md`) to the experiment's results folder.
-
-    The table's path.
-    """
+    """Write the table to the experiment's results folder (`table.md`; `table-corrected.md`), where it is another than
+    the one that is there. Its path."""
     folder = make_folder(plan.experiment.store / "results" / plan.experiment.name)
-    score_rows.write_parquet(rows, folder)
     parts = [
         table.markdown(cells(plan, store, rows, profile), recipe_names(plan), metrics(plan, rows, profile)),
         "".join(f"- {note}\n" for note in notes(plan, store, rows, metrics(plan, rows, profile))),
@@ -154,7 +158,9 @@ def write(plan: Plan, store: Store, rows: list[Row], profile: Profile = "xtreme"
     if profile == "xtreme":
         parts += [_markdown(benchmark_average) for benchmark_average in averaged(plan, rows, average)]
     path = folder / ("table.md" if profile == "xtreme" else f"table-{profile}.md")
-    write_atomic(path, "\n".join(part for part in parts if part))
+    text = "\n".join(part for part in parts if part)
+    if not path.exists() or look.read_bytes(path) != text.encode():
+        write_atomic(path, text)
     return path
 
 

@@ -8,17 +8,51 @@ from rich.table import Table
 
 from eval.tables import table
 from eval.tables.cells import Cell
-from eval.tables.rows import ROW_SCHEMA, Row, as_records
+from eval.tables.rows import ROW_SCHEMA, Row
+from launch.merging import Collected, SetAside
 from launch.plan import Plan
 from launch.results import table as result_table
 from launch.store import Store
+from launch.text import as_typed
 
 C = TypeVar("C")
 
 
-def results_json(rows: list[Row]) -> dict[str, Any]:
-    """The contract of `stepstone collect FILE --json`: one row per recipe, target, language, seed, metric."""
-    return {"schema": ROW_SCHEMA, "rows": as_records(rows)}
+_NAMED = 20  # results that were set aside; what is more is counted
+
+
+def results_json(collection: Collected) -> dict[str, Any]:
+    """The contract of `stepstone collect FILE --json`: the rows of results.parquet, and what does not count."""
+    set_aside = [
+        {"stage": of_result.stage, "what": of_result.what, "why": of_result.why, "path": str(of_result.path)}
+        | {"moved": of_result.moved}
+        for of_result in collection.set_aside
+    ]
+    return {"schema": ROW_SCHEMA, "rows": collection.table.to_dicts(), "set_aside": set_aside}
+
+
+def what_does_not_count(plan: Plan, collection: Collected) -> list[str]:
+    """Lines for people: results that were set aside and what to type, and how many are missing."""
+    file = as_typed(plan.experiment.path)
+    lines = [_of_result(plan, of_result, file) for of_result in collection.set_aside[:_NAMED]]
+    if len(collection.set_aside) > _NAMED:
+        lines.append(f"does not count: {len(collection.set_aside) - _NAMED} more; all of them: collect {file} --json")
+    states = collection.table.unique(["stage", "recipe", "target", "language", "seed"])["state"].to_list()
+    missing = sum(state in ("missing", "set aside") for state in states)
+    if missing:
+        lines.append(f"missing: {missing:,} of {len(states):,} results; `stepstone status {file}` says why")
+    return lines
+
+
+def _of_result(plan: Plan, of_result: SetAside, file: str) -> str:
+    where = of_result.path
+    if not of_result.moved:
+        return f"does not count: {of_result.what}: {of_result.why}; it stays: {where}"
+    kind = plan.stages[of_result.stage].kind
+    return (
+        f"set aside: {of_result.what}: {of_result.why}; it lies at {where};"
+        f" `stepstone submit {file}` {'trains' if kind == 'train' else 'evaluates'} anew"
+    )
 
 
 def results_text(

@@ -8,7 +8,7 @@ takes it when nobody needs it any more; so it does in doubt, for to train again 
 import hashlib
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +36,7 @@ from slurm.base.files import (
 from training.spec import Precision, Split
 
 GENERATION_LENGTH = 16
+QUARANTINED = ".quarantined"  # ends the name of a record that did not verify
 
 
 def generation_of(identity: str) -> str:
@@ -84,9 +85,14 @@ class LanguageScores:
     scores: dict[str, float]  # by metric, in percent
     predictions: str  # name of their file beside it
     predictions_size: int
+    predictions_sha256: str | None = None  # None: of an earlier version; its first eight digits are in the name
+    key: str = ""  # of the stage
+    language: str = ""
+    attempt: str | None = None  # as in TrainResult; None: of an earlier version
     examples: int = 0
     generation: str = ""  # of the encoder
     code: str = ""
+    seconds: float | None = None  # of evaluating this language, tokenising included
     versions: dict[str, str] = field(default_factory=dict)  # of the packages that made it
     device_name: str = ""
     schema: Literal[1] = 1
@@ -121,7 +127,7 @@ def encoder_verifies(stage_folder: Path, result: TrainResult, hashes: Mapping[st
 def put_encoder_aside(stage_folder: Path, result: TrainResult) -> Path:
     """Quarantine an encoder that does not verify: then it counts as missing."""
     encoder = stage_folder / result.attempt / "encoder"
-    aside = encoder.with_suffix(f".{uuid.uuid4().hex[:8]}.quarantined")
+    aside = encoder.with_suffix(f".{uuid.uuid4().hex[:8]}{QUARANTINED}")
     with suppress(FileNotFoundError):  # another put it aside
         move(encoder, aside)
     return aside
@@ -138,18 +144,18 @@ def _size(path: Path) -> int | None:
     return look.size(path)
 
 
-def _language_file(stage_folder: Path, generation: str, language: str, split: Split) -> Path:
+def language_file(stage_folder: Path, generation: str, language: str, split: Split) -> Path:
     return stage_folder / "languages" / generation / f"{language}-{keys.language_identity(split)}.json"
 
 
 def read_language(stage_folder: Path, generation: str, language: str, split: Split) -> LanguageScores | None:
     """One language's result; None where it is missing or does not verify, or its predictions are gone."""
-    return _read_language(_language_file(stage_folder, generation, language, split))
+    return _read_language(language_file(stage_folder, generation, language, split))
 
 
 def read_languages(stage_folder: Path, generation: str, languages: Mapping[str, Split]) -> dict[str, LanguageScores]:
     """The same of several, by language: one listing, and of what is not there no file is asked for."""
-    paths = {code: _language_file(stage_folder, generation, code, split) for code, split in languages.items()}
+    paths = {code: language_file(stage_folder, generation, code, split) for code, split in languages.items()}
     try:
         names = set(look.names(stage_folder / "languages" / generation))
     except (FileNotFoundError, NotADirectoryError, PermissionError):
@@ -173,27 +179,37 @@ def publish_language(
 
     A record that does not verify is put aside under the name `*.quarantined` and replaced.
     """
-    path = _language_file(stage_folder, generation, language, split)
+    path = language_file(stage_folder, generation, language, split)
     make_folder(path.parent)
     if look.exists(path) and read_language(stage_folder, generation, language, split) is None:
-        _put_aside(path)
+        put_aside(path, lambda aside: _read_language(aside) is not None)
     # Named by content, so that an attempt that comes second cannot replace what the first one's result describes.
-    name = f"{path.stem}.{hashlib.sha256(predictions).hexdigest()[:8]}.jsonl"
+    digest = hashlib.sha256(predictions).hexdigest()
+    name = f"{path.stem}.{digest[:8]}.jsonl"
     write_atomic(path.parent / name, predictions)
-    content = record | {"predictions": name, "predictions_size": len(predictions)}
+    content = record | {
+        "predictions": name,
+        "predictions_size": len(predictions),
+        "predictions_sha256": digest,
+    }
     return write_once(path, seal(content))
 
 
-def _put_aside(path: Path) -> None:
-    """Quarantine a record that did not verify. Another may have replaced it since: what verifies goes back."""
-    aside = path.with_suffix(f".{uuid.uuid4().hex[:8]}.quarantined")
+def put_aside(path: Path, verifies: Callable[[Path], bool]) -> Path | None:
+    """Quarantine a record that did not verify; where it lies now, None: nowhere, as another was here first.
+
+    Another may have replaced it since: what verifies goes back.
+    """
+    aside = path.with_suffix(f".{uuid.uuid4().hex[:8]}{QUARANTINED}")
     try:
         move(path, aside)
     except FileNotFoundError:
-        return  # another put it aside
-    if _read_language(aside) is not None:
-        write_once(path, look.read_bytes(aside))  # unless a third was here in between: one result stays, as ever
-        remove(aside)
+        return None  # another put it aside
+    if not verifies(aside):
+        return aside
+    write_once(path, look.read_bytes(aside))  # unless a third was here in between: one result stays, as ever
+    remove(aside)
+    return None
 
 
 DROPPED = ".dropped-"  # begins the name of what is being removed; gc takes it a day later, where that was interrupted

@@ -10,7 +10,7 @@
 A generation is one trained encoder, by its hash: results of two trainings of one stage never mix.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,12 +62,24 @@ class Known(NamedTuple):
     spent: dict[str, float]  # the same by what became of them (launch.status.spent)
 
 
+class TrainFacts(NamedTuple):
+    """Of a training's result, what says whether it diverged and which code made it."""
+
+    at_chance: Sequence[str]  # heads that did no better than a constant answer
+    steps: int | None
+    code: str | None
+
+
 class Store:
     """Reads and writes of one store folder; what it has read it remembers, so make one per command."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.index: Mapping[str, Known] = {}  # what launch.status.finished remembers, by stage key
+        # What launch.merging has read, by stage key; `stand_ins` by language too: the metrics of those that have
+        # none, as there is no gold, or some that stand in for the target's own.
+        self.trained: Mapping[str, TrainFacts] | None = None
+        self.stand_ins: Mapping[str, Mapping[str, Sequence[str]]] | None = None
         self._results: dict[str, TrainResult | None] = {}
         self._language_results: dict[str, tuple[Mapping[str, Split], dict[str, LanguageScores]]] = {}
 
@@ -115,6 +127,13 @@ class Store:
             result = read_train_result(self.stage_folder(stage.folder)) if self.exists(stage) else None
             self._results[stage.key] = result if result is not None and result.key == stage.key else None
         return self._results[stage.key]
+
+    def train_facts(self, stage: Stage) -> TrainFacts | None:
+        """Of a train stage's published result."""
+        if self.trained is not None:
+            return self.trained.get(stage.key)
+        result = self.train_result(stage)
+        return None if result is None else TrainFacts(result.at_chance, result.steps, result.code)
 
     def has_encoder(self, stage: Stage) -> bool:
         """Whether a finished train stage's encoder is still there, with all its files."""

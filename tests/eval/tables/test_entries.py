@@ -239,10 +239,20 @@ def test_the_other_way_round_it_has_the_other_sign(pairs: list[tuple[float, floa
     assert (there.error or 0.0) == pytest.approx(back.error or 0.0, abs=1e-9)
 
 
-def test_a_kept_table_of_scores_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_a_table_of_scores_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    """One of 2026-11-26, as somebody may have kept it to compare with."""
+    import polars
+
     rows = study_rows()
-    path = score_rows.write_parquet(rows, tmp_path)
+    names = [
+        "recipe", "target", "language", "seed", "metric", "primary", "score", "examples", "stage", "generation", "code",
+        "diverged",
+    ]  # fmt: skip
+    path = tmp_path / "results.parquet"
+    polars.DataFrame([{name: getattr(row, name) for name in names} for row in rows]).write_parquet(path)
     assert score_rows.read_parquet(path) == rows
+    polars.DataFrame([{name: getattr(row, name) for name in names[:-1]} for row in rows]).write_parquet(path)
+    assert score_rows.read_parquet(path) == [replace(row, diverged=False) for row in rows]
     sheet = diff.of_sides(Side("a", rows), Side("b", [replace(row, score=row.score + 1) for row in rows]))
     assert {recipe for recipe, _ in sheet.rows} == set(RECIPES)
     assert {entry.number for _, of_row in sheet.rows for entry in of_row} == {"+1.0"}

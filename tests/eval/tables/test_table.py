@@ -1,23 +1,17 @@
 """The results table: means, error bars over seeds, differences to `none`, and what is missing is not averaged over."""
 
 import itertools
-import subprocess
-import sys
 from collections.abc import Collection
 from dataclasses import replace
-from pathlib import Path
 
-import polars
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
 from eval.tables import cells, table
-from eval.tables import rows as score_rows
 from eval.tables.cells import Cell
 from eval.tables.rows import Row
-from tests.paths import ROOT
 
 Scores = dict[tuple[str, str, int | None], dict[str, float]]
 Diverged = Collection[tuple[str, str, int | None]]
@@ -255,35 +249,3 @@ def test_the_table_in_markdown() -> None:
         "| none | 32.0 ±2.8 | - |",
         "| squad | 40.0 ±0.0 (+8.0 ±2.8) | 2 missing |",
     ]
-
-
-# --- files
-
-
-def test_parquet_reads_back(tmp_path: Path) -> None:
-    rows = [*_rows(FULL), _row("none", "tatoeba", "no", None, 12.5, metric="accuracy", primary=False, diverged=True)]
-    path = score_rows.write_parquet(rows, tmp_path / "results")
-    frame = polars.read_parquet(path)
-    assert [Row(**record) for record in frame.to_dicts()] == rows
-    assert frame.schema["seed"] == polars.Int64 and frame.schema["score"] == polars.Float64
-    assert frame["diverged"].to_list() == [False] * (len(rows) - 1) + [True]
-    assert score_rows.as_records(rows)[-1]["seed"] is None
-
-
-def test_parquet_of_no_rows_has_the_same_columns(tmp_path: Path) -> None:
-    empty = polars.read_parquet(score_rows.write_parquet([], tmp_path / "empty")).schema
-    assert empty == polars.read_parquet(score_rows.write_parquet(_rows(FULL), tmp_path / "full")).schema
-
-
-@pytest.mark.slow
-def test_collectors_at_once_leave_one_whole_file(tmp_path: Path) -> None:
-    """Every command may run twice at once."""
-    program = (
-        "import sys; from pathlib import Path; from eval.tables.rows import Row, write_parquet\n"
-        "row = Row('none', 'xnli', 'de', 1, 'accuracy', True, 1.0, 1, 'k', 'g', 'c')\n"
-        "for _ in range(30): write_parquet([row] * 1000, Path(sys.argv[1]))\n"
-    )
-    root = ROOT
-    running = [subprocess.Popen([sys.executable, "-c", program, tmp_path], cwd=root) for _ in range(3)]
-    assert [process.wait(60) for process in running] == [0, 0, 0]
-    assert [path.name for path in tmp_path.iterdir()] == ["results.parquet"]

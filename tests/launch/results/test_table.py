@@ -208,7 +208,7 @@ def test_the_table_marks_what_diverged_and_says_what_to_type(workspace: Workspac
     table = (workspace.root / "store/results/small/table.md").read_text()
     assert "| none | 70.0 † | 30.0 |\n| squad | 70.0 †1 | 30.0 †1 (+0.0) |" in table and "- diverged (on" in table
     rows = json.loads(_collect(workspace, "--json"))
-    assert rows["schema"] == 2
+    assert rows["schema"] == 3
     assert {(row["recipe"], row["seed"]) for row in rows["rows"] if row["diverged"] and row["target"] == "tatoeba"} == {
         ("squad", 2)
     }

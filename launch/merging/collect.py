@@ -1,0 +1,137 @@
+"""The scores of an experiment out of its store: verified, merged, written where something is new."""
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+
+import polars
+from polars import col
+
+from eval.tables import rows as score_rows
+from eval.tables.cells import STAND_INS
+from eval.tables.rows import ROW_SCHEMA, Gap, Row
+from launch.merging import scan
+from launch.merging.memory import Memory, State, content_of
+from launch.merging.merge import Merger
+from launch.merging.stages import Reader, SetAside
+from launch.plan import Plan
+from launch.store import Store
+from launch.store.store import TrainFacts
+from slurm.base import look
+from slurm.base.files import make_folder, write_atomic
+
+_VERSION = 1  # of how the table is made from what was read: goes up with every change that older tables do not have
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What came of it. `path`: `results.parquet`, of which `table` is the content; `changed`: it was written anew.
+
+    `set_aside`: results that do not count, since they did not verify or cannot be read.
+    """
+
+    table: polars.DataFrame
+    set_aside: tuple[SetAside, ...]
+    changed: bool
+    path: Path
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """The scores, in the plan's order."""
+        return score_rows.rows_of(self.table)
+
+    @cached_property
+    def missing(self) -> list[Gap]:
+        """The languages that the experiment asks for and that have no score."""
+        return score_rows.gaps_of(self.table)
+
+
+def results_folder(plan: Plan) -> Path:
+    """Where what comes out of an experiment lies."""
+    return plan.experiment.store / "results" / plan.experiment.name
+
+
+def collect(plan: Plan, store: Store, *, verify: bool = False, write: bool = True) -> Collected:
+    """Verify and merge every result that the experiment asks for; `store` remembers what was read.
+
+    Only what is new is read, but with `verify` all. Without `write` nothing is written and nothing set aside, as in a
+    store that is another user's. Any number of collectors may run at once, beside jobs: each leaves whole files.
+    """
+    memory, path = Memory.of(store.root, plan.experiment.name), results_folder(plan) / "results.parquet"
+    scans = scan.of_stages(plan, store, plan.stages.values())
+    state = State() if verify else memory.state()
+    reader = Reader(plan, store, dict(scans), may_set_aside=write)
+    table = _kept(path, state, _identity(plan, scans))
+    if table is not None:
+        reader.take_trainings(memory.trainings(state))
+        _tell(store, reader, table)
+        return Collected(table, reader.set_aside(), False, path)
+    evaluations = reader.read(memory.trainings(state), memory.evaluations(state))
+    _tell_trainings(store, reader)
+    table = Merger(plan, store, reader.trainings, reader.scans).table(evaluations)
+    _tell(store, reader, table)
+    content = content_of(table)
+    is_new = write and _write(path, content, is_empty=not table["score"].count())
+    if write:
+        identity = "" if reader.unread else _identity(plan, reader.scans)
+        digest = hashlib.sha256(content).hexdigest()
+        memory.write(identity, digest, reader.trainings_read(), reader.with_listings(evaluations))
+    return Collected(table, reader.set_aside(), is_new, path)
+
+
+def _identity(plan: Plan, scans: Mapping[str, scan.Scan]) -> str:
+    """A hash of all that the table depends on; "" where a file may change without its listing showing it."""
+    if not all(of_stage.listing for of_stage in scans.values()):
+        return ""
+    digest = hashlib.sha256(repr((ROW_SCHEMA, _VERSION, polars.__version__)).encode())
+    digest.update(repr([(name, target.digest, target.task.metric) for name, target in plan.targets.items()]).encode())
+    digest.update(repr(scan.languages_asked(plan)).encode())
+    digest.update(repr(list(plan.paths.items())).encode())
+    digest.update("".join(f"{key}{of_stage.listing}" for key, of_stage in scans.items()).encode())
+    return digest.hexdigest()
+
+
+def _kept(path: Path, state: State, identity: str) -> polars.DataFrame | None:
+    """The table as it was written; None where it is to be made anew."""
+    if identity == "" or state.stages != identity:
+        return None
+    with suppress(OSError):
+        content = look.read_bytes(path)
+        if hashlib.sha256(content).hexdigest() == state.table:
+            return polars.read_parquet(BytesIO(content))
+    return None
+
+
+def _write(path: Path, content: bytes, *, is_empty: bool) -> bool:
+    """Whether there was something to write: the same is not written again, nor a first table without a score."""
+    try:
+        if look.read_bytes(path) == content:
+            return False
+    except FileNotFoundError:
+        if is_empty:
+            return False
+    make_folder(path.parent)
+    write_atomic(path, content)
+    return True
+
+
+def _tell_trainings(store: Store, reader: Reader) -> None:
+    store.trained = {
+        key: TrainFacts(training.at_chance, training.steps, training.code) for key, training in reader.trainings.items()
+    }
+
+
+def _tell(store: Store, reader: Reader, table: polars.DataFrame) -> None:
+    """The store, what those who draw tables would else read of it again."""
+    _tell_trainings(store, reader)
+    is_stand_in = polars.any_horizontal(col("metric").str.ends_with(ending) for ending in STAND_INS)
+    odd = table.filter((col("state") == "no gold") | is_stand_in)
+    languages: dict[str, dict[str, list[str]]] = {}
+    for stage, language, state, metric in odd.select("stage", "language", "state", "metric").iter_rows():
+        metrics = languages.setdefault(stage, {}).setdefault(language, [])
+        metrics += [metric] if state == "scored" else []
+    store.stand_ins = languages
