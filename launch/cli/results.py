@@ -29,8 +29,8 @@ def collect(
 ) -> None:
     """Verify and merge every finished score: print table and averages, write results.parquet and table.md."""
     from eval.tables import averages
-    from launch.merging import collect as collect_all
     from launch.estimate import cost
+    from launch.merging import collect as collect_all
     from launch.results import table
     from launch.show import results as results_shown
     from launch.store import Store, sharing

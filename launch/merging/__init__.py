@@ -5,7 +5,7 @@ verifies the rest, `stages` says which that is and sets aside what is damaged, `
 which jobs do without.
 """
 
-from launch.merging.collect import Collected, collect, results_folder
+from launch.merging.collect import Collected, collect
 from launch.merging.stages import SetAside
 
-__all__ = ["Collected", "SetAside", "collect", "results_folder"]
+__all__ = ["Collected", "SetAside", "collect"]

@@ -19,7 +19,7 @@ from launch.merging.memory import Memory, State, content_of
 from launch.merging.merge import Merger
 from launch.merging.stages import Reader, SetAside
 from launch.plan import Plan
-from launch.store import Store
+from launch.store import Store, collects
 from launch.store.store import TrainFacts
 from slurm.base import look
 from slurm.base.files import make_folder, write_atomic
@@ -50,18 +50,14 @@ class Collected:
         return score_rows.gaps_of(self.table)
 
 
-def results_folder(plan: Plan) -> Path:
-    """Where what comes out of an experiment lies."""
-    return plan.experiment.store / "results" / plan.experiment.name
-
-
 def collect(plan: Plan, store: Store, *, verify: bool = False, write: bool = True) -> Collected:
     """Verify and merge every result that the experiment asks for; `store` remembers what was read.
 
     Only what is new is read, but with `verify` all. Without `write` nothing is written and nothing set aside, as in a
     store that is another user's. Any number of collectors may run at once, beside jobs: each leaves whole files.
     """
-    memory, path = Memory.of(store.root, plan.experiment.name), results_folder(plan) / "results.parquet"
+    memory = Memory.of(store.root, plan.experiment.name)
+    path = collects.results_folder(store.root, plan.experiment.name) / "results.parquet"
     scans = scan.of_stages(plan, store, plan.stages.values())
     state = State() if verify else memory.state()
     reader = Reader(plan, store, dict(scans), may_set_aside=write)
