@@ -1,0 +1,14 @@
+"""Questions that researchers ask of intermediate training, answered from what was collected: pure functions.
+
+Begin with `study`, the face that each has, and `STUDIES`, which lists them. `records` has what studies are drawn from,
+`finding` what they say; `transfer` and `means` are what several of them compute. A study is a file or a folder with a
+function `find`, and a line here. Imports `eval.statistics` alone. Not covered: where the records come from, and how a
+finding is drawn.
+"""
+
+from eval.studies.order.study import find as find_order
+from eval.studies.study import Study
+
+STUDIES = (
+    Study("order", "Does the order of intermediate tasks change zero-shot transfer?", ("runs",), find_order),
+)  # fmt: skip

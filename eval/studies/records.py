@@ -1,0 +1,69 @@
+"""What studies are drawn from, as frozen records: a row for everything that was measured. Scores are in percent."""
+
+from dataclasses import dataclass
+
+Step = tuple[str, ...]  # tasks, trained jointly
+Recipe = tuple[Step, ...]  # as in the experiment file; () is `none`
+NONE: Recipe = ()
+SOURCE = "en"  # what is trained on, so that it is no transfer
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a recipe scored on a target in a language. `seed`: None where chance played no part. `diverged`: a training
+    on its path did no better on English dev than a constant answer."""
+
+    recipe: Recipe
+    seed: int | None
+    target: str
+    language: str
+    score: float
+    diverged: bool = False
+
+
+@dataclass(frozen=True)
+class DevPoint:
+    """A task's English dev while a step was trained. `trained`: the steps up to the one that was being trained;
+    `progress`: how much of that one was done, 0 to 1; `task`: whose dev and head, of this step or an earlier one.
+    `primary`: the metric that the task is compared by. Percent, but for a loss (nats) and what else a metric has."""
+
+    trained: Recipe
+    task: str
+    seed: int
+    progress: float
+    metric: str
+    value: float
+    primary: bool = False
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number known of a task, such as its training `examples`; `eval.studies.complexity` lists those it knows."""
+
+    task: str
+    name: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some languages, or some targets, under one name."""
+
+    name: str
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that was collected of one experiment; what is not there is empty."""
+
+    runs: tuple[Run, ...] = ()
+    dev_points: tuple[DevPoint, ...] = ()
+    measures: tuple[Measure, ...] = ()
+    language_groups: tuple[Group, ...] = ()
+    target_groups: tuple[Group, ...] = ()
+
+
+def show(recipe: Recipe) -> str:
+    """As `launch.experiment.recipes` writes it: `squad > hellaswag + mnli`."""
+    return " > ".join(" + ".join(step) for step in recipe) or "none"
