@@ -1,6 +1,8 @@
 """The `collect:` section: what makes the table while an experiment runs, and when it is over. No part of any key."""
 
-from typing import Annotated
+from typing import Annotated, Any
+
+from pydantic import model_validator
 
 from launch.experiment.cluster import MEMORY, TIME
 from launch.experiment.fields import Matching, Section, Whole, YesNo
@@ -9,6 +11,13 @@ from training.spec import Says
 
 class Collect(Section):
     """How results are collected without anybody typing `collect`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_a_mapping(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise ValueError("expected keys; without any of it: collect: {job: false, every: 0}")
+        return value
 
     job: Annotated[
         Annotated[bool, YesNo()],

@@ -30,8 +30,8 @@ Report = Callable[[str], None]
 def settle(plan: Plan, report: Report, *, has_sent: bool, held_elements: int = 0) -> None:
     """Have one last job wait for all that is in the queue, and no other. Under the lock, after arrays were sent.
 
-    has_sent: whether this command has. held_elements: those that there was no room for; they go first. What goes wrong is
-    reported, and is no error of what was sent.
+    has_sent: whether this command has. held_elements: those that there was no room for; they go first. What goes wrong
+    is reported, and is no error of what was sent.
     """
     try:
         if held_elements and request.has_last_job(plan):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -63,9 +64,9 @@ class JobOnNode(FaultyJob):
 class NetworkScheduler(Scheduler):
     """What the clients of the file system believe gets old by its clock."""
 
-    def __init__(self, network: Network, job: FaultyJob, limits: Limits) -> None:
+    def __init__(self, network: Network, work: Callable[[Run], Any], limits: Limits) -> None:
         self._network = network
-        super().__init__(job, limits)
+        super().__init__(work, limits)
 
     @property
     def now(self) -> float:
@@ -92,7 +93,7 @@ class LauncherOnNetwork(Launcher):
 
     def make_scheduler(self, limits: Limits) -> Scheduler:
         self.job = JobOnNode(self.network)
-        return NetworkScheduler(self.network, self.job, limits)
+        return NetworkScheduler(self.network, self.work, limits)
 
     def remove_folder(self) -> None:
         self.network.tell(Settings())
