@@ -33,20 +33,38 @@ def collect(request: CollectRequest, by: str, log: str = "") -> CollectNote:
     try:
         asked_for = experiment.load(Path(request.file), request.text)
         collects.write_note(asked_for.store, asked_for.name, note)
-        outcome = write(_plan(request, asked_for))
-        note = replace(note, ended=time.time(), finished=outcome.finished, stages=outcome.stages)
-    except UserError as error:
-        note = replace(note, ended=time.time(), error=str(error))
-    except OSError as error:
-        note = replace(note, ended=time.time(), error=one_line(error) or str(error))
-    except Exception as error:  # told in a line like all else; what else it says is for the log
-        traceback.print_exc()
-        note = replace(note, ended=time.time(), error=f"{type(error).__name__}: {error}")
+        plan = _plan(request, asked_for)
+        outcome = write(plan)
+        note = replace(note, finished=outcome.finished, stages=outcome.stages)
+        if outcome.table is not None and asked_for.collect.report:
+            _write_report(plan)
+    except Exception as error:  # told in a line, whatever it is; what else it says is for the log
+        note = replace(note, error=_line(error))
+    note = replace(note, ended=time.time())
     if asked_for is not None:
         collects.write_note(asked_for.store, asked_for.name, note)
         group = asked_for.cluster.share_group
         sharing.let_in(group, asked_for.store, [collects.results_folder(asked_for.store, asked_for.name)])
     return note
+
+
+def _write_report(plan: Plan) -> None:
+    """Over the one before. The table is there already, whatever becomes of this; UserError says so."""
+    from launch import report
+
+    try:
+        report.write(plan)
+    except Exception as error:
+        raise UserError(f"the table is there, and no report: {_line(error)}") from None
+
+
+def _line(error: Exception) -> str:
+    if isinstance(error, UserError):
+        return str(error)
+    line = one_line(error) if isinstance(error, OSError) else None
+    if line is None:
+        traceback.print_exception(error)
+    return line or f"{type(error).__name__}: {error}"
 
 
 def _plan(request: CollectRequest, asked_for: Experiment) -> Plan:

@@ -27,6 +27,9 @@ class Collect(Section):
         Annotated[int, Whole(0, 10_000)],
         Says("`submit --wait` and `watch` collect too, at most every so many minutes; 0: not at all", "30"),
     ] = 10
+    report: Annotated[
+        Annotated[bool, YesNo()], Says("with the table, whoever collects so, the report is rewritten too", "false")
+    ] = True
     partition: Annotated[
         Annotated[str, Matching(r"[A-Za-z0-9_.,-]+", "the name of a partition")] | None,
         Says("where the last job runs, if not in that of `cluster:`", "cpu"),

@@ -30,7 +30,7 @@ def lines(plan: Plan, submissions: Sequence[Submission]) -> list[str]:
     note, table_time = collects.last_note(root, name), collects.last_table(root, name)
     table_lines = []
     if table_time is not None:
-        of = f"{note.finished} of {note.stages} stages, " if note and note.ended and not note.error else ""
+        of = f"{note.finished} of {note.stages} stages, " if note and note.ended and note.finished else ""
         newest = max(table_time, note.ended or 0.0) if of and note else table_time  # nothing new leaves files untouched
         folder = as_typed(collects.results_folder(root, name))
         table_lines = [f"results: {folder} ({of}{brief(max(0.0, time.time() - newest))} old)"]

@@ -197,6 +197,7 @@ def test_the_table_is_there_in_the_morning(make_lab: Callable[..., Lab]) -> None
     record = json.loads(note.read_bytes())
     assert (record["by"], record["error"]) == (f"job {job}", "") and record["finished"] == record["stages"] == 2
     assert "| none |" in note.with_name("table.md").read_text()
+    assert "<html" in note.with_name("report.html").read_text()
     assert len(polars.read_parquet(note.with_name("results.parquet"))) >= 2
     assert "2 of 2 stages finished" in Path(record["log"]).read_text(encoding="utf-8")
     asked = lab.slurm("sacct", "--noheader", "--parsable2", "--jobs", job, "--allocations", "--format", "ReqCPUS,State")

@@ -23,7 +23,7 @@ def plan(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Plan:
     """All of it finished, and not collected."""
     monkeypatch.setattr(provenance, "freeze", lambda root: root / "code" / "c0de")
     with Scheduler(stub_job.work).installed() as scheduler:
-        plan = workspace.plan(cluster=SLURM, seeds=["1"], collect={"job": "false", "every": "5"})
+        plan = workspace.plan(cluster=SLURM, seeds=["1"], collect={"job": "false", "every": "5", "report": "false"})
         submit.submit(plan)
         scheduler.run_all()
     return plan
@@ -41,6 +41,7 @@ def _wait(collector: Collector, count: int) -> None:
         collector.look(count)
 
 
+@pytest.mark.slow
 def test_it_starts_when_more_is_finished_and_it_is_time(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     lines, now, monotonic = list[str](), 0.0, time.monotonic
     monkeypatch.setattr(time, "monotonic", lambda: monotonic() + now)

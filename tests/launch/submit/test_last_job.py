@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from launch import submit
+from launch import report, submit
 from launch.cli.app import app
 from launch.collecting import collecting
 from launch.draft import request
@@ -17,6 +17,7 @@ from launch.show import collected
 from launch.store import Submission, collects, provenance, submissions
 from launch.submit import cancel, follow, last_job, outcome
 from slurm import arrays
+from slurm.base import UserError
 from tests.launch import stub_job
 from tests.launch.workspace import Workspace, look_at
 from tests.slurm.scripted import Array, Limits, Run, Scheduler
@@ -45,7 +46,7 @@ def _work(run: Run) -> Any:
 
 
 def _plan(workspace: Workspace, **changes: Any) -> Plan:
-    return workspace.plan(**({"cluster": CLUSTER, "seeds": ["1"], "collect": None} | changes))
+    return workspace.plan(**({"cluster": CLUSTER, "seeds": ["1"], "collect": {"report": "false"}} | changes))
 
 
 def _last_jobs(scheduler: Scheduler) -> list[Array]:
@@ -191,6 +192,29 @@ def test_an_error_of_its_own_is_a_line_of_status_and_fails_nothing(
     assert record["results"]["collect"]["error"] == "ValueError: a bug"
 
 
+@pytest.mark.parametrize("trouble", [None, UserError("no room"), KeyError("x"), OSError(28, "No space left", "/x")])
+def test_the_report_comes_with_the_table_and_after_it(
+    workspace: Workspace, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch, trouble: Exception | None
+) -> None:
+    """Whatever is wrong with it, the table is there."""
+    plan, reported_plans = _plan(workspace, collect=None), list[Plan]()
+
+    def write(of_plan: Plan) -> None:
+        assert (_results(plan) / "table.md").exists()
+        reported_plans.append(of_plan)
+        if trouble is not None:
+            raise trouble
+
+    monkeypatch.setattr(report, "write", write)
+    submit.submit(plan)
+    scheduler.run_all()
+    assert [of_plan.experiment.name for of_plan in reported_plans] == ["small"]
+    first, *more = collected.lines(plan, submissions.read_all(plan.experiment.store))
+    assert f"({len(plan.stages)} of {len(plan.stages)} stages" in first
+    assert len(more) == (trouble is not None)
+    assert all("failed" in line and ": the table is there, and no report: " in line for line in more)
+
+
 def test_it_is_the_first_that_there_is_no_room_for(workspace: Workspace) -> None:
     """It takes no place of an element's, neither when it is sent nor when it waits already."""
     with Scheduler(_work, Limits(submit=4)).installed() as scheduler:
@@ -309,9 +333,10 @@ def test_script_shows_it(workspace: Workspace, scheduler: Scheduler) -> None:
     assert "launch.collecting slurm" in last and "afterany:JOBID_OF_ARRAY_0" in last and "code/CODE" in last
 
 
+@pytest.mark.slow
 def test_what_waits_collects_at_the_end(workspace: Workspace, scheduler: Scheduler) -> None:
     """In a process of its own, which has its own clock and no scheduler."""
-    plan, lines = _plan(workspace, collect={"job": "false"}), list[str]()
+    plan, lines = _plan(workspace, collect={"job": "false", "report": "false"}), list[str]()
     submit.submit(plan)
     scheduler.run_all()
     assert follow.follow(plan, lines.append)
