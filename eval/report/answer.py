@@ -86,7 +86,7 @@ def _how_sure(entry: Entry) -> str:
     if p < _LEVEL:
         return f"surely {'better' if (entry.value or 0.0) > 0 else 'worse'} than {BASELINE} ({_p_text(p)} after Holm)"
     seeds = entry.difference.seeds_needed if entry.difference else None
-    more = f"; a difference as large would take about {seeds} seeds to show" if seeds else ""
+    more = f"; one as large, alone and before Holm, would take about {count(seeds, 'seed')} to show" if seeds else ""
     return f"it may be chance ({_p_text(p)} after Holm){more}"
 
 

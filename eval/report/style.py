@@ -42,7 +42,7 @@ th[scope=row], thead th:first-child, .words th, .words td { text-align: left; }
 th[scope=row] { font-weight: normal; min-width: 5rem; max-width: 14rem; position: sticky; left: 0; z-index: 1;
   background: var(--page); }
 .heat td { min-width: 4.2rem; }
-.heat thead th { max-width: 9rem; }
+.heat thead th { max-width: 11rem; }
 .heat thead th:first-child { min-width: 5rem; }
 .words th[scope=row] { position: static; }
 .words td, .words th { min-width: 3.5rem; max-width: 40rem; }
@@ -84,14 +84,16 @@ pre { overflow-x: auto; background: var(--tint); padding: .6rem; }
   @page { size: A4 landscape; margin: 12mm; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   body { max-width: none; padding: 0; font-size: 9pt; }
-  nav, .skip, .tip, .vega-bindings select { display: none !important; }
+  nav, .skip, .tip { display: none !important; }
+  .plot select { border: 0; appearance: none; font-weight: 600; }
   .scroll { overflow: visible; }
   th[scope=row] { position: static; }
   th, td { padding: .1rem .25rem; }
   .heat td { min-width: 0; }
-  .heat { font-size: 7.5pt; }
+  .heat, .words { font-size: 6.5pt; line-height: 1.25; }
+  .words td, .words th { max-width: none; min-width: 0; }
   details::details-content { content-visibility: visible; display: block; height: auto; }
-  h2, h3, .title, summary { break-after: avoid; }
+  h2, h3, .title, .key, summary { break-after: avoid; }
   figure, tr { break-inside: avoid; }
   thead { display: table-header-group; }
   section { break-inside: auto; }

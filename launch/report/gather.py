@@ -43,6 +43,8 @@ class RememberingStore(Store):
 
 def content(plan: Plan, store: Store, observation: Observation, draws: int = DRAWS) -> Content:
     """All that a report tells of an experiment, as it is now. `store`: the observation's."""
+    # What it tells to type names the file alone: a report travels.
+    plan = replace(plan, experiment=replace(plan.experiment, path=Path(plan.experiment.path.name)))
     file = shlex.quote(plan.experiment.path.name)
     rows = scores.rows(plan, store)
     metrics = table.metrics(plan, rows)

@@ -1,4 +1,4 @@
-"""`make bench-statistics`: how long `stepstone table` takes of a grid of a paper's size.
+"""`make bench-statistics`: how long `stepstone table` and `report` take of a grid of a paper's size.
 
 14 recipes x XTREME's nine targets in all of their languages x 5 seeds, each test set as large as the published one, all
 made up. The store has the records that jobs publish and what examples contribute as `cache/contributions` keeps it
@@ -25,6 +25,7 @@ from rich.console import Console
 from launch import experiment
 from launch import plan as planning
 from launch.plan import Plan, Stage
+from launch.report import writing
 from launch.results import contributions, scores, sheets, table
 from launch.results.compared import compared
 from launch.results.sheets import Options
@@ -78,7 +79,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, mock.patch.object(os, "fsync", lambda descriptor: None):
         folder = Path(name)
         _make(folder, arguments.seeds, arguments.scale)
-        for what in ("cold", "statistics", "table", "by family", "all languages"):
+        for what in ("cold", "statistics", "table", "by family", "all languages", "report"):
             _show(what, folder)
 
 
@@ -167,6 +168,8 @@ def _cold(plan: Plan, store: Store) -> Iterator[tuple[str, dict[str, float]]]:
 
 
 def _warm(plan: Plan, store: Store, what: str) -> dict[str, float]:
+    if what == "report":
+        return {"MB": writing.write(plan).stat().st_size / 1e6}
     rows = scores.rows(plan, store)
     if what == "statistics":
         begun = time.monotonic()

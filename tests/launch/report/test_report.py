@@ -130,6 +130,8 @@ def test_what_diverged_is_named_and_left_out(workspace: Workspace) -> None:
     entry = content.matrix.entry("squad", "xnli")
     assert (entry.seeds, entry.diverged, entry.score) == (2, 1, 62.0)
     assert [point.diverged for point in content.transfer if point.recipe == "squad"] == [True, False]
+    assert "stepstone logs experiment.yaml" in repr(content.notes)
+    assert str(workspace.root) not in repr(content)
 
 
 def test_nothing_has_begun(workspace: Workspace) -> None:
@@ -137,6 +139,7 @@ def test_nothing_has_begun(workspace: Workspace) -> None:
     content = _content(plan)
     assert content.finished == 0 and len(content.missing) == 4
     assert content.matrix.entry("squad", "xnli").note == "6 missing"
+    assert str(workspace.root) not in repr(content)
     path = writing.write(plan)
     assert "There is no answer yet" in path.read_text()
 

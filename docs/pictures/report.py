@@ -1,0 +1,33 @@
+"""The picture of docs/report.md: the top of a report, as Chromium shows it.
+
+stepstone demo FOLDER && python docs/pictures/report.py FOLDER/experiment.yaml
+"""
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+from launch import experiment, plan
+from launch.report import write
+
+PICTURE = Path(__file__).with_name("report.png")
+_WIDTH, _HEIGHT = 1000, 1060  # pixels
+_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
+        page = write(plan.make(experiment.load(Path(sys.argv[1]))), Path(folder) / "report.html")
+        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=_FLAGS)
+        view = browser.new_page(viewport={"width": _WIDTH, "height": _HEIGHT})
+        view.goto(page.as_uri())
+        view.wait_for_selector("html[data-ready]", state="attached")
+        view.screenshot(path=PICTURE)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
