@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from eval.statistics import intervals, permutation, power, seeds
 from eval.statistics.intervals import MeanDifference
+from eval.statistics.sequential import Looks, RepeatedDifference
 
 Points = NDArray[np.float64]
 
@@ -37,8 +38,14 @@ class Compared:
     drawn: Points | None
 
 
-def of_target(recipes: Sequence[Compared], seed: int) -> list[Difference]:
-    """The differences of several recipes to one baseline, each with at least one seed."""
+def of_target(recipes: Sequence[Compared], seed: int, looks: Looks | None = None) -> list[Difference]:
+    """The differences of several recipes to one baseline, each with at least one seed.
+
+    looks: after how many seeds somebody may have looked and stopped; intervals and p then hold for that, and each
+    recipe has its own variance.
+    """
+    if looks is not None:
+        return [_repeated(recipe, seed, looks) for recipe in recipes]
     several = [at for at, recipe in enumerate(recipes) if len(recipe.differences) > 1]
     sample_variances = np.array([recipes[at].differences.var(ddof=1) for at in several])
     freedom = np.array([len(recipes[at].differences) - 1.0 for at in several])
@@ -46,20 +53,30 @@ def of_target(recipes: Sequence[Compared], seed: int) -> list[Difference]:
     return [_of_recipe(recipe, variances.get(at), seed) for at, recipe in enumerate(recipes)]
 
 
-def _of_recipe(recipe: Compared, variance: seeds.Variance | None, seed: int) -> Difference:
+def _repeated(recipe: Compared, seed: int, looks: Looks) -> Difference:
+    count = len(recipe.differences)
+    variance = seeds.Variance(float(recipe.differences.var(ddof=1)), count - 1.0) if count > 1 else None
+    return _of_recipe(recipe, variance, seed, looks)
+
+
+def _of_recipe(recipe: Compared, variance: seeds.Variance | None, seed: int, looks: Looks | None = None) -> Difference:
     value, count = float(recipe.differences.mean()), len(recipe.differences)
     if variance is None:
         return Difference(value, count, None, None, None, None, None, None, None)
     examples = intervals.examples_error(recipe.drawn) if recipe.drawn is not None else 0.0
     mean = intervals.of_seeds(recipe.differences, variance, examples)
+    if looks is not None:
+        mean = RepeatedDifference(mean.value, mean.of_seeds, mean.of_examples, mean.freedom, looks, count)
+    # Seeds that agree exactly say nothing of others, and examples alone are not what was looked at again and again.
+    is_tested = mean.error > 0 and (looks is None or mean.of_seeds > 0)
     return Difference(
         value,
         count,
         mean,
-        mean.p if mean.error else None,
+        mean.p if is_tested else None,
         permutation.signs(recipe.differences, seed),
         _hedges(value, variance),
-        _better(mean) if mean.error else None,
+        _better(mean) if is_tested else None,
         power.detectable(mean),
         power.seeds_needed(mean, count),
     )

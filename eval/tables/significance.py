@@ -12,6 +12,7 @@ import numpy as np
 
 from eval.statistics import differences
 from eval.statistics.differences import Compared, Difference
+from eval.statistics.sequential import Looks
 from eval.statistics.several import holm
 from eval.tables.cells import Cell
 
@@ -35,8 +36,9 @@ class Comparison:
         return "" if p is None else next((stars for level, stars in LEVELS if p < level), "")
 
 
-def of_cells(cells: Mapping[tuple[str, str], Cell]) -> dict[tuple[str, str], Comparison]:
-    """By (recipe, column): of the cells that have a difference. Unadjusted: `adjusted` does that."""
+def of_cells(cells: Mapping[tuple[str, str], Cell], looks: Looks | None = None) -> dict[tuple[str, str], Comparison]:
+    """By (recipe, column): of the cells that have a difference. Unadjusted: `adjusted` does that. `looks`: as
+    `differences.of_target` says."""
     by_column: dict[str, list[str]] = defaultdict(list)
     for (recipe, column), cell in cells.items():
         if cell.differences:
@@ -47,7 +49,7 @@ def of_cells(cells: Mapping[tuple[str, str], Cell]) -> dict[tuple[str, str], Com
         for recipe, difference in zip(
             recipes,
             differences.of_target(
-                [Compared(np.array(cells[name, column].differences), None) for name in recipes], _SEED
+                [Compared(np.array(cells[name, column].differences), None) for name in recipes], _SEED, looks
             ),
             strict=True,
         )

@@ -51,7 +51,7 @@ def _follow(plan: "Plan") -> None:
     with progress.bars(console(stderr=True)) as bars:
         went_well = follow.follow(plan, bars.say, bars.draw) if bars else follow.follow(plan, say)
         if bars and went_well:
-            bars.say(f"{len(plan.stages)} of {len(plan.stages)} stages finished")
+            bars.say("every stage that is wanted is finished")
     if went_well:
         return
     observation = Observation(plan, Store(plan.experiment.store))

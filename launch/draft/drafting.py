@@ -62,7 +62,13 @@ def decide(
     only: nothing but these stages (by key) and the trainings whose encoder they need again. force: stages that are
     sent whatever the policy says of their failures.
     """
-    missing = elements.stages_to_run(plan, observation.is_finished, observation.is_sent, observation.has_encoder)
+    unneeded_keys = observation.unneeded - set(force)
+    missing = elements.stages_to_run(
+        plan,
+        lambda stage: observation.is_finished(stage) or stage.key in unneeded_keys,
+        observation.is_sent,
+        observation.has_encoder,
+    )
     if only is not None:
         missing &= _with_encoders(plan, observation, only)
     # What failed before, and so may not go, or goes with other resources.

@@ -11,6 +11,7 @@ from launch.experiment.collect import Collect
 from launch.experiment.failures import Failures
 from launch.experiment.loader import Experiment, load
 from launch.experiment.notify import Notify
+from launch.experiment.race import Race
 from launch.experiment.schema import Overrides
 
-__all__ = ["Cluster", "Collect", "Experiment", "Failures", "Notify", "Overrides", "load"]
+__all__ = ["Cluster", "Collect", "Experiment", "Failures", "Notify", "Overrides", "Race", "load"]

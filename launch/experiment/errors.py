@@ -34,8 +34,10 @@ def explain(document: Document, error: ValidationError) -> str:
     first = min(error.errors(), key=lambda entry: _urgency(document, entry["type"], entry["loc"]))
     location = _without_unions(document, first["loc"])
     key = _dotted(location)
-    if first["type"] == "missing":
+    if first["type"] == "missing" and len(location) == 1:
         return f"{document.path}: `{key}:` is missing; see the README for an example"
+    if first["type"] == "missing":
+        return f"{document.where(location[:-1])}: `{key}:` is missing"
     where = document.where(location)
     if first["type"] == "extra_forbidden":
         section = _dotted(location[:-1])

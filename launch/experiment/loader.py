@@ -19,6 +19,7 @@ from launch.experiment.collect import Collect
 from launch.experiment.errors import explain, nearest
 from launch.experiment.failures import Failures
 from launch.experiment.notify import Notify
+from launch.experiment.race import Race
 from launch.experiment.recipes import Recipe
 from launch.experiment.schema import FileContent, Keep, Overrides
 from launch.experiment.wishes import Wish
@@ -60,6 +61,7 @@ class Experiment:
     notify: Notify
     collect: Collect
     wishes: tuple[Wish, ...] = ()
+    race: Race | None = None  # then `seeds` are all that a pair may get, in their order
 
 
 def load(path: Path, text: str | None = None) -> Experiment:
@@ -88,15 +90,19 @@ def load(path: Path, text: str | None = None) -> Experiment:
     for name in languages:
         if name not in catalogue.targets():
             raise document.error(("languages", name), f"'{name}' is no target{nearest(name, catalogue.targets())}")
+    all_recipes = _recipes(document, content.recipes)
+    race = content.seeds if isinstance(content.seeds, Race) else None
+    if race is not None:
+        _check_race(document, race, all_recipes)
     return Experiment(
         path=paths.absolute(document.path),
         document=document,
         name=content.name,
         store=_store(document, content.store),
         model=_model(document, content.model),
-        recipes=_recipes(document, content.recipes),
+        recipes=all_recipes,
         targets=targets,
-        seeds=_without_repeats(document, "seeds", content.seeds),
+        seeds=_seeds(document, content.seeds),
         languages=languages,
         default_languages=default_languages,
         data_root=_path(document, ("data", "root"), content.data.root) if content.data.root else None,
@@ -113,7 +119,21 @@ def load(path: Path, text: str | None = None) -> Experiment:
         wishes=granted_wishes,
         notify=content.notify,
         collect=content.collect,
+        race=race,
     )
+
+
+def _seeds(document: Document, seeds: list[int] | Race) -> tuple[int, ...]:
+    return tuple(range(1, seeds.max + 1)) if isinstance(seeds, Race) else _without_repeats(document, "seeds", seeds)
+
+
+def _check_race(document: Document, race: Race, all_recipes: tuple[Recipe, ...]) -> None:
+    """What is raced are differences to `none`."""
+    if race.max <= race.min:
+        raise document.error(("seeds", "max"), f"seeds: max {race.max} is not above min {race.min}; raise it")
+    if recipes.NONE not in all_recipes or len(all_recipes) == 1:
+        mend = "add it" if recipes.NONE not in all_recipes else "add another recipe"
+        raise document.error(("recipes",), f"recipes: {{min, max, until}} of `seeds:` compares with `none`; {mend}")
 
 
 def _without_repeats(document: Document, key: str, values: Sequence[T]) -> tuple[T, ...]:

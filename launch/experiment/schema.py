@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, create_model
+from pydantic import BeforeValidator, Discriminator, Field, Tag, create_model
 
 from launch.experiment.added_tasks import ColumnsSection, Definition, FilesSection
 from launch.experiment.cluster import Cluster
@@ -12,6 +12,7 @@ from launch.experiment.environment import Environment
 from launch.experiment.failures import Failures, Rule
 from launch.experiment.fields import Matching, Name, Number, Section, Text, Whole, YesNo
 from launch.experiment.notify import Notify
+from launch.experiment.race import Race
 from launch.experiment.yaml_text import Location
 from training.spec import RUNTIME, SETTINGS, Says, Setting
 from training.tasks.task import Preset
@@ -23,6 +24,10 @@ def _seeds(value: Any) -> Any:
     if isinstance(value, str):
         raise ValueError(f"`seeds` is a list: write `seeds: [{value}]`, or `[1, 2, 3]` for three seeds")
     return value
+
+
+def _kind_of_seeds(value: Any) -> str:
+    return "function-race" if isinstance(value, dict) else "list[int]"
 
 
 def _recipes(value: Any) -> Any:
@@ -142,8 +147,17 @@ class FileContent(Section):
         ),
     ]
     seeds: Annotated[
-        Annotated[list[Annotated[int, Whole(0, 2**31 - 1)]], BeforeValidator(_seeds), Field(min_length=1)],
-        Says("every path is trained once with each of them", "[1, 2, 3]", in_key="train"),
+        Annotated[
+            Annotated[list[Annotated[int, Whole(0, 2**31 - 1)]], Field(min_length=1), Tag("list[int]")]
+            | Annotated[Race, Tag("function-race")],
+            Discriminator(_kind_of_seeds),
+            BeforeValidator(_seeds),
+        ],
+        Says(
+            "every path is trained once with each of them; or as many as it takes: [racing](racing.md)",
+            "[1, 2, 3]",
+            in_key="train",
+        ),
     ]
     languages: Annotated[
         dict[str, Annotated[Literal["all"] | list[_Language], BeforeValidator(_languages)]],
@@ -186,6 +200,7 @@ class FileContent(Section):
 
 
 _SECTIONS: dict[str, Any] = {
+    "seeds": Race,
     "data": Data,
     "presets": Presets,
     "catalogue": Definition,

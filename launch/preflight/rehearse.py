@@ -141,6 +141,7 @@ def smaller(full_plan: Plan, *, local: bool) -> Experiment:
         name=f"{experiment.name[: _NAME_LENGTH - len(_SUFFIX)]}{_SUFFIX}",
         store=rehearsal_folder(experiment.store, experiment.name),
         seeds=experiment.seeds[:1],
+        race=None,
         max_train=min(experiment.max_train or STEPS * batch, STEPS * batch),
         max_eval=min(experiment.max_eval or _EVAL_EXAMPLES, _EVAL_EXAMPLES),
         # A checkpoint after the first step: disks fill up and quotas end there.

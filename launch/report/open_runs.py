@@ -16,7 +16,7 @@ def missing(plan: Plan, store: Store, observation: Observation) -> tuple[Missing
     """Every (recipe, target, seed) whose evaluate is not finished."""
     runs: dict[tuple[str, str, int | None], Stage] = {}
     for (recipe, target, _), key in plan.paths.items():
-        if not observation.is_finished(plan.stages[key]):
+        if not observation.is_finished(plan.stages[key]) and key not in observation.unneeded:
             runs[recipe, target, plan.stages[key].seed] = plan.stages[key]
     return tuple(_missing(plan, store, observation, run, stage) for run, stage in runs.items())
 

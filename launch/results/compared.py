@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from eval.statistics import differences, resample
 from eval.statistics.differences import Compared
 from eval.statistics.resample import Sample
+from eval.statistics.sequential import Looks
 from eval.tables import cells
 from eval.tables.cells import BASELINE, Seed
 from eval.tables.rows import Row
@@ -76,10 +77,16 @@ def of_groups(
     comparisons: dict[tuple[str, str], Comparison] = {}
     for group in all_groups:
         recipes = [_compared(pairs, group, drawn_scores.get(group.name)) for pairs in group.pairs.values()]
-        of_recipes = differences.of_target(recipes, _SEED) if recipes else []
+        of_recipes = differences.of_target(recipes, _SEED, looks(plan)) if recipes else []
         for name, recipe, difference in zip(group.pairs, recipes, of_recipes, strict=True):
             comparisons[name, group.name] = Comparison(difference, None, recipe.drawn is not None)
     return comparisons
+
+
+def looks(plan: Plan) -> Looks | None:
+    """After which seeds a race looked at differences; None: all seeds were decided on before."""
+    race = plan.experiment.race
+    return None if race is None else Looks(race.min, race.max)
 
 
 def _group(

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from eval.statistics.sequential import Looks
 from eval.tables import averages, cells, entries, facts, references, significance
 from eval.tables.averages import BENCHMARKS, Benchmark
 from eval.tables.cells import BASELINE, Cell, Seed
@@ -13,7 +14,7 @@ from eval.tables.sheet import Column, Sheet
 from eval.tables.significance import LEVELS, Comparison
 from launch.plan import Plan
 from launch.results import table
-from launch.results.compared import DRAWS, compared, of_groups
+from launch.results.compared import DRAWS, compared, looks, of_groups
 from launch.results.table import Profile
 from launch.store import Store
 from launch.text import some
@@ -129,10 +130,10 @@ def _of_targets(
     columns = [Column(target, metric, metric) for target, metric in scores.metrics.items()]
     gaps: list[str] = []
     for benchmark in benchmarks:
-        average = averages.average(benchmark, rows, scores.recipes, plan.experiment.seeds)
+        average = averages.average(benchmark, rows, scores.recipes, table.seeds(plan, rows))
         of_average = {cell: of_cell for cell, of_cell in average.cells.items() if cell[1] not in scores.metrics}
         all_cells |= of_average
-        comparisons |= significance.of_cells(of_average)
+        comparisons |= significance.of_cells(of_average, looks(plan))
         known_names = {column.name for column in columns}
         columns += [
             Column(name, detail, "average") for name, detail in benchmark.columns.items() if name not in known_names
@@ -198,7 +199,8 @@ def _sheet(
     rows = entries.of_cells(all_cells, scores.recipes, columns, together, scores.options.intervals)
     caption = [
         _what_is_shown(scores, all_cells),
-        *_how_it_was_tested(together),
+        *_how_it_was_tested(together, looks(scores.plan)),
+        *_seeds_of_pairs(together, columns, looks(scores.plan)),
         *_what_could_be_shown(together, columns),
         *lines,
         *table.notes(scores.plan, scores.store, scores.rows, scores.metrics),
@@ -209,19 +211,19 @@ def _sheet(
 
 
 def _what_is_shown(scores: _Scores, all_cells: Cells) -> str:
-    seeds = len(scores.plan.experiment.seeds)
+    seeds = table.seeds_words(scores.plan)
     text = "mean over languages, in percent"
     if BASELINE in scores.recipes and len(scores.recipes) > 1:
         text += f"; {BASELINE}: its score, others: their difference to {BASELINE}, seed by seed"
-    if seeds == 1:
+    if len(scores.plan.experiment.seeds) == 1:
         return f"{text}; one seed, so without errors and untested"
     if scores.options.intervals:
         of_scores = f"; of {BASELINE}: Student's, over its seeds" if BASELINE in scores.recipes else ": Student's"
-        return f"{text}; in brackets: 95 % interval, {seeds} seeds{of_scores}"
-    return f"{text}; ± standard error over {seeds} seeds"
+        return f"{text}; in brackets: 95 % interval, {seeds}{of_scores}"
+    return f"{text}; ± standard error over {seeds}"
 
 
-def _how_it_was_tested(comparisons: Mapping[tuple[str, str], Comparison]) -> list[str]:
+def _how_it_was_tested(comparisons: Mapping[tuple[str, str], Comparison], of_race: Looks | None) -> list[str]:
     with_p = [comparison for comparison in comparisons.values() if comparison.adjusted_p is not None]
     if not with_p:
         return []
@@ -231,10 +233,30 @@ def _how_it_was_tested(comparisons: Mapping[tuple[str, str], Comparison]) -> lis
         0: "on these test sets as they are",
         len(with_p): "and over test sets drawn anew (Poisson bootstrap)",
     }.get(over_examples, f"and, of {over_examples} of them, over test sets drawn anew (Poisson bootstrap)")
+    test = "a t test over seeds, its variance moderated over a column's recipes (Smyth 2004)"
+    if of_race is not None:
+        test = (
+            f"a t test over seeds that holds at every look of a race, after {of_race.first} to {of_race.last} seeds,"
+            " as its intervals do (repeated confidence intervals, Jennison & Turnbull 1989)"
+        )
     return [
         f"{levels}: two-sided, after Holm over the {len(with_p)} differences of this table that can be tested;"
-        f" a t test over seeds, its variance moderated over a column's recipes (Smyth 2004), {errors_of}"
+        f" {test}, {errors_of}"
     ]
+
+
+def _seeds_of_pairs(
+    comparisons: Mapping[tuple[str, str], Comparison], columns: Sequence[Column], of_race: Looks | None
+) -> list[str]:
+    """How many seeds a race gave: all that a pair has are in its difference."""
+    if of_race is None:
+        return []
+    counts = [
+        f"{column.name} {', '.join(f'{recipe} {comparison.difference.seeds}' for recipe, comparison in of_column)}"
+        for column in columns
+        if (of_column := [(recipe, c) for (recipe, name), c in comparisons.items() if name == column.name])
+    ]
+    return [f"seeds of each difference: {some(counts, _LISTED)}"] if counts else []
 
 
 def _what_could_be_shown(comparisons: Mapping[tuple[str, str], Comparison], columns: Sequence[Column]) -> list[str]:

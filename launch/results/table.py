@@ -37,11 +37,12 @@ def expected(plan: Plan, store: Store, metric_names: dict[str, str]) -> dict[tup
     """The languages that every (recipe, target, seed) must have before it counts: all that could have the shown metric.
 
     That is, but those without gold, those scored under a name that stands in for it, and pairs of languages. Of the
-    targets that `metric_names` has.
+    targets that `metric_names` has. Of a race, only seeds that are there in full; of a pair without any, the first.
     """
     languages: dict[tuple[str, str, int | None], list[str]] = {}
-    for (recipe, target, _), key in plan.paths.items():
-        if target not in metric_names:
+    spared_runs = _spared(plan, store)
+    for (recipe, target, seed), key in plan.paths.items():
+        if target not in metric_names or (recipe, target, seed) in spared_runs:
             continue
         by_language = _metrics(plan, store, plan.stages[key])
         languages[recipe, target, plan.stages[key].seed] = [
@@ -57,6 +58,38 @@ def _metrics(plan: Plan, store: Store, stage: Stage) -> Mapping[str, Sequence[st
     if store.stand_ins is not None:
         return store.stand_ins.get(stage.key, {})
     return {language: tuple(result.scores) for language, result in store.language_results(plan, stage).items()}
+
+
+def _spared(plan: Plan, store: Store) -> set[tuple[str, str, int]]:
+    """The runs that a race can do without: nobody says here which seeds a pair still gets."""
+    race = plan.experiment.race
+    if race is None:
+        return set()
+    complete_runs = {
+        run
+        for run, key in plan.paths.items()
+        if plan.targets[run[1]].languages.keys() <= store.language_results(plan, plan.stages[key]).keys()
+    }
+    begun = {(recipe, target) for recipe, target, _ in complete_runs}
+    first_seeds = plan.experiment.seeds[: race.min]
+    return {run for run in plan.paths.keys() - complete_runs if run[:2] in begun or run[2] not in first_seeds}
+
+
+def seeds(plan: Plan, rows: Sequence[Row]) -> tuple[int, ...]:
+    """Those that averages are over: all; in a race those that every recipe has on every target, or the first ones."""
+    race, all_seeds = plan.experiment.race, plan.experiment.seeds
+    if race is None:
+        return all_seeds
+    runs = {(row.recipe, row.target, row.seed) for row in rows}
+    cells = {(recipe, target) for recipe, target, _ in plan.paths}
+    common_seeds = [seed for seed in all_seeds if all({(*cell, seed), (*cell, None)} & runs for cell in cells)]
+    return tuple(common_seeds) or all_seeds[: race.min]
+
+
+def seeds_words(plan: Plan) -> str:
+    """How many a cell has."""
+    race, count = plan.experiment.race, len(plan.experiment.seeds)
+    return f"{count} seeds" if race is None else f"{race.min} to {race.max} seeds, as many as the race gave a pair"
 
 
 def _counts(scores: Sequence[str], metric: str) -> bool:
@@ -91,7 +124,7 @@ def averaged(plan: Plan, rows: list[Row], name: str | None = None) -> list[Avera
     """The average of this name, or of every benchmark all of whose targets the experiment has."""
     benchmarks = [averages.find(name)] if name else list(averages.BENCHMARKS.values())
     return [
-        averages.average(benchmark, rows, recipe_names(plan), plan.experiment.seeds)
+        averages.average(benchmark, rows, recipe_names(plan), seeds(plan, rows))
         for benchmark in benchmarks
         if name or set(benchmark.targets) <= set(plan.targets)
     ]

@@ -15,6 +15,7 @@ from launch.experiment.environment import Environment
 from launch.experiment.failures import Failures, Rule
 from launch.experiment.fields import Section
 from launch.experiment.notify import Notify
+from launch.experiment.race import Race
 from launch.experiment.schema import Data, FileContent, Overrides, Presets
 from training import formats
 from training.spec import RUNTIME, SETTINGS, InKey, Says, Setting
@@ -113,6 +114,7 @@ def markdown() -> str:
     """The page, ending with a line break."""
     sections = [
         ("The file", "", _rows(FileContent)),
+        ("`seeds`, where it is a mapping: [racing](racing.md)", "", _rows(Race)),
         ("`data`", "", _rows(Data)),
         ("`presets`", "", _rows(Presets)),
         ("`training`, and each entry of `tasks`: what changes numbers", "", [_setting_row(s) for s in SETTINGS]),

@@ -10,9 +10,9 @@ from launch import executors
 from launch.draft import Draft, drafting, environment, notes
 from launch.draft.elements import Array
 from launch.estimate import shapes
-from launch.experiment import recipes
+from launch.experiment import Experiment, recipes
 from launch.plan import Plan, Stage
-from launch.show import estimate
+from launch.show import estimate, race
 from launch.status import Observation
 from launch.text import labelled, some
 from training.spec import DataFile, Split
@@ -39,6 +39,7 @@ def plan_json(draft: Draft, observation: Observation, remarks: Sequence[str]) ->
         "arrays": [_array_json(array) for array in draft.arrays],
         "environment": [notice.line for notice in environment.notices(plan.experiment)],
         "estimate": estimate.record(plan, draft.needed, observation.store),
+        **({"race": race.record(observation) | race.cost_record(plan, observation)} if plan.experiment.race else {}),
         "totals": totals(draft, observation),
         "remarks": list(remarks),
     }
@@ -83,7 +84,7 @@ def plan_text(draft: Draft, observation: Observation, remarks: Sequence[str], co
     plan, numbers = draft.plan, totals(draft, observation)
     e = plan.experiment
     kinds = f"{numbers['train']} train, {numbers['evaluate']} evaluate"
-    grid = f"{len(e.recipes)} recipes x {len(e.targets)} targets x {len(e.seeds)} seeds"
+    grid = f"{len(e.recipes)} recipes x {len(e.targets)} targets x {seeds_of(e)} seeds"
     lines = [
         ("experiment", f"{e.name}: {grid}"),
         ("recipes", some((recipes.show(recipe) for recipe in e.recipes), _LISTED)),
@@ -110,8 +111,14 @@ def plan_text(draft: Draft, observation: Observation, remarks: Sequence[str], co
     elif draft.blocked:
         why = next(iter(draft.blocked.values()))
         lines.append(("not again", f"{len(draft.blocked)} stages ({drafting.names(plan, draft.blocked)}): {why}"))
+    lines += race.plan_lines(plan, observation)
     lines += estimate.lines(plan, draft.needed, observation.store)
     _print_lines(lines, console)
+
+
+def seeds_of(e: Experiment) -> str:
+    """How many seeds a pair has, or may have."""
+    return str(len(e.seeds)) if e.race is None else f"{e.race.min} to {e.race.max}"
 
 
 def _print_lines(lines: list[tuple[str, str]], console: Console) -> None:
@@ -153,7 +160,10 @@ def _target_lines(plan: Plan) -> list[str]:
 
 
 def states_line(observation: Observation) -> str:
-    return ", ".join(f"{count} {state}" for state, count in observation.counts().items() if count) or "none"
+    unneeded_count = sum(stage.key in observation.unneeded for stage in observation.among(["new"]))
+    counts = observation.counts() | {"new": observation.counts()["new"] - unneeded_count}
+    line = ", ".join(f"{count} {state}" for state, count in counts.items() if count) or "none"
+    return f"{line}; {unneeded_count} more are for seeds that no pair wants now" if unneeded_count else line
 
 
 def _array_line(plan: Plan, array: Array) -> str:

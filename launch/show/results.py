@@ -65,7 +65,7 @@ def results_text(
 ) -> None:
     """The table, recipe x target, with the difference to `none`; then the benchmarks' averages."""
     seeds = len(plan.experiment.seeds)
-    deviation_text = f"± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
+    deviation_text = f"± standard deviation over {result_table.seeds_words(plan)}" if seeds > 1 else "one seed"
     console.print(f"{plan.experiment.name}: mean over languages, in percent; {deviation_text};", soft_wrap=True)
     console.print("below a score its difference to the recipe none, seed by seed", soft_wrap=True)
     recipe_names = result_table.recipe_names(plan)

@@ -12,9 +12,9 @@ from launch.estimate.cost import Estimates
 from launch.plan import Plan, Stage
 from launch.results import scores
 from launch.results import table as result_table
-from launch.show import cells, collected, estimate, matrix, stages, totals
+from launch.show import cells, collected, estimate, matrix, race, stages, totals
 from launch.show.lines import hanging, print_lines
-from launch.show.plan import SCHEMA, stage_json, states_line
+from launch.show.plan import SCHEMA, seeds_of, stage_json, states_line
 from launch.standing import Overview, take
 from launch.standing.records import Fold
 from launch.standing.when import WhenDone, when_done
@@ -56,6 +56,7 @@ def record(
             {"name": training.name, "users": training.users} | _fold_record(training) for training in overview.shared
         ],
         "totals": {"states": observation.counts()},
+        **({"race": race.record(observation)} if plan.experiment.race else {}),
         "gpu_hours": asdict(budget.of(plan, observation)),
         "estimate_accuracy": asdict(accuracy) if accuracy else None,
         "when_done": asdict(when) if when else None,
@@ -87,8 +88,8 @@ def print_all(plan: Plan, store: Store, observation: Observation, console: Conso
     """The whole look, in the console's width."""
     overview, width = take(plan, store, observation), console.width
     e = plan.experiment
-    sizes = {"recipe": len(e.recipes), "target": len(e.targets), "seed": len(e.seeds)}
-    size = " x ".join(f"{count} {name}{'s' * (count != 1)}" for name, count in sizes.items())
+    sizes = {"recipe": str(len(e.recipes)), "target": str(len(e.targets)), "seed": seeds_of(e)}
+    size = " x ".join(f"{count} {name}{'s' * (count != '1')}" for name, count in sizes.items())
     print_lines(console, hanging(f"{e.name}: {size}", width))
     if (silence := totals.silence(overview)) is not None:
         print_lines(console, hanging(silence, width), "yellow")
@@ -97,6 +98,8 @@ def print_all(plan: Plan, store: Store, observation: Observation, console: Conso
         print_lines(console, ["", *matrix.shared_trainings(overview, width)])
     meanings = cells.legend([*overview.cells.values(), *overview.shared])
     print_lines(console, hanging("; ".join(meanings), width) if meanings else [], "dim")
+    if observation.racing.pairs:
+        print_lines(console, ["", *race.lines(observation, width)])
     print_lines(console, ["", *totals.reasons(observation, width)])
     for line in result_table.diverged(plan, store):
         print_lines(console, hanging(f"{DIVERGED} {line}", width))

@@ -36,7 +36,7 @@ def take(plan: Plan, store: Store, observation: Observation) -> Overview:
         cells=_cells(sources),
         shared=tuple(_shared(sources)),
         counts=observation.counts(),
-        total=len(plan.stages),
+        total=observation.total,
         progress=at_work,
         silence=_silence(observation),
     )
@@ -95,7 +95,8 @@ def _cells(sources: _Sources) -> dict[tuple[str, str], Cell]:
     plan = sources.plan
     evaluates: dict[tuple[str, str], dict[str, int | None]] = {}  # by cell: the keys of its evaluates, and their seeds
     for (recipe, target, _), key in plan.paths.items():
-        evaluates.setdefault((recipe, target), {})[key] = plan.stages[key].seed
+        if _is_shown(sources, key):
+            evaluates.setdefault((recipe, target), {})[key] = plan.stages[key].seed
     return {
         (recipe, target): Cell(tuple(_of_evaluate(sources, plan.stages[key]) for key in keys), recipe, target)
         for (recipe, target), keys in evaluates.items()
@@ -114,6 +115,12 @@ def _of_evaluate(sources: _Sources, stage: Stage) -> SeedStanding:
     if before is not None and sources.observation.is_finished(before):
         before = None
     return _unfinished(sources, stage, own_stages, before)
+
+
+def _is_shown(sources: _Sources, key: str) -> bool:
+    """All but what no pair of a race has wanted."""
+    observation = sources.observation
+    return key not in observation.unneeded or observation.state(sources.plan.stages[key]).state != "new"
 
 
 def _parent(plan: Plan, stage: Stage) -> Stage | None:
@@ -143,7 +150,7 @@ def _shared(sources: _Sources) -> Iterator[SharedTraining]:
     groups: dict[tuple[str, ...], list[Stage]] = {}  # by the definitions from the start model on
     path_of: dict[str, tuple[str, ...]] = {}
     for stage in plan.stages.values():
-        if stage.kind == "train" and sources.is_shared(stage):
+        if stage.kind == "train" and sources.is_shared(stage) and _is_shown(sources, stage.key):
             path = (*(path_of[stage.parent] if stage.parent else ()), stage.definition)
             path_of[stage.key] = path
             groups.setdefault(path, []).append(stage)

@@ -40,7 +40,7 @@ def standing(plan: Plan, store: Store, observation: Observation) -> Standing:
     at_work = observation.among(_RUNNING)
     progress = of_stages(store, at_work[:MOST_READ])
     seconds_left = _seconds_left(plan, store, observation, progress)
-    return Standing(observation.counts(), len(plan.stages), tuple(progress.values())[:_WITH_BARS], seconds_left)
+    return Standing(observation.counts(), observation.total, tuple(progress.values())[:_WITH_BARS], seconds_left)
 
 
 def _seconds_left(plan: Plan, store: Store, observation: Observation, progress: Mapping[str, Progress]) -> float | None:

@@ -96,7 +96,7 @@ def by_progress(
         earliest=now + seconds_to_the_end(soon, at_once),
         latest=now + seconds_to_the_end(late, at_least) if at_least else None,
         basis=_basis(stages, durations, progress, len(foretold), (at_once, at_least)),
-        left_out=len(plan.stages) - len(observation.finished) - len(stages),
+        left_out=max(0, len(plan.stages) - len(observation.unneeded) - len(observation.finished) - len(stages)),
         unsent=sum(observation.state(stage).state == "new" for stage in stages.values()),
     )
 
@@ -104,8 +104,9 @@ def by_progress(
 def _left(plan: Plan, observation: Observation) -> dict[str, Stage]:
     """What is not finished and can go on, by key."""
     stages: dict[str, Stage] = {}
+    unneeded_keys = {key for key in observation.unneeded if not observation.is_sent(plan.stages[key])}
     for key, stage in plan.stages.items():  # parents first
-        if key in observation.finished or observation.state(stage).state in _ENDED_BADLY:
+        if key in observation.finished or key in unneeded_keys or observation.state(stage).state in _ENDED_BADLY:
             continue
         if stage.parent is None or stage.parent in stages or stage.parent in observation.finished:
             stages[key] = stage

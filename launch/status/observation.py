@@ -2,12 +2,12 @@
 
 import os
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Set
 from functools import cached_property
 
 from launch.executors import EXECUTORS, Scope
 from launch.plan import Plan, Stage
-from launch.status import finished, history
+from launch.status import finished, history, racing
 from launch.status.evidence import Sources, StageEvidence
 from launch.status.history import Failure
 from launch.status.rules import STATES, UNDER_WAY, StageState, State, state_of
@@ -45,6 +45,10 @@ class Observation:
                 self._states[key] = state_of(self._evidence(stage))
                 if self._states[key].state == "finished":
                     self.finished.add(key)  # published since the first look
+        self.racing = racing.of(plan, self)
+        for key, why in self.racing.unneeded.items():
+            if self._states[key].state == "new":
+                self._states[key] = StageState("new", reason=why)
 
     @property
     def entries(self) -> list[QueueEntry] | None:
@@ -60,6 +64,16 @@ class Observation:
 
     def state(self, stage: Stage) -> StageState:
         return self._states[stage.key]
+
+    @property
+    def unneeded(self) -> Set[str]:
+        """Keys of unfinished stages whose seed no pair wants now (`seeds: {min, max, until}`): they are not sent."""
+        return self.racing.unneeded.keys()
+
+    @property
+    def total(self) -> int:
+        """How many stages there are to be finished, as far as is known now."""
+        return len(self.plan.stages) - len(self.unneeded)
 
     def is_finished(self, stage: Stage) -> bool:
         return stage.key in self.finished

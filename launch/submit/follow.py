@@ -76,6 +76,7 @@ class _Follower:
     last_try: float = field(default_factory=time.time)  # `submit` has just been there
     lines_before: set[str] = field(default_factory=set)
     cancelled_count: int | None = None  # when this began
+    raced_seeds: int = 0  # that pairs have, or are about to have, where they are raced
 
     def look(self) -> bool | None:
         """Report what is new, and send what may go; once nothing is left to wait for, whether all is finished."""
@@ -92,14 +93,23 @@ class _Follower:
         if observation.refused_since is not None and time.time() - observation.refused_since > _REFUSED_SECONDS:
             raise snapshot.unanswered("what was sent goes on")
         unsent = _to_send(self.plan, observation) if cancelled_count == self.cancelled_count else set()
-        if unsent and observation.entries is not None and time.time() - self.last_try >= _SEND_SECONDS:
+        is_time = time.time() - self.last_try >= _SEND_SECONDS or self._races_on(observation)
+        if unsent and observation.entries is not None and is_time:
             self.last_try = time.time()
             self.lines_before = _send(self.plan, unsent, self.report, self.lines_before)
         elif not unsent and not any(observation.is_sent(stage) for stage in self.plan.stages.values()):
             self.collector.end(len(observation.finished))
             self.notifier.over(observation)
-            return len(observation.finished) == len(self.plan.stages)
+            return len(observation.finished) == observation.total
         return None
+
+    def _races_on(self, observation: Observation) -> bool:
+        """Whether a pair wants a seed that none did at the last look: no need to wait for room with that."""
+        seeds_before, self.raced_seeds = (
+            self.raced_seeds,
+            sum(len(pair.wanted) for pair in observation.racing.pairs.values()),
+        )
+        return self.raced_seeds > seeds_before > 0
 
     def _is_due(self, counts: Mapping[State, int]) -> bool:
         """Whether a stage is in another state than at the last report; else once a minute."""

@@ -52,7 +52,7 @@ class Notifier:
 
     def over(self, observation: Observation) -> None:
         """Tell that nothing is queued or running any more: whether all is finished."""
-        counts, total = observation.counts(), len(self.plan.stages)
+        counts, total = observation.counts(), observation.total
         states = [f"{count} {state}" for state, count in counts.items() if count and state != "finished"]
         line = ", ".join([f"{counts['finished']} of {total} stages finished", *states])
         self._tell("done" if counts["finished"] == total else "failed", line)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from eval import metrics
 from eval.statistics import resample
@@ -246,3 +247,36 @@ def test_scores_of_another_formula_tell_nothing(tmp_path: Path) -> None:
     for score, is_known in ((50.0, True), (49.9, False)):
         result = LanguageScores({"accuracy": score}, path.name, len(content))
         assert (contributions._of_file(path, "accuracy", "accuracy", "de", result) is not None) == is_known
+
+
+def test_a_race_has_what_each_pair_got_and_intervals_that_hold_at_every_look(workspace: Workspace) -> None:
+    seeds = {"min": "2", "max": "5", "until": "0.5"}
+    plan = workspace.plan(recipes=["none", "squad", "hellaswag"], targets=["xnli"], seeds=seeds)
+    store = _publish(plan, _squad_helps)
+    for stage in plan.stages.values():  # as if squad had been decided after three seeds, and a fourth were on its way
+        if stage.kind == "evaluate" and "squad" in stage.name and stage.seed in (4, 5):
+            languages = store.root / "stages" / stage.folder / "languages"
+            for path in languages.glob("*/*"):
+                if stage.seed == 5 or "de" in path.name:
+                    path.unlink()
+    store = Store(store.root)
+    rows = scores.rows(plan, store)
+    raced = _compare(plan, store)
+    squad, hellaswag = raced["squad", "xnli"].difference, raced["hellaswag", "xnli"].difference
+    assert (squad.seeds, hellaswag.seeds) == (3, 5)
+    assert squad.mean is not None and squad.p is not None
+    low, high = squad.mean.interval()
+    student = stats.t.interval(0.95, 2, squad.value, squad.mean.of_seeds)
+    assert low < student[0] < student[1] < high
+    (sheet,) = sheets.of_plan(plan, store, rows, sheets.Options())
+    caption = "\n".join(sheet.caption)
+    assert "over 2 to 5 seeds" in caption and "Jennison" in caption and "Smyth" not in caption
+    assert "seeds of each difference: xnli squad 3, hellaswag 5" in caption
+    assert all(entry.missing == 0 for _, of_row in sheet.rows for entry in of_row)
+
+
+def test_a_race_that_has_nothing_lacks_its_first_seeds(workspace: Workspace) -> None:
+    seeds = {"min": "2", "max": "5", "until": "0.5"}
+    plan = workspace.plan(recipes=["none", "squad"], targets=["xnli"], seeds=seeds)
+    store = Store(plan.experiment.store)
+    assert {seed for _, _, seed in table.expected(plan, store, {"xnli": "accuracy"})} == {1, 2}

@@ -94,6 +94,8 @@ class Look:
     finished: set[str]
     at_work: list[Stage]
     entries: None = None
+    unneeded: frozenset[str] = frozenset()
+    total: int = 9
 
     def among(self, states: Collection[str]) -> list[Stage]:
         return self.at_work

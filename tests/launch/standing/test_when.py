@@ -29,6 +29,7 @@ class Look:
     finished: set[str] = field(default_factory=set)
     states: dict[str, StageState] = field(default_factory=dict)
     entries: None = None
+    unneeded: frozenset[str] = frozenset()
 
     def state(self, stage: Stage) -> StageState:
         return self.states.get(stage.key, StageState("finished" if stage.key in self.finished else "new"))

@@ -1,0 +1,206 @@
+"""How many seeds every pair of a recipe and a target is given (`seeds: {min, max, until}`), by what is published.
+
+A pair's seeds are taken in their order, each as the difference to `none` of the same seed. One that diverged, or failed
+for good, on either side tells nothing, and the next one stands in for it. What is decided is a function of the file,
+of results, and of what the failure policy says of failures: whoever looks at the same store comes to the same.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from eval.tables.cells import BASELINE
+from launch.experiment import Race
+from launch.plan import Plan, Stage
+from launch.results import scores
+from launch.status import policy
+
+_VOID = 2  # times `min`: so many first seeds that tell nothing are enough
+
+if TYPE_CHECKING:
+    from eval.statistics.sequential import Look, Rule
+    from launch.status.observation import Observation
+
+
+@dataclass(frozen=True)
+class PairRace:
+    """A recipe on a target against `none`. `wanted`: seeds that shall be there, the first ones but for those that tell
+    nothing; `look`: what the seeds so far say, None before there are enough."""
+
+    recipe: str
+    target: str
+    wanted: tuple[int, ...]
+    void: int  # seeds that tell nothing
+    compared: int  # seeds with a difference
+    look: "Look | None"
+    is_over: bool  # it gets no more seeds
+
+    def words(self, race: Race) -> str:
+        """For a line."""
+        lost = f", without {self.void} that failed or diverged" if self.void else ""
+        if self.look is None:
+            count = f"{self.compared} of {race.min} to {race.max} seeds{lost}"
+            return f"given up, {count}" if self.is_over else f"racing, {count}"
+        seeds, interval = f"{self.look.seeds} seeds{lost}", _interval(self.look)
+        if not self.is_over:
+            return f"racing, {seeds}: {interval}"
+        if self.look.conclusion == "different":
+            return f"decided after {seeds}: {interval}"
+        if self.look.conclusion == "equal":
+            return f"equal within {race.until:g} after {seeds}: {interval}"
+        if self.look.seeds + self.void < race.max:
+            return f"given up after {seeds}, as {race.max} would hardly tell: {interval}"
+        return f"open after {seeds}: {interval}"
+
+
+def _interval(look: "Look") -> str:
+    if look.high - look.low == float("inf"):
+        return f"{look.value:+.1f}, all alike"
+    return f"{look.value:+.1f} [{look.low:+.1f}, {look.high:+.1f}]"
+
+
+@dataclass(frozen=True)
+class Racing:
+    """By (recipe, target). `unneeded`: stages that are not finished and that no pair wants now, and why."""
+
+    pairs: Mapping[tuple[str, str], PairRace] = field(default_factory=dict)
+    unneeded: Mapping[str, str] = field(default_factory=dict)
+
+
+def of(plan: Plan, observation: "Observation") -> Racing:
+    """How the race stands; empty where there is none."""
+    race = plan.experiment.race
+    if race is None:
+        return Racing()
+    from eval.statistics.sequential import Looks, Rule
+
+    judge = _Judge(plan, observation, Rule(Looks(race.min, race.max), race.until, race.alpha))
+    cells = dict.fromkeys((recipe, target) for recipe, target, _ in plan.paths if recipe != BASELINE)
+    pairs = {cell: judge.pair(*cell) for cell in cells}
+    needed: set[str] = set()
+    for pair in pairs.values():
+        for seed in pair.wanted:
+            needed |= _path(plan, pair.recipe, pair.target, seed) | _path(plan, BASELINE, pair.target, seed)
+    reasons = {
+        key: _why(plan, pairs, race, stage)
+        for key, stage in plan.stages.items()
+        if key not in needed and key not in observation.finished
+    }
+    return Racing(pairs, reasons)
+
+
+def _why(plan: Plan, pairs: Mapping[tuple[str, str], PairRace], race: Race, stage: Stage) -> str:
+    users = {cell for cell in plan.users[stage.key] if cell in pairs}
+    if not users:  # of `none`: what is compared with it
+        targets = {target for _, target in plan.users[stage.key]}
+        users = {cell for cell in pairs if cell[1] in targets}
+    open_count = sum(not pairs[cell].is_over for cell in users)
+    if open_count:
+        return f"racing: not wanted yet by {open_count} of {len(users)} pairs"
+    if len(users) == 1:
+        return pairs[next(iter(users))].words(race)
+    return f"all {len(users)} pairs that would need it are decided or given up"
+
+
+def _path(plan: Plan, recipe: str, target: str, seed: int) -> set[str]:
+    return {stage.key for stage in _chain(plan, plan.paths[recipe, target, seed])}
+
+
+def _chain(plan: Plan, key: str | None) -> Iterator[Stage]:
+    """An evaluate stage, and what it rests on."""
+    while key is not None:
+        yield plan.stages[key]
+        key = plan.stages[key].parent
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One seed of a pair. Without a difference it is on its way, or still to be sent, unless it `is_void`: then it
+    tells nothing and never will."""
+
+    difference: float | None = None
+    is_void: bool = False
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a pair is. `wanted`: places of its seeds that shall be there; `compared`: the first so many of them have
+    a difference that counted."""
+
+    wanted: tuple[int, ...]
+    void: int
+    compared: int
+    look: "Look | None"
+    is_over: bool
+
+
+def progress(outcomes: Sequence[Outcome], rule: "Rule") -> Progress:
+    """Which of a pair's seeds are wanted, all that it may have being given in their order.
+
+    The first ones at once, then one at a time, until the pair is decided or given up, or there are no more. One whose
+    first seeds all tell nothing is given up.
+    """
+    differences: list[float] = []
+    places: list[int] = []
+    void = 0
+    for place, outcome in enumerate(outcomes):
+        look = rule.last_look(differences)
+        is_decided = look is not None and look.conclusion is not None
+        is_decided |= not places and void >= _VOID * rule.looks.first  # as where a recipe diverges with any seed
+        if is_decided or len(places) >= max(rule.looks.first, len(differences) + 1):
+            return Progress(tuple(places), void, len(differences), look, is_decided)
+        if outcome.is_void:
+            void += 1
+            continue
+        # A seed that comes before its turn has to wait for those before it: else who comes first would have a say.
+        if outcome.difference is not None and len(places) == len(differences):
+            differences.append(outcome.difference)
+        places.append(place)
+    is_complete = len(places) == len(differences)
+    return Progress(tuple(places), void, len(differences), rule.last_look(differences), is_complete)
+
+
+@dataclass(frozen=True)
+class _Judge:
+    plan: Plan
+    observation: "Observation"
+    rule: "Rule"
+    _is_void: dict[str, bool] = field(default_factory=dict)  # by evaluate stage
+
+    def pair(self, recipe: str, target: str) -> PairRace:
+        seeds = self.plan.experiment.seeds
+        at = progress([self._outcome(recipe, target, seed) for seed in seeds], self.rule)
+        wanted_seeds = tuple(seeds[place] for place in at.wanted)
+        return PairRace(recipe, target, wanted_seeds, at.void, at.compared, at.look, at.is_over)
+
+    def _outcome(self, recipe: str, target: str, seed: int) -> Outcome:
+        stage, baseline = (self.plan.stages[self.plan.paths[name, target, seed]] for name in (recipe, BASELINE))
+        if self.is_void(stage) or self.is_void(baseline):
+            return Outcome(is_void=True)
+        if not (self.observation.is_finished(stage) and self.observation.is_finished(baseline)):
+            return Outcome()
+        return Outcome(self._score(stage) - self._score(baseline))
+
+    def _score(self, stage: Stage) -> float:
+        score = scores.score(self.plan, self.observation.store, stage)
+        assert score is not None, stage
+        return score
+
+    def is_void(self, stage: Stage) -> bool:
+        """Whether an evaluate stage tells nothing: it rests on chance, or failed for good."""
+        if stage.key not in self._is_void:
+            chain = list(_chain(self.plan, stage.key))
+            self._is_void[stage.key] = any(map(self._failed_for_good, chain)) or self._says_nothing(stage)
+        return self._is_void[stage.key]
+
+    def _says_nothing(self, stage: Stage) -> bool:
+        if not self.observation.is_finished(stage):
+            return False
+        plan, store = self.plan, self.observation.store
+        rests_on_chance = any(scores.at_chance(plan, store, train) for train in scores.trainings_under(plan, stage))
+        return rests_on_chance or scores.score(plan, store, stage) is None
+
+    def _failed_for_good(self, stage: Stage) -> bool:
+        if self.observation.state(stage).state != "failed":
+            return False
+        return not policy.decide(self.observation.failures(stage), self.plan.experiment.failures).send
