@@ -14,6 +14,7 @@ from launch.cli import (
     devcluster,
     keep,
     logs,
+    mirror,
     models,
     plan,
     publish,
@@ -44,8 +45,9 @@ def _app() -> typer.Typer:
     )
     for command in (
         tasks.tasks, plan.plan, plan.prepare, submit.submit, status.status, watch.watch, usage.usage, results.collect,
-        results.table, report.report, results.export, publish.publish, submit.cancel, submit.retry, submit.throttle,
-        keep.hold, keep.release, keep.requeue, submit.rehearse, store.doctor, store.gc, logs.logs, demo.demo,
+        results.table, report.report, results.export, publish.publish, mirror.mirror, submit.cancel, submit.retry,
+        submit.throttle, keep.hold, keep.release, keep.requeue, submit.rehearse, store.doctor, store.gc, logs.logs,
+        demo.demo,
     ):  # fmt: skip
         app.command()(command)
     slurm_here = typer.Typer(
