@@ -12,6 +12,7 @@ import typer
 from launch.cli import (
     demo,
     devcluster,
+    figures,
     keep,
     logs,
     mirror,
@@ -45,9 +46,9 @@ def _app() -> typer.Typer:
     )
     for command in (
         tasks.tasks, plan.plan, plan.prepare, submit.submit, status.status, watch.watch, usage.usage, results.collect,
-        results.table, report.report, results.export, publish.publish, mirror.mirror, submit.cancel, submit.retry,
-        submit.throttle, keep.hold, keep.release, keep.requeue, submit.rehearse, store.doctor, store.gc, logs.logs,
-        demo.demo,
+        results.table, report.report, figures.figures, results.export, publish.publish, mirror.mirror, submit.cancel,
+        submit.retry, submit.throttle, keep.hold, keep.release, keep.requeue, submit.rehearse, store.doctor, store.gc,
+        logs.logs, demo.demo,
     ):  # fmt: skip
         app.command()(command)
     slurm_here = typer.Typer(

@@ -109,7 +109,7 @@ def _found(examples: int, skill: float, random: np.random.Generator) -> list[Rec
 def _pairs(examples: int, skill: float, random: np.random.Generator) -> list[Record]:
     gold: set[mining.Pair] = {(f"xx-{n:09}", f"en-{n:09}") for n in range(examples)}
     mined: set[mining.Pair] = {
-        (f"xx-{n if random.random() < skill else n + examples * random.integers(1, 40):09}", f"en-{n:09}")
+        (f"xx-{n if random.random() < skill else n + examples * random.integers(1, 4):09}", f"en-{n:09}")
         for n in range(examples)
     }
     return [
