@@ -33,7 +33,7 @@ def collect(
     from launch.merging import collect as collect_all
     from launch.results import table
     from launch.show import results as results_shown
-    from launch.store import Store, sharing
+    from launch.store import Store, collects, sharing
 
     if as_json and (average or profile != "xtreme"):
         option = "--average" if average else "--profile"
@@ -54,6 +54,7 @@ def collect(
         cost.calibrate(plan, store)
     if rows:  # before anything is printed: the terminal, or the reader of a pipe, may have had enough
         path = table.write(plan, store, rows, metric_profile, average)
+        collects.note_by_hand(store.root, plan.experiment.name)
         sharing.let_in(plan.experiment.cluster.share_group, store.root, [path.parent])
     results_shown.results_text(plan, store, rows, console(), metric_profile, average)
     for line in results_shown.what_does_not_count(plan, collection):

@@ -8,6 +8,7 @@ from pathlib import Path
 from launch import experiment
 from launch import plan as planning
 from launch.experiment import Experiment
+from launch.merging.stages import SetAside
 from launch.plan import Plan
 from launch.status.finished import finished
 from launch.store import Store, collects, sharing
@@ -24,6 +25,7 @@ class Collected:
     finished: int  # stages
     stages: int
     table: Path | None  # None: there is no score yet
+    set_aside: tuple[SetAside, ...]  # results that do not count
 
 
 def collect(request: CollectRequest, by: str, log: str = "") -> CollectNote:
@@ -35,7 +37,10 @@ def collect(request: CollectRequest, by: str, log: str = "") -> CollectNote:
         collects.write_note(asked_for.store, asked_for.name, note)
         plan = _plan(request, asked_for)
         outcome = write(plan)
-        note = replace(note, finished=outcome.finished, stages=outcome.stages)
+        for of_result in outcome.set_aside:
+            print(f"does not count: {of_result.what}: {of_result.why}; it lies at {of_result.path}")
+        count = len(outcome.set_aside)
+        note = replace(note, finished=outcome.finished, stages=outcome.stages, set_aside=count)
         if outcome.table is not None and asked_for.collect.report:
             _write_report(plan)
     except Exception as error:  # told in a line, whatever it is; what else it says is for the log
@@ -81,11 +86,12 @@ def _plan(request: CollectRequest, asked_for: Experiment) -> Plan:
 
 def write(plan: Plan) -> Collected:
     """Make the table of what is finished; nothing is written where there is no score yet."""
-    from launch import merging  # with it comes polars
+    from launch import merging
     from launch.results import table
 
     store = Store(plan.experiment.store)
-    rows = merging.collect(plan, store).rows
+    collection = merging.collect(plan, store)
+    rows = collection.rows
     finished_count = len(finished(plan, store))  # of what was not set aside
     path = table.write(plan, store, rows) if rows else None
-    return Collected(finished_count, len(plan.stages), path)
+    return Collected(finished_count, len(plan.stages), path, collection.set_aside)

@@ -47,6 +47,8 @@ def _trouble(plan: Plan, submissions: Sequence[Submission], note: CollectNote | 
     author = f"by {note.by}, {brief(max(0.0, age))} ago"
     if note.error:
         return [f"collect failed ({author}): {note.error}{log}"]
+    if note.set_aside:
+        return [f"collect ({author}): {note.set_aside} results do not count, as they did not verify{log}"]
     if note.ended is None and age > _SECONDS:
         return [f"collect began ({author}), and did not end{log}"]
     return []

@@ -42,6 +42,7 @@ class CollectNote:
     ended: float | None = None
     finished: int = 0  # stages whose results it could take
     stages: int = 0  # all of them
+    set_aside: int = 0  # results that do not count, since they did not verify or cannot be read
     error: str = ""  # why there is no newer table; empty: there is
     log: str = ""  # what it printed, where that is kept
     schema: Literal[1] = 1
@@ -101,9 +102,12 @@ def last_table(root: Path, experiment: str) -> float | None:
         return None
 
 
-def by_hand(finished_count: int, stage_count: int, began: float) -> CollectNote:
-    """The note of a person who typed `collect`, and got a table."""
-    return CollectNote("stepstone collect", began, time.time(), finished_count, stage_count)
+def note_by_hand(root: Path, experiment: str) -> None:
+    """A person typed `collect`, and got a table: what was wrong before is over."""
+    note = last_note(root, experiment)
+    if note is not None and (note.error or note.ended is None):
+        now = time.time()
+        write_note(root, experiment, CollectNote("stepstone collect", now, now))
 
 
 def last_logs(submissions: Sequence[Submission], experiment: str) -> list[Path]:

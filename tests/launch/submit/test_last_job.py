@@ -215,6 +215,38 @@ def test_the_report_comes_with_the_table_and_after_it(
     assert all("failed" in line and ": the table is there, and no report: " in line for line in more)
 
 
+def test_a_damaged_result_is_named_in_its_log_and_counted_by_status(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work(run: Run) -> Any:
+        if run.manifest.name == "collect.json":
+            path = sorted((workspace.root / "store" / "stages").glob("*/languages/*/*.json"))[0]
+            path.write_bytes(path.read_bytes().replace(b"50.0", b"60.0"))
+        return _work(run)
+
+    with Scheduler(work).installed() as scheduler:
+        plan = _plan(workspace)
+        submit.submit(plan)
+        scheduler.run_all()
+    assert "does not count: " in capsys.readouterr().out
+    _, line = collected.lines(plan, submissions.read_all(plan.experiment.store))
+    assert line.startswith("collect (by job ") and "1 results do not count, as they did not verify" in line
+
+
+def test_who_types_collect_has_what_was_wrong_behind_them(
+    workspace: Workspace, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = _plan(workspace)
+    with monkeypatch.context() as patched:
+        patched.setattr(collecting, "write", lambda of_plan: 1 / 0)
+        submit.submit(plan)
+        scheduler.run_all()
+    assert len(collected.lines(plan, submissions.read_all(plan.experiment.store))) == 1
+    assert CliRunner().invoke(app, ["collect", str(plan.experiment.path)]).exit_code == 0
+    (line,) = collected.lines(plan, submissions.read_all(plan.experiment.store))
+    assert line.startswith("results: ")
+
+
 def test_it_is_the_first_that_there_is_no_room_for(workspace: Workspace) -> None:
     """It takes no place of an element's, neither when it is sent nor when it waits already."""
     with Scheduler(_work, Limits(submit=4)).installed() as scheduler:
