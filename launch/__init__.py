@@ -11,6 +11,7 @@ The way of a command through the rooms:
     job         what an element does on its node         usage      hours, what was used, what to ask for
     logbook     what jobs printed, and why they failed   watch      the same as `show`, live, in a terminal
     report      what came out, as a page                 cli, demo  the command line; its small example
+    merging     results verified, into one table         collecting table and report made by jobs, unasked
 
 Begin with `plan.stages` for the nouns, then `submit.submitter` for the way down. `gc` makes room in a store; `text` has
 the words that several rooms say. Only `job` needs torch. Each room imports only those before it in pyproject.toml's

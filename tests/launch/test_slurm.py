@@ -50,6 +50,7 @@ data: {{root: {data}, max_train: 48, max_eval: 10}}
 training: {{epochs: {epochs}, global_batch_size: 16, token_budget: 256, max_length: 64, max_query_length: 32,
            device: cpu, zero: 2, checkpoint_minutes: 0{training}}}
 cluster: {{executor: slurm, partition: {partition}, cpus-per-task: 1, time: "00:30:00"{more}}}
+collect: {{job: {collects}, every: 0}}
 """
 
 
@@ -102,11 +103,20 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_lab(devcluster: DevCluster, tiny_model: Path, data: Path, tmp_path: Path) -> Iterator[Callable[..., Lab]]:
     made: list[Lab] = []
 
-    def make(name: str = "lab", epochs: int = 1, partition: str = "gpu", more: str = "", training: str = "") -> Lab:
+    def make(
+        name: str = "lab", epochs: int = 1, partition: str = "gpu", more: str = "", training: str = "",
+        collects: str = "false",
+    ) -> Lab:  # fmt: skip
         folder = tmp_path / name
         folder.mkdir()
         text = ONE_STAGE.format(
-            model=tiny_model, data=data, epochs=epochs, partition=partition, more=more, training=training
+            model=tiny_model,
+            data=data,
+            epochs=epochs,
+            partition=partition,
+            more=more,
+            training=training,
+            collects=collects,
         )
         made.append(Lab(folder, text, devcluster.environment))
         return made[-1]
@@ -185,7 +195,7 @@ def test_encoders_load_as_ordinary_models_and_leaves_make_room(study: Lab) -> No
 
 def test_the_table_is_there_in_the_morning(make_lab: Callable[..., Lab]) -> None:
     """Sent without --wait; nobody types anything more, and the file is gone by then."""
-    lab = make_lab()
+    lab = make_lab(collects="true")
     sent = lab.run("submit").stderr
     (job,) = re.findall(r"^collect: job (\d+), when the last of these has ended", sent, re.MULTILINE)
     lab.file.rename(lab.folder / "elsewhere.yaml")
