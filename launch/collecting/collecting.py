@@ -10,6 +10,7 @@ from launch import plan as planning
 from launch.experiment import Experiment
 from launch.merging.stages import SetAside
 from launch.plan import Plan
+from launch.status import Observation
 from launch.status.finished import finished
 from launch.store import Store, collects, sharing
 from launch.store.collects import CollectNote, CollectRequest
@@ -23,7 +24,7 @@ class Collected:
     """What was made."""
 
     finished: int  # stages
-    stages: int
+    stages: int  # that are wanted
     table: Path | None  # None: there is no score yet
     set_aside: tuple[SetAside, ...]  # results that do not count
 
@@ -94,4 +95,6 @@ def write(plan: Plan) -> Collected:
     rows = collection.rows
     finished_count = len(finished(plan, store))  # of what was not set aside
     path = table.write(plan, store, rows) if rows else None
-    return Collected(finished_count, len(plan.stages), path, collection.set_aside)
+    # Where seeds are raced, not every stage is wanted.
+    total = Observation(plan, store).total if plan.experiment.race else len(plan.stages)
+    return Collected(finished_count, total, path, collection.set_aside)

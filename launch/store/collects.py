@@ -41,7 +41,7 @@ class CollectNote:
     began: float  # Unix time
     ended: float | None = None
     finished: int = 0  # stages whose results it could take
-    stages: int = 0  # all of them
+    stages: int = 0  # all that are wanted
     set_aside: int = 0  # results that do not count, since they did not verify or cannot be read
     error: str = ""  # why there is no newer table; empty: there is
     log: str = ""  # what it printed, where that is kept
