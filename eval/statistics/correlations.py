@@ -19,7 +19,7 @@ COEFFICIENTS: tuple[Coefficient, ...] = ("pearson", "spearman", "kendall")
 Vector = NDArray[np.float64]
 Orders = NDArray[np.intp]  # (orders, units)
 LEAST = 4  # units; below that a coefficient says nothing
-_MOST = 400_000  # 9! orders are counted, 10! no more
+_MOST = 100_000  # 8! orders are counted, 9! no more
 _DRAWS = 100_000
 _CLOSE = 1e-9  # the same numbers in another order
 
@@ -39,7 +39,7 @@ def coefficient(kind: Coefficient, first: Vector, second: Vector) -> float | Non
 
 
 def p_value(kind: Coefficient, first: Vector, second: Vector, seed: int) -> float:
-    """Two-sided, by permutation of the units: exact up to nine of them, else over 100,000 drawn orders."""
+    """Two-sided, by permutation of the units: exact up to eight of them, else over 100,000 drawn orders."""
     if kind == "kendall":
         lower, upper = np.triu_indices(len(first), 1)
         signs = np.sign(second[:, None] - second).astype(np.float32)
@@ -89,7 +89,7 @@ def means(units: Sequence[Unit]) -> tuple[Vector, Vector]:
 def smallest(units: int, alpha: float) -> float | None:
     """The smallest |rho| of Spearman, no ties, whose p is below alpha. None: not even 1 or -1 would do."""
     ranks = np.arange(units) - (units - 1) / 2
-    values = np.sort(np.abs(ranks[unit_orders(units, 0)] @ ranks)) / float(ranks @ ranks)
+    values = np.sort(np.abs(ranks[unit_orders(units, 0, limit=factorial(9))] @ ranks)) / float(ranks @ ranks)
     if alpha <= 2 / factorial(units):
         return None
     distinct = np.unique(np.round(values, 9))
@@ -99,9 +99,9 @@ def smallest(units: int, alpha: float) -> float | None:
 
 
 @lru_cache(maxsize=4)
-def unit_orders(units: int, seed: int) -> Orders:
-    """All orders of so many units, or drawn ones; the first is the order they have."""
-    if factorial(units) > _MOST:
+def unit_orders(units: int, seed: int, limit: int = _MOST) -> Orders:
+    """All orders of so many units, or drawn ones where they are more than `limit`; the first is the order they have."""
+    if factorial(units) > limit:
         shuffled_orders = np.random.default_rng(seed).permuted(np.tile(np.arange(units), (_DRAWS, 1)), axis=1)
         return np.concatenate([np.arange(units)[None], shuffled_orders])
     orders = np.zeros((1, 1), np.intp)

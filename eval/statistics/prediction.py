@@ -48,9 +48,9 @@ def ridge(columns: int) -> tuple[Model, ...]:
 def left_out(measures: Vector, outcomes: Vector, models: Sequence[Model], seed: int) -> LeftOut:
     """`measures`: (units, columns); `outcomes`: (units,). Of several models the one is taken that predicts best among
     the units that are not left out, each of them left out in turn. At least four units."""
-    predictions = predicted(measures, outcomes[unit_orders(len(outcomes), seed)], models)
-    errors = _root(predictions - outcomes[unit_orders(len(outcomes), seed)])
-    of_mean = _root(predicted(measures, outcomes[None], (Model((), np.inf),)) - outcomes)
+    rows = (outcomes - outcomes.mean())[unit_orders(len(outcomes), seed)]
+    errors = _root(predicted(measures, rows, models) - rows)
+    of_mean = _root(predicted(measures, rows[:1], (Model((), np.inf),)) - rows[:1])
     return LeftOut(float(errors[0]), float(of_mean[0]), share(-errors, -float(errors[0]), len(outcomes)))
 
 
@@ -63,22 +63,28 @@ def predicted(measures: Vector, outcomes: Vector, models: Sequence[Model]) -> Ve
 def _of_unit(measures: Vector, outcomes: Vector, models: Sequence[Model], at: int) -> Vector:
     training_units = np.delete(np.arange(len(measures)), at)
     training_outcomes = outcomes[:, training_units]
-    candidates = np.stack(
-        [training_outcomes @ _weights(measures[training_units], measures[at], model) for model in models], axis=1
-    )
+    weights = [_weights(measures[training_units], measures[at], model) for model in models]
+    candidates = training_outcomes @ np.column_stack(weights)
     if len(models) == 1:
         return np.asarray(candidates[:, 0])
-    errors = np.stack([_inner_errors(measures[training_units], training_outcomes, model) for model in models], axis=1)
+    errors = _inner_errors(measures[training_units], training_outcomes, models)
     return np.take_along_axis(candidates, errors.argmin(axis=1)[:, None], axis=1)[:, 0]
 
 
-def _inner_errors(measures: Vector, outcomes: Vector, model: Model) -> Vector:
-    """The squared error of each row over all units, each left out: (rows,)."""
-    weights = np.zeros((len(measures), len(measures)))
+def _inner_errors(measures: Vector, outcomes: Vector, models: Sequence[Model]) -> Vector:
+    """The squared error of each row over all units, each left out: (rows, models). It is a quadratic form of the
+    outcomes, so all rows and models are one product."""
+    lower, upper = np.triu_indices(len(measures))
+    forms = np.stack([_inner_form(measures, model)[lower, upper] for model in models], axis=1)
+    return np.asarray((outcomes[:, lower] * outcomes[:, upper]) @ (forms * np.where(lower == upper, 1, 2)[:, None]))
+
+
+def _inner_form(measures: Vector, model: Model) -> Vector:
+    errors = -np.eye(len(measures))  # of each unit, by column: what each outcome adds to it
     for at in range(len(measures)):
         training_units = np.delete(np.arange(len(measures)), at)
-        weights[training_units, at] = _weights(measures[training_units], measures[at], model)
-    return np.asarray(((outcomes @ weights - outcomes) ** 2).sum(axis=1))
+        errors[training_units, at] = _weights(measures[training_units], measures[at], model)
+    return np.asarray(errors @ errors.T)
 
 
 def _weights(measures: Vector, at: Vector, model: Model) -> Vector:

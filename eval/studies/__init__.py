@@ -6,9 +6,14 @@ function `find`, and a line here. Imports `eval.statistics` alone. Not covered: 
 finding is drawn.
 """
 
+from eval.studies.complexity.study import find as find_complexity
+from eval.studies.correlation.study import find as find_correlation
 from eval.studies.order.study import find as find_order
 from eval.studies.study import Study
 
 STUDIES = (
     Study("order", "Does the order of intermediate tasks change zero-shot transfer?", ("runs",), find_order),
+    Study("correlation", "Which metric of an intermediate task predicts transfer?", ("runs", "dev_points"),
+          find_correlation),
+    Study("complexity", "Does a harder intermediate task transfer more?", ("runs", "measures"), find_complexity),
 )  # fmt: skip

@@ -64,6 +64,11 @@ class Results:
     target_groups: tuple[Group, ...] = ()
 
 
+def recipe_tasks(recipe: Recipe) -> tuple[str, ...]:
+    """Each task once."""
+    return tuple(dict.fromkeys(task for step in recipe for task in step))
+
+
 def show(recipe: Recipe) -> str:
     """As `launch.experiment.recipes` writes it: `squad > hellaswag + mnli`."""
     return " > ".join(" + ".join(step) for step in recipe) or "none"
