@@ -226,11 +226,12 @@ def _is_old(path: Path, seconds: float) -> bool:
 def _code(root: Path, observation: Observation) -> Iterator[tuple[Path, str]]:
     """Frozen code that no stage was last sent with. Other experiments' submissions keep theirs."""
     ours = {location.submission.folder for location in observation.locations.values()}
-    last_jobs = [submission for submission in observation.submissions if submission.is_last_job]
+    name = observation.plan.experiment.name
+    last_jobs = [s for s in observation.submissions if s.is_last_job and s.intent.experiment == name]
     newest = [*observation.submissions[-1:], *last_jobs[-1:]]  # the last job waits for all others, and may come to run
     used = set()
     for submission in observation.submissions:
-        of_others = submission.intent.experiment != observation.plan.experiment.name
+        of_others = submission.intent.experiment != name
         if of_others or submission.folder in ours or submission in newest:
             used.add(submission.intent.code)
     for folder in _folders(root / "code"):

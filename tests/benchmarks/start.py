@@ -40,6 +40,7 @@ languages: {{default: [en, de]}}
 data: {{root: ./data, max_train: 64, max_eval: 32}}
 training: {{epochs: 1, global_batch_size: 16, token_budget: 1024, max_length: 64, device: cpu, matmul: mkl}}
 cluster: {cluster}
+collect: {{job: false, every: 0}}
 """
 _LOCAL = "{executor: local, workers: 1}"
 _SLURM = '{{executor: slurm, partition: cpu, cpus-per-task: {cores}, throttle: 1, setup: ["date +%s.%N >> {note}"]}}'

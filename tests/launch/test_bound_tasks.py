@@ -33,12 +33,15 @@ def environment() -> Iterator[dict[str, str]]:
 @pytest.fixture
 def run(environment: dict[str, str], tiny_model: Path, data: Path, tmp_path: Path) -> Callable[..., Lab]:
     def run(cluster: str, variables: str = "") -> Lab:
-        text = ONE_STAGE.format(model=tiny_model, data=data, epochs=1, partition="gpu", more="", training="")
+        text = ONE_STAGE.format(
+            model=tiny_model, data=data, epochs=1, partition="gpu", more="", training="", collects=""
+        )
         head = text.partition("cluster:")[0].replace("[en, de]", "[en]").replace("48, max_eval: 10", "8, max_eval: 2")
         whose_threads = f"environment: {{drop: [OMP_NUM_THREADS], set: {{{variables}}}}}"
-        lab = Lab(
-            tmp_path, f"{head}cluster: {{executor: slurm, time: '30', {cluster}, {whose_threads}}}\n", environment
+        end = (
+            f"cluster: {{executor: slurm, time: '30', {cluster}, {whose_threads}}}\ncollect: {{job: false, every: 0}}\n"
         )
+        lab = Lab(tmp_path, f"{head}{end}", environment)
         lab.run("submit", "--wait")
         return lab
 

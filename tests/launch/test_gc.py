@@ -114,6 +114,19 @@ def test_checkpoints_and_dead_attempts_of_finished_stages_go_and_their_history_s
 
 
 @pytest.mark.usefixtures("old")
+def test_the_code_of_the_last_job_stays(plan: Plan) -> None:
+    """It waits for all others, and another experiment may have sent since."""
+    root = plan.experiment.store
+    for code, experiment in (("aaaa", "small"), ("bbbb", "small"), ("cccc", "another")):
+        make_folder(root / "code" / code)
+        submission, identifier = submissions.new_folder(root)
+        array = IntendedArray(f"{experiment}-{identifier}.0", {0: []})
+        submissions.write_intent(submission, Intent(identifier, experiment, "slurm", code=code, arrays=(array,)))
+        submission.write_receipt(0, Receipt(refused="no"))
+    assert set(_found(plan)) == {"code/aaaa"}
+
+
+@pytest.mark.usefixtures("old")
 def test_code_tokens_and_what_was_interrupted(plan: Plan) -> None:
     root = plan.experiment.store
     make_folder(root / "code" / "aaaa")

@@ -31,6 +31,7 @@ cluster:
   time: "00:30:00"
   environment: {{pass: [WANDB_*, MY_TOKEN], set: {{GREETING: "it's $HOME"}}, drop: [LC_*]}}
   setup: ['env > {out}', 'ulimit -a >> {out}']
+collect: {{job: false}}
 """
 # Formats, states, clusters, names, users, times: each makes a command say something else, or nothing, where it counts.
 HOSTILE = {
