@@ -117,9 +117,8 @@ def _work(run: Run) -> Generator[None, None, int]:
             attempt.end(FailureNote("cuda-oom", _OOM))
             return 1
         score = 40 + zlib.crc32(name.encode()) % 400 / 10
-        with mock.patch.object(stub_job, "_SCORES", dict.fromkeys(("accuracy", "f1", "exact_match"), score)):
-            if not stub_job.do(Path(manifest.store), entry):
-                return 1
+        if not stub_job.do(Path(manifest.store), entry, dict.fromkeys(("accuracy", "f1", "exact_match"), score)):
+            return 1
     return 0
 
 
