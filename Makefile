@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Processes that `make test` runs tests in: two of them mostly wait for Slurm.
 TESTERS := $(shell expr 2 + $$(nproc))
 
-.PHONY: help demo test quick lint bench bench-gpu bench-launch bench-plan bench-start bench-statistics bench-tokenise bench-watch full-size coverage soak chaos network docs every-task clean
+.PHONY: help demo test quick lint bench bench-gpu bench-launch bench-plan bench-start bench-statistics bench-tokenise bench-watch full-size coverage racing soak chaos network docs every-task clean
 
 help:  ## this list
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -61,6 +61,9 @@ bench-tokenise: .venv/ready  ## encoding against the tokenizers library's own ba
 
 coverage: .venv/ready  ## how often 95 % intervals hold the truth, and how often tests find what is not there (minutes)
 	$(BIN)/python -m tests.benchmarks.coverage
+
+racing: .venv/ready  ## what `seeds: {min, max, until}` finds wrongly, and what it saves, by simulation (minutes)
+	$(BIN)/python -m tests.benchmarks.racing
 
 bench-watch: .venv/ready  ## calls of the scheduler per hour with five watchers; start and redraw at 100,000 stages
 	$(BIN)/python -m tests.benchmarks.watch

@@ -16,8 +16,15 @@ def asked(content: Content) -> str:
     return (
         f"Which of {count(len(recipes), 'recipe')}{against} helps {count(len(targets), 'target')}"
         f" ({some(targets, 12)}), evaluated in languages that the models were never fine-tuned on?"
-        f" {count(len(content.seeds), 'seed').capitalize()} each."
+        f" {_seeds(content)} each."
     )
+
+
+def _seeds(content: Content) -> str:
+    """Of a race, what each pair has differs."""
+    if content.least_seeds is not None:
+        return f"{content.least_seeds} to {count(len(content.seeds), 'seed')}"
+    return count(len(content.seeds), "seed").capitalize()
 
 
 def progress(content: Content) -> str:

@@ -199,6 +199,7 @@ class Content:
     data: tuple[DataSource, ...]
     environment: Environment
     notes: tuple[str, ...]  # what a reader of the numbers must know
+    least_seeds: int | None = None  # of a race, in which not every recipe gets all `seeds` on every target
 
     @property
     def is_partial(self) -> bool:

@@ -26,7 +26,7 @@ from eval.statistics.intervals import MeanDifference
 
 Conclusion = Literal["different", "equal", "open"]
 _DRAWS = 200_000  # of the law: the level of 5 % is right to 1 % of itself
-_LEAST_CHANCE = 0.2  # of being decided by the last seed: below it a pair is given up
+_LEAST_CHANCE = 0.25  # of being decided by the last seed: below it a pair is given up
 
 
 @dataclass(frozen=True)
@@ -73,27 +73,32 @@ def _smallest_ratios(looks: Looks) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Look:
-    """What so many seeds say of a difference: its mean and its interval, in points. `conclusion` None: go on."""
+    """What so many seeds say of a difference, in points: its mean and its interval at 1 - alpha; `at_most`: how large
+    it is in either direction, by two tests at alpha. `conclusion` None: go on."""
 
     seeds: int
     value: float
     low: float
     high: float
+    at_most: float
     conclusion: Conclusion | None
 
 
 @dataclass(frozen=True)
 class Rule:
-    """When a difference is decided: its interval excludes 0 (`different`) or lies within ±`until` points (`equal`).
+    """When a difference is decided: its interval excludes 0 (`different`), or it is shown to be within ±`until` points
+    (`equal`), by two one-sided tests, that is by the interval at 1 - 2 alpha (Schuirmann 1987, "A comparison of the two
+    one-sided tests procedure and the power approach").
 
-    It is `open` where there are no more seeds, or these would hardly decide it. `alpha`: of each comparison.
+    It is `open` where there are no more seeds, or these would hardly decide it. `alpha`: of each of the two decisions,
+    of one comparison.
     """
 
     looks: Looks
     until: float
     alpha: float = 0.05
 
-    def last_look(self, differences: Sequence[float]) -> Look | None:
+    def last_look(self, differences: Sequence[float] | NDArray[np.float64]) -> Look | None:
         """The look that decided, else the newest; None before the first. `differences`: seed by seed, in points; what
         comes after the look that decided has no say, so that a decision stays."""
         look = None
@@ -110,34 +115,37 @@ class Rule:
         seeds, value = len(differences), float(differences.mean())
         variance = float(differences.var(ddof=1))
         if variance == 0:  # how far others would lie apart is not known at all
-            return Look(seeds, value, -np.inf, np.inf, "open" if seeds == self.looks.last else None)
-        half = self._half_width(seeds, seeds, variance)
-        return Look(seeds, value, value - half, value + half, self._conclusion(seeds, value, half, variance))
-
-    def _half_width(self, seeds: int, of_seeds: int, variance: float) -> float:
-        """Of the interval after `seeds`, as far as the variance of `of_seeds` of them is known."""
-        level = self.looks.level(seeds, self.alpha)
-        return float(special.stdtrit(max(seeds, of_seeds) - 1, 1 - level / 2) * np.sqrt(variance / seeds))
-
-    def _conclusion(self, seeds: int, value: float, half: float, variance: float) -> Conclusion | None:
+            end: Conclusion | None = "open" if seeds == self.looks.last else None
+            return Look(seeds, value, -np.inf, np.inf, np.inf, end)
+        half = self._half_width(seeds, variance, self.alpha)
+        at_most = abs(value) + self._half_width(seeds, variance, 2 * self.alpha)
+        conclusion: Conclusion | None = None
         if abs(value) > half:
-            return "different"
-        if abs(value) + half <= self.until:
-            return "equal"
-        return "open" if self._chance(seeds, value, variance) < _LEAST_CHANCE else None
+            conclusion = "different"
+        elif at_most <= self.until:
+            conclusion = "equal"
+        elif self._chance(seeds, value, variance) < _LEAST_CHANCE:
+            conclusion = "open"
+        return Look(seeds, value, value - half, value + half, at_most, conclusion)
+
+    def _half_width(self, seeds: int, variance: float, alpha: float) -> float:
+        """Of the interval at 1 - alpha after so many seeds."""
+        level = self.looks.level(seeds, alpha)
+        return float(special.stdtrit(seeds - 1, 1 - level / 2) * np.sqrt(variance / seeds))
 
     def _chance(self, seeds: int, value: float, variance: float) -> float:
         """That the interval after the last seed decides, if the seeds to come are like those before."""
         last = self.looks.last
         if seeds == last:
             return 0.0
-        half, freedom = self._half_width(last, seeds, variance), seeds - 1
+        half, freedom = self._half_width(last, variance, self.alpha), seeds - 1
+        room = self.until - self._half_width(last, variance, 2 * self.alpha)
         spread = np.sqrt(variance * (1 / seeds - 1 / last))  # of the last mean about this one
 
         def below(bound: float) -> float:
             return float(special.stdtr(freedom, (bound - value) / spread))
 
-        equal = below(self.until - half) - below(half - self.until) if half < self.until else 0.0
+        equal = below(min(room, half)) - below(-min(room, half)) if room > 0 else 0.0
         return 1 - below(half) + below(-half) + equal
 
 

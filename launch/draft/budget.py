@@ -43,6 +43,10 @@ class Budget:
         return text if self.left is None else f"{text}, {self.left:.1f} of {self.total:g} left"
 
 
+class BudgetExceededError(UserError):
+    """What was to be sent is more than is left."""
+
+
 def of(plan: Plan, observation: Observation) -> Budget:
     """Where an experiment stands. Reads every attempt at what is not finished."""
     used = reserved_seconds = 0.0
@@ -73,7 +77,7 @@ def check(plan: Plan, observation: Observation, draft: Draft) -> None:
     hours = _estimated(plan, draft.needed) / _HOUR
     assert budget.left is not None
     if hours > budget.left:
-        raise UserError(
+        raise BudgetExceededError(
             f"budget: these {len(draft.needed)} stages need about {hours:.1f} GPU-hours, and {budget.line()}; raise"
             f" `cluster: {{gpu-hours: …}}` in {plan.experiment.path.name} or ask for less; nothing more was sent"
         )

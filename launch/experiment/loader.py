@@ -63,6 +63,11 @@ class Experiment:
     wishes: tuple[Wish, ...] = ()
     race: Race | None = None  # then `seeds` are all that a pair may get, in their order
 
+    @property
+    def optional_seeds(self) -> tuple[int, ...]:
+        """Those that only some pairs get, if any."""
+        return () if self.race is None else self.seeds[self.race.min :]
+
 
 def load(path: Path, text: str | None = None) -> Experiment:
     """Read and check an experiment file. UsageError, naming file and line, for every mistake in it.

@@ -13,8 +13,8 @@ class Race(Section):
     max: Annotated[Annotated[int, Whole(3, 100)], Says("seeds at most", "10")]
     until: Annotated[
         Annotated[float, Number(0.001, 100)],
-        Says("points: a difference is decided once its interval excludes 0 or lies within ± this", "0.5"),
+        Says("points: a difference is decided once it is shown to be one, or to be within ± this", "0.5"),
     ]
     alpha: Annotated[
-        Annotated[float, Number(0.001, 0.2)], Says("the error rate of each decision, over all looks", "0.01")
+        Annotated[float, Number(0.001, 0.2)], Says("the error rate of each decision, over all looks at it", "0.01")
     ] = 0.05

@@ -86,7 +86,7 @@ def _identity(plan: Plan, scans: Mapping[str, scan.Scan]) -> str:
     digest = hashlib.sha256(repr((ROW_SCHEMA, _VERSION, polars.__version__)).encode())
     digest.update(repr([(name, target.digest, target.task.metric) for name, target in plan.targets.items()]).encode())
     digest.update(repr(scan.languages_asked(plan)).encode())
-    digest.update(repr(list(plan.paths.items())).encode())
+    digest.update(repr((list(plan.paths.items()), plan.experiment.optional_seeds)).encode())
     digest.update("".join(f"{key}{of_stage.listing}" for key, of_stage in scans.items()).encode())
     return digest.hexdigest()
 

@@ -79,9 +79,11 @@ class Merger:
                 at_chance = scores.at_chance(self.plan, self.store, stage)
                 rests_on_chance[stage.key] = rests_on_chance[stage.parent] or bool(at_chance)
         combinations: set[tuple[str, str, int | None]] = set()
-        for place, ((recipe, target, _), key) in enumerate(self.plan.paths.items()):
+        for place, ((recipe, target, seed), key) in enumerate(self.plan.paths.items()):
             stage = self.plan.stages[key]
-            if (recipe, target, stage.seed) not in combinations:
+            # What a race never asked for is not missing.
+            is_asked = key in self.scans or seed not in self.plan.experiment.optional_seeds
+            if is_asked and (recipe, target, stage.seed) not in combinations:
                 combinations.add((recipe, target, stage.seed))
                 cost, metric = costs[stage.parent], self.plan.targets[target].task.metric
                 yield (

@@ -66,6 +66,7 @@ def content(plan: Plan, store: Store, observation: Observation, draws: int = DRA
         counts={state: count for state, count in observation.counts().items() if count},
         recipes=tuple(table.recipe_names(plan)),
         seeds=tuple(plan.experiment.seeds),
+        least_seeds=plan.experiment.race.min if plan.experiment.race else None,
         matrix=Grid(
             _with_gaps(matrix, missing), tuple(_of_all(examples.get(column.name, {})) for column in matrix.columns)
         ),

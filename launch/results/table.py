@@ -71,8 +71,8 @@ def _spared(plan: Plan, store: Store) -> set[tuple[str, str, int]]:
         if plan.targets[run[1]].languages.keys() <= store.language_results(plan, plan.stages[key]).keys()
     }
     begun = {(recipe, target) for recipe, target, _ in complete_runs}
-    first_seeds = plan.experiment.seeds[: race.min]
-    return {run for run in plan.paths.keys() - complete_runs if run[:2] in begun or run[2] not in first_seeds}
+    optional_seeds = plan.experiment.optional_seeds
+    return {run for run in plan.paths.keys() - complete_runs if run[:2] in begun or run[2] in optional_seeds}
 
 
 def seeds(plan: Plan, rows: Sequence[Row]) -> tuple[int, ...]:

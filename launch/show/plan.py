@@ -160,10 +160,9 @@ def _target_lines(plan: Plan) -> list[str]:
 
 
 def states_line(observation: Observation) -> str:
-    unneeded_count = sum(stage.key in observation.unneeded for stage in observation.among(["new"]))
-    counts = observation.counts() | {"new": observation.counts()["new"] - unneeded_count}
-    line = ", ".join(f"{count} {state}" for state, count in counts.items() if count) or "none"
-    return f"{line}; {unneeded_count} more are for seeds that no pair wants now" if unneeded_count else line
+    line = ", ".join(f"{count} {state}" for state, count in observation.counts().items() if count) or "none"
+    unwanted = observation.unwanted_count
+    return f"{line}; {unwanted} more are for seeds that no pair wants now" if unwanted else line
 
 
 def _array_line(plan: Plan, array: Array) -> str:

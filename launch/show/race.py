@@ -59,6 +59,7 @@ def record(observation: Observation) -> dict[str, Any]:
                 "void": pair.void,
                 "difference": pair.look.value if pair.look else None,
                 "interval": _interval(pair),
+                "at_most": pair.look.at_most if pair.look and pair.look.at_most < float("inf") else None,
             }
             for pair in observation.racing.pairs.values()
         ],
@@ -76,7 +77,7 @@ def plan_lines(plan: Plan, observation: Observation) -> list[tuple[str, str]]:
     if race is None:
         return []
     hours = race_cost.hours(plan, Estimates(plan, observation.store))
-    rule = f"until its interval excludes 0 or lies within ±{race.until:g} points; error rate {race.alpha:g} a pair"
+    rule = f"until a difference is shown, or one within ±{race.until:g} points; error rate {race.alpha:g} a pair"
     return [
         ("race", f"{race.min} to {race.max} seeds a pair, {rule}"),
         (

@@ -156,10 +156,10 @@ def next_steps(observation: Observation) -> list[NextStep]:
         return [why, NextStep("again", ("stepstone", "retry", file))]
     if counts["cancelled"]:
         return [NextStep("to send what was cancelled again", ("stepstone", "submit", file))]
-    if any(stage.key not in observation.unneeded for stage in observation.among(["new"])):
+    if counts["new"]:
         return [NextStep("to send what is new", ("stepstone", "submit", file))]
     if counts["unknown"]:
         return [NextStep("to see what is wrong with Slurm", ("stepstone", "doctor", file))]
-    if counts["finished"] == observation.total:
+    if observation.is_complete:
         return [NextStep("all finished; the table", ("stepstone", "collect", file))]
     return [NextStep("to follow it", ("stepstone", "watch", file))]

@@ -72,8 +72,13 @@ class Observation:
 
     @property
     def total(self) -> int:
-        """How many stages there are to be finished, as far as is known now."""
-        return len(self.plan.stages) - len(self.unneeded)
+        """How many stages there are, without new ones that no pair of a race wants now."""
+        return sum(self.counts().values())
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every stage is finished, or of a race every one that is wanted."""
+        return len(self.finished) + len(self.unneeded) == len(self.plan.stages)
 
     def is_finished(self, stage: Stage) -> bool:
         return stage.key in self.finished
@@ -90,9 +95,15 @@ class Observation:
         return [self.plan.stages[key] for key, state in self._states.items() if state.state in states]
 
     def counts(self) -> dict[State, int]:
-        """How many stages are in each state."""
+        """How many stages are in each state; of new ones those that are wanted."""
         counts = Counter(state.state for state in self._states.values())
+        counts["new"] -= self.unwanted_count
         return {state: counts[state] for state in STATES}
+
+    @cached_property
+    def unwanted_count(self) -> int:
+        """How many new stages no pair of a race wants now."""
+        return sum(self._states[key].state == "new" for key in self.unneeded)
 
     def is_at_work(self, location: Location) -> bool:
         """Whether an element is seen to be queued or to run."""

@@ -47,7 +47,7 @@ class PairRace:
         if self.look.conclusion == "different":
             return f"decided after {seeds}: {interval}"
         if self.look.conclusion == "equal":
-            return f"equal within {race.until:g} after {seeds}: {interval}"
+            return f"equal within {race.until:g} after {seeds}: {self.look.value:+.1f}, at most {self.look.at_most:.2g}"
         if self.look.seeds + self.void < race.max:
             return f"given up after {seeds}, as {race.max} would hardly tell: {interval}"
         return f"open after {seeds}: {interval}"

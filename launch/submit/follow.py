@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from launch import draft, executors, submit
+from launch.draft.budget import BudgetExceededError
 from launch.plan import Plan, Stage
 from launch.standing import so_far
 from launch.standing.so_far import Standing
@@ -77,6 +78,7 @@ class _Follower:
     lines_before: set[str] = field(default_factory=set)
     cancelled_count: int | None = None  # when this began
     raced_seeds: int = 0  # that pairs have, or are about to have, where they are raced
+    is_spent: bool = False  # the budget of a race: what runs goes on, and nothing more is sent
 
     def look(self) -> bool | None:
         """Report what is new, and send what may go; once nothing is left to wait for, whether all is finished."""
@@ -92,16 +94,26 @@ class _Follower:
             self._tell(so_far.standing(self.plan, store, observation))
         if observation.refused_since is not None and time.time() - observation.refused_since > _REFUSED_SECONDS:
             raise snapshot.unanswered("what was sent goes on")
-        unsent = _to_send(self.plan, observation) if cancelled_count == self.cancelled_count else set()
+        may_send = cancelled_count == self.cancelled_count and not self.is_spent
+        unsent = _to_send(self.plan, observation) if may_send else set()
         is_time = time.time() - self.last_try >= _SEND_SECONDS or self._races_on(observation)
         if unsent and observation.entries is not None and is_time:
             self.last_try = time.time()
-            self.lines_before = _send(self.plan, unsent, self.report, self.lines_before)
+            self._send(unsent)
         elif not unsent and not any(observation.is_sent(stage) for stage in self.plan.stages.values()):
             self.collector.end(len(observation.finished))
             self.notifier.over(observation)
-            return len(observation.finished) == observation.total
+            return observation.is_complete
         return None
+
+    def _send(self, unsent: set[str]) -> None:
+        try:
+            self.lines_before = _send(self.plan, unsent, self.report, self.lines_before)
+        except BudgetExceededError as error:
+            if self.plan.experiment.race is None:
+                raise
+            self.is_spent = True  # a race ends so, as by its last seed
+            self.report(str(error))
 
     def _races_on(self, observation: Observation) -> bool:
         """Whether a pair wants a seed that none did at the last look: no need to wait for room with that."""

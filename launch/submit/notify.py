@@ -55,7 +55,7 @@ class Notifier:
         counts, total = observation.counts(), observation.total
         states = [f"{count} {state}" for state, count in counts.items() if count and state != "finished"]
         line = ", ".join([f"{counts['finished']} of {total} stages finished", *states])
-        self._tell("done" if counts["finished"] == total else "failed", line)
+        self._tell("done" if observation.is_complete else "failed", line)
 
     def _tell(self, event: Event, line: str) -> None:
         if event not in self._told_events:

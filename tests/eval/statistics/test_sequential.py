@@ -48,7 +48,8 @@ def test_a_look_decides_as_its_interval_says(differences: list[float]) -> None:
     else:
         assert look.low <= 0 <= look.high
     if look.conclusion == "equal":
-        assert look.low >= -0.5 and look.high <= 0.5
+        assert look.at_most <= 0.5
+    assert abs(look.value) < look.at_most < max(-look.low, look.high) or look.high == np.inf
     if look.seeds == 6:
         assert look.conclusion is not None
     if look.seeds < len(differences):  # it decided, and what came later has no say

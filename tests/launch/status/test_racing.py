@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from eval.statistics.sequential import Looks, Rule
 from launch import submit
+from launch.draft import budget
 from launch.plan import Plan
 from launch.status import racing
 from launch.status.racing import Outcome, Progress
@@ -145,6 +146,22 @@ def test_watching_a_race_goes_on_to_its_end_without_waiting_for_room(plan: Plan)
     assert all(pair.is_over for pair in look_at(plan).racing.pairs.values())
     total = look_at(plan).total
     assert f"{total} of {total} stages finished" in lines[-1]
+
+
+def test_the_budget_ends_a_race_with_one_line(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    with Scheduler(stub_job.scoring(_accuracy)).installed() as scheduler:
+        submit.submit(plan)
+        monkeypatch.setattr(budget, "check", _refuse)
+        scheduler.asleep = scheduler.run_all
+        assert not follow.follow(plan, lines.append)
+    assert lines.count("budget: nothing is left") == 1
+    pairs = look_at(plan).racing.pairs
+    assert all(len(pair.wanted) <= 3 for pair in pairs.values()) and not all(pair.is_over for pair in pairs.values())
+
+
+def _refuse(*arguments: object) -> None:
+    raise budget.BudgetExceededError("budget: nothing is left")
 
 
 def test_a_race_has_the_keys_of_an_experiment_with_all_its_seeds(workspace: Workspace) -> None:
