@@ -124,19 +124,16 @@ def _targets(
     examples: Mapping[str, Mapping[str, int]],
     draws: int,
 ) -> tuple[TargetGrids, ...]:
-    by_language = sheets.of_plan(plan, store, rows, Options(languages="all", intervals=True, draws=draws))
-    by_group = {
-        by: sheets.of_plan(plan, store, rows, Options(languages="all", by=by, intervals=True, draws=draws))
-        for by in _GROUPINGS
-    }
+    options = Options(intervals=True, draws=draws)
+    by_target = sheets.by_groups(plan, store, rows, options, [None, *_GROUPINGS])
     return tuple(
         TargetGrids(
             target,
             metrics[target],
-            Grid(sheet, _of_languages(sheet, examples[target])),
-            {by: _grouped(of_targets[number], by, examples[target]) for by, of_targets in by_group.items()},
+            Grid(of_target[None], _of_languages(of_target[None], examples[target])),
+            {by: _grouped(of_target[by], by, examples[target]) for by in _GROUPINGS},
         )
-        for number, (target, sheet) in enumerate(zip(plan.targets, by_language, strict=True))
+        for target, of_target in by_target.items()
     )
 
 

@@ -72,6 +72,14 @@ def of_plan(plan: Plan, store: Store, rows: list[Row], options: Options) -> list
     return [_of_targets(scores, rows, benchmarks, published_rows)]
 
 
+def by_groups(
+    plan: Plan, store: Store, rows: list[Row], options: Options, groupings: Sequence[Grouping | None]
+) -> dict[str, dict[Grouping | None, Sheet]]:
+    """By target: what `of_plan` gives of its languages (None) and of groups of them, in less time than one by one."""
+    scores = _Scores(plan, store, rows, table.metrics(plan, rows, options.profile), options)
+    return {target: _grouped(scores, target, groupings) for target in plan.targets}
+
+
 def _columns(plan: Plan, options: Options) -> tuple[list[str], list[Benchmark]]:
     """The targets and the averages that are asked for."""
     published_metrics = options.metric is None and options.profile == "xtreme"
@@ -147,13 +155,51 @@ def _of_targets(
 
 def _of_languages(scores: _Scores, target: str) -> Sheet:
     """A target's languages, or groups of them, as columns; before them their mean."""
-    metric, by = scores.metrics[target], scores.options.by
-    required_languages = table.expected(scores.plan, scores.store, {target: metric})
+    return _grouped(scores, target, [scores.options.by])[scores.options.by]
+
+
+def _grouped(scores: _Scores, target: str, groupings: Sequence[Grouping | None]) -> dict[Grouping | None, Sheet]:
+    """A table for each grouping (None: every language by itself). Test sets are drawn once for all of them."""
+    required_languages = table.expected(scores.plan, scores.store, {target: scores.metrics[target]})
     all_languages = list(dict.fromkeys(code for codes in required_languages.values() for code in codes))
-    groups = facts.groups(all_languages, by) if by else {code: [code] for code in all_languages}
+    groups = {
+        by: facts.groups(all_languages, by) if by else {code: [code] for code in all_languages} for by in groupings
+    }
+    members = {f"{by}:{name}": codes for by in groupings for name, codes in groups[by].items()}
+    comparisons = of_groups(
+        scores.plan, scores.store, scores.rows, target, scores.metrics[target], members | {_MEAN: all_languages},
+        scores.options.draws,
+    )  # fmt: skip
+    return {
+        by: _of_groups(
+            scores,
+            target,
+            by,
+            groups[by] | {_MEAN: all_languages},
+            required_languages,
+            {
+                (recipe, name.removeprefix(f"{by}:")): comparison
+                for (recipe, name), comparison in comparisons.items()
+                if name == _MEAN or name.startswith(f"{by}:")
+            },
+        )
+        for by in groupings
+    }
+
+
+def _of_groups(
+    scores: _Scores,
+    target: str,
+    by: Grouping | None,
+    groups: Mapping[str, Sequence[str]],
+    required_languages: Mapping[tuple[str, str, Seed], Sequence[str]],
+    comparisons: Mapping[tuple[str, str], Comparison],
+) -> Sheet:
+    metric, all_languages = scores.metrics[target], groups[_MEAN]
     columns = [Column(_MEAN, metric, metric)]
-    columns += [Column(name, _count(codes) if by else metric, metric) for name, codes in groups.items()]
-    groups[_MEAN] = all_languages
+    columns += [
+        Column(name, _count(codes) if by else metric, metric) for name, codes in groups.items() if name != _MEAN
+    ]
     names_of_language: dict[str, list[str]] = defaultdict(list)
     for name, codes in groups.items():
         for code in codes:
@@ -172,7 +218,6 @@ def _of_languages(scores: _Scores, target: str) -> Sheet:
     all_cells = cells.of_rows(rows, required_of_groups, dict.fromkeys(groups, metric))
     lines = _about_groups(all_languages, groups, by) if by else []
     title = f"{scores.plan.experiment.name}: {target} by {by or 'language'}"
-    comparisons = of_groups(scores.plan, scores.store, scores.rows, target, metric, groups, scores.options.draws)
     return _sheet(scores, title, columns, all_cells, comparisons, lines)
 
 
