@@ -191,11 +191,11 @@ def _deviation(values: Sequence[float]) -> float | None:
 def notes(rows: Sequence[Row], metrics: Mapping[str, str]) -> list[str]:
     """What a reader of the table must know of its means, target by target."""
     lines = []
+    metrics_by_target: dict[str, dict[str, set[str]]] = {}
+    for target, language, name in {(row.target, row.language, row.metric): None for row in rows}:
+        metrics_by_target.setdefault(target, {}).setdefault(language, set()).add(name)
     for target, metric in metrics.items():
-        metrics_by_language: dict[str, set[str]] = defaultdict(set)
-        for row in rows:
-            if row.target == target:
-                metrics_by_language[row.language].add(row.metric)
+        metrics_by_language = metrics_by_target.get(target, {})
         other_metrics = [
             f"{code} ({', '.join(sorted(names))})"
             for code, names in metrics_by_language.items()

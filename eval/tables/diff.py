@@ -103,7 +103,7 @@ def _cells(
         for row in side.rows:
             name = names.get((row.recipe, row.target))
             if name is not None:
-                rows.append(replace(row, recipe=role, target=name))
+                rows.append(row._replace(recipe=role, target=name))
                 required_languages[role, name, row.seed] = languages[row.target]
     metric_of_name = {name: metrics[target] for (_, target), name in names.items()}
     by_name: dict[str, dict[str, Cell]] = defaultdict(dict)

@@ -4,9 +4,9 @@ A score that the experiment asks for and that is not there is a row too, without
 over rows leave it out, as pandas, polars, DuckDB and R do with what is null, and a look at `state` shows the gaps.
 """
 
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from slurm.base import UsageError, UserError
 
@@ -19,8 +19,7 @@ ProfileName = Literal["xtreme", "corrected"]  # metrics as published; with their
 _GAP = ("recipe", "target", "language", "seed", "metric", "stage", "state")
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):  # of hundreds of thousands, dataclasses take six times as long
     """One score: of a recipe on a target in a language, for one seed and metric. `score` is in percent.
 
     `evaluate_…`: of evaluating this language, so equal in the rows of its metrics. `path_train_…`: of all trainings
@@ -81,10 +80,10 @@ def columns() -> "dict[str, type[polars.DataType]]":
 
 def rows_of(frame: "polars.DataFrame") -> list[Row]:
     """The scores of a table with these columns, or with those of earlier versions."""
-    names = [field.name for field in fields(Row) if field.name in frame.columns]
+    names = [name for name in Row._fields if name in frame.columns]
     scores = frame.drop_nulls("score").select(names)
-    if names == [field.name for field in fields(Row)]:
-        return [Row(*values) for values in scores.iter_rows()]  # of hundreds of thousands
+    if len(names) == len(Row._fields):
+        return list(map(Row._make, scores.iter_rows()))
     return [Row(**record, profile=profile_of(record["metric"])) for record in scores.to_dicts()]
 
 
@@ -103,7 +102,7 @@ def read_parquet(path: Path) -> list[Row]:
         raise UsageError(f"{path}: No such file or directory") from error
     except polars.exceptions.PolarsError as error:
         raise UserError(f"{path}: is no table of scores (Parquet) that can be read") from error
-    lacking = [field.name for field in fields(Row) if field.name not in frame.columns and field.default is MISSING]
+    lacking = [name for name in Row._fields if name not in frame.columns and name not in Row._field_defaults]
     if lacking:
         raise UserError(f"{path}: is no table of scores: it has no column {', '.join(lacking)}")
     return rows_of(frame)

@@ -1,6 +1,5 @@
 """`stepstone collect`, `table` and `export`: what came out, for people and for other programs."""
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +25,9 @@ def collect(
     verify: Annotated[
         bool, typer.Option("--verify", help="Read and hash every result again, also those that did not change.")
     ] = False,
+    predictions: Annotated[
+        bool, typer.Option("--predictions", help="Write predictions.parquet too: every example.")
+    ] = False,
 ) -> None:
     """Verify and merge every finished score: print table and averages, write results.parquet and table.md."""
     from eval.tables import averages
@@ -44,23 +46,29 @@ def collect(
         raise UsageError(f"--average {average}: it is of the published metrics; leave out --profile {profile}")
     if average:
         averages.find(average)
+    if as_json and predictions:
+        raise UsageError("--json and --predictions do not go together: it writes nothing; leave one out")
     store = Store(plan.experiment.store)
-    collection = collect_all(plan, store, verify=verify, write=not as_json)
+    collection = collect_all(plan, store, verify=verify, predictions=predictions, write=not as_json)
     if as_json:
         print_json(results_shown.results_json(collection))
         return
     rows = collection.rows
     if rows:
         cost.calibrate(plan, store)
+    shown = table.summary(plan, store, rows, metric_profile, average)
     if rows:  # before anything is printed: the terminal, or the reader of a pipe, may have had enough
-        path = table.write(plan, store, rows, metric_profile, average)
+        path = table.write(plan, shown)
         collects.note_by_hand(store.root, plan.experiment.name)
         sharing.let_in(plan.experiment.cluster.share_group, store.root, [path.parent])
-    results_shown.results_text(plan, store, rows, console(), metric_profile, average)
+    results_shown.results_text(plan, shown, console())
     for line in results_shown.what_does_not_count(plan, collection):
         say(line)
     if rows:
         say(f"{'written' if collection.changed else 'nothing new'}: {path.parent}/results.parquet, {path.name}")
+    if rows and collection.predictions:
+        examples, are_new = collection.predictions
+        say(f"{'written' if are_new else 'nothing new'}: {examples}")
 
 
 def table(
@@ -93,7 +101,9 @@ def table(
     diff: Annotated[
         tuple[Path, Path] | None,
         typer.Option(
-            metavar="A B", help="B less A: experiment files, or copies of results.parquet.", show_default=False
+            metavar="A B",
+            help="B less A: experiment files, copies of results.parquet, FILE@2026-11-20, or dates (with FILE).",
+            show_default=False,
         ),
     ] = None,
     output_format: Annotated[
@@ -137,38 +147,44 @@ def table(
 def _sheets(file: Path | None, diff: tuple[Path, Path] | None, options: "Options") -> "list[Sheet]":
     """What is to be shown: of an experiment, or of two."""
     from eval.tables import diff as score_diff
-    from launch.results import scores, sheets
+    from launch.merging import collect as collect_all
+    from launch.merging import history
+    from launch.results import sheets
     from launch.store import Store
 
     if diff:
-        if file is not None or options != sheets.Options(metric=options.metric):
-            raise UsageError(
-                "--diff A B: says of which two; of the other options it takes --metric, --format and --out"
-            )
-        return [score_diff.of_sides(_side(diff[0]), _side(diff[1]), options.metric)]
+        if file is not None and not any(history.is_day(str(of_side)) for of_side in diff):
+            raise UsageError("--diff A B: says of which two; FILE is for dates alone, such as --diff 2026-11-20 FILE")
+        if options != sheets.Options(metric=options.metric):
+            raise UsageError("--diff A B: of the other options it takes --metric, --format and --out")
+        return [score_diff.of_sides(_side(diff[0], file), _side(diff[1], file), options.metric)]
     if file is None:
         raise UsageError("which experiment? `stepstone table FILE`, or `stepstone table --diff A B`")
     plan = load_plan(file)
     store = Store(plan.experiment.store)
-    return sheets.of_plan(plan, store, scores.rows(plan, store), options)
+    return sheets.of_plan(plan, store, collect_all(plan, store, write=False).rows, options)
 
 
-def _side(path: Path) -> "Side":
-    """A table of scores, or an experiment's scores as they are now."""
+def _side(path: Path, file: Path | None) -> "Side":
+    """A table of scores, an experiment's scores as they are now, or as they stood at the end of a day: FILE@DATE, or
+    the date alone where `file` says of which experiment."""
     from eval.tables import rows as score_rows
     from eval.tables.diff import Side
-    from launch.results import scores
-    from launch.store import Store
+    from launch.merging import collect as collect_all
+    from launch.merging import history
+    from launch.store import Store, collects
 
     if path.suffix == ".parquet":
         return Side(str(path), score_rows.read_parquet(path))
-    if re.fullmatch(r"\d{4}-\d\d-\d\d", path.name) and not path.exists():
-        raise UsageError(
-            f"--diff {path}: results of earlier dates are not kept; name a copy of results.parquet, which"
-            " `stepstone collect` writes"
-        )
-    plan = load_plan(path)
-    return Side(str(path), scores.rows(plan, Store(plan.experiment.store)))
+    name, _, day = str(path).rpartition("@")
+    if not history.is_day(day) or path.exists():
+        plan = load_plan(path)
+        return Side(str(path), collect_all(plan, Store(plan.experiment.store), write=False).rows)
+    if not name and file is None:
+        raise UsageError(f"--diff {path}: of which experiment? FILE@{day}, or stepstone table FILE --diff {day} B")
+    of_experiment = load_plan(Path(name) if name else file or path).experiment
+    folder = collects.results_folder(of_experiment.store, of_experiment.name)
+    return Side(str(path), score_rows.read_parquet(history.of_day(folder, day)))
 
 
 def export(

@@ -94,7 +94,7 @@ def write(plan: Plan) -> Collected:
     collection = merging.collect(plan, store)
     rows = collection.rows
     finished_count = len(finished(plan, store))  # of what was not set aside
-    path = table.write(plan, store, rows) if rows else None
+    path = table.write(plan, table.summary(plan, store, rows)) if rows else None
     # Where seeds are raced, not every stage is wanted.
     total = Observation(plan, store).total if plan.experiment.race else len(plan.stages)
     return Collected(finished_count, total, path, collection.set_aside)

@@ -14,7 +14,7 @@ from polars import col
 from eval.tables import rows as score_rows
 from eval.tables.cells import STAND_INS
 from eval.tables.rows import ROW_SCHEMA, Gap, Row
-from launch.merging import scan
+from launch.merging import history, scan
 from launch.merging.memory import Memory, State, content_of
 from launch.merging.merge import Merger
 from launch.merging.stages import Reader, SetAside
@@ -31,13 +31,15 @@ _VERSION = 1  # of how the table is made from what was read: goes up with every 
 class Collected:
     """What came of it. `path`: `results.parquet`, of which `table` is the content; `changed`: it was written anew.
 
-    `set_aside`: results that do not count, since they did not verify or cannot be read.
+    `set_aside`: results that do not count, since they did not verify or cannot be read. `predictions`: the file of all
+    examples, where it was asked for, and whether it was written anew.
     """
 
     table: polars.DataFrame
     set_aside: tuple[SetAside, ...]
     changed: bool
     path: Path
+    predictions: tuple[Path, bool] | None = None
 
     @cached_property
     def rows(self) -> list[Row]:
@@ -50,33 +52,58 @@ class Collected:
         return score_rows.gaps_of(self.table)
 
 
-def collect(plan: Plan, store: Store, *, verify: bool = False, write: bool = True) -> Collected:
+def collect(
+    plan: Plan, store: Store, *, verify: bool = False, predictions: bool = False, write: bool = True
+) -> Collected:
     """Verify and merge every result that the experiment asks for; `store` remembers what was read.
 
-    Only what is new is read, but with `verify` all. Without `write` nothing is written and nothing set aside, as in a
-    store that is another user's. Any number of collectors may run at once, beside jobs: each leaves whole files.
+    Only what is new is read, but with `verify` all. With `predictions` all examples are written beside. Without `write`
+    nothing is written and nothing set aside, as in a store that is another user's. Any number of collectors may run at
+    once, beside jobs: each leaves whole files.
     """
-    memory = Memory.of(store.root, plan.experiment.name)
-    path = collects.results_folder(store.root, plan.experiment.name) / "results.parquet"
+    memory, folder = (
+        Memory.of(store.root, plan.experiment.name),
+        collects.results_folder(store.root, plan.experiment.name),
+    )
     scans = scan.of_stages(plan, store, plan.stages.values())
     state = State() if verify else memory.state()
     reader = Reader(plan, store, dict(scans), may_set_aside=write)
+    path, is_new = folder / "results.parquet", False
     table = _kept(path, state, _identity(plan, scans))
     if table is not None:
         reader.take_trainings(memory.trainings(state))
-        _tell(store, reader, table)
-        return Collected(table, reader.set_aside(), False, path)
-    evaluations = reader.read(memory.trainings(state), memory.evaluations(state))
-    _tell_trainings(store, reader)
-    table = Merger(plan, store, reader.trainings, reader.scans).table(evaluations)
+        evaluations = memory.evaluations(state) if predictions else polars.DataFrame()
+    else:
+        evaluations = reader.read(memory.trainings(state), memory.evaluations(state))
+        _tell_trainings(store, reader)
+        table = Merger(plan, store, reader.trainings, reader.scans).table(evaluations)
+        is_new = write and _remember(plan, memory, reader, table, evaluations, path)
     _tell(store, reader, table)
+    examples = _write_examples(plan, store, table, evaluations, folder) if predictions and write else None
+    return Collected(table, reader.set_aside(), is_new, path, examples)
+
+
+def _remember(
+    plan: Plan, memory: Memory, reader: Reader, table: polars.DataFrame, evaluations: polars.DataFrame, path: Path
+) -> bool:
+    """Write the table, and what was read for it; whether it is another than the one that was there."""
     content = content_of(table)
-    is_new = write and _write(path, content, is_empty=not table["score"].count())
-    if write:
-        identity = "" if reader.unread else _identity(plan, reader.scans)
-        digest = hashlib.sha256(content).hexdigest()
-        memory.write(identity, digest, reader.trainings_read(), reader.with_listings(evaluations))
-    return Collected(table, reader.set_aside(), is_new, path)
+    is_new = _write(path, content, is_empty=not table["score"].count())
+    if is_new:
+        history.keep(path.parent, content)
+    identity = "" if reader.unread else _identity(plan, reader.scans)
+    digest = hashlib.sha256(content).hexdigest()
+    memory.write(identity, digest, reader.trainings_read(), reader.with_listings(evaluations))
+    return is_new
+
+
+def _write_examples(
+    plan: Plan, store: Store, table: polars.DataFrame, evaluations: polars.DataFrame, folder: Path
+) -> tuple[Path, bool]:
+    from launch.merging import predictions  # with it comes pyarrow, which nothing else here needs
+
+    path = folder / "predictions.parquet"
+    return path, predictions.write(plan, store, table, evaluations, path)
 
 
 def _identity(plan: Plan, scans: Mapping[str, scan.Scan]) -> str:

@@ -11,7 +11,7 @@ from eval.tables import rows as score_rows
 from launch.merging.reading import Training
 from launch.merging.scan import Scan
 from launch.plan import Plan, Stage, keys
-from launch.results import scores
+from launch.results import scores, table
 from launch.store import Store
 from launch.store.artifacts import QUARANTINED
 
@@ -19,7 +19,7 @@ _HOUR = 3600.0
 _PATH = {
     "place": polars.Int64, "recipe": polars.String, "target": polars.String, "seed": polars.Int64,
     "stage": polars.String, "definition": polars.String, "own_metric": polars.String, "diverged": polars.Boolean,
-    "path_train_seconds": polars.Float64, "path_train_gpu_hours": polars.Float64,
+    "path_train_seconds": polars.Float64, "path_train_gpu_hours": polars.Float64, "is_spared": polars.Boolean,
 }  # fmt: skip
 _LANGUAGE = {"definition": polars.String, "language_place": polars.Int64, "language": polars.String}
 _ASIDE = {"stage": polars.String, "language": polars.String, "is_aside": polars.Boolean}
@@ -51,6 +51,7 @@ class Merger:
         """Every score, and every language without one, in the plan's order; columns are `score_rows.columns()`."""
         cells = self._paths.join(self._languages, on="definition")
         cells = cells.join(evaluations.rename({"key": "stage"}), on=["stage", "language"], how="left")
+        cells = cells.filter(~col("is_spared") | col("metrics").is_not_null())
         cells = cells.join(self._aside, on=["stage", "language"], how="left").with_columns(state=_state())
         long = cells.with_columns(
             metric=polars.when(col("state") == "scored").then("metrics").otherwise(polars.concat_list("own_metric")),
@@ -78,6 +79,7 @@ class Merger:
                 costs[stage.key] = costs[stage.parent].plus(self.trainings.get(stage.key))
                 at_chance = scores.at_chance(self.plan, self.store, stage)
                 rests_on_chance[stage.key] = rests_on_chance[stage.parent] or bool(at_chance)
+        spared_runs = table.spared(self.plan, self.store)
         combinations: set[tuple[str, str, int | None]] = set()
         for place, ((recipe, target, seed), key) in enumerate(self.plan.paths.items()):
             stage = self.plan.stages[key]
@@ -88,7 +90,7 @@ class Merger:
                 cost, metric = costs[stage.parent], self.plan.targets[target].task.metric
                 yield (
                     place, recipe, target, stage.seed, key, stage.definition, metric, rests_on_chance[stage.parent],
-                    cost.seconds, cost.gpu_hours,
+                    cost.seconds, cost.gpu_hours, (recipe, target, seed) in spared_runs,
                 )  # fmt: skip
 
     @cached_property
@@ -113,6 +115,8 @@ class Merger:
 
 def languages_aside(plan: Plan, stage: Stage, scan: Scan) -> Iterator[tuple[str, str, str]]:
     """The languages of which a record was set aside, and none took its place: each with its generation and a file."""
+    if not scan.has_quarantined:
+        return
     for generation, names in scan.names.items():
         aside_names = [name for name in names if name.endswith(QUARANTINED)]
         if aside_names:

@@ -9,7 +9,7 @@ is as young is read again next time.
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,12 +25,23 @@ _RESULT = "result."  # begins a train stage's result, also one that was set asid
 
 
 class Scan(NamedTuple):
-    """Of one stage. `listing`: a hash of it and of the languages asked for, "" where it may change unnoticed; `names`:
-    the files by generation, of a train stage under ""."""
+    """Of one stage. `listing`: a hash of it and of the languages asked for, "" where it may change unnoticed; `files`:
+    by generation, of a train stage under "", a line each: its name, a slash, and what tells whether it changed."""
 
     key: str
     listing: str
-    names: Mapping[str, tuple[str, ...]]
+    files: Mapping[str, list[str]]
+
+    @property
+    def has_quarantined(self) -> bool:
+        """Whether a record was set aside."""
+        mark = f"{QUARANTINED}/"
+        return any(mark in line for lines in self.files.values() for line in lines)
+
+    @property
+    def names(self) -> dict[str, list[str]]:
+        """By generation."""
+        return {generation: [line.partition("/")[0] for line in lines] for generation, lines in self.files.items()}
 
 
 def of_stages(plan: Plan, store: Store, stages: Iterable[Stage]) -> dict[str, Scan]:
@@ -53,24 +64,24 @@ def of_stages(plan: Plan, store: Store, stages: Iterable[Stage]) -> dict[str, Sc
 def languages_asked(plan: Plan) -> dict[str, str]:
     """By target's digest: a hash of its languages and their data."""
     return {
-        digest: _hash(sorted((code, keys.language_identity(split)) for code, split in target.languages.items()))
+        digest: _hash(sorted(f"{code}-{keys.language_identity(split)}" for code, split in target.languages.items()))
         for digest, target in plan.by_digest.items()
     }
 
 
-File = tuple[str, int, int, int, int]  # name, size, times of content and inode in ns, inode
-
-
 def _training(key: str, folder: str, unsettled_from: int) -> Scan:
-    files = [file for file in _files(folder) if file[0].startswith(_RESULT)]
-    return Scan(key, _listing(files, unsettled_from), {"": tuple(file[0] for file in files)})
+    lines, newest = _files(folder)
+    files = [line for line in lines if line.startswith(_RESULT)]
+    return Scan(key, "" if newest > unsettled_from else _hash(files), {"": files})
 
 
 def _evaluation(key: str, folder: str, languages: str, unsettled_from: int) -> Scan:
-    by_generation = {name: _files(f"{folder}/languages/{name}") for name in _generations(f"{folder}/languages")}
-    listing = _listing([file for files in by_generation.values() for file in files], unsettled_from)
-    names = {name: tuple(file[0] for file in files) for name, files in by_generation.items()}
-    return Scan(key, listing and _hash([languages, listing]), names)
+    files: dict[str, list[str]] = {}
+    for generation in _generations(f"{folder}/languages"):
+        files[generation], newest = _files(f"{folder}/languages/{generation}")
+        if newest > unsettled_from:
+            languages = ""
+    return Scan(key, languages and _hash([languages, *(line for lines in files.values() for line in lines)]), files)
 
 
 def _generations(folder: str) -> list[str]:
@@ -80,15 +91,16 @@ def _generations(folder: str) -> list[str]:
         return []
 
 
-def _files(folder: str) -> list[File]:
+def _files(folder: str) -> tuple[list[str], int]:
     try:
-        return look.surely(Path(folder), lambda: sorted(_entries(folder)))
+        return look.surely(Path(folder), lambda: _lines(folder))
     except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return []
+        return [], 0
 
 
-def _entries(folder: str) -> Iterator[File]:
-    """No calls but the system's: there are hundreds of thousands."""
+def _lines(folder: str) -> tuple[list[str], int]:
+    """Sorted, and the youngest file's time in ns. No calls but the system's: there are hundreds of thousands."""
+    lines, newest = [], 0
     with os.scandir(folder) as entries:
         for entry in entries:
             name = entry.name
@@ -97,14 +109,12 @@ def _entries(folder: str) -> Iterator[File]:
                     status = entry.stat()
                 except FileNotFoundError:  # just put aside, or a symbolic link to what is gone
                     continue
-                yield name, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+                time_ns = status.st_ctime_ns  # by whatever way, and nobody can put it back
+                newest = time_ns if time_ns > newest else newest
+                lines.append(f"{name}/{status.st_size} {status.st_mtime_ns} {time_ns} {status.st_ino}")
+    lines.sort()
+    return lines, newest
 
 
-def _listing(files: list[File], unsettled_from: int) -> str:
-    if any(file[2] > unsettled_from or file[3] > unsettled_from for file in files):
-        return ""
-    return _hash(files)
-
-
-def _hash(value: object) -> str:
-    return hashlib.sha256(repr(value).encode()).hexdigest()[:32]
+def _hash(lines: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()[:32]

@@ -106,7 +106,7 @@ class Reader:
             return (generation_of(self.plan.start.identity),)
         if parent in self.trainings:
             return (self.trainings[parent].generation,)
-        return tuple(self.scans[key].names)
+        return tuple(self.scans[key].files)
 
     def _holding(self, evaluations_before: polars.DataFrame) -> set[str]:
         """The evaluate stages of which what is remembered is what is there."""
@@ -184,9 +184,9 @@ class Reader:
         return (*self._set_aside, *earlier)
 
     def _earlier(self, key: str) -> Iterator[SetAside]:
-        names = self.scans[key].names
-        if not any(name.endswith(QUARANTINED) for of_generation in names.values() for name in of_generation):
+        if not self.scans[key].has_quarantined:
             return
+        names = self.scans[key].names
         stage, folder = self.plan.stages[key], self._folder(key)
         if stage.kind == "evaluate":
             for language, generation, name in merge.languages_aside(self.plan, stage, self.scans[key]):

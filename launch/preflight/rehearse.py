@@ -271,8 +271,7 @@ def _collect(plan: Plan, store: Store) -> str | None:
 
     try:
         rows = collect(plan, store).rows
-        table.cells(plan, store, rows)
-        table.write(plan, store, rows)
+        table.write(plan, table.summary(plan, store, rows))
     except UserError as error:
         return str(error)
     return None if rows else "all stages finished, but there is no score to collect"

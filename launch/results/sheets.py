@@ -205,7 +205,7 @@ def _of_groups(
         for code in codes:
             names_of_language[code].append(name)
     rows = [
-        replace(row, target=name)
+        row._replace(target=name)
         for row in scores.rows
         if row.target == target and row.metric == metric
         for name in names_of_language.get(row.language, ())

@@ -4,6 +4,7 @@ A training that did no better on English dev than a constant answer has diverged
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -40,7 +41,7 @@ def expected(plan: Plan, store: Store, metric_names: dict[str, str]) -> dict[tup
     targets that `metric_names` has. Of a race, only seeds that are there in full; of a pair without any, the first.
     """
     languages: dict[tuple[str, str, int | None], list[str]] = {}
-    spared_runs = _spared(plan, store)
+    spared_runs = spared(plan, store)
     for (recipe, target, seed), key in plan.paths.items():
         if target not in metric_names or (recipe, target, seed) in spared_runs:
             continue
@@ -60,7 +61,7 @@ def _metrics(plan: Plan, store: Store, stage: Stage) -> Mapping[str, Sequence[st
     return {language: tuple(result.scores) for language, result in store.language_results(plan, stage).items()}
 
 
-def _spared(plan: Plan, store: Store) -> set[tuple[str, str, int]]:
+def spared(plan: Plan, store: Store) -> set[tuple[str, str, int]]:
     """The runs that a race can do without: nobody says here which seeds a pair still gets."""
     race = plan.experiment.race
     if race is None:
@@ -180,17 +181,43 @@ def diverged(plan: Plan, store: Store) -> list[str]:
     ]
 
 
-def write(plan: Plan, store: Store, rows: list[Row], profile: Profile = "xtreme", average: str | None = None) -> Path:
+@dataclass(frozen=True)
+class Summary:
+    """All that is shown of an experiment's scores. `metrics`: the shown one of each target."""
+
+    recipes: list[str]
+    metrics: dict[str, str]
+    cells: dict[tuple[str, str], Cell]
+    averages: list[Average]
+    notes: list[str]
+    profile: Profile
+
+
+def summary(
+    plan: Plan, store: Store, rows: list[Row], profile: Profile = "xtreme", average: str | None = None
+) -> Summary:
+    """`average`: this one alone; else those that fit the targets. Of profile `corrected` there is none."""
+    metric_names = metrics(plan, rows, profile)
+    return Summary(
+        recipe_names(plan),
+        metric_names,
+        score_cells.of_rows(rows, expected(plan, store, metric_names), metric_names),
+        averaged(plan, rows, average) if profile == "xtreme" else [],
+        notes(plan, store, rows, metric_names),
+        profile,
+    )
+
+
+def write(plan: Plan, shown: Summary) -> Path:
     """Write the table to the experiment's results folder (`table.md`; `table-corrected.md`), where it is another than
     the one that is there. Its path."""
     folder = make_folder(plan.experiment.store / "results" / plan.experiment.name)
     parts = [
-        table.markdown(cells(plan, store, rows, profile), recipe_names(plan), metrics(plan, rows, profile)),
-        "".join(f"- {note}\n" for note in notes(plan, store, rows, metrics(plan, rows, profile))),
+        table.markdown(shown.cells, shown.recipes, shown.metrics),
+        "".join(f"- {note}\n" for note in shown.notes),
+        *(_markdown(benchmark_average) for benchmark_average in shown.averages),
     ]
-    if profile == "xtreme":
-        parts += [_markdown(benchmark_average) for benchmark_average in averaged(plan, rows, average)]
-    path = folder / ("table.md" if profile == "xtreme" else f"table-{profile}.md")
+    path = folder / ("table.md" if shown.profile == "xtreme" else f"table-{shown.profile}.md")
     text = "\n".join(part for part in parts if part)
     if not path.exists() or look.read_bytes(path) != text.encode():
         write_atomic(path, text)

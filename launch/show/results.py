@@ -8,11 +8,11 @@ from rich.table import Table
 
 from eval.tables import table
 from eval.tables.cells import Cell
-from eval.tables.rows import ROW_SCHEMA, Row
+from eval.tables.rows import ROW_SCHEMA
 from launch.merging import Collected, SetAside
 from launch.plan import Plan
 from launch.results import table as result_table
-from launch.store import Store
+from launch.results.table import Summary
 from launch.text import as_typed
 
 C = TypeVar("C")
@@ -55,24 +55,14 @@ def _of_result(plan: Plan, of_result: SetAside, file: str) -> str:
     )
 
 
-def results_text(
-    plan: Plan,
-    store: Store,
-    rows: list[Row],
-    console: Console,
-    profile: result_table.Profile = "xtreme",
-    average: str | None = None,
-) -> None:
+def results_text(plan: Plan, shown: Summary, console: Console) -> None:
     """The table, recipe x target, with the difference to `none`; then the benchmarks' averages."""
     seeds = len(plan.experiment.seeds)
     deviation_text = f"± standard deviation over {result_table.seeds_words(plan)}" if seeds > 1 else "one seed"
     console.print(f"{plan.experiment.name}: mean over languages, in percent; {deviation_text};", soft_wrap=True)
     console.print("below a score its difference to the recipe none, seed by seed", soft_wrap=True)
-    recipe_names = result_table.recipe_names(plan)
-    _draw(
-        result_table.cells(plan, store, rows, profile), recipe_names, result_table.metrics(plan, rows, profile), console
-    )
-    for average_of_benchmark in result_table.averaged(plan, rows, average) if profile == "xtreme" else ():
+    _draw(shown.cells, shown.recipes, shown.metrics, console)
+    for average_of_benchmark in shown.averages:
         if average_of_benchmark.recipes:
             console.print(
                 f"average {average_of_benchmark.benchmark.name}: mean over tasks", highlight=False, soft_wrap=True
@@ -85,7 +75,7 @@ def results_text(
             )
         for line in average_of_benchmark.missing:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
-    for note in result_table.notes(plan, store, rows, result_table.metrics(plan, rows, profile)):
+    for note in shown.notes:
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -12,8 +12,8 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +167,28 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     data = content.encode() if isinstance(content, str) else content
     temporary = write_new(path, data)
     move(temporary, path)
+    sync_folder(path.parent)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A private file to be written, too large for memory, that takes the place of `path` once it is whole: as with
+    `write_atomic`. Where writing fails nothing of it is left."""
+    make_folder(path.parent)
+    temporary = write_new(path, b"")
+    try:
+        yield temporary
+        descriptor = look.again(lambda: os.open(temporary, os.O_RDONLY))
+        try:
+            with look.named(temporary):
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        move(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
     sync_folder(path.parent)
 
 

@@ -1,7 +1,6 @@
 """The benchmarks' averages: the published formulas, and no number where anything is missing."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -95,7 +94,7 @@ def test_groups_seeds_and_differences() -> None:
 def test_a_seed_that_diverged_on_one_target_is_left_out() -> None:
     """Of the average and of that target's group, not of the others."""
     benchmark = BENCHMARKS["xtreme"]
-    bad = [replace(row, diverged=row.target == "panx") for row in _everything(benchmark, "squad", 2, 10.0)]
+    bad = [row._replace(diverged=row.target == "panx") for row in _everything(benchmark, "squad", 2, 10.0)]
     none = [*_everything(benchmark), *_everything(benchmark, seed=2, add=9.0)]
     rows = [*none, *_everything(benchmark, "squad", 1, 1.0), *bad]
     made = averages.average(benchmark, rows, ["none", "squad"], [1, 2])
@@ -103,7 +102,7 @@ def test_a_seed_that_diverged_on_one_target_is_left_out() -> None:
     assert shown["xtreme"] == shown["tagging"] == "+1.0"  # seed 1 alone
     assert shown["qa"] == shown["classification"] == shown["retrieval"] == "+1.0 ±0.0"
     assert made.cells["squad", "tagging"].show() == "26.0 †1"
-    rows = [replace(row, diverged=row.recipe == "none") for row in rows]
+    rows = [row._replace(diverged=row.recipe == "none") for row in rows]
     cells = averages.average(benchmark, rows, ["none", "squad"], [1, 2]).cells
     assert cells["none", "tagging"].show() == "29.5 †" and cells["squad", "tagging"].difference is None
 

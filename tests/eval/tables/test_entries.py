@@ -1,6 +1,5 @@
 """What a table to publish says: differences, errors, marks, the best; languages in groups; two tables."""
 
-from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -252,8 +251,8 @@ def test_a_table_of_scores_of_an_earlier_version_is_read(tmp_path: Path) -> None
     polars.DataFrame([{name: getattr(row, name) for name in names} for row in rows]).write_parquet(path)
     assert score_rows.read_parquet(path) == rows
     polars.DataFrame([{name: getattr(row, name) for name in names[:-1]} for row in rows]).write_parquet(path)
-    assert score_rows.read_parquet(path) == [replace(row, diverged=False) for row in rows]
-    sheet = diff.of_sides(Side("a", rows), Side("b", [replace(row, score=row.score + 1) for row in rows]))
+    assert score_rows.read_parquet(path) == [row._replace(diverged=False) for row in rows]
+    sheet = diff.of_sides(Side("a", rows), Side("b", [row._replace(score=row.score + 1) for row in rows]))
     assert {recipe for recipe, _ in sheet.rows} == set(RECIPES)
     assert {entry.number for _, of_row in sheet.rows for entry in of_row} == {"+1.0"}
 

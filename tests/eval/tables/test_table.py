@@ -31,7 +31,7 @@ def _rows(scores: Scores) -> list[Row]:
 
 
 def _cells(scores: Scores, *languages: str, diverged: Diverged = ()) -> dict[tuple[str, str], Cell]:
-    rows = [replace(row, diverged=(row.recipe, row.target, row.seed) in diverged) for row in _rows(scores)]
+    rows = [row._replace(diverged=(row.recipe, row.target, row.seed) in diverged) for row in _rows(scores)]
     return cells.of_rows(rows, dict.fromkeys(scores, languages), METRICS)
 
 

@@ -309,12 +309,12 @@ def test_a_silent_disk_is_what_verify_is_for(workspace: Workspace, monkeypatch: 
     store = published.publish(plan)
     _collect(plan)
     _, predictions, _ = _files_of_a_result(plan, store.root)
-    entries = scan._entries
-    before = {path: list(entries(str(path))) for path in store.root.rglob("languages/*")}
-    monkeypatch.setattr(scan, "_entries", lambda folder: before.get(Path(folder)) or entries(folder))
+    lines_of = scan._lines
+    before = {path: lines_of(str(path)) for path in store.root.rglob("languages/*")}
+    monkeypatch.setattr(scan, "_lines", lambda folder: before.get(Path(folder)) or lines_of(folder))
     _flip(predictions, 3, 1)
     assert _collect(plan).set_aside == ()
-    monkeypatch.setattr(scan, "_entries", entries)
+    monkeypatch.setattr(scan, "_lines", lines_of)
     assert len(_collect(plan, verify=True).set_aside) == 1
 
 
@@ -355,6 +355,24 @@ def test_a_lost_result_of_a_training_leaves_its_scores(workspace: Workspace) -> 
     assert _states(collection) == {"scored": 24}
     (unknown,) = {row.stage for row in collection.rows if row.path_train_seconds is None}
     assert unknown == plan.paths["squad", "xnli", 1]
+
+
+def test_a_race_asks_for_no_more_than_it_wants(workspace: Workspace) -> None:
+    """What nobody may ever evaluate is no gap."""
+    options: dict[str, Any] = {"seeds": {"min": 2, "max": 4, "until": "0.5"}, "targets": ["xnli"]}
+    plan = workspace.plan(**options)
+    store = Store(plan.experiment.store)
+    stage = plan.stages[plan.paths["none", "xnli", 1]]
+    assert stage.parent is not None
+    published.publish_training(store, plan.stages[stage.parent])
+    for language in ("de", "en"):
+        published.publish_language(plan, store, stage, language)
+    collection = _collect(plan)
+    of_none = [gap for gap in collection.missing if gap.recipe == "none"]
+    assert [(gap.seed, gap.language) for gap in of_none] == [
+        (1, "zh"), (2, "de"), (2, "en"), (2, "zh"),
+    ]  # fmt: skip
+    assert len(collection.rows) == 2
 
 
 def test_without_writing_nothing_is_written(workspace: Workspace) -> None:

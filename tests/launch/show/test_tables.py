@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import polars
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
@@ -156,6 +157,22 @@ def test_two_tables(study: Workspace, file: str, tmp_path: Path) -> None:
     assert {cell["column"] for cell in records["tables"][0]["cells"]} == {"xquad"}
 
 
+def test_two_days(study: Workspace, file: str) -> None:
+    """The table of a day is the last one that was kept until its end."""
+    CliRunner().invoke(app, ["collect", file], catch_exceptions=False)
+    folder = study.root / "store/results/small"
+    (kept,) = (folder / "history").iterdir()
+    assert kept.read_bytes() == (folder / "results.parquet").read_bytes()
+    frame = polars.read_parquet(kept)
+    frame.with_columns(polars.col("score") - 1).write_parquet(folder / "history/2026-01-05.parquet")
+    for arguments in (["--diff", f"{file}@2026-01-09", file], [file, "--diff", "2026-01-05", "2999-01-01"]):
+        assert "squad +1.0 ±0.0 +1.0 ±0.0 +1.0 ±0.0" in " ".join(_run(*arguments).stdout.split())
+    with pytest.raises(
+        UsageError, match="2026-01-04: there is no table of that day or one before; the first is of 2026-01"
+    ):
+        _run(file, "--diff", "2026-01-04", file)
+
+
 REFUSALS = [
     (["--columns", "xnil"], "--columns xnil: did you mean xnli?"),
     (["--columns", "qa", "--by", "seen"], "--columns qa: averages are of the published metrics; leave out --by"),
@@ -184,10 +201,7 @@ def test_what_means_nothing_is_one_line(file: str) -> None:
 def test_what_two_tables_cannot_be_made_of_is_one_line(tmp_path: Path) -> None:
     for arguments, said in (
         ([], "which experiment?"),
-        (
-            ["--diff", "2026-11-20", "2026-11-26"],
-            "--diff 2026-11-20: results of earlier dates are not kept; name a copy",
-        ),
+        (["--diff", "2026-11-20", "2026-11-26"], "--diff 2026-11-20: of which experiment? FILE@2026-11-20, or"),
         (["--diff", str(tmp_path / "no.parquet"), "b"], f"{tmp_path}/no.parquet: No such file or directory"),
     ):
         with pytest.raises(UserError) as refused:
