@@ -56,12 +56,12 @@ def collect(
     rows = collection.rows
     if rows:
         cost.calibrate(plan, store)
-    shown = table.summary(plan, store, rows, metric_profile, average)
+    summary = table.summary(plan, store, rows, metric_profile, average)
     if rows:  # before anything is printed: the terminal, or the reader of a pipe, may have had enough
-        path = table.write(plan, shown)
+        path = table.write(plan, summary)
         collects.note_by_hand(store.root, plan.experiment.name)
         sharing.let_in(plan.experiment.cluster.share_group, store.root, [path.parent])
-    results_shown.results_text(plan, shown, console())
+    results_shown.results_text(plan, summary, console())
     for line in results_shown.what_does_not_count(plan, collection):
         say(line)
     if rows:

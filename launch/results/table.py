@@ -208,16 +208,16 @@ def summary(
     )
 
 
-def write(plan: Plan, shown: Summary) -> Path:
+def write(plan: Plan, summary: Summary) -> Path:
     """Write the table to the experiment's results folder (`table.md`; `table-corrected.md`), where it is another than
     the one that is there. Its path."""
     folder = make_folder(plan.experiment.store / "results" / plan.experiment.name)
     parts = [
-        table.markdown(shown.cells, shown.recipes, shown.metrics),
-        "".join(f"- {note}\n" for note in shown.notes),
-        *(_markdown(benchmark_average) for benchmark_average in shown.averages),
+        table.markdown(summary.cells, summary.recipes, summary.metrics),
+        "".join(f"- {note}\n" for note in summary.notes),
+        *(_markdown(benchmark_average) for benchmark_average in summary.averages),
     ]
-    path = folder / ("table.md" if shown.profile == "xtreme" else f"table-{shown.profile}.md")
+    path = folder / ("table.md" if summary.profile == "xtreme" else f"table-{summary.profile}.md")
     text = "\n".join(part for part in parts if part)
     if not path.exists() or look.read_bytes(path) != text.encode():
         write_atomic(path, text)

@@ -55,14 +55,14 @@ def _of_result(plan: Plan, of_result: SetAside, file: str) -> str:
     )
 
 
-def results_text(plan: Plan, shown: Summary, console: Console) -> None:
+def results_text(plan: Plan, summary: Summary, console: Console) -> None:
     """The table, recipe x target, with the difference to `none`; then the benchmarks' averages."""
     seeds = len(plan.experiment.seeds)
     deviation_text = f"± standard deviation over {result_table.seeds_words(plan)}" if seeds > 1 else "one seed"
     console.print(f"{plan.experiment.name}: mean over languages, in percent; {deviation_text};", soft_wrap=True)
     console.print("below a score its difference to the recipe none, seed by seed", soft_wrap=True)
-    _draw(shown.cells, shown.recipes, shown.metrics, console)
-    for average_of_benchmark in shown.averages:
+    _draw(summary.cells, summary.recipes, summary.metrics, console)
+    for average_of_benchmark in summary.averages:
         if average_of_benchmark.recipes:
             console.print(
                 f"average {average_of_benchmark.benchmark.name}: mean over tasks", highlight=False, soft_wrap=True
@@ -75,7 +75,7 @@ def results_text(plan: Plan, shown: Summary, console: Console) -> None:
             )
         for line in average_of_benchmark.missing:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
-    for note in shown.notes:
+    for note in summary.notes:
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
 
 
