@@ -26,6 +26,10 @@ def publish(
     licence: Annotated[
         str, typer.Option("--license", metavar="ID", help="Of the weights, as the Hub calls it, such as mit.")
     ] = "unknown",
+    head: Annotated[
+        str | None,
+        typer.Option(metavar="TASK", help="Put this task's head on it, as transformers has it.", show_default=False),
+    ] = None,
     as_published: Annotated[
         bool, typer.Option("--as-published", help="Local data files are those of the data sets that they stand for.")
     ] = False,
@@ -50,7 +54,7 @@ def publish(
     store = Store(plan.experiment.store)
     observe = cache(lambda: Observation(plan, store))
     choice = selection.select(plan, submissions.read_all(store.root), stage, observe)
-    publication = folder.write(plan, choice.stage, out, Wishes(licence, as_published))
+    publication = folder.write(plan, choice.stage, out, Wishes(licence, as_published, head))
     for remark in publication.remarks:
         say(f"note: {remark}")
     say(f"written: {out} ({size(publication.bytes)}); its card: {out / 'README.md'}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from launch.publish.facts import NOT_STATED, DataUse, Facts, Step, TargetScores, kind_of_task
+from launch.publish.heads import CLASSES
 
 NO_LICENCE = "unknown"  # the Hub's identifier
 _NOT_KNOWN = (NOT_STATED, "unclear", "unknown")
@@ -21,19 +22,21 @@ def is_unstated(use: DataUse) -> bool:
 @dataclass(frozen=True)
 class Wishes:
     """What only a person can say. `licence`: of the weights, as the Hub calls it. `as_published`: that the local files
-    are those of the data sets that tasks are named after, which nobody has compared."""
+    are those of the data sets that tasks are named after, which nobody has compared. `head`: the task whose head is put
+    on the encoder; None: none is."""
 
     licence: str = NO_LICENCE
     as_published: bool = False
+    head: str | None = None
 
 
-def text(facts: Facts, experiment_text: str, wishes: Wishes, model_name: str) -> str:
-    """The whole README.md."""
+def text(facts: Facts, experiment_text: str, wishes: Wishes, model_name: str, head_format: str | None = None) -> str:
+    """The whole README.md. `head_format`: of the head that was put on the encoder."""
     from huggingface_hub import ModelCard
 
     sections = [
         _title(facts),
-        _use(facts),
+        _use(facts, wishes, head_format),
         _scores(facts),
         _training(facts),
         _data(facts, wishes),
@@ -42,14 +45,14 @@ def text(facts: Facts, experiment_text: str, wishes: Wishes, model_name: str) ->
         _environment(facts),
     ]
     body = "\n\n".join(section.strip() for section in sections)
-    header = _header(facts, wishes, model_name).to_yaml(line_break="\n")
+    header = _header(facts, wishes, model_name, head_format).to_yaml(line_break="\n")
     return str(ModelCard(f"---\n{header.strip()}\n---\n\n{body}\n"))
 
 
 # --- the header
 
 
-def _header(facts: Facts, wishes: Wishes, model_name: str) -> Any:
+def _header(facts: Facts, wishes: Wishes, model_name: str, head_format: str | None) -> Any:
     from huggingface_hub import ModelCardData
 
     results = _eval_results(facts, wishes)
@@ -60,7 +63,7 @@ def _header(facts: Facts, wishes: Wishes, model_name: str) -> Any:
         base_model=facts.start.partition("@")[0] if facts.start else None,
         datasets=[repo for repo in repos if repo] or None,
         library_name="transformers",
-        pipeline_tag="feature-extraction",  # what the folder is to transformers: an encoder without a head on it
+        pipeline_tag=kind_of_task(head_format) if head_format else "feature-extraction",
         tags=["xlm-roberta", "safetensors", "intermediate-training", "cross-lingual-transfer", "stepstone"],
         metrics=sorted({target.metric for target in facts.targets}) or None,
         model_name=model_name if results else None,
@@ -126,15 +129,24 @@ def _title(facts: Facts) -> str:
 
 _CODE = """\
 ```python
-from transformers import AutoModel, AutoTokenizer
+from transformers import {auto_class}, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained("PATH OR HUB ID")
-model = AutoModel.from_pretrained("PATH OR HUB ID", add_pooling_layer=False)  # it has no pooler
+model = {auto_class}.from_pretrained("PATH OR HUB ID"{more})
 ```"""
 
 
-def _use(facts: Facts) -> str:
-    lines = ["## How to use it", _CODE]
+def _use(facts: Facts, wishes: Wishes, head_format: str | None) -> str:
+    if head_format:
+        code = _CODE.format(auto_class=CLASSES[head_format].auto_class, more="")
+        lines = [
+            "## How to use it",
+            code,
+            f"The head of `{wishes.head}` is on the encoder; `AutoModel` loads it without.",
+        ]
+    else:
+        lines = ["## How to use it", _CODE.format(auto_class="AutoModel", more=", add_pooling_layer=False")]
+        lines.append("It is an encoder: it has no pooler and no head on it.")
     if facts.heads:
         names = ", ".join(f"`heads/{name}.safetensors`" for name in facts.heads)
         lines.append(

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from launch.plan import Plan, Stage
-from launch.publish import card, facts, reproduction
+from launch.publish import card, facts, heads, reproduction
 from launch.publish.card import Wishes
 from launch.publish.facts import Facts
 from launch.store import Store
@@ -47,10 +47,11 @@ def write(plan: Plan, stage: Stage, out: Path, wishes: Wishes) -> Publication:
     temporary = make_folder(out.absolute().parent / f".{out.name}.{uuid.uuid4().hex}.tmp")
     try:
         _copy(store.stage_folder(stage.folder) / result.attempt, temporary, result)
+        head_format = heads.put_on(temporary, wishes.head, stage.name) if wishes.head else None
         experiment_text = reproduction.experiment_text(plan, stage)
         write_file(temporary / reproduction.NAME, experiment_text)
         write_file(temporary / RECORD, to_json({"schema": 1} | asdict(stage_facts)))
-        write_file(temporary / "README.md", card.text(stage_facts, experiment_text, wishes, out.name))
+        write_file(temporary / "README.md", card.text(stage_facts, experiment_text, wishes, out.name, head_format))
         remarks = tuple(_remarks(stage_facts, wishes, temporary, _machine_names(plan)))
         if not move_new(temporary, out):
             raise UsageError(f"{out}: exists already; name another folder, or remove it")

@@ -29,12 +29,14 @@ def finish(plan: Plan, model: Path, *, leave: tuple[str, str] = ("", "")) -> Sto
     return Store(plan.experiment.store)
 
 
-def finish_training(store: Store, stage: Stage, model: Path, **more: Any) -> Path:
-    """The result of a training; returns its attempt's folder."""
+def finish_training(store: Store, stage: Stage, model: Path, heads: Path | None = None, **more: Any) -> Path:
+    """The result of a training; returns its attempt's folder. `heads`: a folder of real ones."""
     attempt = make_folder(store.stage_folder(stage.folder) / "attempts" / "0001")
     shutil.copytree(model, attempt / "encoder")
+    if heads:
+        shutil.copytree(heads, attempt / "heads")
     make_folder(attempt / "heads")
-    for task in stage.task.split(" + "):
+    for task in [] if heads else stage.task.split(" + "):
         (attempt / "heads" / f"{task}.json").write_text(json.dumps({"task": task, "labels": ["yes", "no"]}))
         (attempt / "heads" / f"{task}.safetensors").write_bytes(b"weights")
     record = {
