@@ -18,7 +18,7 @@ _Row = dict[str, Any]  # of its data
 _UP, _DOWN, _TEXT, _MUTED = "var(--up)", "var(--down)", "var(--text)", "var(--muted)"
 _SERIES = [f"var(--c{number})" for number in range(8)]
 _ROW = 26  # pixels
-_STRONG = 0.75  # opacity of the largest difference: text on it stays readable
+_STRONG = 0.6  # opacity of the largest difference: text on it stays readable
 _GROUPS = {"family": "family", "script": "script", "size": "pretraining text"}
 
 
