@@ -1,7 +1,7 @@
 """One head put on the encoder, as transformers' own class for such a head: the same layers, so only names change.
 
-The weights are not read into memory: a safetensors file is a head of JSON, which is written anew, and the tensors' bytes
-behind it, which are copied.
+The weights are not read into memory: a safetensors file is a head of JSON, which is written anew, and the tensors'
+bytes behind it, which are copied.
 """
 
 import json
@@ -52,11 +52,10 @@ def put_on(folder: Path, task: str, stage_name: str) -> str:
 
     UsageError where there is no such head, or transformers has none of its kind.
     """
-    description = folder / "heads" / f"{task}.json"
-    if not description.is_file():
-        there = ", ".join(sorted(path.stem for path in (folder / "heads").glob("*.json"))) or "none"
-        raise UsageError(f"--head {task}: {stage_name} has no such head; it has {there}")
-    kind = json.loads(description.read_bytes())
+    descriptions = {path.stem: path for path in sorted((folder / "heads").glob("*.json"))}
+    if task not in descriptions:
+        raise UsageError(f"--head {task}: {stage_name} has no such head; it has {', '.join(descriptions) or 'none'}")
+    kind = json.loads(descriptions[task].read_bytes())
     head_class = CLASSES.get(kind["format"])
     if head_class is None:
         raise UsageError(
@@ -77,8 +76,8 @@ def _describe(config: Path, head_class: HeadClass, labels: list[str]) -> None:
 
 def _join(encoder: Path, head: Path, names: Mapping[str, str]) -> None:
     """Write the encoder's tensors, as `roberta.…`, and the head's behind them, in place of the encoder's file."""
-    joined = encoder.with_suffix(".joined")
-    with encoder.open("rb") as encoder_file, head.open("rb") as head_file, joined.open("xb") as target:
+    both_file = encoder.with_suffix(".joined")
+    with encoder.open("rb") as encoder_file, head.open("rb") as head_file, both_file.open("xb") as target:
         os.fchmod(target.fileno(), 0o600)
         encoder_tensors, head_tensors = _header(encoder_file), _header(head_file)
         end = max(entry["data_offsets"][1] for entry in encoder_tensors.values())
@@ -94,7 +93,7 @@ def _join(encoder: Path, head: Path, names: Mapping[str, str]) -> None:
                 target.write(chunk)
         target.flush()
         os.fsync(target.fileno())
-    os.replace(joined, encoder)
+    os.replace(both_file, encoder)
 
 
 def _header(file: BinaryIO) -> dict[str, Any]:
