@@ -201,6 +201,8 @@ def _left_over(root: Path) -> Iterator[tuple[Path, str]]:
         "code/.tmp-*",
         "stages/*/.*.tmp",
         "submissions/*/.*.tmp",
+        "results/*/.*.tmp",
+        "index/collected/*/.*.tmp",
         "cache/contributions/.*.tmp",
     ):
         for path in root.glob(pattern):

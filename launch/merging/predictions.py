@@ -72,11 +72,11 @@ def _sources(table: polars.DataFrame, evaluations: polars.DataFrame) -> list[Sou
     one_each = of_results.unique(["recipe", "target", "language", "seed"], keep="first", maintain_order=True)
     order = table.select("recipe", "target", "language", "seed").unique(maintain_order=True).with_row_index("place")
     files = evaluations.select("language", "predictions", stage="key")
-    joined = one_each.join(files, on=["stage", "language"]).join(
+    results_with_files = one_each.join(files, on=["stage", "language"]).join(
         order, on=["recipe", "target", "language", "seed"], nulls_equal=True
     )
     metric = polars.when(col("state") == "scored").then("metric")
-    values = joined.sort("place").with_columns(metric=metric).select(Source._fields)
+    values = results_with_files.sort("place").with_columns(metric=metric).select(Source._fields)
     return [Source(*of_file) for of_file in values.iter_rows()]
 
 
