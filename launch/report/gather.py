@@ -13,6 +13,7 @@ from eval.tables import cells, facts
 from eval.tables.facts import Grouping
 from eval.tables.rows import Row
 from eval.tables.sheet import Entry, Sheet
+from launch.merging import collect
 from launch.plan import Plan, Stage
 from launch.report import costs, curves, open_runs, origins
 from launch.results import scores, sheets, table
@@ -46,7 +47,7 @@ def content(plan: Plan, store: Store, observation: Observation, draws: int = DRA
     # What it tells to type names the file alone: a report travels.
     plan = replace(plan, experiment=replace(plan.experiment, path=Path(plan.experiment.path.name)))
     file = shlex.quote(plan.experiment.path.name)
-    rows = scores.rows(plan, store)
+    rows = collect(plan, store, write=False).rows
     metrics = table.metrics(plan, rows)
     sources = origins.data(plan, store)
     examples: dict[str, dict[str, int]] = {target: {} for target in plan.targets}

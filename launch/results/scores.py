@@ -1,9 +1,8 @@
-"""Scores out of the store: as rows, and each stage's own."""
+"""Scores out of the store: each stage's own, and whether its training diverged."""
 
 from collections.abc import Iterator, Mapping
 
 from eval.tables import cells
-from eval.tables.rows import Row, profile_of
 from launch.plan import Plan, Stage
 from launch.store import Store
 from launch.store.artifacts import LanguageScores
@@ -11,32 +10,6 @@ from launch.store.artifacts import LanguageScores
 # Of an optimizer: a training of fewer is a trial, such as a rehearsal. Most of them are the warm-up of the learning
 # rate, and that nothing was learnt says nothing about the settings.
 _TRIAL_STEPS = 20
-
-
-def rows(plan: Plan, store: Store) -> list[Row]:
-    """Every published score that the experiment asks for, in the plan's order."""
-    score_rows: list[Row] = []
-    combinations: set[tuple[str, str, int | None]] = set()
-    for (recipe, target, _), key in plan.paths.items():
-        stage = plan.stages[key]
-        if (recipe, target, stage.seed) not in combinations:
-            combinations.add((recipe, target, stage.seed))
-            score_rows += _stage_rows(plan, store, stage, recipe, target)
-    return score_rows
-
-
-def _stage_rows(plan: Plan, store: Store, stage: Stage, recipe: str, target: str) -> list[Row]:
-    primary = plan.targets[target].task.metric
-    rests_on_chance = any(at_chance(plan, store, training) for training in trainings_under(plan, stage))
-    return [
-        Row(
-            recipe, target, language, stage.seed, metric, metric == primary, score,
-            result.examples, stage.key, result.generation, result.code, rests_on_chance, profile_of(metric),
-            result.attempt, result.seconds,
-        )
-        for language, result in store.language_results(plan, stage).items()
-        for metric, score in result.scores.items()
-    ]  # fmt: skip
 
 
 def trainings_under(plan: Plan, stage: Stage) -> Iterator[Stage]:

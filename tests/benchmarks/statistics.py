@@ -24,9 +24,10 @@ from rich.console import Console
 
 from launch import experiment
 from launch import plan as planning
+from launch.merging import collect
 from launch.plan import Plan, Stage
 from launch.report import writing
-from launch.results import contributions, scores, sheets, table
+from launch.results import contributions, sheets, table
 from launch.results.compared import compared
 from launch.results.sheets import Options
 from launch.show import tables
@@ -170,7 +171,7 @@ def _cold(plan: Plan, store: Store) -> Iterator[tuple[str, dict[str, float]]]:
 def _warm(plan: Plan, store: Store, what: str) -> dict[str, float]:
     if what == "report":
         return {"MB": writing.write(plan).stat().st_size / 1e6}
-    rows = scores.rows(plan, store)
+    rows = collect(plan, store, write=False).rows
     if what == "statistics":
         begun = time.monotonic()
         comparisons = compared(plan, store, rows, table.metrics(plan, rows))

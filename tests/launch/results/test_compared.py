@@ -15,8 +15,9 @@ from eval import metrics
 from eval.statistics import resample
 from eval.tables import significance
 from eval.tables.significance import Comparison
+from launch.merging import collect
 from launch.plan import Plan, Stage
-from launch.results import compared, contributions, scores, sheets, table
+from launch.results import compared, contributions, sheets, table
 from launch.results.contributions import Language
 from launch.store import Store
 from launch.store.artifacts import LanguageScores, generation_of, publish_language
@@ -59,7 +60,7 @@ def _plan(workspace: Workspace) -> Plan:
 
 
 def _compare(plan: Plan, store: Store) -> dict[tuple[str, str], Comparison]:
-    rows = scores.rows(plan, store)
+    rows = collect(plan, store, write=False).rows
     return significance.adjusted(compared.compared(plan, store, rows, table.metrics(plan, rows), draws=500))
 
 
@@ -114,8 +115,11 @@ def test_predictions_that_were_changed_are_an_error(workspace: Workspace) -> Non
     content = bytearray(path.read_bytes())
     content[20] ^= 1
     path.write_bytes(content)
+    changed_stage = next(stage for stage in plan.stages.values() if stage.folder == path.parents[2].name)
     with pytest.raises(UserError, match=r"jsonl: was changed after it was published"):
-        _compare(plan, store)
+        contributions.of_stage(plan, store, changed_stage, "accuracy")
+    (gap,) = collect(plan, store, write=False).missing
+    assert gap.stage == changed_stage.key
 
 
 def test_other_examples_in_one_run_leave_the_seeds_alone(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +150,7 @@ def test_one_seed_has_a_difference_and_no_interval(workspace: Workspace) -> None
 def test_groups_of_languages_are_over_their_own_examples(workspace: Workspace) -> None:
     plan = _plan(workspace)
     store = _publish(plan, _squad_helps)
-    rows = scores.rows(plan, store)
+    rows = collect(plan, store, write=False).rows
     groups = {"all": ["de", "en", "zh"], "one": ["de"]}
     of_groups = compared.of_groups(plan, store, rows, "xnli", "accuracy", groups, draws=500)
     of_target = _compare(plan, store)
@@ -165,7 +169,7 @@ def test_groups_of_languages_are_over_their_own_examples(workspace: Workspace) -
 def test_the_table_says_that_it_is_over_examples_too(workspace: Workspace) -> None:
     plan = _plan(workspace)
     store = _publish(plan, _squad_helps)
-    rows = scores.rows(plan, store)
+    rows = collect(plan, store, write=False).rows
     for options in (sheets.Options(), sheets.Options(languages="xnli", by="script")):
         (sheet,) = sheets.of_plan(plan, store, rows, options)
         assert any("and over test sets drawn anew (Poisson bootstrap)" in line for line in sheet.caption)
@@ -260,7 +264,7 @@ def test_a_race_has_what_each_pair_got_and_intervals_that_hold_at_every_look(wor
                 if stage.seed == 5 or "de" in path.name:
                     path.unlink()
     store = Store(store.root)
-    rows = scores.rows(plan, store)
+    rows = collect(plan, store, write=False).rows
     raced = _compare(plan, store)
     squad, hellaswag = raced["squad", "xnli"].difference, raced["hellaswag", "xnli"].difference
     assert (squad.seeds, hellaswag.seeds) == (3, 5)

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from eval.tables import averages
 from launch.cli.app import app
+from launch.merging import collect
 from launch.plan import Plan
 from launch.results import export, scores
 from launch.results import table as result_table
@@ -86,7 +87,7 @@ def _collect(workspace: Workspace, *arguments: str, **changes: Any) -> str:
 def test_both_profiles(workspace: Workspace) -> None:
     plan = workspace.plan(targets=["xquad", "xnli"])
     store = _publish(plan)
-    rows = scores.rows(plan, store)
+    rows = collect(plan, store, write=False).rows
     assert {row.metric for row in rows if row.target == "xquad"} == set(QA)
     assert {row.metric for row in rows if row.primary} == {"f1", "accuracy"}
     assert result_table.metrics(plan, rows) == {"xquad": "f1", "xnli": "accuracy"}
@@ -104,7 +105,7 @@ def test_a_result_without_the_metric_of_the_profile_is_missing(workspace: Worksp
     monkeypatch.setitem(SCORES, "xquad", {"f1": 50.0, "exact_match": 40.0})
     plan = workspace.plan(targets=["xquad"])
     store = _publish(plan)
-    cell = result_table.cells(plan, store, scores.rows(plan, store), "corrected")["none", "xquad"]
+    cell = result_table.cells(plan, store, collect(plan, store, write=False).rows, "corrected")["none", "xquad"]
     assert (cell.score, cell.missing) == (None, 4)  # two languages, two seeds
 
 
@@ -112,7 +113,7 @@ def test_what_was_tuned_on_itself_has_its_own_name(workspace: Workspace) -> None
     _bucc(workspace)
     plan = workspace.plan(targets=["bucc"])
     store = _publish(plan)
-    rows = scores.rows(plan, store)
+    rows = collect(plan, store, write=False).rows
     assert result_table.metrics(plan, rows) == {"bucc": "f1_dev"}
     assert result_table.cells(plan, store, rows)["none", "bucc"].score == 55.0
     (stage,) = [stage for stage in plan.stages.values() if stage.kind == "evaluate" and stage.parent is None]
@@ -155,10 +156,10 @@ def test_pairs_of_languages_are_rows_but_not_in_the_mean(workspace: Workspace) -
     asked: dict[str, Any] = {"targets": ["mlqa"], "languages": {"mlqa": ["de", "en", "de-en"]}}
     plan = workspace.plan(**asked)
     store = _publish(plan, leave=("mlqa", "de-en"))
-    cell = result_table.cells(plan, store, scores.rows(plan, store))["none", "mlqa"]
+    cell = result_table.cells(plan, store, collect(plan, store, write=False).rows)["none", "mlqa"]
     assert (cell.score, cell.missing) == (50.0, 0)  # a pair that is not finished holds nothing back
     store = _publish(plan)
-    assert {row.language for row in scores.rows(plan, store)} == {"de", "en", "de-en"}
+    assert {row.language for row in collect(plan, store, write=False).rows} == {"de", "en", "de-en"}
     assert "not in the mean: pairs of languages (1)" in _collect(workspace, **asked)
 
 
@@ -179,7 +180,7 @@ def test_a_narrow_terminal_gets_several_tables(workspace: Workspace, monkeypatch
 
 def _diverged(plan: Plan, *at_chance: str) -> set[tuple[str, str, int | None]]:
     store = _publish_trainings(plan, *at_chance)
-    return {(row.recipe, row.target, row.seed) for row in scores.rows(plan, store) if row.diverged}
+    return {(row.recipe, row.target, row.seed) for row in collect(plan, store, write=False).rows if row.diverged}
 
 
 def test_a_training_takes_all_that_rests_on_it_along(workspace: Workspace) -> None:
@@ -223,7 +224,7 @@ def test_a_trial_of_a_few_steps_has_not_diverged(workspace: Workspace, steps: in
         record = {"key": plan.find(name).key, "dev_score": 33.3, "encoder_hash": "g", "at_chance": ["squad"]}
         record |= {} if steps is None else {"steps": steps}
         write_atomic(store.stage_folder(plan.find(name).folder) / "result.json", seal(record))
-    assert any(row.diverged for row in scores.rows(plan, Store(plan.experiment.store))) is diverges
+    assert any(row.diverged for row in collect(plan, Store(plan.experiment.store), write=False).rows) is diverges
 
 
 def test_without_any_there_is_no_word_of_it(workspace: Workspace) -> None:

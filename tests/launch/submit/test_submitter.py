@@ -15,9 +15,10 @@ import pytest
 from launch import draft as drafts
 from launch import submit
 from launch.draft import notes, request
+from launch.merging import collect
 from launch.plan import Plan
 from launch.preflight import checks
-from launch.results import scores, table
+from launch.results import table
 from launch.status import Observation
 from launch.store import Store, provenance, submissions
 from launch.submit import follow, outcome, submitter
@@ -485,7 +486,7 @@ def test_results_by_different_code_are_marked(
 
 def _mixed(plan: Plan) -> list[str]:
     store = Store(plan.experiment.store)
-    rows = scores.rows(plan, store)
+    rows = collect(plan, store, write=False).rows
     lines = table.notes(plan, store, rows, table.metrics(plan, rows))
     return [line for line in lines if "versions of the code" in line]
 
