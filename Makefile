@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Processes that `make test` runs tests in: two of them mostly wait for Slurm.
 TESTERS := $(shell expr 2 + $$(nproc))
 
-.PHONY: help demo test quick lint bench bench-collect bench-gpu bench-launch bench-plan bench-start bench-statistics bench-tokenise bench-watch full-size coverage racing soak chaos network docs every-task clean
+.PHONY: help demo test quick lint bench bench-collect bench-gpu bench-launch bench-plan bench-start bench-statistics bench-tokenise bench-watch full-size coverage racing soak chaos network docs study-simulations every-task clean
 
 help:  ## this list
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -67,6 +67,9 @@ coverage: .venv/ready  ## how often 95 % intervals hold the truth, and how often
 
 racing: .venv/ready  ## what `seeds: {min, max, until}` finds wrongly, and what it saves, by simulation (minutes)
 	$(BIN)/python -m tests.benchmarks.racing
+
+study-simulations: .venv/ready  ## how often studies show what is not there, and what is (half an hour)
+	$(BIN)/python -m tests.benchmarks.studies
 
 bench-watch: .venv/ready  ## calls of the scheduler per hour with five watchers; start and redraw at 100,000 stages
 	$(BIN)/python -m tests.benchmarks.watch

@@ -19,9 +19,7 @@ from numpy.typing import NDArray
 Vector = NDArray[np.float64]
 Arrangements = NDArray[np.intp]  # (arrangements, runs): which run's score stands in a run's place
 Path = tuple[object, ...]
-DRAWS = 100_000
-_MOST = 100_000  # arrangements of all seeds together that are counted one by one
-_MOST_OF_A_HALF = 200_000
+DRAWS = 100_000  # of arrangements, where they are too many to be counted
 _CLOSE = 1e-9  # sums of the same numbers in another order
 
 
@@ -43,28 +41,31 @@ class _Branch:
     alike: tuple[tuple["_Branch", ...], ...]  # its branches, those of one shape together
 
 
-def contrasts(blocks: Sequence[Block], weights: Sequence[Vector], seed: int) -> Vector:
+def contrasts(blocks: Sequence[Block], weights: Sequence[Vector], seed: int, draws: int = DRAWS) -> Vector:
     """Two-sided p of each of several sums over all blocks of weight x score: (contrasts,).
 
-    `weights`: of each block (runs, contrasts). Exact where the arrangements can be counted, by halves of the blocks.
+    `weights`: of each block (runs, contrasts). Exact where each half of the blocks has not many
+    more arrangements than `draws`.
     """
     actual = sum((block.scores @ weight for block, weight in zip(blocks, weights, strict=True)), np.zeros(()))
     trees = [_tree(block.paths) for block in blocks]
     first, second = _halves([_count(tree) for tree in trees])
-    if max(prod(_count(trees[at]) for at in half) for half in (first, second)) <= _MOST_OF_A_HALF:
+    if max(prod(_count(trees[at]) for at in half) for half in (first, second)) <= 2 * draws:
         values = [block.scores[_every(tree)] @ weight
                   for block, tree, weight in zip(blocks, trees, weights, strict=True)]  # fmt: skip
         sums = [(_sums([values[at][:, column] for at in first]), _sums([values[at][:, column] for at in second]))
                 for column in range(len(actual))]  # fmt: skip
         return np.array([_share_as_far(*parts, abs(value)) for parts, value in zip(sums, actual, strict=True)])
     generator = np.random.default_rng(seed)
-    totals = np.zeros((DRAWS, len(actual)))
+    totals = np.zeros((draws, len(actual)))
     for block, tree, weight in zip(blocks, trees, weights, strict=True):
-        totals += block.scores[_sample(tree, DRAWS, generator)] @ weight
+        totals += block.scores[_sample(tree, draws, generator)] @ weight
     return _sampled(np.abs(totals) >= np.abs(actual) - _CLOSE)
 
 
-def between(blocks: Sequence[Block], levels: Sequence[Sequence[NDArray[np.intp]]], seed: int) -> tuple[float, ...]:
+def between(
+    blocks: Sequence[Block], levels: Sequence[Sequence[NDArray[np.intp]]], seed: int, draws: int = DRAWS
+) -> tuple[float, ...]:
     """The p of differences between levels, of several divisions into levels: how far the levels' means over all blocks
     lie apart, runs as scores less their block's mean. `levels`: of each division, of each block (runs,), from 0. One
     run a block and level, it asks whether blocks agree in their order (as Friedman 1937 does by ranks)."""
@@ -72,14 +73,14 @@ def between(blocks: Sequence[Block], levels: Sequence[Sequence[NDArray[np.intp]]
     together = prod(map(_count, trees))
     generator = np.random.default_rng(seed)
     counts = [np.bincount(np.concatenate(of_blocks)).astype(float) for of_blocks in levels]
-    sums = [np.zeros((len(of_levels), 1 + (together if together <= _MOST else DRAWS))) for of_levels in counts]
+    sums = [np.zeros((len(of_levels), 1 + (together if together <= draws else draws))) for of_levels in counts]
     repeats = 1
     for at, (block, tree) in enumerate(zip(blocks, trees, strict=True)):
-        if together <= _MOST:
+        if together <= draws:
             arrangements = _every(tree)[np.arange(together) // repeats % _count(tree)]
             repeats *= _count(tree)
         else:
-            arrangements = _sample(tree, DRAWS, generator)
+            arrangements = _sample(tree, draws, generator)
         centred_scores = block.scores - block.scores.mean()
         with_actual = np.vstack([np.arange(len(block.paths)), arrangements])
         for run, scores in enumerate(np.ascontiguousarray(centred_scores[with_actual].T)):
@@ -90,7 +91,7 @@ def between(blocks: Sequence[Block], levels: Sequence[Sequence[NDArray[np.intp]]
         weights = 1 / np.maximum(of_levels, 1)
         distances = np.einsum("ij,i->j", sums[division] ** 2, weights)
         as_far = distances[1:] >= distances[0] - _CLOSE
-        p_values.append(float(as_far.mean() if together <= _MOST else _sampled(as_far)))
+        p_values.append(float(as_far.mean() if together <= draws else _sampled(as_far)))
     return tuple(p_values)
 
 

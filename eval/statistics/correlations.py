@@ -19,8 +19,7 @@ COEFFICIENTS: tuple[Coefficient, ...] = ("pearson", "spearman", "kendall")
 Vector = NDArray[np.float64]
 Orders = NDArray[np.intp]  # (orders, units)
 LEAST = 4  # units; below that a coefficient says nothing
-_MOST = 100_000  # 8! orders are counted, 9! no more
-_DRAWS = 100_000
+DRAWS = 100_000  # of orders, where they are more: those of nine units and up
 _CLOSE = 1e-9  # the same numbers in another order
 
 
@@ -38,21 +37,23 @@ def coefficient(kind: Coefficient, first: Vector, second: Vector) -> float | Non
     return None if np.isnan(value) else value
 
 
-def p_value(kind: Coefficient, first: Vector, second: Vector, seed: int) -> float:
+def p_value(kind: Coefficient, first: Vector, second: Vector, seed: int, draws: int = DRAWS) -> float:
     """Two-sided, by permutation of the units: exact up to eight of them, else over 100,000 drawn orders."""
     if kind == "kendall":
         lower, upper = np.triu_indices(len(first), 1)
         signs = np.sign(second[:, None] - second).astype(np.float32)
         first_signs = np.sign(first[lower] - first[upper]).astype(np.float32)
-        concordances = signs.ravel().take(_pairs_of_orders(len(first), seed)) @ first_signs
-        return share(np.abs(concordances), abs(float(concordances[0])), len(first))
+        concordances = signs.ravel().take(_pairs_of_orders(len(first), seed, draws)) @ first_signs
+        return share(np.abs(concordances), abs(float(concordances[0])))
     first_features, second_features = _features(kind, first), _features(kind, second)
     lengths = max(float(np.linalg.norm(first_features) * np.linalg.norm(second_features)), 1e-300)
-    products = second_features[unit_orders(len(first), seed)] @ first_features / lengths
-    return share(np.abs(products), abs(products[0]), len(first))
+    products = second_features[unit_orders(len(first), seed, draws)] @ first_features / lengths
+    return share(np.abs(products), abs(products[0]))
 
 
-def partial(first: Vector, second: Vector, covariate: Vector, seed: int) -> tuple[float, float] | None:
+def partial(
+    first: Vector, second: Vector, covariate: Vector, seed: int, draws: int = DRAWS
+) -> tuple[float, float] | None:
     """Pearson's coefficient of what a straight line on `covariate` leaves of both values, and its p by permuting
     the second's residuals (Freedman & Lane 1983). None where nothing is left, or units are fewer than five."""
     if len(covariate) <= LEAST:
@@ -62,10 +63,10 @@ def partial(first: Vector, second: Vector, covariate: Vector, seed: int) -> tupl
     first_residuals, second_residuals = off @ first, off @ second
     if any(np.linalg.norm(off @ values) < _CLOSE * np.linalg.norm(values) for values in (first, second)):
         return None
-    shuffled_residuals = second_residuals[unit_orders(len(covariate), seed)]
+    shuffled_residuals = second_residuals[unit_orders(len(covariate), seed, draws)]
     lengths = np.linalg.norm(shuffled_residuals @ off, axis=1) * np.linalg.norm(first_residuals)
     values = shuffled_residuals @ first_residuals / np.maximum(lengths, 1e-300)
-    return float(values[0]), share(np.abs(values), abs(values[0]), len(covariate))
+    return float(values[0]), share(np.abs(values), abs(values[0]))
 
 
 def interval(kind: Coefficient, units: Sequence[Unit], seed: int, draws: int = 2000) -> tuple[float, float] | None:
@@ -89,7 +90,7 @@ def means(units: Sequence[Unit]) -> tuple[Vector, Vector]:
 def smallest(units: int, alpha: float) -> float | None:
     """The smallest |rho| of Spearman, no ties, whose p is below alpha. None: not even 1 or -1 would do."""
     ranks = np.arange(units) - (units - 1) / 2
-    values = np.sort(np.abs(ranks[unit_orders(units, 0, limit=factorial(9))] @ ranks)) / float(ranks @ ranks)
+    values = np.sort(np.abs(ranks[unit_orders(units, 0, draws=factorial(9))] @ ranks)) / float(ranks @ ranks)
     if alpha <= 2 / factorial(units):
         return None
     distinct = np.unique(np.round(values, 9))
@@ -99,10 +100,10 @@ def smallest(units: int, alpha: float) -> float | None:
 
 
 @lru_cache(maxsize=4)
-def unit_orders(units: int, seed: int, limit: int = _MOST) -> Orders:
-    """All orders of so many units, or drawn ones where they are more than `limit`; the first is the order they have."""
-    if factorial(units) > limit:
-        shuffled_orders = np.random.default_rng(seed).permuted(np.tile(np.arange(units), (_DRAWS, 1)), axis=1)
+def unit_orders(units: int, seed: int, draws: int = DRAWS) -> Orders:
+    """All orders of so many units, or drawn ones where they are more than `draws`; the first is the order they have."""
+    if factorial(units) > draws:
+        shuffled_orders = np.random.default_rng(seed).permuted(np.tile(np.arange(units), (draws, 1)), axis=1)
         return np.concatenate([np.arange(units)[None], shuffled_orders])
     orders = np.zeros((1, 1), np.intp)
     for size in range(1, units):
@@ -111,16 +112,15 @@ def unit_orders(units: int, seed: int, limit: int = _MOST) -> Orders:
 
 
 @lru_cache(maxsize=2)
-def _pairs_of_orders(units: int, seed: int) -> NDArray[np.int16]:
+def _pairs_of_orders(units: int, seed: int, draws: int) -> NDArray[np.int16]:
     """Of each order its pairs, as places in a raveled (units, units) matrix."""
     lower, upper = np.triu_indices(units, 1)
-    orders = unit_orders(units, seed)
+    orders = unit_orders(units, seed, draws)
     return (orders[:, lower] * units + orders[:, upper]).astype(np.int16)
 
 
-def share(distances: NDArray[np.floating], actual: float, units: int) -> float:
-    """Of all orders how many lie at least as far as the actual one, which `unit_orders` counts among those drawn."""
-    assert len(distances) == factorial(units) or len(distances) == _DRAWS + 1
+def share(distances: NDArray[np.floating], actual: float) -> float:
+    """Of all orders how many lie at least as far as the actual one, which is the first of them: never none."""
     return float(np.mean(distances >= actual - _CLOSE))
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.statistics.correlations import share, unit_orders
+from eval.statistics.correlations import DRAWS, share, unit_orders
 
 Vector = NDArray[np.float64]
 PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, np.inf)
@@ -45,13 +45,13 @@ def ridge(columns: int) -> tuple[Model, ...]:
     return tuple(Model(tuple(range(columns)), penalty) for penalty in PENALTIES)
 
 
-def left_out(measures: Vector, outcomes: Vector, models: Sequence[Model], seed: int) -> LeftOut:
+def left_out(measures: Vector, outcomes: Vector, models: Sequence[Model], seed: int, draws: int = DRAWS) -> LeftOut:
     """`measures`: (units, columns); `outcomes`: (units,). Of several models the one is taken that predicts best among
     the units that are not left out, each of them left out in turn. At least four units."""
-    rows = (outcomes - outcomes.mean())[unit_orders(len(outcomes), seed)]
+    rows = (outcomes - outcomes.mean())[unit_orders(len(outcomes), seed, draws)]
     errors = _root(predicted(measures, rows, models) - rows)
     of_mean = _root(predicted(measures, rows[:1], (Model((), np.inf),)) - rows[:1])
-    return LeftOut(float(errors[0]), float(of_mean[0]), share(-errors, -float(errors[0]), len(outcomes)))
+    return LeftOut(float(errors[0]), float(of_mean[0]), share(-errors, -float(errors[0])))
 
 
 def predicted(measures: Vector, outcomes: Vector, models: Sequence[Model]) -> Vector:

@@ -142,3 +142,12 @@ def test_watching_is_measured_to_its_end() -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     assert "| 5 x `stepstone watch`" in done.stdout and "967 stages, 484 cells" in done.stdout
     assert "| CPU time of one |" in done.stdout
+
+
+@pytest.mark.slow
+def test_studies_are_simulated_to_their_end() -> None:
+    done = _run("tests.benchmarks.studies", "--worlds", "2")
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = [line for line in done.stdout.splitlines() if line.endswith("% |")]
+    assert len(rows) == 17 + 9 + 12 + 9

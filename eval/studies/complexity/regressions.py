@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.statistics import prediction
+from eval.statistics.correlations import DRAWS
 from eval.statistics.intervals import MeanDifference
 from eval.statistics.prediction import LeftOut, Model
 from eval.statistics.several import holm
@@ -31,7 +32,9 @@ class Regression:
     adjusted_p: float = 1.0
 
 
-def singles(groups: Sequence[GroupGains], measures: Sequence[MeasureColumn]) -> tuple[Regression, ...]:
+def singles(
+    groups: Sequence[GroupGains], measures: Sequence[MeasureColumn], draws: int = DRAWS
+) -> tuple[Regression, ...]:
     """Every measure alone, of the tasks that have it, where it differs between them."""
     rows = []
     for group in groups:
@@ -39,11 +42,13 @@ def singles(groups: Sequence[GroupGains], measures: Sequence[MeasureColumn]) -> 
             tasks = tuple(task for task in group.tasks if task in measure.values)
             values = np.array([[measure.values[task]] for task in tasks])
             if len(tasks) >= LEAST and np.ptp(values) > 0:
-                rows.append(_regression(group, measure.label, tasks, values, (Model((0,)),)))
+                rows.append(_regression(group, measure.label, tasks, values, (Model((0,)),), draws))
     return _adjusted(rows)
 
 
-def together(groups: Sequence[GroupGains], measures: Sequence[MeasureColumn]) -> tuple[Regression, ...]:
+def together(
+    groups: Sequence[GroupGains], measures: Sequence[MeasureColumn], draws: int = DRAWS
+) -> tuple[Regression, ...]:
     """The best single measure, and ridge regression on all, of those that all tasks of a group have."""
     rows = []
     for group in groups:
@@ -52,18 +57,29 @@ def together(groups: Sequence[GroupGains], measures: Sequence[MeasureColumn]) ->
             values = np.array([[measure.values[task] for measure in common_measures] for task in group.tasks])
             count = f"of {len(common_measures)} measures"
             rows += [
-                _regression(group, f"the best {count}", group.tasks, values, prediction.single(len(common_measures))),
-                _regression(group, f"ridge {count}", group.tasks, values, prediction.ridge(len(common_measures))),
+                _regression(
+                    group, f"the best {count}", group.tasks, values, prediction.single(len(common_measures)), draws
+                ),
+                _regression(
+                    group, f"ridge {count}", group.tasks, values, prediction.ridge(len(common_measures)), draws
+                ),
             ]
     return _adjusted(rows)
 
 
 def _regression(
-    group: GroupGains, name: str, tasks: tuple[str, ...], values: NDArray[np.float64], models: Sequence[Model]
+    group: GroupGains,
+    name: str,
+    tasks: tuple[str, ...],
+    values: NDArray[np.float64],
+    models: Sequence[Model],
+    draws: int,
 ) -> Regression:
     gains = np.array([group.gains[group.tasks.index(task)] for task in tasks])
     slope = _slope(values[:, 0], gains) if values.shape[1] == 1 else None
-    return Regression(group.group, name, tasks, values, gains, slope, prediction.left_out(values, gains, models, _SEED))
+    return Regression(
+        group.group, name, tasks, values, gains, slope, prediction.left_out(values, gains, models, _SEED, draws)
+    )
 
 
 def _slope(values: NDArray[np.float64], gains: NDArray[np.float64]) -> MeanDifference:

@@ -30,13 +30,15 @@ def of_pairs(kind: Coefficient, pairs: Sequence[Paired]) -> tuple[Correlation, .
     return adjusted([_of_pair(kind, pair) for pair in pairs])
 
 
-def given_size(pairs: Sequence[Paired], measures: Sequence[Measure]) -> tuple[Correlation, ...]:
+def given_size(
+    pairs: Sequence[Paired], measures: Sequence[Measure], draws: int = correlations.DRAWS
+) -> tuple[Correlation, ...]:
     """Pearson's, partial: of what the logarithm of the number of training examples leaves. Of recipes whose sizes are
     known; its interval is not computed."""
     partial_correlations = []
     for pair in pairs:
         sizes = log_sizes(pair.recipes, measures)
-        partial = None if sizes is None else correlations.partial(*pair.values, sizes, _SEED)
+        partial = None if sizes is None else correlations.partial(*pair.values, sizes, _SEED, draws)
         if partial is not None:
             partial_correlations.append(Correlation(pair, partial[0], None, partial[1]))
     return adjusted(partial_correlations)

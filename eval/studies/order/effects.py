@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.statistics import branches
-from eval.statistics.branches import Block
+from eval.statistics.branches import DRAWS, Block
 from eval.statistics.several import holm
 from eval.studies.means import Mean, mean
 from eval.studies.order.design import Contrast, Design, contrasts
@@ -67,7 +67,7 @@ def seeds_of(transfer: Transfer, design: Design) -> Seeds:
     return Seeds(transfer.target, tuple(blocks), tuple(of_seed for _, of_seed in present))
 
 
-def effects(seeds: Seeds, design: Design) -> tuple[Effect, ...]:
+def effects(seeds: Seeds, design: Design, draws: int = DRAWS) -> tuple[Effect, ...]:
     """Of every contrast that some seed has both sides of."""
     all_contrasts = contrasts(design)
     weights = [
@@ -78,7 +78,7 @@ def effects(seeds: Seeds, design: Design) -> tuple[Effect, ...]:
     columns = [column for column in range(len(all_contrasts)) if has_both[:, column].any()] if weights else []
     if not columns:
         return ()
-    p_values = branches.contrasts(seeds.blocks, [weight[:, columns] for weight in weights], _SEED)
+    p_values = branches.contrasts(seeds.blocks, [weight[:, columns] for weight in weights], _SEED, draws)
     sizes = [mean(by_seed[has_both[:, column], column].tolist()) for column in columns]
     return tuple(
         Effect(all_contrasts[column], size, float(p), adjusted_p)
@@ -87,13 +87,13 @@ def effects(seeds: Seeds, design: Design) -> tuple[Effect, ...]:
     )
 
 
-def agreements(of_targets: Sequence[Seeds], design: Design) -> tuple[Agreement, ...]:
+def agreements(of_targets: Sequence[Seeds], design: Design, draws: int = DRAWS) -> tuple[Agreement, ...]:
     """Of each target with two seeds or more; of two tasks, whose order is what stands last, the order alone."""
     tests = [
         (seeds.target, question, p)
         for seeds in of_targets
         if len(seeds.blocks) > 1
-        for question, p in _of_target(seeds, design)
+        for question, p in _of_target(seeds, design, draws)
     ]
     adjusted_values = holm([p for _, _, p in tests])
     return tuple(Agreement(*test, adjusted_p) for test, adjusted_p in zip(tests, adjusted_values, strict=True))
@@ -108,11 +108,11 @@ def _weights(runs: Sequence[Recipe], contrast: Contrast) -> NDArray[np.float64]:
     return np.asarray(one_side / one_side.sum() - other_side / other_side.sum())
 
 
-def _of_target(seeds: Seeds, design: Design) -> list[tuple[str, float]]:
+def _of_target(seeds: Seeds, design: Design, draws: int) -> list[tuple[str, float]]:
     orders = [[design.orders.index(recipe) for recipe in runs] for runs in seeds.runs]
     last = [[design.tasks.index(recipe[-1][0]) for recipe in runs] for runs in seeds.runs]
     first = [[design.tasks.index(recipe[0][0]) for recipe in runs] for runs in seeds.runs]
     questions = {"the order": orders, "which is last": last, "which is first": first}
     names = tuple(questions) if len(design.tasks) > 2 else ("the order",)
     levels = [[np.array(of_seed, np.intp) for of_seed in questions[name]] for name in names]
-    return list(zip(names, branches.between(seeds.blocks, levels, _SEED), strict=True))
+    return list(zip(names, branches.between(seeds.blocks, levels, _SEED, draws), strict=True))
