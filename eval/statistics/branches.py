@@ -20,6 +20,7 @@ Vector = NDArray[np.float64]
 Arrangements = NDArray[np.intp]  # (arrangements, runs): which run's score stands in a run's place
 Path = tuple[object, ...]
 DRAWS = 100_000  # of arrangements, where they are too many to be counted
+_MOST_NUMBERS = 20_000_000  # in one array: of more than 200 runs a seed fewer arrangements are drawn
 _CLOSE = 1e-9  # sums of the same numbers in another order
 
 
@@ -49,6 +50,7 @@ def contrasts(blocks: Sequence[Block], weights: Sequence[Vector], seed: int, dra
     """
     actual = sum((block.scores @ weight for block, weight in zip(blocks, weights, strict=True)), np.zeros(()))
     trees = [_tree(block.paths) for block in blocks]
+    draws = _affordable(draws, blocks)
     first, second = _halves([_count(tree) for tree in trees])
     if max(prod(_count(trees[at]) for at in half) for half in (first, second)) <= 2 * draws:
         values = [block.scores[_every(tree)] @ weight
@@ -70,6 +72,7 @@ def between(
     lie apart, runs as scores less their block's mean. `levels`: of each division, of each block (runs,), from 0. One
     run a block and level, it asks whether blocks agree in their order (as Friedman 1937 does by ranks)."""
     trees = [_tree(block.paths) for block in blocks]
+    draws = _affordable(draws, blocks)
     together = prod(map(_count, trees))
     generator = np.random.default_rng(seed)
     counts = [np.bincount(np.concatenate(of_blocks)).astype(float) for of_blocks in levels]
@@ -98,6 +101,10 @@ def between(
 def arrangements_of(paths: Sequence[Path]) -> int:
     """How many arrangements of one seed's runs there are."""
     return _count(_tree(paths))
+
+
+def _affordable(draws: int, blocks: Sequence[Block]) -> int:
+    return min(draws, _MOST_NUMBERS // max((len(block.paths) for block in blocks), default=1))
 
 
 def _tree(paths: Sequence[Path]) -> _Branch:

@@ -77,6 +77,9 @@ def _limits(table: Sequence[Correlation], with_size: bool) -> tuple[str, ...]:
         "A metric's values come from different tasks, whose labels and baselines differ; an accuracy of 80 on one is"
         " not that of another. Chance in dev and transfer scores, and few seeds, draw coefficients towards 0.",
     ]
+    if any(len(recipe) > 1 for row in table for recipe in row.paired.recipes):
+        lines.append("Recipes of several steps share trainings with others: they are not independent, and p-values of"
+                     " this table are too small by what they share.")  # fmt: skip
     if not with_size:
         lines.append("What the size of the training data explains is not told apart: it is not known of all recipes, or"
                      " they are fewer than five.")  # fmt: skip

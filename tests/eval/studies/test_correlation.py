@@ -123,6 +123,21 @@ def test_a_target_that_owes_nothing_to_chance() -> None:
     assert pair.outcome == "score and gain" and all(len(unit.first) == 3 for unit in pair.units)
 
 
+def test_recipes_that_share_trainings_are_said() -> None:
+    results = task_results(TaskWorld(tasks=5), 10)
+
+    def longer(recipe: Recipe) -> Recipe:
+        return (("task0",), *recipe) if recipe == (("task4",),) else recipe
+
+    results = replace(
+        results,
+        runs=tuple(replace(run, recipe=longer(run.recipe)) for run in results.runs),
+        dev_points=tuple(replace(point, trained=longer(point.trained)) for point in results.dev_points),
+    )
+    assert any("share trainings" in limit for limit in find(results).limits)
+    assert not any("share trainings" in limit for limit in find(task_results(TaskWorld(tasks=5), 10)).limits)
+
+
 def test_nothing_at_all() -> None:
     assert find(Results()).sentence.startswith("Nothing can be said yet")
 
