@@ -5,6 +5,7 @@ that it lacks is DejaVu's. Names are taken as they are written: no `$` of theirs
 Ito's (2008, "Color universal design"), and never the only sign: markers, hatching and numbers say the same in grey.
 """
 
+import bisect
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -151,8 +152,8 @@ def pages(heights: Sequence[float], below: float) -> list[range]:
 def _cut(word: str, size: float, widest: float) -> str:
     if text_width(word, size) <= widest:
         return word
-    kept_letters = next((n for n in range(len(word) - 1, 1, -1) if text_width(word[:n] + "…", size) <= widest), 1)
-    return word[:kept_letters] + "…"
+    letters = bisect.bisect(range(2, len(word)), widest, key=lambda number: text_width(word[:number] + "…", size))
+    return word[: letters + 1] + "…"
 
 
 def legend_below(of: Figure, handles: Sequence[Line2D], names: Sequence[str], top: float) -> None:

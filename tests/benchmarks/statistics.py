@@ -149,23 +149,31 @@ def _measure(folder: Path, what: str) -> dict[str, dict[str, float]]:
     store = Store(plan.experiment.store)
     measured = dict(_cold(plan, store)) if what == "cold" else {what: _warm(plan, store, what)}
     if what != "cold":
-        measured[what] = {"seconds": time.monotonic() - begun} | measured[what]
+        measured[what] = {"seconds": time.monotonic() - begun, "of processors": _processor_seconds()} | measured[what]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return measured | {f"{what}: peak": {"GiB": peak}}
+
+
+def _processor_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _cold(plan: Plan, store: Store) -> Iterator[tuple[str, dict[str, float]]]:
     total = 0.0
     for (recipe, target, seed), key in plan.paths.items():
         if recipe == "none" and seed in (None, plan.experiment.seeds[0]):
-            begun = time.monotonic()
+            begun = _processor_seconds()
             languages = contributions.of_stage(plan, store, plan.stages[key], plan.targets[target].task.metric)
-            total += time.monotonic() - begun
+            total += _processor_seconds() - begun
             examples = sum(len(language.parts) for language in languages.values())
             assert len(languages) == len(plan.targets[target].languages), target
-            yield f"cold, a run on {target}", {"seconds": time.monotonic() - begun, "examples": float(examples)}
+            yield (
+                f"cold, a run on {target}",
+                {"of a processor": _processor_seconds() - begun, "examples": float(examples)},
+            )
     runs = len(table.recipe_names(plan)) * len(plan.experiment.seeds)
-    yield "cold, a run on all; all runs, by that", {"seconds": total, "minutes": total * runs / 60}
+    yield "cold, a run on all; all runs, by that", {"of a processor": total, "minutes": total * runs / 60}
 
 
 def _warm(plan: Plan, store: Store, what: str) -> dict[str, float]:
