@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from eval import metrics
 from eval.metrics import contributions, mining
+from eval.metrics import tags as published
+from eval.metrics.entities import entity_ends
 from eval.metrics.mining import Pair
 from eval.statistics import resample
 from eval.statistics.resample import Sample
 
 labels = st.sampled_from(["a", "b", "c"])
-tags = st.sampled_from(["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "NOUN", "VERB"])
+tags = st.sampled_from(["O", "B-PER", "I-PER", "B-LOC", "E-LOC", "S-LOC", "NOUN", "VERB", "X-O", ".", "B"])
 answers = st.text(alphabet="ab the.1 ", min_size=1, max_size=8)
 ids = st.lists(st.sampled_from("pqrstuv"), max_size=5, unique=True)
 
@@ -97,3 +99,13 @@ def test_mined_pairs_of_sentences_drawn_anew_are_scored_as_such(
     weighted = parts * np.array([times[sentence] for sentence in sentences], np.float32)[:, None]
     expected = mining.score_pairs(drawn(mined_pairs), drawn(gold))["f1"] if drawn(gold) else 0.0
     assert _score(kind, weighted) == pytest.approx(expected)
+
+
+@given(st.lists(_tagged(), min_size=1, max_size=5))
+def test_entities_as_arrays_are_the_published_ones(pairs: list[tuple[list[str], list[str]]]) -> None:
+    sentences = [gold for gold, _ in pairs]
+    arrays = entity_ends(sentences)
+    names = [tag.rpartition("-")[2] for sentence in sentences for tag in (*sentence, "O")]
+    last_words = np.flatnonzero(arrays.ends)
+    assert {(names[end], int(arrays.begins[end]), int(end)) for end in last_words} == published.entities(sentences)
+    assert len({arrays.types[end] for end in last_words}) == len({names[end] for end in last_words})

@@ -284,3 +284,13 @@ def test_a_race_that_has_nothing_lacks_its_first_seeds(workspace: Workspace) -> 
     plan = workspace.plan(recipes=["none", "squad"], targets=["xnli"], seeds=seeds)
     store = Store(plan.experiment.store)
     assert {seed for _, _, seed in table.expected(plan, store, {"xnli": "accuracy"})} == {1, 2}
+
+
+def test_half_a_surrogate_pair_is_read_too(tmp_path: Path) -> None:
+    content = (
+        b'{"id": "1", "prediction": "\\ud800", "gold": ["Bonn"]}\n{"id": "2", "prediction": "Bonn", "gold": ["Bonn"]}\n'
+    )
+    path = tmp_path / f"de-1.{hashlib.sha256(content).hexdigest()[:8]}.jsonl"
+    path.write_bytes(content)
+    language = contributions._of_file(path, "squad", "f1", "de", LanguageScores({"f1": 50.0}, path.name, len(content)))
+    assert language is not None and language.parts[:, 0].tolist() == [0, 1]
