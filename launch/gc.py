@@ -134,7 +134,7 @@ def _of_stages(plan: Plan, store: Store, observation: Observation, queue: Queued
         if stage.key in keys_of_others:
             continue
         if store.exists(stage) and observation.state(stage).state in ("finished", "failed", "new", "held", "cancelled"):
-            yield from _of_attempts(store.stage_folder(stage.folder), finished=observation.is_finished(stage))
+            yield from _of_attempts(store.stage_folder(stage.folder), is_finished=observation.is_finished(stage))
             if stage.kind == "train" and observation.is_finished(stage) and not _is_needed(plan, stage, observation):
                 yield from _encoder(store, stage)
 
@@ -167,9 +167,9 @@ def _encoder(store: Store, stage: Stage) -> Iterator[tuple[Path, str]]:
         yield folder, "encoder that no stage needs (`keep: all` would keep it)"
 
 
-def _of_attempts(folder: Path, *, finished: bool) -> Iterator[tuple[Path, str]]:
+def _of_attempts(folder: Path, *, is_finished: bool) -> Iterator[tuple[Path, str]]:
     """Checkpoints of a finished stage, and what its dead attempts left but their history."""
-    if not finished:
+    if not is_finished:
         return  # its next attempt resumes from one of them
     attempt_of_result = _attempt_of_result(folder)
     for attempt in attempts.attempts_of(folder):
@@ -283,11 +283,11 @@ def _folders(path: Path) -> list[Path]:
         return []
 
 
-def to_record(waste: list[Waste], *, removed: bool) -> dict[str, Any]:
+def to_record(waste: list[Waste], *, was_removed: bool) -> dict[str, Any]:
     """The contract of `stepstone gc --json`."""
     return {
         "schema": 1,
-        "removed": removed,
+        "removed": was_removed,
         "bytes": sum(item.bytes for item in waste),
         "files": sum(item.files for item in waste),
         "waste": [asdict(item) | {"path": str(item.path)} for item in waste],

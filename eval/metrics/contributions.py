@@ -99,7 +99,7 @@ def _spans(golds: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]])
     sentences = np.repeat(np.arange(len(golds)), [len(gold) + 1 for gold in golds])
     gold, guesses = entity_ends(golds), entity_ends(predictions)
     right = gold.ends & guesses.ends & (gold.begins == guesses.begins) & (gold.types == guesses.types)
-    counts = [np.bincount(sentences[chosen], minlength=len(golds)) for chosen in (right, guesses.ends, gold.ends)]
+    counts = [np.bincount(sentences[words], minlength=len(golds)) for words in (right, guesses.ends, gold.ends)]
     return np.stack(counts, axis=1).astype(np.float32)
 
 

@@ -58,7 +58,7 @@ def gc(
     waste = collecting.find(plan, Store(root))
     if as_json:
         removed_waste = collecting.remove(plan, Store(root)) if yes else waste
-        print_json(collecting.to_record(removed_waste, removed=yes))
+        print_json(collecting.to_record(removed_waste, was_removed=yes))
         return
     if not waste:
         say("nothing to remove: every file is needed, or may be")
