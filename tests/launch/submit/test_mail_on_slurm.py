@@ -1,4 +1,4 @@
-"""`notify: {mail: true}` on a real Slurm: one mail, after the last of all, and none of what a person cancelled."""
+"""`notify: {mail: true}` on a real Slurm: one mail, after the table of all is made, and none of what was cancelled."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ from launch import plan as planning
 from launch import submit
 from launch.draft import request
 from launch.plan import Plan
-from launch.store import provenance
+from launch.store import collects, provenance
 from launch.submit import cancel
 from slurm import devcluster as cluster
 from tests.conftest import DevCluster
@@ -45,7 +45,9 @@ def plan(devcluster: DevCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(request, "request", with_stub)
     (tmp_path / "stub.json").write_text(json.dumps({"seconds": 0.2}))
     name = f"mailed{time.time_ns()}"
-    return make(tmp_path).plan(name=name, cluster=CLUSTER, seeds=["1"], notify={"mail": "true"})
+    return make(tmp_path).plan(
+        name=name, cluster=CLUSTER, seeds=["1"], notify={"mail": "true"}, collect={"report": "false"}
+    )
 
 
 def _mails(devcluster: DevCluster, plan: Plan) -> list[str]:
@@ -73,6 +75,8 @@ def test_one_mail_after_the_last_and_none_of_what_was_cancelled(devcluster: DevC
     _wait(lambda: plan.experiment.name not in _queue())
     (mail,) = _mails(devcluster, plan)
     assert "-s Slurm" in mail and "Ended" in mail
+    results = collects.results_folder(plan.experiment.store, plan.experiment.name)
+    assert (results / "table.md").exists()  # made by the same job
 
     (plan.experiment.store.parent / "stub.json").write_text(json.dumps({"seconds": 60}))
     more = planning.make(replace(plan.experiment, seeds=(1, 2)))

@@ -8,8 +8,11 @@ import pytest
 
 from launch import submit
 from launch.plan import Plan
+from launch.store import provenance
+from launch.submit.beside import Collector
 from launch.watch import looking
 from launch.watch.looking import Experiment
+from tests.launch.workspace import Workspace
 from tests.slurm.scripted import Scheduler
 
 
@@ -41,3 +44,34 @@ def test_looks_share_one_question_a_minute(scheduler: Scheduler, plan: Plan) -> 
             assert watcher.trouble is None and watcher.picture is not None
         scheduler.now += 50
     assert scheduler.calls["squeue"] - before <= 10 + 2 + 1  # the queue, its forecast every five, the beginning
+
+
+class _Counting(Collector):
+    """Starts no process; notes with how many stages one would have been started."""
+
+    def _start(self, finished_count: int) -> None:
+        self.collected = finished_count
+        counts.append(finished_count)
+
+
+counts: list[int] = []
+
+
+def test_what_is_watched_is_collected_when_it_is_over(
+    scheduler: Scheduler, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not at once where all was over before anybody watched."""
+    monkeypatch.setattr(provenance, "freeze", lambda root: root / "code" / "c0de")
+    plan = workspace.plan(cluster={"executor": "slurm", "partition": "gpu"}, seeds=["1"], collect={"job": "false"})
+    submit.submit(plan)
+    counts.clear()
+    watched = Experiment(plan, collector=_Counting(plan, "watch", print))
+    watched.look()
+    assert counts == []
+    scheduler.run_all()
+    scheduler.now += 70
+    watched.look()
+    assert counts == [len(plan.stages)]
+    watched.look()
+    Experiment(plan, collector=_Counting(plan, "watch", print)).look()
+    assert counts == [len(plan.stages)]
