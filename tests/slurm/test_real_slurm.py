@@ -110,6 +110,17 @@ def test_a_requeued_element_has_the_record_of_its_last_start(tmp_path: Path) -> 
     assert _ended(job)[4].state == "COMPLETED"
 
 
+def test_what_waits_for_the_end_waits_for_that_of_a_requeued_element(tmp_path: Path) -> None:
+    """`afterany`, by which the last job of an experiment waits."""
+    note = tmp_path / "note"
+    requeue = "scontrol requeue ${SLURM_ARRAY_JOB_ID}_0; sleep 60"  # the first start of element 0
+    command = f"if [ $SLURM_ARRAY_TASK_ID$SLURM_RESTART_COUNT = 0 ]; then {requeue}; fi; sleep 1; echo over >> {note}"
+    job = _send(tmp_path, "requeued-1.0", command, (0, 1))
+    _send(tmp_path, "last-1.0", f"echo last >> {note}", (0,), dependency=f"afterany:{job}")
+    _wait(lambda: note.exists() and "last" in note.read_text())
+    assert note.read_text().split() == ["over", "over", "last"]
+
+
 @pytest.mark.parametrize(("umask", "mode"), [(0o077, 0o600), (0o027, 0o640)])
 def test_logs_are_closed_though_slurm_opens_them_first(tmp_path: Path, umask: int, mode: int) -> None:
     logs = make_folder(tmp_path / "logs")
