@@ -25,13 +25,13 @@ languages: {{xnli: [en]}}
 data: {{root: {data}, max_train: 16, max_eval: 4}}
 training: {{epochs: 1, global_batch_size: 8, token_budget: 256, max_length: 64, max_query_length: 32, device: cpu,
            zero: 2}}
+collect: {{job: false}}
 cluster:
   executor: slurm
   cpus-per-task: 1
   time: "00:30:00"
   environment: {{pass: [WANDB_*, MY_TOKEN], set: {{GREETING: "it's $HOME"}}, drop: [LC_*]}}
   setup: ['env > {out}', 'ulimit -a >> {out}']
-collect: {{job: false}}
 """
 # Formats, states, clusters, names, users, times: each makes a command say something else, or nothing, where it counts.
 HOSTILE = {
