@@ -7,7 +7,7 @@ writes some points twice, with the same steps and values.
 
 import fcntl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from launch.mirrors import readings
 from launch.mirrors.readings import Cursor
 from launch.mirrors.sinks import Sink
 from launch.plan import Plan, Stage
+from launch.status import Observation
 from launch.store import Store, records
 from slurm.base import UserError
 from slurm.base.files import make_folder, to_json, write_atomic
@@ -25,6 +26,7 @@ from slurm.base.files import make_folder, to_json, write_atomic
 STATE, _LOCK = "stepstone.json", ".stepstone.lock"
 _AT_ONCE = 500  # points that the sink gets in one call, so that a sign of life comes in between
 _SAVE_SECONDS = 2.0
+_ASK_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Mirror:
     def __post_init__(self) -> None:
         state = records.read(self.folder / STATE, _STATE)
         self._cursors = state.cursors if state else {}
-        self._saved_at = time.monotonic()
+        self._saved_at = self._ask_at = time.monotonic()
 
     def look(self) -> bool:
         """Mirror what is new; whether that was the last of the experiment."""
@@ -62,7 +64,15 @@ class Mirror:
                     self.tell(0)
         finally:
             self._save()
-        return all(self._cursor(stage).done for stage in self.plan.stages.values())
+        remaining = {stage.key for stage in self.plan.stages.values() if not self._cursor(stage).done}
+        return not remaining or remaining <= self._unneeded(store)
+
+    def _unneeded(self, store: Store) -> Set[str]:
+        """Keys of seeds' stages that a race does without; asked every minute, as it asks Slurm too."""
+        if self.plan.experiment.race is None or time.monotonic() < self._ask_at:
+            return set()
+        self._ask_at = time.monotonic() + _ASK_SECONDS
+        return Observation(self.plan, store).racing.unneeded.keys()
 
     def _cursor(self, stage: Stage) -> Cursor:
         return self._cursors.get(stage.key, Cursor())
