@@ -268,6 +268,7 @@ def _costs(costs: Costs) -> Chart | None:
                 sort=kinds,
                 title=None,
                 scale=altair.Scale(domain=kinds, range=[_SERIES[n] for n in (0, 2, 4, 1)]),
+                legend=altair.Legend(columns=2),
             ),
             order=altair.Order("order:Q"),
             tooltip=["recipe:N", altair.Tooltip("kind:N", title="what"), altair.Tooltip("hours:Q", format=".3~s")],

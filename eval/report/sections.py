@@ -299,7 +299,7 @@ def _counted(values: Sequence[tuple[str, int]]) -> str:
 
 def _table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[object]], numbers: Sequence[int] = ()) -> str:
     """An ordinary table. `numbers`: columns that are set to the right."""
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in heads)
+    head = "".join(f'<th scope="col"{_side(number, numbers)}>{escape(name)}</th>' for number, name in enumerate(heads))
     body = "\n".join(_row(cells, numbers) for cells in rows[:_MOST_ROWS])
     remark = f"\n<p>{len(rows) - _MOST_ROWS:,} rows more are not shown.</p>" if len(rows) > _MOST_ROWS else ""
     table = heat.scrolled(
@@ -310,8 +310,9 @@ def _table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[object]],
 
 def _row(cells: Sequence[object], numbers: Sequence[int]) -> str:
     first, *more = (escape(str(cell)) for cell in cells)
-    columns = "".join(
-        f'<td class="num">{text}</td>' if number in numbers else f"<td>{text}</td>"
-        for number, text in enumerate(more, 1)
-    )
+    columns = "".join(f"<td{_side(number, numbers)}>{text}</td>" for number, text in enumerate(more, 1))
     return f'<tr><th scope="row">{first}</th>{columns}</tr>'
+
+
+def _side(column: int, numbers: Sequence[int]) -> str:
+    return ' class="num"' if column in numbers else ""

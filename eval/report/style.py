@@ -45,6 +45,7 @@ th[scope=row] { font-weight: normal; min-width: 5rem; max-width: 14rem; position
 .heat thead th { max-width: 11rem; }
 .heat thead th:first-child { min-width: 5rem; }
 .words th[scope=row] { position: static; }
+.words .num { text-align: right; }
 .words td, .words th { min-width: 3.5rem; max-width: 40rem; }
 .up { background: color-mix(in srgb, var(--up) calc(var(--m) * .5%), var(--page)); }
 .down { background: color-mix(in srgb, var(--down) calc(var(--m) * .5%), var(--page)); }
