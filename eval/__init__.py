@@ -6,6 +6,7 @@
     studies     questions asked of all results: order, correlation, complexity; pure functions
     tables      rows of scores into cells, averages, tables and submissions
     report      an experiment's results as one HTML page
+    figures     the same as figures for a paper: PDF, SVG, PNG
 
 Imports `training` and `slurm.base`, never `launch`; `metrics`, `statistics` and `studies` import neither. Begin with
 `prediction.stage`, what an evaluate stage does; a score is worked out in `metrics`, and `tables.rows` has the shape in

@@ -21,25 +21,11 @@ from launch.results.compared import DRAWS
 from launch.results.sheets import Options
 from launch.status import Observation
 from launch.store import Store
-from launch.store.artifacts import LanguageScores
 
 _GROUPINGS: tuple[Grouping, ...] = ("family", "script", "size")
 _DRAWS_OF_LANGUAGES = 1000  # of test sets; the matrix takes as many as `stepstone table`
 _ENGLISH = "en"
 assert set(_GROUPINGS) < set(get_args(Grouping))
-
-
-class RememberingStore(Store):
-    """One that reads each language's results once, though every part of a report asks for them."""
-
-    def __init__(self, root: Path) -> None:
-        super().__init__(root)
-        self._languages: dict[str, dict[str, LanguageScores]] = {}  # by stage key
-
-    def language_results(self, plan: Plan, stage: Stage) -> dict[str, LanguageScores]:
-        if stage.key not in self._languages:
-            self._languages[stage.key] = super().language_results(plan, stage)
-        return self._languages[stage.key]
 
 
 def content(plan: Plan, store: Store, observation: Observation, draws: int = DRAWS) -> Content:

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from launch.plan import Plan
-from launch.report.gather import RememberingStore, content
+from launch.report.gather import content
 from launch.status import Observation
-from launch.store import sharing
+from launch.store import Store, sharing
 from slurm.base import UsageError
 from slurm.base.files import make_folder, write_atomic
 
@@ -20,7 +20,7 @@ def write(plan: Plan, out: Path | None = None, observation: Observation | None =
 
     if out is not None:
         check(out)
-    store = RememberingStore(plan.experiment.store)
+    store = Store(plan.experiment.store)
     observation = observation or Observation(plan, store)
     store.index = observation.store.index
     text = page.html(content(plan, store, observation))

@@ -11,8 +11,8 @@ from eval.report.content import CURVE_POINTS, Content
 from launch.cli.app import app
 from launch.plan import Plan, Stage
 from launch.report import gather, writing
-from launch.report.gather import RememberingStore
 from launch.status import Observation
+from launch.store import Store
 from launch.store.artifacts import generation_of, publish_language
 from slurm.base import UsageError
 from slurm.base.files import make_folder, seal, write_atomic
@@ -72,7 +72,7 @@ def _predictions(stage: Stage) -> bytes:
 
 
 def _content(plan: Plan) -> Content:
-    store = RememberingStore(plan.experiment.store)
+    store = Store(plan.experiment.store)
     observation = Observation(plan, store, 0)
     return gather.content(plan, store, observation, draws=200)
 
