@@ -26,6 +26,7 @@ from eval.statistics.intervals import MeanDifference
 
 Conclusion = Literal["different", "equal", "open"]
 _DRAWS = 200_000  # of the law: the level of 5 % is right to 1 % of itself
+_LEAST_SEEDS = 3  # before a pair is given up: of two nobody knows how far others would lie apart
 _LEAST_CHANCE = 0.25  # of being decided by the last seed: below it a pair is given up
 
 
@@ -124,7 +125,9 @@ class Rule:
             conclusion = "different"
         elif at_most <= self.until:
             conclusion = "equal"
-        elif self._chance(seeds, value, variance) < _LEAST_CHANCE:
+        elif seeds == self.looks.last or (
+            seeds >= _LEAST_SEEDS and self._chance(seeds, value, variance) < _LEAST_CHANCE
+        ):
             conclusion = "open"
         return Look(seeds, value, value - half, value + half, at_most, conclusion)
 
@@ -136,8 +139,6 @@ class Rule:
     def _chance(self, seeds: int, value: float, variance: float) -> float:
         """That the interval after the last seed decides, if the seeds to come are like those before."""
         last = self.looks.last
-        if seeds == last:
-            return 0.0
         half, freedom = self._half_width(last, variance, self.alpha), seeds - 1
         room = self.until - self._half_width(last, variance, 2 * self.alpha)
         spread = np.sqrt(variance * (1 / seeds - 1 / last))  # of the last mean about this one

@@ -12,7 +12,7 @@ from launch.experiment import Race
 from launch.plan import Plan
 
 ASSUMPTION = "3 of 10 differences 0, the others -1 to 3 points; seeds' standard deviation 0.3 to 1.5"
-_DRAWS = 1000
+_DRAWS = 400
 
 
 @dataclass(frozen=True)

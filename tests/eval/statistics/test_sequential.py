@@ -86,4 +86,10 @@ def test_seeds_that_agree_to_the_last_digit_decide_nothing() -> None:
 
 def test_what_more_seeds_would_hardly_tell_is_given_up() -> None:
     look = RULE.last_look([2.0, -2.1, 1.9, -2.0, 2.0, -1.9])
-    assert look is not None and look.conclusion == "open" and look.seeds < 6
+    assert look is not None and look.conclusion == "open" and 3 <= look.seeds < 6
+
+
+@given(_POINTS, _POINTS)
+def test_two_seeds_give_nothing_up(first: float, second: float) -> None:
+    look = RULE.last_look([first, second])
+    assert look is not None and look.conclusion != "open"
