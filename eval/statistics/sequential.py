@@ -26,6 +26,7 @@ from eval.statistics.intervals import MeanDifference
 
 Conclusion = Literal["different", "equal", "open"]
 _DRAWS = 200_000  # of the law: the level of 5 % is right to 1 % of itself
+_ROUNDING = 1e-9  # points: what seeds that agree to the last digit may differ by
 _LEAST_SEEDS = 3  # before a pair is given up: of two nobody knows how far others would lie apart
 _LEAST_CHANCE = 0.25  # of being decided by the last seed: below it a pair is given up
 
@@ -115,7 +116,7 @@ class Rule:
     def _look(self, differences: NDArray[np.float64]) -> Look:
         seeds, value = len(differences), float(differences.mean())
         variance = float(differences.var(ddof=1))
-        if variance == 0:  # how far others would lie apart is not known at all
+        if variance < _ROUNDING**2:  # they agree: how far others would lie apart is not known at all
             end: Conclusion | None = "open" if seeds == self.looks.last else None
             return Look(seeds, value, -np.inf, np.inf, np.inf, end)
         half = self._half_width(seeds, variance, self.alpha)
