@@ -12,7 +12,7 @@ from eval.studies.records import show
 LEVEL = 0.05
 NAMES: dict[Coefficient, str] = {"pearson": "Pearson's r", "spearman": "Spearman's rho", "kendall": "Kendall's tau-b"}
 _HOW = (
-    "Over recipes, each the mean of its seeds. 95 %: BCa bootstrap over recipes and the seeds of each. p: by",
+    "Over recipes, each the mean of its seeds. 95 %: bootstrap over recipes and the seeds of each. p: by",
     "permutation of the recipes (exact up to eight); p (Holm): for all rows of this table.",
 )
 

@@ -72,14 +72,14 @@ def test_partial_where_nothing_is_left() -> None:
 
 
 def test_the_interval_as_scipys() -> None:
-    """With one seed a unit it is scipy's BCa interval of a paired sample."""
+    """With one seed a unit it is scipy's percentile interval of a paired sample."""
     random = np.random.default_rng(2)
     first = random.normal(size=15)
     second = first + random.normal(size=15)
     units = [Unit(np.array([x]), np.array([y])) for x, y in zip(first, second, strict=True)]
     expected = stats.bootstrap(
         (first, second), lambda x, y, axis: correlations._coefficients("pearson", x, y), paired=True,
-        vectorized=True, n_resamples=5000, method="BCa", rng=np.random.default_rng(3),
+        vectorized=True, n_resamples=5000, method="percentile", rng=np.random.default_rng(3),
     ).confidence_interval  # fmt: skip
     assert correlations.interval("pearson", units, 3, draws=5000) == pytest.approx(tuple(expected))
 
