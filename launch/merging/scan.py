@@ -7,11 +7,12 @@ is as young is read again next time.
 """
 
 import hashlib
+import json
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from launch.plan import Plan, Stage, keys
 from launch.store import Store
@@ -21,6 +22,7 @@ from slurm.base import look
 SETTLED_SECONDS = 2.0
 _NS = 1_000_000_000
 _ENDINGS = (".json", ".jsonl", QUARANTINED)
+_WORTH = 2_000  # stages: a fork of a large process takes as long as to list some of them
 _RESULT = "result."  # begins a train stage's result, also one that was set aside
 
 
@@ -47,18 +49,50 @@ class Scan(NamedTuple):
 def of_stages(plan: Plan, store: Store, stages: Iterable[Stage]) -> dict[str, Scan]:
     """Of those of the stages that were ever sent, by key."""
     languages = languages_asked(plan)
+    places = [
+        Place(stage.key, f"{store.root}/stages/{stage.folder}", languages.get(stage.definition, ""))
+        for stage in stages
+        if store.exists(stage)
+    ]
     unsettled_from = time.time_ns() - int(SETTLED_SECONDS * _NS)
-    scans: dict[str, Scan] = {}
-    for stage in stages:
-        key = stage.key
-        if store.exists(stage):
-            folder = f"{store.root}/stages/{stage.folder}"
-            scans[key] = (
-                _training(key, folder, unsettled_from)
-                if stage.kind == "train"
-                else _evaluation(key, folder, languages[stage.definition], unsettled_from)
-            )
-    return scans
+    return {scan.key: scan for scan in _scans(places, unsettled_from)}
+
+
+class Place(NamedTuple):
+    """A stage's folder. `languages`: a hash of those asked for; "" of a train stage."""
+
+    key: str
+    folder: str
+    languages: str
+
+
+def _scans(places: Sequence[Place], unsettled_from: int) -> list[Scan]:
+    """Where there are many, a fork lists half of them: it does nothing else, and needs no lock that a thread holds."""
+    if len(places) < _WORTH or len(os.sched_getaffinity(0)) < 2:
+        return [_scan(place, unsettled_from) for place in places]
+    middle = len(places) // 2
+    reader, writer = os.pipe()
+    process = os.fork()
+    if process == 0:
+        _answer(writer, places[middle:], unsettled_from)
+    os.close(writer)
+    first_half = [_scan(place, unsettled_from) for place in places[:middle]]
+    with open(reader, "rb") as pipe:
+        answer = pipe.read()
+    _, status = os.waitpid(process, 0)
+    if os.waitstatus_to_exitcode(status) != 0:  # its error is ours too, where it comes again
+        return first_half + [_scan(place, unsettled_from) for place in places[middle:]]
+    return first_half + [Scan(*values) for values in json.loads(answer)]
+
+
+def _answer(writer: int, places: Sequence[Place], unsettled_from: int) -> NoReturn:
+    """Of the fork."""
+    try:
+        with open(writer, "wb") as pipe:
+            pipe.write(json.dumps([_scan(place, unsettled_from) for place in places]).encode())
+        os._exit(0)
+    except BaseException:
+        os._exit(1)
 
 
 def languages_asked(plan: Plan) -> dict[str, str]:
@@ -69,19 +103,18 @@ def languages_asked(plan: Plan) -> dict[str, str]:
     }
 
 
-def _training(key: str, folder: str, unsettled_from: int) -> Scan:
-    lines, newest = _files(folder)
-    files = [line for line in lines if line.startswith(_RESULT)]
-    return Scan(key, "" if newest > unsettled_from else _hash(files), {"": files})
-
-
-def _evaluation(key: str, folder: str, languages: str, unsettled_from: int) -> Scan:
-    files: dict[str, list[str]] = {}
-    for generation in _generations(f"{folder}/languages"):
-        files[generation], newest = _files(f"{folder}/languages/{generation}")
-        if newest > unsettled_from:
-            languages = ""
-    return Scan(key, languages and _hash([languages, *(line for lines in files.values() for line in lines)]), files)
+def _scan(place: Place, unsettled_from: int) -> Scan:
+    if not place.languages:
+        lines, newest = _files(place.folder)
+        files = {"": [line for line in lines if line.startswith(_RESULT)]}
+    else:
+        files, newest = {}, 0
+        for generation in _generations(f"{place.folder}/languages"):
+            files[generation], newest_of_generation = _files(f"{place.folder}/languages/{generation}")
+            newest = max(newest, newest_of_generation)
+    if newest > unsettled_from:
+        return Scan(place.key, "", files)
+    return Scan(place.key, _hash([place.languages, *(line for lines in files.values() for line in lines)]), files)
 
 
 def _generations(folder: str) -> list[str]:

@@ -387,6 +387,26 @@ def test_without_writing_nothing_is_written(workspace: Workspace) -> None:
     assert _identities(root) == before
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_fork_lists_half_of_many_stages(workspace: Workspace, monkeypatch: Any, fails: bool) -> None:
+    plan = workspace.plan()
+    store, stages = published.publish(plan), plan.stages.values()
+    scans = scan.of_stages(plan, store, stages)
+    monkeypatch.setattr(scan, "_WORTH", 3)
+    here, lines_of = os.getpid(), scan._lines
+
+    def in_the_fork(folder: str) -> Any:
+        if os.getpid() != here:
+            raise OSError(5, "Input/output error")
+        return lines_of(folder)
+
+    if fails:
+        monkeypatch.setattr(scan, "_lines", in_the_fork)
+    assert scan.of_stages(plan, store, stages) == scans and len(scans) == 13
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)  # none is left
+
+
 def test_many_files_are_read_by_two_processes(workspace: Workspace, monkeypatch: Any) -> None:
     monkeypatch.setattr(reading, "_WORTH", 10)
     plan = workspace.plan()
