@@ -45,7 +45,7 @@ def what_does_not_count(plan: Plan, collection: Collected) -> list[str]:
 
 
 def _of_result(plan: Plan, of_result: SetAside, file: str) -> str:
-    where = of_result.path
+    where = as_typed(of_result.path)
     if not of_result.moved:
         return f"does not count: {of_result.what}: {of_result.why}; it stays: {where}"
     kind = plan.stages[of_result.stage].kind
