@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,16 @@ def test_from_one_file_to_a_table(tmp_path: Path, tiny_model: Path) -> None:
     sent = run(tmp_path, "submit", "experiment.yaml", "--wait")
     logs = "".join(path.read_text()[-2000:] for path in tmp_path.glob("store/submissions/*/local/logs/*"))
     assert sent.returncode == 0, sent.stderr + logs
+    assert sent.stderr.splitlines()[-1] == f"collected: {tmp_path}/store/results/here"
+    (last_log,) = tmp_path.glob("store/submissions/*/local/logs/last.log")  # the workers collect without --wait, too
+    patience = time.monotonic() + 120
+    while "stages finished" not in last_log.read_text():
+        assert time.monotonic() < patience
+        time.sleep(0.2)
+    assert last_log.read_text() == "4 of 4 stages finished\n"
+    assert {"results.parquet", "table.md", "report.html"} <= {
+        p.name for p in (tmp_path / "store/results/here").iterdir()
+    }
 
     stages = json.loads(run(tmp_path, "status", "experiment.yaml", "--json").stdout)["stages"]
     assert {stage["name"]: stage["state"] for stage in stages} == {
