@@ -6,6 +6,7 @@
     cache/tokens/<key>/   cache/contributions/: what examples contribute to scores
     rehearsal/<experiment>/: a store in itself   workers/: locks of local workers
     processors/: what was decided for each model of processor
+    mirrors/<program>/: what `stepstone mirror` wrote, of which nothing here knows
 
 A generation is one trained encoder, by its hash: results of two trainings of one stage never mix.
 """
