@@ -297,7 +297,7 @@ def _seeds_of_pairs(
     if of_race is None:
         return []
     counts = [
-        f"{column.name} {', '.join(f'{recipe} {comparison.difference.seeds}' for recipe, comparison in of_column)}"
+        f"{column.name} ({', '.join(f'{recipe} {comparison.difference.seeds}' for recipe, comparison in of_column)})"
         for column in columns
         if (of_column := [(recipe, c) for (recipe, name), c in comparisons.items() if name == column.name])
     ]

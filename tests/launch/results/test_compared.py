@@ -275,7 +275,7 @@ def test_a_race_has_what_each_pair_got_and_intervals_that_hold_at_every_look(wor
     (sheet,) = sheets.of_plan(plan, store, rows, sheets.Options())
     caption = "\n".join(sheet.caption)
     assert "over 2 to 5 seeds" in caption and "Jennison" in caption and "Smyth" not in caption
-    assert "seeds of each difference: xnli squad 3, hellaswag 5" in caption
+    assert "seeds of each difference: xnli (squad 3, hellaswag 5)" in caption
     assert all(entry.missing == 0 for _, of_row in sheet.rows for entry in of_row)
 
 
