@@ -42,10 +42,19 @@ class _Map:
 
 
 def matrix(grid: Grid, inches: float) -> list[Figure]:
-    """Recipes by targets."""
-    rows, columns = _names(grid.recipes, inches), grid.columns
+    """Recipes by targets, and averages that there are."""
+    rows = _names(grid.recipes, inches)
+    entries = [of_row for _, of_row in grid.sheet.rows]
+    every_place = range(len(grid.columns))
+    places = [at for at in every_place if any(_tells(of_row[at]) for of_row in entries)] or list(every_place)
+    columns = tuple(grid.columns[at] for at in places)
     first_rows = 1 if grid.recipes[:1] == (BASELINE,) else 0
-    return _figures(_Map(rows, columns, lambda row, column: grid.sheet.rows[row][1][column], first_rows), inches)
+    return _figures(_Map(rows, columns, lambda row, column: entries[row][places[column]], first_rows), inches)
+
+
+def _tells(entry: Entry) -> bool:
+    """Whether there is a score, or one is still to come: an average of which targets are missing never comes."""
+    return entry.value is not None or entry.missing > 0
 
 
 def languages(target: TargetGrids, inches: float) -> list[Figure]:

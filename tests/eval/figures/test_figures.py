@@ -149,6 +149,13 @@ def test_what_is_missing_is_hatched_and_what_has_no_gold_a_dash() -> None:
     assert "–" in [text.get_text() for text in matrix.axes[0].texts]
 
 
+def test_an_average_that_nobody_has_takes_no_room() -> None:
+    content = invented.content()
+    nobody = {(row, 1): Entry("difference", None, note="-") for row in range(3)}
+    matrix = drawing.draw(drawing.figures(replace(content, matrix=_with_entries(content.matrix, nobody)))[0], 3.03)
+    assert [label.get_text() for label in matrix["matrix"].axes[0].get_xticklabels()] == ["xnli"]
+
+
 def test_nothing_yet() -> None:
     content = invented.content()
     all_missing = {(row, column): Entry("difference", None, note="3 missing", missing=3)
