@@ -68,7 +68,7 @@ coverage: .venv/ready  ## how often 95 % intervals hold the truth, and how often
 racing: .venv/ready  ## what `seeds: {min, max, until}` finds wrongly, and what it saves, by simulation (minutes)
 	$(BIN)/python -m tests.benchmarks.racing
 
-study-simulations: .venv/ready  ## how often studies show what is not there, and what is (half an hour)
+study-simulations: .venv/ready  ## how often studies show what is not there, and what is (minutes)
 	$(BIN)/python -m tests.benchmarks.studies
 
 bench-watch: .venv/ready  ## calls of the scheduler per hour with five watchers; start and redraw at 100,000 stages

@@ -39,8 +39,9 @@ def _pair(points: float) -> Callable[[Recipe], float]:
 
 
 def order_shares(world: OrderWorld, worlds: int, label: str) -> Shares:
-    """That order matters on a target at all; any effect; the effect called `label`; any effect one by one."""
-    counts = np.zeros(4)
+    """That order matters on a target at all; any effect; the effect called `label`; any effect one by one; and the test
+    of what is first, alone, by branches and one by one."""
+    counts = np.zeros(6)
     for seed in range(worlds):
         runs = order_runs(world, seed)
         (transfer,) = transfers.of_targets(runs)
@@ -49,17 +50,21 @@ def order_shares(world: OrderWorld, worlds: int, label: str) -> Shares:
         seeds = seeds_of(transfer, design)
         of_target = effects(seeds, design, _DRAWS)
         by_label = {effect.contrast.label: effect.adjusted_p for effect in of_target}
+        one_by_one = _one_by_one(world, seeds.blocks, seed)
+        labels = [effect.contrast.label for effect in of_target]
         counts += (
             min((test.adjusted_p for test in agreements([seeds], design, _DRAWS)), default=1) < 0.05,
             min(by_label.values()) < 0.05,
             by_label[label] < 0.05,
-            min(_one_by_one(world, seeds.blocks, seed)) < 0.05,
+            min(holm(one_by_one)) < 0.05,
+            of_target[labels.index("a first")].p < 0.05,
+            one_by_one[labels.index("a first")] < 0.05,
         )
     return tuple(counts / worlds)
 
 
 def _one_by_one(world: OrderWorld, blocks: Sequence[branches.Block], seed: int) -> list[float]:
-    """After Holm, of the same contrasts: all runs of a seed exchanged as if none shared a training."""
+    """Of the same contrasts: all runs of a seed exchanged as if none shared a training."""
     random = np.random.default_rng(seed)
     all_orders = orders(world.tasks)
     contrasts = designs.contrasts(designs.Design(world.tasks, tuple(sorted(all_orders)), ()))
@@ -71,7 +76,7 @@ def _one_by_one(world: OrderWorld, blocks: Sequence[branches.Block], seed: int) 
         sums += random.permuted(np.tile(block.scores, (_DRAWS, 1)), axis=1) @ weights
         actual += block.scores @ weights
     as_far = (np.abs(sums) >= np.abs(actual) - 1e-9).sum(axis=0)
-    return holm(((as_far + 1) / (_DRAWS + 1)).tolist())
+    return [float(p) for p in (as_far + 1) / (_DRAWS + 1)]
 
 
 def correlation_shares(world: TaskWorld, worlds: int) -> Shares:
@@ -161,9 +166,8 @@ def _print(name: str, shares: Shares) -> None:
 
 
 def print_order(worlds: int) -> None:
-    print(
-        "| order: world | order matters | any effect | the planted one | any, one by one |\n|---|---:|---:|---:|---:|"
-    )
+    print("| order: world | order matters | any effect | the planted one | any, one by one", end="")
+    print(" | what is first, alone | alone, one by one |\n|---|---:|---:|---:|---:|---:|---:|")
     for seeds in (2, 3, 5):
         for luck in (0.0, 1.0, 3.0):
             name = f"no effect, {seeds} seeds, a training's luck {luck:.0f}"
