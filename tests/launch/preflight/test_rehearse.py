@@ -4,16 +4,17 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from launch import experiment
+from launch import experiment, merging
 from launch import plan as planning
 from launch.demo import data
 from launch.plan import Plan
 from launch.preflight import checks, rehearse
-from launch.results import scores, table
+from launch.results import table
 from launch.status import policy
 from launch.status.history import Failure
 from launch.store import Store, provenance
@@ -138,8 +139,8 @@ def test_it_leaves_its_store_to_what_still_runs_there(workspace: Workspace, monk
     """What the file sent before an edit goes on; what went well and is over leaves nothing."""
     monkeypatch.setattr(provenance, "freeze", lambda root: root / "code" / "c0de")
     monkeypatch.setattr(checks, "check", lambda plan: None)
-    monkeypatch.setattr(scores, "rows", lambda plan, store: ["a row"])
-    for name in ("cells", "write"):
+    monkeypatch.setattr(merging, "collect", lambda plan, store: SimpleNamespace(rows=["a row"]))
+    for name in ("summary", "write"):
         monkeypatch.setattr(table, name, lambda *_: None)
     on_slurm = {"executor": "slurm", "partition": "gpu"}
     grid: dict[str, Any] = {"cluster": on_slurm, "recipes": ["none"], "seeds": ["1"]}
