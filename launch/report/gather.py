@@ -3,7 +3,7 @@
 import shlex
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -42,7 +42,8 @@ def content(plan: Plan, store: Store, observation: Observation, draws: int = DRA
             examples[source.task][source.language] = source.examples or 0
     finished_runs = _finished_runs(plan, store)
     missing = open_runs.missing(plan, store, observation)
-    matrix = sheets.of_plan(finished_runs, store, rows, Options(intervals=True, draws=draws))[0]
+    of_all = sheets.of_plan(finished_runs, store, rows, Options(intervals=True, draws=draws))[0]
+    matrix = without_empty_averages(of_all, plan.targets)
     return Content(
         name=plan.experiment.name,
         file=file,
@@ -74,6 +75,17 @@ def _finished_runs(plan: Plan, store: Store) -> Plan:
     """The plan with the runs alone that have all their languages: means of a partial experiment are of these."""
     paths = {path: key for path, key in plan.paths.items() if store.is_finished(plan, plan.stages[key])}
     return replace(plan, paths=paths)
+
+
+def without_empty_averages(matrix: Sheet, targets: Collection[str]) -> Sheet:
+    """The matrix without the averages that no recipe has: its caption says what they lack."""
+    places = [
+        at
+        for at, column in enumerate(matrix.columns)
+        if column.name in targets or any(entries[at].value is not None for _, entries in matrix.rows)
+    ]
+    rows = tuple((recipe, tuple(entries[at] for at in places)) for recipe, entries in matrix.rows)
+    return replace(matrix, columns=tuple(matrix.columns[at] for at in places), rows=rows)
 
 
 def _with_gaps(matrix: Sheet, missing: Sequence[Missing]) -> Sheet:

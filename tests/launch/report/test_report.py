@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from eval.report.content import CURVE_POINTS, Content
+from eval.tables.sheet import Column, Entry, Sheet
 from launch.cli.app import app
 from launch.plan import Plan, Stage
 from launch.report import gather, writing
@@ -142,6 +143,15 @@ def test_nothing_has_begun(workspace: Workspace) -> None:
     assert str(workspace.root) not in repr(content)
     path = writing.write(plan)
     assert "There is no answer yet" in path.read_text()
+
+
+def test_averages_that_no_recipe_has_are_left_out() -> None:
+    score, gap = Entry("score", 70.0, score=70.0), Entry("score", None, note="-")
+    columns = tuple(Column(name, "", "accuracy") for name in ("xnli", "panx", "xtreme", "qa"))
+    sheet = Sheet("all", columns, (("none", (score, gap, gap, score)), ("squad", (gap, gap, gap, gap))), ())
+    shown_sheet = gather.without_empty_averages(sheet, ["xnli", "panx"])
+    assert [column.name for column in shown_sheet.columns] == ["xnli", "panx", "qa"]
+    assert shown_sheet.rows[0] == ("none", (score, gap, score))
 
 
 # --- curves
