@@ -151,3 +151,12 @@ def test_studies_are_simulated_to_their_end() -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     rows = [line for line in done.stdout.splitlines() if line.endswith("% |")]
     assert len(rows) == 17 + 9 + 12 + 9
+
+
+@pytest.mark.slow
+def test_tables_of_a_papers_size_are_measured_to_their_end() -> None:
+    done = _run("tests.benchmarks.statistics", "--seeds", "2", "--scale", "0.01")
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "cold, a run on bucc" in done.stdout and "cells 117.00" in done.stdout
+    assert "all languages: peak" in done.stdout
