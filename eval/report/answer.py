@@ -71,7 +71,8 @@ def of_target(content: Content, column: str) -> str:
     if not scored_recipes:
         notes = dict.fromkeys(entry.note for _, entry in of_column)
         return f"no complete score yet ({some(list(notes), 3)})"
-    recipe, entry = max(scored_recipes, key=lambda pair: pair[1].score or 0.0)
+    baseline_score = dict(of_column)[BASELINE].score if BASELINE in content.matrix.recipes else None
+    recipe, entry = max(scored_recipes, key=lambda pair: _level(pair[1], baseline_score))
     text = f"highest: {recipe}, {score(entry.score)}"
     if len(scored_recipes) < len(content.matrix.recipes):
         text += f", of {len(scored_recipes)} of {count(len(content.matrix.recipes), 'recipe')}"
@@ -79,6 +80,13 @@ def of_target(content: Content, column: str) -> str:
         return f"{text} {entry.spread}".rstrip()
     text += f": {entry.number} {entry.spread} to {BASELINE}".replace("  ", " ")
     return f"{text}; {_how_sure(entry)}"
+
+
+def _level(entry: Entry, baseline_score: float | None) -> float:
+    """Where recipes are on one scale though their seeds differ: the baseline's score and the difference to it."""
+    if baseline_score is None or entry.kind != "difference" or entry.alone or entry.value is None:
+        return entry.score or 0.0
+    return baseline_score + entry.value
 
 
 def _is_sound(entry: Entry) -> bool:

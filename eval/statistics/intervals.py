@@ -7,7 +7,8 @@ degrees of freedom, so the quantile lies between theirs, weighted by the parts (
 levels of the Behrens-Fisher test"), which never promises more than it holds for long.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,11 @@ class MeanDifference:
     @property
     def error(self) -> float:
         return float(np.hypot(self.of_seeds, self.of_examples))
+
+    def with_seeds(self, seeds: int, of: int) -> Self:
+        """What it would be after so many seeds, if those to come lie apart as its own do, `of` them."""
+        freedom = max(1.0, self.freedom * (seeds - 1) / max(1, of - 1))
+        return replace(self, of_seeds=self.of_seeds * float(np.sqrt(of / seeds)), freedom=freedom)
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """The lower and the upper end."""

@@ -1,8 +1,5 @@
 """What a number of seeds can show, and how many more it would take."""
 
-from dataclasses import replace
-
-import numpy as np
 from scipy import special
 
 from eval.statistics.intervals import MeanDifference
@@ -30,6 +27,4 @@ def seeds_needed(difference: MeanDifference, seeds: int, alpha: float = 0.05, po
 
 
 def _shows(difference: MeanDifference, seeds: int, more_seeds: int, alpha: float, power: float) -> bool:
-    freedom = max(1.0, difference.freedom * (more_seeds - 1) / max(1, seeds - 1))
-    with_more = replace(difference, of_seeds=difference.of_seeds * float(np.sqrt(seeds / more_seeds)), freedom=freedom)
-    return detectable(with_more, alpha, power) <= abs(difference.value)
+    return detectable(difference.with_seeds(more_seeds, seeds), alpha, power) <= abs(difference.value)

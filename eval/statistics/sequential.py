@@ -14,9 +14,9 @@ A pair is given up where more seeds would hardly decide it: predictive power (Sp
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,6 +157,10 @@ class RepeatedDifference(MeanDifference):
 
     looks: Looks
     seeds: int
+
+    def with_seeds(self, seeds: int, of: int) -> Self:
+        """The same, at the look after so many seeds; more than the last look's are taken for as many."""
+        return replace(super().with_seeds(seeds, of), seeds=seeds)
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """The lower and the upper end."""

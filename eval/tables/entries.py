@@ -40,15 +40,24 @@ def of_cells(
 
 
 def _best(cells: Mapping[tuple[str, str], Cell], recipes: Sequence[str], column: str) -> set[str]:
-    """The recipes with the highest score; of one recipe alone, or where all have the same, none."""
+    """The recipes that are highest; of one recipe alone, or where all are equal, none."""
+    baseline = cells.get((BASELINE, column))
     scores = {
-        recipe: cell.score
+        recipe: compared
         for recipe in recipes
-        if (cell := cells.get((recipe, column))) and cell.score is not None and cell.values
+        if (cell := cells.get((recipe, column))) and cell.values and (compared := _level(cell, baseline)) is not None
     }
     if not scores or max(scores.values()) - min(scores.values()) < _CLOSE:
         return set()
     return {recipe for recipe, score in scores.items() if score > max(scores.values()) - _CLOSE}
+
+
+def _level(cell: Cell, baseline: Cell | None) -> float | None:
+    """Where recipes are on one scale though seeds differ, as in a race or where some diverged: the baseline's score and
+    the difference to it, seed by seed. Without a difference the score."""
+    if baseline is None or baseline.score is None or cell.difference is None:
+        return cell.score
+    return baseline.score + cell.difference
 
 
 def _entry(cell: Cell | None, comparison: Comparison | None, absolute: bool, best: bool, with_intervals: bool) -> Entry:

@@ -20,6 +20,7 @@ from launch.results import scores, sheets, table
 from launch.results.compared import DRAWS
 from launch.results.sheets import Options
 from launch.status import Observation
+from launch.status.rules import UNDER_WAY
 from launch.store import Store
 
 _GROUPINGS: tuple[Grouping, ...] = ("family", "script", "size")
@@ -50,7 +51,7 @@ def content(plan: Plan, store: Store, observation: Observation, draws: int = DRA
         command=f"stepstone submit {file}",
         written=time.time(),
         finished=len(observation.finished),
-        total=observation.total,
+        total=_total(observation),
         counts={state: count for state, count in observation.counts().items() if count},
         recipes=tuple(table.recipe_names(plan)),
         seeds=tuple(plan.experiment.seeds),
@@ -69,6 +70,12 @@ def content(plan: Plan, store: Store, observation: Observation, draws: int = DRA
         environment=origins.environment(plan, store),
         notes=tuple(table.notes(plan, store, rows, metrics)),
     )
+
+
+def _total(observation: Observation) -> int:
+    """How many stages there are. A race does without what failed for good, once no pair wants it."""
+    is_over = observation.is_complete and not observation.among(UNDER_WAY)
+    return len(observation.finished) if is_over else observation.total
 
 
 def _finished_runs(plan: Plan, store: Store) -> Plan:

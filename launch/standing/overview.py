@@ -95,12 +95,21 @@ def _cells(sources: _Sources) -> dict[tuple[str, str], Cell]:
     plan = sources.plan
     evaluates: dict[tuple[str, str], dict[str, int | None]] = {}  # by cell: the keys of its evaluates, and their seeds
     for (recipe, target, _), key in plan.paths.items():
-        if _is_shown(sources, key):
-            evaluates.setdefault((recipe, target), {})[key] = plan.stages[key].seed
+        evaluates.setdefault((recipe, target), {})[key] = plan.stages[key].seed
     return {
-        (recipe, target): Cell(tuple(_of_evaluate(sources, plan.stages[key]) for key in keys), recipe, target)
-        for (recipe, target), keys in evaluates.items()
+        (recipe, target): Cell(
+            tuple(_of_evaluate(sources, plan.stages[key]) for key in _shown(sources, seeds)), recipe, target
+        )
+        for (recipe, target), seeds in evaluates.items()
     }
+
+
+def _shown(sources: _Sources, seeds: Mapping[str, int | None]) -> list[str]:
+    """Of a cell's evaluates, by key, all but what no pair of a race has wanted. Where that is all of them, as where
+    another experiment showed that a training of the recipe always fails, the seeds that every pair gets."""
+    optional_seeds = sources.plan.experiment.optional_seeds
+    shown_keys = [key for key in seeds if _is_shown(sources, key)]
+    return shown_keys or [key for key, seed in seeds.items() if seed not in optional_seeds]
 
 
 def _of_evaluate(sources: _Sources, stage: Stage) -> SeedStanding:

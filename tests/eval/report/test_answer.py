@@ -51,6 +51,12 @@ def test_a_recipe_all_of_whose_seeds_diverged_is_not_the_best() -> None:
     assert "highest: none" in answer.of_target(_content(BASELINE, entry, _gain(-1.0, 0.5)), "xnli")
 
 
+def test_the_highest_is_so_on_the_same_seeds() -> None:
+    """In a race seeds differ: a recipe that lost on two good ones is not above all seeds of none."""
+    entry = replace(_gain(-1.0, 0.001), score=63.0, seeds=2)
+    assert "highest: none" in answer.of_target(_content(BASELINE, entry, _gain(-2.0, 0.5)), "xnli")
+
+
 def test_without_a_baseline_nothing_is_compared() -> None:
     content = _content(BASELINE, BASELINE, recipes=("squad", "mnli"))
     assert answer.in_one_sentence(content) == (

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import special, stats
 
 from eval.statistics.differences import Compared, of_target
 from eval.statistics.sequential import Looks, RepeatedDifference, Rule
@@ -69,6 +69,16 @@ def test_p_and_interval_and_the_rule_agree(differences: list[float]) -> None:
     look = RULE.last_look(differences)
     if look is not None and look.seeds == len(differences):
         assert (look.low, look.high) == pytest.approx((low, high))
+
+
+def test_the_seeds_that_it_would_take_are_told_by_the_level_of_their_own_look() -> None:
+    """The last look has most of the error rate, so it takes no more seeds than at the first look's level."""
+    (difference,) = of_target([Compared(np.array([0.2, 1.2]), None)], 0, LOOKS)
+    assert isinstance(difference.mean, RepeatedDifference) and difference.seeds_needed is not None
+    later = difference.mean.with_seeds(LOOKS.last, 2)
+    low, high = later.interval()
+    half = special.stdtrit(LOOKS.last - 1, 1 - LOOKS.level(LOOKS.last, 0.05) / 2) * later.of_seeds
+    assert (high - low) / 2 == pytest.approx(half)
 
 
 def test_each_recipe_of_a_race_has_its_own_variance() -> None:

@@ -60,6 +60,17 @@ def test_the_best_of_a_column_is_of_those_that_have_a_score() -> None:
     assert best == {("squad > mnli", "xnli"), ("mnli + squad", "xquad"), ("squad", "tatoeba")}
 
 
+def test_the_best_is_so_on_the_same_seeds() -> None:
+    """As in a race: a recipe that lost on two good seeds is not above all seeds of none."""
+    rows = [_row("none", seed, score) for seed, score in ((1, 70.0), (2, 71.0), (3, 60.0), (4, 61.0))]
+    rows += [_row("squad", 1, 69.0), _row("squad", 2, 70.2)]
+    required_languages = {(row.recipe, row.target, row.seed): ["de"] for row in rows}
+    of_cells = cells.of_rows(rows, required_languages, {"xnli": "accuracy"})
+    columns = [Column("xnli", "accuracy", "accuracy")]
+    (_, (none,)), (_, (squad,)) = entries.of_cells(of_cells, ["none", "squad"], columns, {})
+    assert none.best and not squad.best and (squad.value or 0) < 0 and (squad.score or 0) > (none.score or 0)
+
+
 def test_where_all_are_alike_none_is_the_best() -> None:
     alike = cells.of_rows(
         [_row(recipe, seed, 50.0) for recipe in ("none", "squad") for seed in (1, 2)],

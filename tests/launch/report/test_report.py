@@ -9,15 +9,18 @@ from typer.testing import CliRunner
 
 from eval.report.content import CURVE_POINTS, Content
 from eval.tables.sheet import Column, Entry, Sheet
+from launch import submit
 from launch.cli.app import app
 from launch.plan import Plan, Stage
 from launch.report import gather, writing
 from launch.status import Observation
-from launch.store import Store
+from launch.store import Store, provenance
 from launch.store.artifacts import generation_of, publish_language
 from slurm.base import UsageError
 from slurm.base.files import make_folder, seal, write_atomic
+from tests.launch import stub_job
 from tests.launch.workspace import Workspace
+from tests.slurm.scripted import Scheduler
 
 pytestmark = pytest.mark.usefixtures("in_its_folder")
 
@@ -121,6 +124,32 @@ def test_a_partial_one_has_means_of_what_is_finished(workspace: Workspace) -> No
     assert (entry.value, entry.seeds, entry.missing) == (10.0, 2, 3)
     assert {(run.recipe, run.seed, run.state) for run in content.missing} == {("none", 3, "new"), ("squad", 3, "new")}
     assert content.missing[0].languages == ("de", "en", "zh")
+
+
+def test_the_cost_of_a_race_is_of_the_runs_that_it_wants(workspace: Workspace) -> None:
+    plan = _plan(workspace, seeds={"min": "2", "max": "9", "until": "0.5"})
+    _publish(plan)
+    costs = _content(plan).costs  # two seeds are there, and one more is wanted: mnli, squad, squad > mnli of each
+    assert (costs.trainings, costs.from_scratch) == (9, 9)
+    listed = _plan(workspace, recipes=["none", "squad"], targets=["xnli", "tatoeba"])
+    assert _content(listed).costs.from_scratch == listed.trainings_from_scratch
+
+
+def test_a_race_that_is_over_is_whole_without_a_seed_that_failed(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provenance, "freeze", lambda root: root / "code" / "c0de")
+    cluster = {"executor": "slurm", "partition": "gpu"}
+    plan = _plan(workspace, cluster=cluster, seeds={"min": "2", "max": "3", "until": "0.5"})
+    with Scheduler(stub_job.failing(("squad.mnli-s2",), cause="not-finite")).installed() as scheduler:
+        submit.submit(plan)
+        scheduler.run_all()
+        assert _content(plan).is_partial
+        submit.submit(plan)
+        scheduler.run_all()
+        content = _content(plan)
+    assert content.counts["failed"] == 1 and not content.missing
+    assert not content.is_partial
 
 
 def test_what_diverged_is_named_and_left_out(workspace: Workspace) -> None:

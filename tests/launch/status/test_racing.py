@@ -1,19 +1,22 @@
 """Racing: seeds go to pairs that are undecided, to no others, and whoever looks comes to the same."""
 
+import io
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from eval.statistics.sequential import Looks, Rule
 from launch import submit
 from launch.draft import budget
 from launch.plan import Plan
+from launch.show import status as status_shown
 from launch.status import racing
 from launch.status.racing import Outcome, Progress
-from launch.store import provenance
+from launch.store import Store, provenance
 from launch.store.manifests import StageEntry
 from launch.submit import follow
 from tests.launch import stub_job
@@ -133,6 +136,24 @@ def test_a_seed_that_failed_for_good_is_replaced_by_the_next(plan: Plan) -> None
         keys = {key for array in outcome.draft.arrays for e in array.elements.values() for key in e.stages}
         names = {plan.stages[key].name for key in keys}
         assert "squad.mnli-s3" in names and not any("s2" in name for name in names)
+
+
+def test_a_pair_given_up_before_anything_of_it_was_sent_has_its_cell(plan: Plan, workspace: Workspace) -> None:
+    """Another experiment in the store has shown that a training of the recipe fails with every seed."""
+    cluster = {"executor": "slurm", "partition": "gpu"}
+    other = workspace.plan(
+        name="other", cluster=cluster, recipes=["none", "squad"], targets=["panx"], seeds=["1", "2", "3", "4"]
+    )
+    names = tuple(f"squad-s{seed}" for seed in (1, 2, 3, 4))
+    with Scheduler(stub_job.failing(names, cause="not-finite")).installed() as scheduler:
+        submit.submit(other)
+        scheduler.run_all()
+        alone = workspace.plan(cluster=cluster, recipes=["none", "squad"], targets=["xnli"], seeds=RACE)
+        observation, store, text = look_at(alone), Store(alone.experiment.store), io.StringIO()
+        assert observation.racing.pairs["squad", "xnli"].is_over
+        status_shown.print_all(alone, store, observation, Console(file=text, width=80))
+    assert "failed not-finite" in " ".join(text.getvalue().split())
+    assert "given up, 0 of 2 to 6 seeds, without 4" in " ".join(text.getvalue().split())
 
 
 def test_watching_a_race_goes_on_to_its_end_without_waiting_for_room(plan: Plan) -> None:
