@@ -4,7 +4,7 @@ results/<experiment>/history/2026-11-27.parquet   days are UTC's; nothing here i
 """
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from slurm.base import UsageError, look
@@ -27,7 +27,11 @@ def keep(results_folder: Path, content: bytes) -> None:
 
 def of_day(results_folder: Path, day: str) -> Path:
     """The table as it stood at the end of a day: the last one that was kept until then. UsageError where there is
-    none."""
+    none, or no such day."""
+    try:
+        date.fromisoformat(day)
+    except ValueError as error:
+        raise UsageError(f"{day}: {error}; days are written 2026-11-20") from None
     days = _days(results_folder / "history")
     until_then = [kept_day for kept_day in days if kept_day <= day]
     if not until_then:

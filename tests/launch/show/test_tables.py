@@ -187,6 +187,7 @@ REFUSALS = [
     (["--out", "table.pdf"], "--out table.pdf: which format? its name ends in .txt, .csv, .md, .tex, .html"),
     (["--out", "nowhere/t.md"], "--out nowhere/t.md: there is no folder nowhere"),
     (["--diff", "a.yaml", "b.yaml"], "--diff A B: says of which two"),
+    (["--diff", "2026-02-30", "2026-11-20"], "2026-02-30: "),
     (["--json", "--format", "csv"], "--json and --format do not go together"),
 ]
 
