@@ -202,6 +202,7 @@ def _left_over(root: Path) -> Iterator[tuple[Path, str]]:
         "stages/*/.*.tmp",
         "submissions/*/.*.tmp",
         "results/*/.*.tmp",
+        "results/*/history/.*.tmp",
         "index/collected/*/.*.tmp",
         "cache/contributions/.*.tmp",
     ):

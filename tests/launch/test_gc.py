@@ -136,11 +136,12 @@ def test_code_tokens_and_what_was_interrupted(plan: Plan) -> None:
     make_folder(root / "code" / ".gone-1")
     make_folder(root / "stages" / "x" / "attempts" / "0001" / ".dropped-1")
     (make_folder(root / "results" / "small") / ".predictions.parquet.1.tmp").write_bytes(b"half of it")
+    (make_folder(root / "results" / "small" / "history") / ".2026-11-20.parquet.1.tmp").write_bytes(b"half of it")
     sent, identifier = submissions.new_folder(root)
     intent = Intent(id=identifier, experiment="another", executor="slurm", code="bbbb")
     submissions.write_intent(sent, intent)
     left = {"stages/x/attempts/.tmp-1", "stages/x/attempts/0001/.dropped-1", "code/.gone-1"}
-    left |= {"results/small/.predictions.parquet.1.tmp"}
+    left |= {"results/small/.predictions.parquet.1.tmp", "results/small/history/.2026-11-20.parquet.1.tmp"}
     assert set(_found(plan)) == {"code/aaaa", "cache/tokens/k1", *left}
     gc.remove(plan, Store(root))
     assert os.listdir(root / "code") == ["bbbb"] and _found(plan) == {}
