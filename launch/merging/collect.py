@@ -15,7 +15,7 @@ from eval.tables import rows as score_rows
 from eval.tables.cells import STAND_INS
 from eval.tables.rows import ROW_SCHEMA, Gap, Row
 from launch.merging import history, scan
-from launch.merging.memory import Memory, State, content_of
+from launch.merging.memory import NOTHING, Memory, State, content_of
 from launch.merging.merge import Merger
 from launch.merging.stages import Reader, SetAside
 from launch.plan import Plan
@@ -24,7 +24,7 @@ from launch.store.store import TrainFacts
 from slurm.base import look
 from slurm.base.files import make_folder, write_atomic
 
-_VERSION = 1  # of how the table is made from what was read: goes up with every change that older tables do not have
+_VERSION = 2  # of how the table is made from what was read: goes up with every change that older tables do not have
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,14 @@ def collect(
     state = State() if verify else memory.state()
     reader = Reader(plan, store, dict(scans), may_set_aside=write)
     path, is_new = folder / "results.parquet", False
-    table = _kept(path, state, _identity(plan, scans))
+    remembered = memory.read(state)
+    table = _kept(path, state, _identity(plan, scans)) if remembered else None
+    remembered = remembered or NOTHING
     if table is not None:
-        reader.take_trainings(memory.trainings(state))
-        evaluations = memory.evaluations(state) if predictions else polars.DataFrame()
+        reader.take_trainings(remembered.trainings)
+        evaluations = remembered.evaluations
     else:
-        evaluations = reader.read(memory.trainings(state), memory.evaluations(state))
+        evaluations = reader.read(remembered.trainings, remembered.evaluations)
         _tell_trainings(store, reader)
         table = Merger(plan, store, reader.trainings, reader.scans).table(evaluations)
         is_new = write and _remember(plan, memory, reader, table, evaluations, path)

@@ -60,6 +60,21 @@ _NOTHING = State()
 
 
 @dataclass(frozen=True)
+class Remembered:
+    """What was read, with the listings that it was read at as the column `listing`. A stage of which nothing could be
+    read is not among them."""
+
+    trainings: polars.DataFrame
+    evaluations: polars.DataFrame
+
+
+NOTHING = Remembered(
+    polars.DataFrame(schema=_TRAINING | _LISTING),
+    polars.DataFrame(schema=_EVALUATION | _LISTING),
+)
+
+
+@dataclass(frozen=True)
 class Memory:
     """Where it lies."""
 
@@ -76,22 +91,22 @@ class Memory:
             return state if state and state.schema == _NOTHING.schema else _NOTHING
         return _NOTHING
 
-    def trainings(self, state: State) -> polars.DataFrame:
-        """With the listings that they were read at, as the column `listing`."""
-        return self._read("trainings.parquet", state, _TRAINING | _LISTING)
+    def read(self, state: State) -> Remembered | None:
+        """None where some of it is not what the state is of: then no table is, as far as can be told."""
+        all_trainings = self._read("trainings.parquet", state, _TRAINING | _LISTING)
+        all_evaluations = self._read("evaluations.parquet", state, _EVALUATION | _LISTING)
+        if all_trainings is None or all_evaluations is None:
+            return None
+        return Remembered(all_trainings, all_evaluations)
 
-    def evaluations(self, state: State) -> polars.DataFrame:
-        """The same of evaluations. A stage of which nothing could be read is not among them."""
-        return self._read("evaluations.parquet", state, _EVALUATION | _LISTING)
-
-    def _read(self, name: str, state: State, schema: Mapping[str, object]) -> polars.DataFrame:
+    def _read(self, name: str, state: State, schema: Mapping[str, object]) -> polars.DataFrame | None:
         with suppress(OSError, polars.exceptions.PolarsError):
             content = look.read_bytes(self.folder / name)
             if hashlib.sha256(content).hexdigest() == state.cache.get(name):
                 frame = polars.read_parquet(BytesIO(content))
                 if dict(frame.schema) == dict(schema):
                     return frame
-        return polars.DataFrame(schema=schema)
+        return None
 
     def write(
         self, stages: str, table: str, all_trainings: polars.DataFrame, all_evaluations: polars.DataFrame

@@ -1,6 +1,6 @@
 """The long table: what an experiment asks for, joined with what was read of its results. Columns, no loop over rows."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,10 +10,10 @@ from polars import col
 from eval.tables import rows as score_rows
 from launch.merging.reading import Training
 from launch.merging.scan import Scan
-from launch.plan import Plan, Stage, keys
+from launch.plan import Plan, keys
 from launch.results import scores, table
 from launch.store import Store
-from launch.store.artifacts import QUARANTINED
+from launch.store.artifacts import QUARANTINED, generation_of
 
 _HOUR = 3600.0
 _PATH = {
@@ -106,18 +106,32 @@ class Merger:
     def _aside(self) -> polars.DataFrame:
         values = [
             (key, language, True)
-            for key in self.scans
+            for key, of_stage in self.scans.items()
             if self.plan.stages[key].kind == "evaluate"
-            for language, *_ in languages_aside(self.plan, self.plan.stages[key], self.scans[key])
+            for language, *_ in languages_aside(self.plan, self.trainings, of_stage)
         ]
         return polars.DataFrame(values, schema=_ASIDE, orient="row").unique()
 
 
-def languages_aside(plan: Plan, stage: Stage, scan: Scan) -> Iterator[tuple[str, str, str]]:
-    """The languages of which a record was set aside, and none took its place: each with its generation and a file."""
+def generations(plan: Plan, trainings: Mapping[str, Training], scan: Scan) -> Collection[str]:
+    """Of an evaluate stage's results the one that counts; any, where the parent's own result is lost and so cannot
+    say."""
+    parent = plan.stages[scan.key].parent
+    if parent is None:
+        return (generation_of(plan.start.identity),)
+    if parent in trainings:
+        return (trainings[parent].generation,)
+    return tuple(scan.files)
+
+
+def languages_aside(plan: Plan, trainings: Mapping[str, Training], scan: Scan) -> Iterator[tuple[str, str, str]]:
+    """The languages of which a record that would count was set aside, and none took its place: each with its generation
+    and a file."""
     if not scan.has_quarantined:
         return
-    for generation, names in scan.names.items():
+    stage = plan.stages[scan.key]
+    for generation in generations(plan, trainings, scan):
+        names = scan.names.get(generation, [])
         aside_names = [name for name in names if name.endswith(QUARANTINED)]
         if aside_names:
             for language, split in plan.by_digest[stage.definition].languages.items():

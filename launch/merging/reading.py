@@ -4,9 +4,10 @@ A worker gets paths and gives plain values back; nothing is moved or written her
 """
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -120,5 +121,17 @@ def each(action: Callable[[T], R], requests: Sequence[T], files: int) -> Iterabl
     if files < _WORTH or processes < 2:
         return map(action, requests)
     # Not forked: a caller may have threads, such as those of polars, that a fork would leave half-way.
-    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=_end_with_parent) as pool:
         return list(pool.map(action, requests, chunksize=_CHUNK))
+
+
+def _end_with_parent() -> None:
+    """Of a worker: where its parent is killed, it would wait for work for ever."""
+    parent = parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -74,6 +74,7 @@ def _scans(places: Sequence[Place], unsettled_from: int) -> list[Scan]:
     reader, writer = os.pipe()
     process = os.fork()
     if process == 0:
+        os.close(reader)  # else its answer to a parent that was killed would wait for ever to be read
         _answer(writer, places[middle:], unsettled_from)
     os.close(writer)
     first_half = [_scan(place, unsettled_from) for place in places[:middle]]

@@ -13,7 +13,7 @@ from launch.merging.reading import Answer, Evaluation, Flawed, Request, Training
 from launch.merging.scan import Scan
 from launch.plan import Plan, Stage, keys
 from launch.store import Store, verification
-from launch.store.artifacts import QUARANTINED, generation_of
+from launch.store.artifacts import QUARANTINED
 from slurm.base import UserError
 
 _RESULT = "result.json"
@@ -42,7 +42,7 @@ class Reader:
     may_set_aside: bool
     trainings: dict[str, Training] = field(default_factory=dict)  # by stage key
     unread: bool = False
-    _set_aside: list[SetAside] = field(default_factory=list)
+    _set_aside: dict[Path, SetAside] = field(default_factory=dict)
 
     def take_trainings(self, trainings_before: polars.DataFrame) -> None:
         """What is remembered of all trainings."""
@@ -100,13 +100,7 @@ class Reader:
     # --- evaluations
 
     def _generations(self, key: str) -> Collection[str]:
-        """The one that counts; any, where the parent's own result is lost and so cannot say."""
-        parent = self.plan.stages[key].parent
-        if parent is None:
-            return (generation_of(self.plan.start.identity),)
-        if parent in self.trainings:
-            return (self.trainings[parent].generation,)
-        return tuple(self.scans[key].files)
+        return merge.generations(self.plan, self.trainings, self.scans[key])
 
     def _holding(self, evaluations_before: polars.DataFrame) -> set[str]:
         """The evaluate stages of which what is remembered is what is there."""
@@ -165,7 +159,7 @@ class Reader:
             looks_again = True
             stage = self.plan.stages[flaw.key]
             if aside is not None:
-                self._set_aside.append(SetAside(_what(stage, flaw.language), flaw.why, aside, flaw.key, True))
+                self._set_aside[aside] = SetAside(_what(stage, flaw.language), flaw.why, aside, flaw.key, True)
             self.scans |= scan.of_stages(self.plan, self.store, [stage])
         return looks_again
 
@@ -173,15 +167,15 @@ class Reader:
         """Say what does not count and stays where it is; it is read again next time."""
         for flaw in flaws:
             self.unread = True
-            name = _what(self.plan.stages[flaw.key], flaw.language)
-            self._set_aside.append(SetAside(name, flaw.why, Path(flaw.path), flaw.key, False))
+            name, path = _what(self.plan.stages[flaw.key], flaw.language), Path(flaw.path)
+            self._set_aside[path] = SetAside(name, flaw.why, path, flaw.key, False)
             self.scans[flaw.key] = self.scans[flaw.key]._replace(listing="")
 
     def set_aside(self) -> tuple[SetAside, ...]:
         """What this collection set aside or named, and what earlier ones did that nothing took the place of."""
-        names = {aside.what for aside in self._set_aside}
+        names = {aside.what for aside in self._set_aside.values()}
         earlier = [aside for key in self.scans for aside in self._earlier(key) if aside.what not in names]
-        return (*self._set_aside, *earlier)
+        return (*self._set_aside.values(), *earlier)
 
     def _earlier(self, key: str) -> Iterator[SetAside]:
         if not self.scans[key].has_quarantined:
@@ -189,10 +183,9 @@ class Reader:
         names = self.scans[key].names
         stage, folder = self.plan.stages[key], self._folder(key)
         if stage.kind == "evaluate":
-            for language, generation, name in merge.languages_aside(self.plan, stage, self.scans[key]):
-                if generation in self._generations(key):
-                    path = folder / "languages" / generation / name
-                    yield SetAside(_what(stage, language), _EARLIER, path, key, True)
+            for language, generation, name in merge.languages_aside(self.plan, self.trainings, self.scans[key]):
+                path = folder / "languages" / generation / name
+                yield SetAside(_what(stage, language), _EARLIER, path, key, True)
         elif _RESULT not in names[""]:
             last = [name for name in names[""] if name.endswith(QUARANTINED)][-1]
             yield SetAside(stage.name, _EARLIER, folder / last, key, True)

@@ -1,6 +1,9 @@
 """What `collect` counts, what it sets aside, and that it reads and writes no more than what is new."""
 
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -169,8 +172,9 @@ def test_what_is_remembered_may_be_lost(workspace: Workspace, name: str, content
     store = published.publish(plan, leave=("zh",))
     before = _collect(plan).table
     (store.root / "index" / "collected" / "small" / name).write_bytes(content)
+    _, examples_are_new = _collect(plan, predictions=True).predictions or (None, False)
     collection = _collect(plan)
-    assert not collection.changed and collection.table.equals(before)
+    assert not collection.changed and collection.table.equals(before) and examples_are_new
     published.publish_language(plan, store, plan.stages[plan.paths["none", "xnli", 1]], "zh")
     assert _states(_collect(plan)) == {"scored": 21, "missing": 3}
 
@@ -335,6 +339,30 @@ def test_a_result_of_another_version_stays(workspace: Workspace) -> None:
         assert record.exists() and _states(collection) == {"scored": 23, "missing": 1}
 
 
+def test_each_that_does_not_count_is_named_once(workspace: Workspace) -> None:
+    """Also one of another version beside one that is damaged, after which both are read again."""
+    plan = workspace.plan()
+    record, _, _ = _files_of_a_result(plan, published.publish(plan).root)
+    content = unseal(record.read_bytes())
+    assert content is not None
+    write_atomic(record, seal(content | {"schema": 2}))
+    (record_of_en,) = record.parent.glob("en-*.json")
+    _flip(record_of_en, 3, 1)
+    assert [of_result.moved for of_result in _collect(plan).set_aside] == [False, True]
+
+
+def test_what_was_set_aside_of_an_encoder_before_is_only_missing_of_the_new_one(workspace: Workspace) -> None:
+    plan = workspace.plan()
+    record, _, result = _files_of_a_result(plan, published.publish(plan).root)
+    _flip(record, 3, 1)
+    assert _states(_collect(plan)) == {"scored": 23, "set aside": 1}
+    content = unseal(result.read_bytes())
+    assert content is not None
+    write_atomic(result, seal(content | {"encoder_hash": f"sha256:{'e' * 64}"}))  # trained anew
+    collection = _collect(plan)
+    assert _states(collection) == {"scored": 21, "missing": 3} and not collection.set_aside
+
+
 @pytest.mark.parametrize("field", ["key", "language", "generation"])
 def test_a_result_in_anothers_place_does_not_count(workspace: Workspace, field: str) -> None:
     plan = workspace.plan()
@@ -405,6 +433,42 @@ def test_a_fork_lists_half_of_many_stages(workspace: Workspace, monkeypatch: Any
     assert scan.of_stages(plan, store, stages) == scans and len(scans) == 13
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)  # none is left
+
+
+_READS = """
+import os
+from launch.merging import reading
+reading._WORTH = 0
+if __name__ == "__main__":
+    reading.each(os.system, ["echo a worker; sleep 0.1"] * 10_000, 1)
+"""
+_LISTS = """
+import os, signal
+from launch.merging import scan
+here, scan._WORTH = os.getpid(), 0
+def list_stage(place, unsettled_from):
+    if os.getpid() == here:
+        print("first", flush=True)
+        os.kill(here, signal.SIGKILL)
+    return scan.Scan("k" * 1000, "", {})
+scan._scan = list_stage
+scan._scans([scan.Place("", "", "")] * 1000, 0)
+"""
+
+
+@pytest.mark.parametrize("script", [_READS, _LISTS])
+def test_nothing_outlives_a_collector_that_is_killed(script: str, tmp_path: Path) -> None:
+    path = tmp_path / "collector.py"
+    path.write_text(script)
+    command, environment = [sys.executable, str(path)], os.environ | {"PYTHONPATH": str(Path.cwd())}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, start_new_session=True) as process:
+        assert process.stdout is not None and process.stdout.readline()
+        process.kill()
+        try:
+            process.communicate(timeout=60)  # until the last that has its stdout is gone
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
 
 
 def test_many_files_are_read_by_two_processes(workspace: Workspace, monkeypatch: Any) -> None:
