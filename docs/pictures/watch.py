@@ -57,8 +57,10 @@ async def _visit(plan: Plan) -> dict[str, str]:
                 assert asyncio.get_running_loop().time() < end, f"no {until} on the screen"
                 await pilot.pause(0.02)
             app.clear_notifications()
-            await pilot.pause(0.3)
-            frames.append(_plain(app.export_screenshot()))
+            drawn = ""
+            while drawn != (drawn := _plain(app.export_screenshot())):  # a busy machine draws its parts one by one
+                await pilot.pause(0.3)
+            frames.append(drawn)
             return frames[-1]
 
         matrix = await frame(until="77&#160;finished")
