@@ -59,7 +59,7 @@ def collect(
     summary = table.summary(plan, store, rows, metric_profile, average)
     if rows:  # before anything is printed: the terminal, or the reader of a pipe, may have had enough
         path = table.write(plan, summary)
-        collects.note_by_hand(store.root, plan.experiment.name)
+        collects.note_by_hand(store.root, plan.experiment.name, len(collection.set_aside))
         sharing.let_in(plan.experiment.cluster.share_group, store.root, [path.parent])
     results_shown.results_text(plan, summary, console())
     for line in results_shown.what_does_not_count(plan, collection):

@@ -12,7 +12,7 @@ from launch.plan import Plan, Stage
 from launch.status import breaker, history
 from launch.status.history import EndedElement, Failure
 from launch.status.rules import StageState
-from launch.store import Location, Store, Submission, attempts, logs
+from launch.store import Location, Store, Submission, artifacts, attempts, logs
 from launch.store.attempts import Starter
 from slurm import causes
 
@@ -119,6 +119,8 @@ class StageEvidence:
 
     @property
     def last_words(self) -> str:
+        if self.noted_its_end and artifacts.was_set_aside(self._folder):
+            return "its result did not verify, and was set aside"
         return causes.one_line(logs.last_error(self._executor.logs(self._where)) or "")
 
     # --- its attempts

@@ -98,7 +98,7 @@ class Evidence(Protocol):
 
     @property
     def last_words(self) -> str:
-        """The last error in its logs, one line; empty: none."""
+        """That its result was set aside, or the last error in its logs, one line; empty: none."""
 
 
 def state_of(evidence: Evidence) -> StageState:

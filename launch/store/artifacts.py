@@ -212,6 +212,12 @@ def put_aside(path: Path, verifies: Callable[[Path], bool]) -> Path | None:
     return None
 
 
+def was_set_aside(stage_folder: Path) -> bool:
+    """Whether a result of a stage once was, whatever came in its place."""
+    patterns = (f"result.*{QUARANTINED}", f"languages/*/*{QUARANTINED}")
+    return any(True for pattern in patterns for _ in stage_folder.glob(pattern))
+
+
 DROPPED = ".dropped-"  # begins the name of what is being removed; gc takes it a day later, where that was interrupted
 _LEFT_OVER = 3600.0  # seconds: a lock that was not touched for so long is of a submitter that was killed
 

@@ -102,12 +102,12 @@ def last_table(root: Path, experiment: str) -> float | None:
         return None
 
 
-def note_by_hand(root: Path, experiment: str) -> None:
-    """A person typed `collect`, and got a table: what was wrong before is over."""
+def note_by_hand(root: Path, experiment: str, set_aside: int) -> None:
+    """A person typed `collect`, and got a table: what was wrong before is over. `set_aside`: as in the note."""
     note = last_note(root, experiment)
-    if note is not None and (note.error or note.ended is None):
+    if note is not None and (note.error or note.ended is None or note.set_aside != set_aside):
         now = time.time()
-        write_note(root, experiment, CollectNote("stepstone collect", now, now))
+        write_note(root, experiment, CollectNote("stepstone collect", now, now, set_aside=set_aside))
 
 
 def last_logs(submissions: Sequence[Submission], experiment: str) -> list[Path]:

@@ -172,6 +172,31 @@ def test_a_part_that_failed_is_no_reason_for_no_table(workspace: Workspace) -> N
         assert (_results(plan) / "table.md").exists()
 
 
+def test_what_is_set_aside_by_hand_is_told_until_it_counts_again(workspace: Workspace, scheduler: Scheduler) -> None:
+    plan = _plan(workspace)
+    submit.submit(plan)
+    scheduler.run_all()
+    record = next((plan.experiment.store / "stages").glob("*/languages/*/de-*.json"))
+    content, file = record.read_bytes(), str(plan.experiment.path)
+
+    def lines_after_collecting(damaged_content: bytes) -> list[str]:
+        record.write_bytes(damaged_content)
+        CliRunner().invoke(app, ["collect", file], catch_exceptions=False)
+        return collected.lines(plan, submissions.read_all(plan.experiment.store))[1:]
+
+    (line,) = lines_after_collecting(content[:-9])
+    assert line.startswith("collect (by stepstone collect, ") and "1 results do not count" in line
+    assert lines_after_collecting(content) == []
+    lines_after_collecting(content[:-9])
+    observation = look_at(plan)
+    (stage,) = observation.among(["failed"])
+    assert "its result did not verify, and was set aside" in observation.state(stage).reason
+    submit.submit(plan)
+    scheduler.run_all()
+    assert look_at(plan).counts()["finished"] == len(plan.stages)
+    assert len(collected.lines(plan, submissions.read_all(plan.experiment.store))) == 1
+
+
 def test_an_error_of_its_own_is_a_line_of_status_and_fails_nothing(
     workspace: Workspace, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
