@@ -32,9 +32,13 @@ def progress(content: Content) -> str:
     if not content.is_partial:
         return f"All {count(content.total, 'stage')} are finished."
     counts = ", ".join(f"{number} {state}" for state, number in content.counts.items() if state != "finished")
+    # Those of a race hold at every look.
+    looks = (
+        "" if content.least_seeds is not None else " Its tests hold for one look, not for who looks until one shows."
+    )
     return (
         f"This report is partial: {content.finished:,} of {count(content.total, 'stage')} are finished ({counts})."
-        " Means are of the runs that have all their languages so far."
+        f" Means are of the runs that have all their languages so far.{looks}"
     )
 
 

@@ -17,7 +17,7 @@ from eval.report.content import Content
 from eval.report.script import CONFIG, SCRIPT
 from eval.report.sections import Page, Section
 from eval.report.style import STYLE
-from eval.report.words import count, escape, moment
+from eval.report.words import count, escape, instant, moment
 
 _GLOBALS = "window.vegaEmbed = vegaEmbed;"
 
@@ -81,8 +81,8 @@ def _header(content: Content, all_sections: list[Section]) -> str:
 def _age(content: Content) -> str:
     time_text = moment(content.written)
     return (
-        f'<p class="age">Written at <time>{time_text}</time>, with {content.finished:,} of'
-        f" {count(content.total, 'stage')} finished.</p>"
+        f'<p class="age">Written at <time datetime="{instant(content.written)}">{time_text}</time>, with'
+        f" {content.finished:,} of {count(content.total, 'stage')} finished.</p>"
     )
 
 

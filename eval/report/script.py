@@ -1,7 +1,7 @@
 """What a report does: the few lines around vega-embed, and how Vega's parts are coloured."""
 
-# Draws the plots, opens what an address leads to, and opens all before printing. `ast`: expressions are walked, never
-# compiled, so that the page needs no `unsafe-eval`.
+# Draws the plots, says how old the page is, opens what an address leads to, and opens all before printing. `ast`:
+# expressions are walked, never compiled, so that the page needs no `unsafe-eval`.
 SCRIPT = """\
 "use strict";
 const read = id => JSON.parse(document.getElementById(id).textContent);
@@ -19,6 +19,12 @@ const reveal = () => { const at = document.getElementById(decodeURIComponent(loc
   if (at) at.scrollIntoView({block: "center", inline: "center"}); };
 addEventListener("hashchange", reveal);
 reveal();
+for (const time of document.querySelectorAll(".age time")) {
+  const minutes = Math.round((Date.now() - Date.parse(time.dateTime)) / 60000);
+  const [number, unit] = minutes < 120 ? [minutes, "minute"] : minutes < 2880 ? [minutes / 60, "hour"]
+    : [minutes / 1440, "day"];
+  const age = new Intl.RelativeTimeFormat("en").format(-Math.round(number), unit);
+  time.after(` (${age} when this page was opened)`); }
 let shut = [];
 addEventListener("beforeprint", () => { shut = [...document.querySelectorAll("details:not([open])")];
   shut.forEach(box => { box.open = true; }); });

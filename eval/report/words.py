@@ -6,7 +6,7 @@ from html import escape
 
 from eval.tables.sheet import Entry
 
-__all__ = ["count", "cut", "entry_text", "escape", "hours", "moment", "score", "some", "told"]
+__all__ = ["count", "cut", "entry_text", "escape", "hours", "instant", "moment", "score", "some", "told"]
 
 
 def count(number: int, noun: str) -> str:
@@ -26,6 +26,11 @@ def hours(value: float) -> str:
 def moment(seconds: float) -> str:
     """A Unix time, where who wrote the report is, with the zone: it may be read anywhere."""
     return time.strftime("%Y-%m-%d %H:%M %z", time.localtime(seconds))
+
+
+def instant(seconds: float) -> str:
+    """The same for programs."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def some(names: Sequence[str], limit: int = 8) -> str:

@@ -45,9 +45,7 @@ def write(plan: Plan, out: Path, recipe: str | None, seed: int | None) -> Iterat
     store = Store(plan.experiment.store)
     entries_by_folder = _chosen(plan, recipe, seed)
     finished_entries = {
-        name: entries
-        for name, entries in entries_by_folder.items()
-        if any(_results(plan, store, s) for s in entries.values())
+        name: entries for name, entries in entries_by_folder.items() if _has_begun(plan, store, entries)
     }
     if not finished_entries:
         file = as_typed(plan.experiment.path)
@@ -58,6 +56,13 @@ def write(plan: Plan, out: Path, recipe: str | None, seed: int | None) -> Iterat
     make_folder(out)
     for name, entries in finished_entries.items():
         yield _write_folder(plan, store, out / name, entries)
+
+
+def _has_begun(plan: Plan, store: Store, entries: Entries) -> bool:
+    """Whether anything of a folder is finished: of a seed that a race may never want, anything of that seed alone."""
+    seeds = {stage.seed for stage in entries.values()} - {None}
+    are_optional = bool(seeds) and seeds <= set(plan.experiment.optional_seeds)
+    return any(_results(plan, store, stage) for stage in entries.values() if stage.seed is not None or not are_optional)
 
 
 def folder_name(recipe: str, seed: int) -> str:

@@ -10,6 +10,7 @@ from launch.show.lines import hanging
 from launch.standing.records import Overview
 from launch.standing.when import Basis, WhenDone
 from launch.status import Observation, State
+from launch.status.rules import UNDER_WAY
 from launch.text import as_typed, brief, clock, some
 from launch.usage.hours import Account
 from slurm.causes import alike
@@ -150,6 +151,8 @@ def next_steps(observation: Observation) -> list[NextStep]:
     """What to type next, the most useful last."""
     plan, counts = observation.plan, observation.counts()
     file = as_typed(plan.experiment.path)
+    if observation.is_complete and not any(counts[state] for state in UNDER_WAY):  # a race's failures were replaced
+        return [NextStep("all finished; the table", ("stepstone", "collect", file))]
     if counts["failed"]:
         first_failure = observation.among(["failed"])[0]
         why = NextStep("why", ("stepstone", "logs", file, plan.word(first_failure), "--why"))
@@ -160,6 +163,4 @@ def next_steps(observation: Observation) -> list[NextStep]:
         return [NextStep("to send what is new", ("stepstone", "submit", file))]
     if counts["unknown"]:
         return [NextStep("to see what is wrong with Slurm", ("stepstone", "doctor", file))]
-    if observation.is_complete:
-        return [NextStep("all finished; the table", ("stepstone", "collect", file))]
     return [NextStep("to follow it", ("stepstone", "watch", file))]

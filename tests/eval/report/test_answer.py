@@ -67,3 +67,10 @@ def test_without_a_baseline_nothing_is_compared() -> None:
 def test_a_partial_one_speaks_of_so_far() -> None:
     content = replace(_content(BASELINE, _gain(2.0, 0.01), _gain(1.0, 1.0)), finished=3)
     assert answer.in_one_sentence(content).startswith("So far, on 1 of 1 target")
+
+
+def test_tests_of_an_unfinished_experiment_are_for_one_look_unless_it_is_raced() -> None:
+    content = replace(_content(BASELINE, _gain(2.0, 0.01), _gain(1.0, 1.0)), finished=3)
+    assert "hold for one look" in answer.progress(content)
+    assert "look" not in answer.progress(replace(content, least_seeds=2))
+    assert "look" not in answer.progress(replace(content, finished=content.total))

@@ -68,6 +68,8 @@ def test_it_opens_without_an_error_or_a_request(browser: Any, report: Path, widt
     assert view.messages == []
     assert view.requests == [report.as_uri()]
     assert view.page.locator(".plot svg").count() == 5
+    age = view.page.inner_text("header .age")
+    assert re.search(r"\((\d+ (minute|hour|day)s? ago|in \d+ \w+) when this page was opened\)", age)
     assert view.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert (sum(view.color("body")) < 150) == (scheme == "dark")
     # A plot's letters have the theme's colour too.

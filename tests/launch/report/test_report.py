@@ -13,6 +13,7 @@ from launch import submit
 from launch.cli.app import app
 from launch.plan import Plan, Stage
 from launch.report import gather, writing
+from launch.show import totals
 from launch.status import Observation
 from launch.store import Store, provenance
 from launch.store.artifacts import generation_of, publish_language
@@ -145,9 +146,12 @@ def test_a_race_that_is_over_is_whole_without_a_seed_that_failed(
         submit.submit(plan)
         scheduler.run_all()
         assert _content(plan).is_partial
+        assert "retry" in str(totals.next_steps(Observation(plan, Store(plan.experiment.store), 0))[-1])
         submit.submit(plan)
         scheduler.run_all()
         content = _content(plan)
+        steps = totals.next_steps(Observation(plan, Store(plan.experiment.store), 0))
+    assert [step.why for step in steps] == ["all finished; the table"]  # a retry would change what was decided
     assert content.counts["failed"] == 1 and not content.missing
     assert not content.is_partial
 

@@ -311,6 +311,15 @@ def test_the_export_has_xtremes_layout(workspace: Workspace, tmp_path: Path) -> 
     assert files["tatoeba/test-de.tsv"] == "1\n1\n"
 
 
+def test_the_export_has_no_folder_for_a_seed_that_a_race_has_not_given(workspace: Workspace, tmp_path: Path) -> None:
+    """What of `none` needs no training is finished for every seed that there may be."""
+    _publish(workspace.plan(seeds=["1", "2", "3"]))
+    raced, out = workspace.plan(seeds={"min": "2", "max": "5", "until": "0.5"}), tmp_path / "out"
+    list(export.write(raced, out, None, None))
+    folders = sorted(path.name for path in out.iterdir())
+    assert folders == [f"{recipe}-s{seed}" for recipe in ("none", "squad") for seed in (1, 2, 3)]
+
+
 @pytest.mark.parametrize(("limit", "reason"), [(None, "splits.yaml names the files"), (8, "max_eval 8")])
 def test_the_export_says_what_the_scorer_would_miss(
     workspace: Workspace, tmp_path: Path, limit: int | None, reason: str
