@@ -46,7 +46,10 @@ def write(plan: Plan, stage: Stage, out: Path, wishes: Wishes) -> Publication:
     make_folder(out.absolute().parent)
     temporary = make_folder(out.absolute().parent / f".{out.name}.{uuid.uuid4().hex}.tmp")
     try:
-        _copy(store.stage_folder(stage.folder) / result.attempt, temporary, result)
+        try:
+            _copy(store.stage_folder(stage.folder) / result.attempt, temporary, result)
+        except FileNotFoundError:  # its job has dropped it since
+            raise UserError(_lost(plan, store, stage)) from None
         head_format = heads.put_on(temporary, wishes.head, stage.name) if wishes.head else None
         experiment_text = reproduction.experiment_text(plan, stage)
         write_file(temporary / reproduction.NAME, experiment_text)

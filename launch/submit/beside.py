@@ -61,7 +61,7 @@ class Collector:
         every = self.plan.experiment.collect.every
         self.collected = finished_count if self.collected is None else self.collected
         is_due = is_over or time.monotonic() - self.began >= 60 * every
-        if every and self._is_over() and finished_count != self.collected and is_due:
+        if every and self._is_over() and finished_count != self.collected and is_due and self._may_write():
             self._start(finished_count)
 
     def end(self, finished_count: int) -> None:
@@ -82,6 +82,10 @@ class Collector:
             self._running.process.terminate()
             self._running.process.wait()
             self._running = None
+
+    def _may_write(self) -> bool:
+        """Not where another's experiment is watched: its owner collects."""
+        return os.access(self.plan.experiment.store, os.W_OK)
 
     def _start(self, finished_count: int) -> None:
         self.began, self.collected = time.monotonic(), finished_count

@@ -208,7 +208,9 @@ def test_the_files_plan_has_the_same_stage(workspace: Workspace, name: str) -> N
 # --- what cannot be published
 
 
-def test_what_cannot_be_published_says_what_to_type(finished: Plan, workspace: Workspace) -> None:
+def test_what_cannot_be_published_says_what_to_type(
+    finished: Plan, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refusal(plan: Plan, name: str, kind: type[UserError]) -> str:
         with pytest.raises(kind) as error:
             write(plan, plan.find(name), workspace.root / "out", Wishes())
@@ -227,6 +229,8 @@ def test_what_cannot_be_published_says_what_to_type(finished: Plan, workspace: W
     lost = refusal(finished, "mnli-s1", UserError)
     assert f"write `keep: all` into experiment.yaml, then type mv store/stages/{folder.name}/result.json" in lost
     assert "&& stepstone submit experiment.yaml --wait" in lost
+    monkeypatch.setattr(Store, "has_encoder", lambda *_: True)  # its job drops it just then
+    assert refusal(finished, "mnli-s1", UserError) == lost
 
 
 def test_a_folder_that_is_there_stays(finished: Plan, workspace: Workspace) -> None:

@@ -72,6 +72,14 @@ def test_what_is_wrong_is_one_line_once(plan: Plan) -> None:
     assert not (_results(plan) / "table.md").exists()
 
 
+def test_who_watches_anothers_experiment_collects_nothing(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: (path, mode) != (plan.experiment.store, os.W_OK))
+    collector = Collector(plan, "watch", print)
+    collector.look(0)
+    collector.look(1, is_over=True)
+    assert not collector.is_at_work and not _results(plan).exists()
+
+
 def test_who_leaves_leaves_no_process(plan: Plan) -> None:
     collector = Collector(plan, "watch", print)
     collector.look(0)
