@@ -119,6 +119,8 @@ def cancel(
             _look(plan, root, report)
     proposal = select(plan, Observation(plan, Store(root), max_age=0), names)
     if not proposal.locations:
+        if not names and last_job.cancel(plan, report):  # all else is over, and it waits for a place
+            report("the last job was waiting, and is cancelled; for a table: stepstone collect")
         return proposal
     if not agree(proposal):
         return None

@@ -50,9 +50,10 @@ def make_room(plan: Plan, report: Report) -> bool:
     return _cancel(plan, _history(plan).last_jobs, report)
 
 
-def cancel(plan: Plan, report: Report = lambda line: None) -> None:
-    """End the last job with the experiment: who ended it needs no mail of that, and types `collect` for a table."""
-    _cancel(plan, _history(plan).last_jobs, report)
+def cancel(plan: Plan, report: Report = lambda line: None) -> bool:
+    """End the last job with the experiment: who ended it needs no mail of that, and types `collect` for a table.
+    Whether there was one."""
+    return _cancel(plan, _history(plan).last_jobs, report)
 
 
 def _what(plan: Plan) -> str:

@@ -320,6 +320,18 @@ def test_it_is_cancelled_with_the_rest(workspace: Workspace, scheduler: Schedule
     assert len(_waiting(scheduler)) == 1
 
 
+def test_it_is_cancelled_when_it_alone_is_left(workspace: Workspace, scheduler: Scheduler) -> None:
+    plan, lines = _plan(workspace), list[str]()
+    submit.submit(plan)
+    cancel.cancel(plan, [stage.name for stage in plan.stages.values()], lambda proposal: True)
+    assert len(_waiting(scheduler)) == 1
+    cancel.cancel(plan, [], lambda proposal: True, lines.append)
+    assert not _waiting(scheduler) and "the last job was waiting" in lines[-1]
+    lines.clear()
+    cancel.cancel(plan, [], lambda proposal: True, lines.append)
+    assert lines == []
+
+
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_killed_submitter_neither_loses_nor_doubles_it(
     workspace: Workspace, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch, moment: str
