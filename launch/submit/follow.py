@@ -78,7 +78,7 @@ class _Follower:
     lines_before: set[str] = field(default_factory=set)
     cancelled_count: int | None = None  # when this began
     raced_seeds: int = 0  # that pairs have, or are about to have, where they are raced
-    is_spent: bool = False  # the budget of a race: what runs goes on, and nothing more is sent
+    is_spent: bool = False  # the budget of a race, and nothing runs that may have some of it left
 
     def look(self) -> bool | None:
         """Report what is new, and send what may go; once nothing is left to wait for, whether all is finished."""
@@ -99,21 +99,23 @@ class _Follower:
         is_time = time.time() - self.last_try >= _SEND_SECONDS or self._races_on(observation)
         if unsent and observation.entries is not None and is_time:
             self.last_try = time.time()
-            self._send(unsent)
+            self._send(unsent, observation)
         elif not unsent and not any(observation.is_sent(stage) for stage in self.plan.stages.values()):
             self.collector.end(len(observation.finished))
             self.notifier.over(observation)
             return observation.is_complete
         return None
 
-    def _send(self, unsent: set[str]) -> None:
+    def _send(self, unsent: set[str], observation: Observation) -> None:
         try:
             self.lines_before = _send(self.plan, unsent, self.report, self.lines_before)
         except BudgetExceededError as error:
             if self.plan.experiment.race is None:
                 raise
-            self.is_spent = True  # a race ends so, as by its last seed
-            self.report(str(error))
+            # What runs may take less than is reserved for it. A race ends so once nothing does, as by its last seed.
+            self.is_spent = not any(observation.is_sent(stage) for stage in self.plan.stages.values())
+            if self.is_spent:
+                self.report(str(error))
 
     def _races_on(self, observation: Observation) -> bool:
         """Whether a pair wants a seed that none did at the last look: no need to wait for room with that."""

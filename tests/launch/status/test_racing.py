@@ -19,6 +19,8 @@ from launch.status.racing import Outcome, Progress
 from launch.store import Store, provenance
 from launch.store.manifests import StageEntry
 from launch.submit import follow
+from launch.submit.beside import Collector
+from launch.submit.notify import Notifier
 from tests.launch import stub_job
 from tests.launch.workspace import Workspace, look_at
 from tests.slurm.scripted import Scheduler
@@ -179,6 +181,22 @@ def test_the_budget_ends_a_race_with_one_line(plan: Plan, monkeypatch: pytest.Mo
     assert lines.count("budget: nothing is left") == 1
     pairs = look_at(plan).racing.pairs
     assert all(len(pair.wanted) <= 3 for pair in pairs.values()) and not all(pair.is_over for pair in pairs.values())
+
+
+def test_a_race_asks_again_for_the_budget_while_something_runs(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs has its estimate reserved, and may take less."""
+    lines: list[str] = []
+    follower = follow._Follower(
+        plan, lines.append, None, Notifier(plan, lines.append), Collector(plan, "submit --wait", lines.append)
+    )
+    with Scheduler(stub_job.scoring(_accuracy)).installed() as scheduler:
+        submit.submit(plan)
+        monkeypatch.setattr(follow, "_send", _refuse)
+        follower._send(set(), look_at(plan))
+        assert not follower.is_spent and not lines
+        scheduler.run_all()
+        follower._send(set(), look_at(plan))
+    assert follower.is_spent and lines == ["budget: nothing is left"]
 
 
 def _refuse(*arguments: object) -> None:
