@@ -91,8 +91,6 @@ def _remember(
     """Write the table, and what was read for it; whether it is another than the one that was there."""
     content = content_of(table)
     is_new = _write(path, content, is_empty=not table["score"].count())
-    if is_new:
-        history.keep(path.parent, content)
     identity = "" if reader.unread else _identity(plan, reader.scans)
     digest = hashlib.sha256(content).hexdigest()
     memory.write(identity, digest, reader.trainings_read(), reader.with_listings(evaluations))
@@ -140,6 +138,7 @@ def _write(path: Path, content: bytes, *, is_empty: bool) -> bool:
         if is_empty:
             return False
     make_folder(path.parent)
+    history.keep(path.parent, content)  # first: whoever is killed in between leaves a table that is still to be written
     write_atomic(path, content)
     return True
 

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -121,8 +122,11 @@ def each(action: Callable[[T], R], requests: Sequence[T], files: int) -> Iterabl
     if files < _WORTH or processes < 2:
         return map(action, requests)
     # Not forked: a caller may have threads, such as those of polars, that a fork would leave half-way.
-    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=_end_with_parent) as pool:
-        return list(pool.map(action, requests, chunksize=_CHUNK))
+    try:
+        with ProcessPoolExecutor(processes, get_context("spawn"), initializer=_end_with_parent) as pool:
+            return list(pool.map(action, requests, chunksize=_CHUNK))
+    except BrokenProcessPool:  # one was killed: a login node may have a limit of memory
+        return map(action, requests)
 
 
 def _end_with_parent() -> None:

@@ -72,7 +72,12 @@ def _scans(places: Sequence[Place], unsettled_from: int) -> list[Scan]:
         return [_scan(place, unsettled_from) for place in places]
     middle = len(places) // 2
     reader, writer = os.pipe()
-    process = os.fork()
+    try:
+        process = os.fork()
+    except OSError:  # a login node may have a limit of processes
+        os.close(reader)
+        os.close(writer)
+        return [_scan(place, unsettled_from) for place in places]
     if process == 0:
         os.close(reader)  # else its answer to a parent that was killed would wait for ever to be read
         _answer(writer, places[middle:], unsettled_from)

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from launch.merging import Collected, collect, reading, scan
+from launch.merging import Collected, collect, history, reading, scan
 from launch.plan import Plan
 from launch.store import Store
 from slurm.base.files import seal, unseal, write_atomic
@@ -433,6 +434,38 @@ def test_a_fork_lists_half_of_many_stages(workspace: Workspace, monkeypatch: Any
     assert scan.of_stages(plan, store, stages) == scans and len(scans) == 13
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)  # none is left
+
+
+def _killed_elsewhere(request: int) -> int:
+    if parent_process() is not None:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return request
+
+
+def test_without_room_for_a_second_process_one_does_all(workspace: Workspace, monkeypatch: Any) -> None:
+    def no_room() -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(reading, "_WORTH", 0)
+    assert list(reading.each(_killed_elsewhere, range(50), 50)) == list(range(50))
+    plan = workspace.plan()
+    store = published.publish(plan)
+    scans = scan.of_stages(plan, store, plan.stages.values())
+    monkeypatch.setattr(scan, "_WORTH", 0)
+    monkeypatch.setattr(os, "fork", no_room)
+    assert scan.of_stages(plan, store, plan.stages.values()) == scans
+
+
+def test_one_that_is_killed_leaves_the_day_to_the_next(workspace: Workspace, monkeypatch: Any) -> None:
+    plan = workspace.plan()
+    published.publish(plan)
+    with monkeypatch.context() as broken:
+        broken.setattr(history, "keep", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            _collect(plan)
+    collection = _collect(plan)
+    (of_today,) = (collection.path.parent / "history").iterdir()
+    assert collection.changed and of_today.read_bytes() == collection.path.read_bytes()
 
 
 _READS = """
