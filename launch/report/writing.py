@@ -1,5 +1,6 @@
 """The report's file: gathered, drawn and put in its place, whole or not at all."""
 
+import os
 from pathlib import Path
 
 from launch.plan import Plan
@@ -37,5 +38,7 @@ def check(out: Path) -> None:
         raise UsageError(f"--out {out}: is a folder; name the file in it")
     if not out.parent.is_dir():
         raise UsageError(f"--out {out}: there is no folder {out.parent}")
+    if not os.access(out.parent, os.W_OK):
+        raise UsageError(f"--out {out}: you may not write in {out.parent}")
     if out.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--out {out}: a report is HTML; its name ends in .html")

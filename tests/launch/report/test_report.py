@@ -246,3 +246,9 @@ def test_the_command_writes_where_it_is_told(workspace: Workspace) -> None:
 def test_a_place_where_no_report_can_be_is_refused_first(workspace: Workspace, name: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         writing.check(workspace.root / name)
+
+
+def test_a_folder_that_is_closed_is_told_before_the_work(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: path != workspace.root)
+    with pytest.raises(UsageError, match="you may not write in"):
+        writing.check(workspace.root / "report.html")
