@@ -79,7 +79,8 @@ def collect(
         evaluations = reader.read(remembered.trainings, remembered.evaluations)
         _tell_trainings(store, reader)
         table = Merger(plan, store, reader.trainings, reader.scans).table(evaluations)
-        is_new = write and _remember(plan, memory, reader, table, evaluations, path)
+        if write and scans:  # else nothing was ever sent, or the store's file system is not mounted here
+            is_new = _remember(plan, memory, reader, table, evaluations, path)
     _tell(store, reader, table)
     examples = _write_examples(plan, store, table, evaluations, folder) if predictions and write else None
     return Collected(table, reader.set_aside(), is_new, path, examples)
