@@ -150,6 +150,7 @@ def _sheets(file: Path | None, diff: tuple[Path, Path] | None, options: "Options
     from launch.merging import collect as collect_all
     from launch.merging import history
     from launch.results import sheets
+    from launch.show import results as results_shown
     from launch.store import Store
 
     if diff:
@@ -162,7 +163,10 @@ def _sheets(file: Path | None, diff: tuple[Path, Path] | None, options: "Options
         raise UsageError("which experiment? `stepstone table FILE`, or `stepstone table --diff A B`")
     plan = load_plan(file)
     store = Store(plan.experiment.store)
-    return sheets.of_plan(plan, store, collect_all(plan, store, write=False).rows, options)
+    collection = collect_all(plan, store, write=False)
+    for line in results_shown.damaged(plan, collection):
+        say(line)
+    return sheets.of_plan(plan, store, collection.rows, options)
 
 
 def _side(path: Path, file: Path | None) -> "Side":

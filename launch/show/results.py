@@ -32,15 +32,21 @@ def results_json(collection: Collected) -> dict[str, Any]:
 
 
 def what_does_not_count(plan: Plan, collection: Collected) -> list[str]:
-    """Lines for people: results that were set aside and what to type, and how many are missing."""
-    file = as_typed(plan.experiment.path)
-    lines = [_of_result(plan, of_result, file) for of_result in collection.set_aside[:_NAMED]]
-    if len(collection.set_aside) > _NAMED:
-        lines.append(f"does not count: {len(collection.set_aside) - _NAMED} more; all of them: collect {file} --json")
+    """Lines for people: results that do not verify and what to type, and how many are missing."""
+    lines, file = damaged(plan, collection), as_typed(plan.experiment.path)
     states = collection.table.unique(["stage", "recipe", "target", "language", "seed"])["state"].to_list()
     missing = sum(state in ("missing", "set aside") for state in states)
     if missing:
         lines.append(f"missing: {missing:,} of {len(states):,} results; `stepstone status {file}` says why")
+    return lines
+
+
+def damaged(plan: Plan, collection: Collected) -> list[str]:
+    """Lines for people: results that do not verify, and what to type."""
+    file = as_typed(plan.experiment.path)
+    lines = [_of_result(plan, of_result, file) for of_result in collection.set_aside[:_NAMED]]
+    if len(collection.set_aside) > _NAMED:
+        lines.append(f"does not count: {len(collection.set_aside) - _NAMED} more; all of them: collect {file} --json")
     return lines
 
 

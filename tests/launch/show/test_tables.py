@@ -157,6 +157,17 @@ def test_two_tables(study: Workspace, file: str, tmp_path: Path) -> None:
     assert {cell["column"] for cell in records["tables"][0]["cells"]} == {"xquad"}
 
 
+def test_a_result_that_does_not_verify_is_named(study: Workspace, file: str) -> None:
+    record = next((study.root / "store/stages").glob("*/languages/*/de-*.json"))
+    content = record.read_bytes()
+    record.write_bytes(content[:-9])
+    answer = _run(file, "--format", "csv")
+    assert record.read_bytes() == content[:-9]
+    record.write_bytes(content)
+    assert "does not count: " in answer.stderr and "its checksum is not that of its content" in answer.stderr
+    assert "does not count" not in answer.stdout
+
+
 def test_two_days(study: Workspace, file: str) -> None:
     """The table of a day is the last one that was kept until its end."""
     CliRunner().invoke(app, ["collect", file], catch_exceptions=False)
