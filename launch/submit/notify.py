@@ -40,7 +40,7 @@ class Notifier:
         if is_under_way:
             self._was_under_way = True
             self._told_events -= {"done", "failed"}
-        elif self._was_under_way:
+        elif self._was_under_way and not _is_between_rounds(observation):
             self.over(observation)
 
     def look_for_held(self, observation: Observation) -> None:
@@ -61,6 +61,11 @@ class Notifier:
         if event not in self._told_events:
             self._told_events.add(event)
             run(self.plan, event, line, self.report)
+
+
+def _is_between_rounds(observation: Observation) -> bool:
+    """Whether a race wants seeds that nobody has sent yet: that is no failure, and no end."""
+    return bool(observation.racing.pairs) and observation.counts()["new"] > 0
 
 
 def run(plan: Plan, event: Event, line: str, report: Report = lambda line: None) -> None:

@@ -36,7 +36,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def _plan(workspace: Workspace, code: int = 0, **changes: Any) -> Plan:
     (workspace.root / "listener.py").write_text(LISTENER)
     command = [sys.executable, str(workspace.root / "listener.py"), str(workspace.root / "heard"), str(code)]
-    return workspace.plan(cluster=CLUSTER, seeds=["1"], notify={"command": command}, **changes)
+    return workspace.plan(**({"cluster": CLUSTER, "seeds": ["1"], "notify": {"command": command}} | changes))
 
 
 def _heard(workspace: Workspace) -> list[dict[str, str]]:
@@ -100,6 +100,18 @@ def test_who_watches_hears_of_an_end_that_was_seen(workspace: Workspace, schedul
     notifier.look(look_at(plan))
     scheduler.run_all()
     for _ in range(2):
+        notifier.look(look_at(plan))
+    assert [event["EVENT"] for event in _heard(workspace)] == ["done"]
+
+
+def test_a_race_between_two_rounds_has_not_failed(workspace: Workspace, scheduler: Scheduler) -> None:
+    plan = _plan(workspace, targets=["xnli"], seeds={"min": "2", "max": "3", "until": "0.5"})
+    scheduler.work = stub_job.scoring(lambda entry: 60 + int(entry.key[:2], 16) % 7)
+    notifier = notify.Notifier(plan, print)
+    while submit.submit(plan).stages:
+        assert _heard(workspace) == []
+        notifier.look(look_at(plan))
+        scheduler.run_all()
         notifier.look(look_at(plan))
     assert [event["EVENT"] for event in _heard(workspace)] == ["done"]
 
