@@ -151,11 +151,13 @@ def _of_others(plan: Plan, store: Store, observation: Observation, queue: Queued
 
 
 def _is_needed(plan: Plan, stage: Stage, observation: Observation) -> bool:
-    """Whether an encoder must stay: a stage still takes it, or the file keeps it (`keep:`)."""
+    """Whether an encoder must stay: a stage still takes it, or may where pairs race; or the file keeps it (`keep:`)."""
     children = [plan.stages[key] for key in plan.children[stage.key]]
     if plan.experiment.keep == "all" or any(child.kind == "train" for child in children):
         return True
-    return any(not observation.is_finished(child) for child in children)
+    return any(
+        not observation.is_finished(child) and child.key not in observation.racing.unwanted for child in children
+    )
 
 
 def _encoder(store: Store, stage: Stage) -> Iterator[tuple[Path, str]]:
@@ -253,11 +255,10 @@ def _tokens(observation: Observation, queue: Queued) -> Iterator[tuple[Path, str
     they stay: a stage has them mapped into its memory, and on a network file system it would die of their removal."""
     if under_way.is_busy(observation.submissions, queue):
         return
-    all_finished = len(observation.finished) == len(observation.plan.stages)
     for folder in _folders(token_folder(observation.store.root)):
         if folder.name.startswith("."):
             continue
-        if all_finished and _is_old(folder, _OLD_SECONDS):
+        if observation.is_complete and _is_old(folder, _OLD_SECONDS):
             yield folder, "encoded examples; every stage is finished"
         elif _is_old(folder, _TOKENS_SECONDS):
             yield folder, "encoded examples, made more than 30 days ago"

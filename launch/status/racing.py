@@ -5,7 +5,7 @@ for good, on either side tells nothing, and the next one stands in for it. What 
 of results, and of what the failure policy says of failures: whoever looks at the same store comes to the same.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -61,10 +61,12 @@ def _interval(look: "Look") -> str:
 
 @dataclass(frozen=True)
 class Racing:
-    """By (recipe, target). `unneeded`: stages that are not finished and that no pair wants now, and why."""
+    """By (recipe, target). `unneeded`: stages that are not finished and that no pair wants now, and why; `unwanted`:
+    those of them that none will want, as all pairs that would are over."""
 
     pairs: Mapping[tuple[str, str], PairRace] = field(default_factory=dict)
     unneeded: Mapping[str, str] = field(default_factory=dict)
+    unwanted: Set[str] = frozenset()
 
 
 def of(plan: Plan, observation: "Observation") -> Racing:
@@ -81,24 +83,28 @@ def of(plan: Plan, observation: "Observation") -> Racing:
     for pair in pairs.values():
         for seed in pair.wanted:
             needed |= _path(plan, pair.recipe, pair.target, seed) | _path(plan, BASELINE, pair.target, seed)
-    reasons = {
-        key: _why(plan, pairs, race, stage)
+    users = {
+        key: _users(plan, pairs, stage)
         for key, stage in plan.stages.items()
         if key not in needed and key not in observation.finished
     }
-    return Racing(pairs, reasons)
+    unwanted = frozenset(key for key, users_of_stage in users.items() if all(pair.is_over for pair in users_of_stage))
+    return Racing(pairs, {key: _why(users_of_stage, race) for key, users_of_stage in users.items()}, unwanted)
 
 
-def _why(plan: Plan, pairs: Mapping[tuple[str, str], PairRace], race: Race, stage: Stage) -> str:
+def _users(plan: Plan, pairs: Mapping[tuple[str, str], PairRace], stage: Stage) -> list[PairRace]:
+    """The pairs that a stage may serve; of `none` those that are compared with it."""
     users = {cell for cell in plan.users[stage.key] if cell in pairs}
-    if not users:  # of `none`: what is compared with it
-        targets = {target for _, target in plan.users[stage.key]}
-        users = {cell for cell in pairs if cell[1] in targets}
-    open_count = sum(not pairs[cell].is_over for cell in users)
+    targets = {target for _, target in plan.users[stage.key]}
+    return [pair for cell, pair in pairs.items() if (cell in users if users else cell[1] in targets)]
+
+
+def _why(users: Sequence[PairRace], race: Race) -> str:
+    open_count = sum(not pair.is_over for pair in users)
     if open_count:
         return f"racing: not wanted yet by {open_count} of {len(users)} pairs"
     if len(users) == 1:
-        return pairs[next(iter(users))].words(race)
+        return users[0].words(race)
     return f"all {len(users)} pairs that would need it are decided or given up"
 
 

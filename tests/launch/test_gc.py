@@ -16,6 +16,7 @@ from launch.cli import store as cli_store
 from launch.plan import Plan
 from launch.preflight import rehearse
 from launch.store import Store, provenance, submissions
+from launch.store.manifests import StageEntry
 from launch.store.store import rehearsal_folder
 from launch.store.submissions import IntendedArray, Intent, Receipt
 from slurm import local
@@ -77,6 +78,31 @@ def test_an_encoder_that_is_still_needed_stays(plan: Plan) -> None:
             finish(plan, stage)
     needed = {stage.folder for stage in plan.stages.values() if any(k for k in plan.children[stage.key])}
     assert not [path for path in _found(plan) if path.split("/")[1] in needed]
+
+
+@pytest.mark.usefixtures("old")
+def test_after_a_race_what_only_unwanted_seeds_need_goes(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training of a late seed, as another experiment left it, whose evaluate no pair wants any more."""
+    monkeypatch.setattr(provenance, "freeze", lambda root: root / "code" / "c0de")
+    cluster = {"executor": "slurm", "partition": "gpu"}
+    plan = workspace.plan(cluster=cluster, targets=["xnli"], seeds={"min": "2", "max": "6", "until": "0.5"})
+    late = plan.stages[plan.paths["squad", "xnli", 6]]
+    assert late.parent is not None
+    encoder = f"stages/{plan.stages[late.parent].folder}/attempts/0001/encoder"
+    finish(plan, plan.stages[late.parent])
+    make_folder(plan.experiment.store / "cache" / "tokens" / "k1")
+    with Scheduler(stub_job.scoring(_far_better)).installed() as scheduler:
+        assert encoder not in _found(plan)  # it may come to be wanted
+        while submit.submit(plan).stages:
+            scheduler.run_all()
+        waste = _found(plan)
+    assert encoder in waste and waste["cache/tokens/k1"].endswith("every stage is finished")
+
+
+def _far_better(entry: StageEntry) -> float:
+    """Of squad, a little more with each seed, so that two of them decide it."""
+    seed = int(entry.folder.rpartition("-s")[2].partition("-")[0])
+    return 60 + (20 + 0.01 * seed) * ("squad" in entry.folder)
 
 
 def test_keep_all_keeps_all(workspace: Workspace) -> None:
