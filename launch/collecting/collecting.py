@@ -47,10 +47,21 @@ def collect(request: CollectRequest, by: str, log: str = "") -> CollectNote:
     except Exception as error:  # told in a line, whatever it is; what else it says is for the log
         note = replace(note, error=_line(error))
     note = replace(note, ended=time.time())
-    if asked_for is not None:
-        collects.write_note(asked_for.store, asked_for.name, note)
-        group = asked_for.cluster.share_group
-        sharing.let_in(group, asked_for.store, [collects.results_folder(asked_for.store, asked_for.name)])
+    return note if asked_for is None else _leave(asked_for, note)
+
+
+def _leave(asked_for: Experiment, note: CollectNote) -> CollectNote:
+    """Put the note into the store; the note, with an error where that could not be done."""
+    root, name = asked_for.store, asked_for.name
+    try:
+        try:
+            collects.write_note(root, name, note)
+        except OSError:
+            collects.remove_note(root, name)  # else it would be at work for ever; and on a full disk that makes room
+            collects.write_note(root, name, note)
+        sharing.let_in(asked_for.cluster.share_group, root, [collects.results_folder(root, name)])
+    except Exception as error:
+        return replace(note, error=note.error or f"no note of how it went: {_line(error)}")
     return note
 
 

@@ -18,7 +18,7 @@ from launch.plan import Plan
 from launch.store import records
 from launch.store.submissions import Submission
 from slurm.base import look
-from slurm.base.files import make_folder, to_json, write_atomic
+from slurm.base.files import make_folder, remove, to_json, write_atomic
 
 _LOG = re.compile(r"\d+_0_\d+_log\.(out|err)|last\.log")  # of the job; of local workers
 
@@ -87,6 +87,10 @@ def results_folder(root: Path, experiment: str) -> Path:
 
 def write_note(root: Path, experiment: str, note: CollectNote) -> None:
     write_atomic(make_folder(results_folder(root, experiment)) / "collected.json", to_json(asdict(note)))
+
+
+def remove_note(root: Path, experiment: str) -> None:
+    remove(results_folder(root, experiment) / "collected.json")
 
 
 def last_note(root: Path, experiment: str) -> CollectNote | None:

@@ -1,6 +1,8 @@
 """The last job of an experiment makes its table: always sent, always one, first to go, and in nobody's way."""
 
+import errno
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -215,6 +217,31 @@ def test_an_error_of_its_own_is_a_line_of_status_and_fails_nothing(
     assert answer.exit_code == 0 and "collect failed (by job" in answer.output
     record = json.loads(CliRunner().invoke(app, ["status", str(plan.experiment.path), "--json"]).output)
     assert record["results"]["collect"]["error"] == "ValueError: a bug"
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_without_room_for_its_note_it_is_not_at_work_for_ever(
+    workspace: Workspace, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    plan, write = _plan(workspace), collects.write_atomic
+    submit.submit(plan)
+    scheduler.run_all()
+    asked_for, refused_paths = collects.request_of(plan), list[Path]()
+
+    def full(path: Path, content: bytes) -> None:
+        if b'"ended":null' not in content and len(refused_paths) < failures:
+            refused_paths.append(path)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        write(path, content)
+
+    monkeypatch.setattr(collects, "write_atomic", full)
+    note = collecting.collect(asked_for, "job 7")
+    left_note = collects.last_note(plan.experiment.store, plan.experiment.name)
+    assert len(refused_paths) == failures
+    if failures == 1:
+        assert note == left_note and note.error == ""
+    else:
+        assert left_note is None and "collected.json: No space left on device; make room" in note.error
 
 
 @pytest.mark.parametrize("trouble", [None, UserError("no room"), KeyError("x"), OSError(28, "No space left", "/x")])
