@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import IO
 
@@ -15,6 +16,7 @@ from launch.store import collects, provenance
 from slurm.base.files import to_json
 
 _END_SECONDS = 600.0  # that the end of all is kept waiting for its table
+_STOP_SECONDS = 5.0  # that it is given to end when told to, and again when killed
 _MOST_BYTES = 8192  # of what it printed last
 Report = Callable[[str], None]
 
@@ -25,6 +27,7 @@ class _Process:
 
     process: "subprocess.Popen[bytes]"
     output: IO[bytes]
+    finished_count: int  # stages when it was started
 
     def line(self) -> str:
         """The last that it printed."""
@@ -42,7 +45,8 @@ class Collector:
     by: str  # the command that waits
     report: Report
     began: float = field(default_factory=time.monotonic)  # the last one, or this command
-    collected: int | None = None  # finished stages when the last was started; None: nobody has looked
+    collected: int | None = None  # finished stages when the last that made a table was started, or at the first look
+    tried: int | None = None  # finished stages when the last was started, whatever came of it
     trouble: str = ""  # that was reported last
     _running: _Process | None = None
 
@@ -56,11 +60,11 @@ class Collector:
         return self._running is not None
 
     def look(self, finished_count: int, *, is_over: bool = False) -> None:
-        """With so many stages finished: start where there are more, and it is time, or (`is_over`) nothing runs any
-        more. Never waits, never fails."""
+        """With so many stages finished: start where a table lacks some, and it is time, or (`is_over`) nothing runs any
+        more, once at once. Never waits, never fails."""
         every = self.plan.experiment.collect.every
         self.collected = finished_count if self.collected is None else self.collected
-        is_due = is_over or time.monotonic() - self.began >= 60 * every
+        is_due = (is_over and finished_count != self.tried) or time.monotonic() - self.began >= 60 * every
         if every and self._is_over() and finished_count != self.collected and is_due and self._may_write():
             self._start(finished_count)
 
@@ -77,18 +81,25 @@ class Collector:
             self.report(f"collected: {collects.results_folder(e.store, e.name)}")
 
     def stop(self) -> None:
-        """End what is at work; files that it would have written are as they were."""
-        if self._running is not None:
-            self._running.process.terminate()
-            self._running.process.wait()
-            self._running = None
+        """End what is at work; files that it would have written are as they were. What hangs in a file system, and so
+        cannot be killed, is left: it is over when that answers."""
+        if self._running is None:
+            return
+        process = self._running.process
+        for end in (process.terminate, process.kill):
+            end()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_STOP_SECONDS)
+                break
+        self._running.output.close()
+        self._running = None
 
     def _may_write(self) -> bool:
         """Not where another's experiment is watched: its owner collects."""
         return os.access(self.plan.experiment.store, os.W_OK)
 
     def _start(self, finished_count: int) -> None:
-        self.began, self.collected = time.monotonic(), finished_count
+        self.began, self.tried = time.monotonic(), finished_count
         request = to_json(asdict(collects.request_of(self.plan)))
         try:
             output = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process is over
@@ -103,7 +114,7 @@ class Collector:
         except OSError as error:
             self._tell(str(error))
             return
-        self._running = _Process(process, output)
+        self._running = _Process(process, output, finished_count)
 
     def _is_over(self) -> bool:
         """Whether none is at work; what the last one said is reported."""
@@ -114,6 +125,7 @@ class Collector:
             return False
         with self._running.output:
             self._tell(self._running.line() if code else "")
+        self.collected = self.collected if code else self._running.finished_count
         self._running = None
         return True
 

@@ -1,6 +1,10 @@
 """Collecting beside a command that waits: in its own time, told in a line, and in nobody's way."""
 
 import os
+import signal
+import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +14,7 @@ import pytest
 from launch import submit
 from launch.plan import Plan
 from launch.store import collects, provenance
+from launch.submit import beside
 from launch.submit.beside import Collector
 from tests.launch import stub_job
 from tests.launch.workspace import Workspace
@@ -70,6 +75,56 @@ def test_what_is_wrong_is_one_line_once(plan: Plan) -> None:
     (line,) = lines
     assert line.startswith("collect: data or model of small are not what they were")
     assert not (_results(plan) / "table.md").exists()
+
+
+def test_one_that_failed_is_tried_again_in_its_time(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines, now, monotonic = list[str](), 0.0, time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: monotonic() + now)
+    config = plan.experiment.path.parent / "model" / "config.json"
+    content = config.read_bytes()
+    config.unlink()
+    collector = Collector(plan, "watch", lines.append)
+    collector.look(0)
+    collector.look(3, is_over=True)
+    _wait(collector, 3)
+    assert len(lines) == 1
+    collector.look(3, is_over=True)
+    assert not collector.is_at_work  # not again and again
+    config.write_bytes(content)
+    now = 360.0
+    collector.look(3, is_over=True)
+    assert collector.is_at_work
+    _wait(collector, 3)
+    assert len(lines) == 1 and (_results(plan) / "table.md").exists()
+    now = 720.0
+    collector.look(3, is_over=True)
+    assert not collector.is_at_work
+
+
+class _Unkillable(subprocess.Popen[bytes]):
+    """As one that waits for a dead file system."""
+
+    def kill(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("kind", [subprocess.Popen, _Unkillable])
+def test_what_hangs_holds_nobody_up(plan: Plan, monkeypatch: pytest.MonkeyPatch, kind: Any) -> None:
+    monkeypatch.setattr(beside, "_STOP_SECONDS", 0.1)
+    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(60)"
+    collector, output = Collector(plan, "watch", print), tempfile.TemporaryFile()  # noqa: SIM115 - the collector's
+    process = kind([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    try:
+        process.stdout.readline()
+        collector._running = beside._Process(process, output, 1)
+        collector.stop()
+        assert not collector.is_at_work and output.closed
+        assert (process.poll() is None) == (kind is _Unkillable)
+    finally:
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
 
 
 def test_who_watches_anothers_experiment_collects_nothing(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
