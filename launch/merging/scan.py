@@ -28,11 +28,13 @@ _RESULT = "result."  # begins a train stage's result, also one that was set asid
 
 class Scan(NamedTuple):
     """Of one stage. `listing`: a hash of it and of the languages asked for, "" where it may change unnoticed; `files`:
-    by generation, of a train stage under "", a line each: its name, a slash, and what tells whether it changed."""
+    by generation, of a train stage under "", a line each: its name, a slash, and what tells whether it changed;
+    `closed_folders`: those of it that this user may not read."""
 
     key: str
     listing: str
     files: Mapping[str, list[str]]
+    closed_folders: list[str]
 
     @property
     def has_quarantined(self) -> bool:
@@ -110,31 +112,39 @@ def languages_asked(plan: Plan) -> dict[str, str]:
 
 
 def _scan(place: Place, unsettled_from: int) -> Scan:
+    closed_folders: list[str] = []
     if not place.languages:
-        lines, newest = _files(place.folder)
+        lines, newest = _files(place.folder, closed_folders)
         files = {"": [line for line in lines if line.startswith(_RESULT)]}
     else:
         files, newest = {}, 0
-        for generation in _generations(f"{place.folder}/languages"):
-            files[generation], newest_of_generation = _files(f"{place.folder}/languages/{generation}")
+        for generation in _generations(f"{place.folder}/languages", closed_folders):
+            files[generation], newest_of_generation = _files(f"{place.folder}/languages/{generation}", closed_folders)
             newest = max(newest, newest_of_generation)
-    if newest > unsettled_from:
-        return Scan(place.key, "", files)
-    return Scan(place.key, _hash([place.languages, *(line for lines in files.values() for line in lines)]), files)
+    if newest > unsettled_from or closed_folders:
+        return Scan(place.key, "", files, closed_folders)
+    lines = [line for of_generation in files.values() for line in of_generation]
+    return Scan(place.key, _hash([place.languages, *lines]), files, closed_folders)
 
 
-def _generations(folder: str) -> list[str]:
+def _generations(folder: str, closed_folders: list[str]) -> list[str]:
     try:
         return look.names(Path(folder))
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return []
+    except PermissionError:
+        closed_folders.append(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    return []
 
 
-def _files(folder: str) -> tuple[list[str], int]:
+def _files(folder: str, closed_folders: list[str]) -> tuple[list[str], int]:
     try:
         return look.surely(Path(folder), lambda: _lines(folder))
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return [], 0
+    except PermissionError:
+        closed_folders.append(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    return [], 0
 
 
 def _lines(folder: str) -> tuple[list[str], int]:

@@ -17,6 +17,7 @@ from launch.store.artifacts import QUARANTINED
 from slurm.base import UserError
 
 _RESULT = "result.json"
+_CLOSED = "may not be read by you"
 _EARLIER = "did not verify when it was read before"
 
 
@@ -51,6 +52,9 @@ class Reader:
 
     def read(self, trainings_before: polars.DataFrame, evaluations_before: polars.DataFrame) -> polars.DataFrame:
         """All results of evaluate stages: what is remembered and still holds, and the rest from its files."""
+        self._name(
+            Flawed(key, "", path, _CLOSED, False) for key in list(self.scans) for path in self.scans[key].closed_folders
+        )
         self._read_trainings(trainings_before)
         holding_keys = self._holding(evaluations_before)
         open_keys = [key for key in self._of_kind("evaluate") if key not in holding_keys]

@@ -20,6 +20,7 @@ from launch.merging import Collected, collect, history, reading, scan
 from launch.plan import Plan
 from launch.store import Store
 from slurm.base.files import seal, unseal, write_atomic
+from tests.anybody import anybody
 from tests.launch.merging import published
 from tests.launch.workspace import Workspace
 
@@ -340,6 +341,21 @@ def test_a_result_of_another_version_stays(workspace: Workspace) -> None:
         assert record.exists() and _states(collection) == {"scored": 23, "missing": 1}
 
 
+@pytest.mark.parametrize("name", ["*/languages", "*/languages/*", "squad-s1-*"])
+def test_a_folder_that_one_may_not_read_is_named(workspace: Workspace, name: str) -> None:
+    plan = workspace.plan(seeds=["1"])
+    published.publish(plan)
+    folder = next((plan.experiment.store / "stages").glob(name))
+    for path in (plan.experiment.store, *plan.experiment.store.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    folder.chmod(0)
+    with anybody(plan.experiment.store):
+        (named,) = _collect(plan, write=False).set_aside
+    folder.chmod(0o755)
+    assert (named.path, named.why, named.moved) == (folder, "may not be read by you", False)
+    assert not _collect(plan).set_aside
+
+
 def test_each_that_does_not_count_is_named_once(workspace: Workspace) -> None:
     """Also one of another version beside one that is damaged, after which both are read again."""
     plan = workspace.plan()
@@ -483,7 +499,7 @@ def list_stage(place, unsettled_from):
     if os.getpid() == here:
         print("first", flush=True)
         os.kill(here, signal.SIGKILL)
-    return scan.Scan("k" * 1000, "", {})
+    return scan.Scan("k" * 1000, "", {}, [])
 scan._scan = list_stage
 scan._scans([scan.Place("", "", "")] * 1000, 0)
 """
