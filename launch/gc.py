@@ -156,7 +156,7 @@ def _is_needed(plan: Plan, stage: Stage, observation: Observation) -> bool:
     if plan.experiment.keep == "all" or any(child.kind == "train" for child in children):
         return True
     return any(
-        not observation.is_finished(child) and child.key not in observation.racing.unwanted for child in children
+        not observation.is_finished(child) and child.key not in observation.racing.unwanted_keys for child in children
     )
 
 

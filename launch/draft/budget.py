@@ -6,10 +6,11 @@ its first stage, or before. Reserved: the estimate of what is queued or runs, le
 rank holds several and uses one. Without GPUs nothing is used.
 """
 
-from collections.abc import Iterable
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Final
 
+from eval.tables.cells import BASELINE
 from launch.draft.drafting import Draft
 from launch.estimate import cost
 from launch.plan import Plan, Stage
@@ -17,6 +18,7 @@ from launch.status import Observation
 from launch.status.rules import UNDER_WAY
 from launch.store import Store, attempts, times
 from launch.store.store import Known
+from launch.text import some
 from slurm.base import UserError
 
 _HOUR = 3600.0
@@ -69,18 +71,56 @@ def of(plan: Plan, observation: Observation) -> Budget:
     return Budget(_total(plan), gpus * used / _HOUR, reserved_seconds / _HOUR)
 
 
-def check(plan: Plan, observation: Observation, draft: Draft) -> None:
-    """UserError where a draft would go beyond the budget of the file."""
+@dataclass(frozen=True)
+class Affordable:
+    """The part of a race's draft that the budget allows: `keys` of stages. `line`: which pairs wait."""
+
+    keys: frozenset[str]
+    line: str
+
+
+def check(plan: Plan, observation: Observation, draft: Draft) -> Affordable | None:
+    """None where all of a draft is within the budget of the file.
+
+    BudgetExceededError where it is not; of a race only where not one seed of a pair is.
+    """
     if _total(plan) is None or not draft.arrays or not plan.experiment.cluster.gpus:
-        return
+        return None
     budget = of(plan, observation)
-    hours = _estimated(plan, draft.needed) / _HOUR
+    estimates = cost.Estimates(plan)
+    hours = _hours(estimates, draft.needed)
     assert budget.left is not None
-    if hours > budget.left:
+    if hours <= budget.left:
+        return None
+    advice = f"raise `cluster: {{gpu-hours: …}}` in {plan.experiment.path.name} or ask for less"
+    part = _part_of_race(estimates, draft.needed, budget.left, advice) if plan.experiment.race else None
+    if part is None:
         raise BudgetExceededError(
-            f"budget: these {len(draft.needed)} stages need about {hours:.1f} GPU-hours, and {budget.line()}; raise"
-            f" `cluster: {{gpu-hours: …}}` in {plan.experiment.path.name} or ask for less; nothing more was sent"
+            f"budget: these {len(draft.needed)} stages need about {hours:.1f} GPU-hours, and {budget.line()}; {advice};"
+            " nothing more was sent"
         )
+    return part
+
+
+def _part_of_race(estimates: cost.Estimates, draft_keys: Set[str], hours_left: float, advice: str) -> Affordable | None:
+    """Seeds with all that they rest on, in the plan's order, as far as `hours_left` go; None: not even one."""
+    plan, keys = estimates.plan, set[str]()
+    waiting: dict[tuple[str, str], None] = {}
+    for recipe, target, seed in plan.paths:
+        if recipe == BASELINE or (recipe, target) in waiting:  # a pair's seeds count in their order
+            continue
+        chains = (plan.chain(plan.paths[name, target, seed]) for name in (recipe, BASELINE))
+        more_keys = {stage.key for chain in chains for stage in chain} & draft_keys - keys
+        more_hours = _hours(estimates, more_keys)
+        if more_keys and more_hours > hours_left:
+            waiting[recipe, target] = None
+            continue
+        keys |= more_keys
+        hours_left -= more_hours
+    names = some([f"{recipe} / {target}" for recipe, target in waiting])
+    count = len({path[:2] for path in plan.paths if path[0] != BASELINE})
+    line = f"budget: {len(waiting)} of {count} pairs wait: too little is left for their next seeds: {names}; {advice}"
+    return Affordable(frozenset(keys), line) if keys else None
 
 
 def _total(plan: Plan) -> float | None:
@@ -88,10 +128,9 @@ def _total(plan: Plan) -> float | None:
     return total
 
 
-def _estimated(plan: Plan, keys: Iterable[str]) -> float:
-    """GPU-seconds."""
-    estimates = cost.Estimates(plan)
-    return sum(estimates.of_stage(plan.stages[key]).gpu_seconds for key in keys)
+def _hours(estimates: cost.Estimates, keys: Set[str]) -> float:
+    """GPU-hours."""
+    return sum(estimates.of_stage(estimates.plan.stages[key]).gpu_seconds for key in keys) / _HOUR
 
 
 def _spent(store: Store, stage: Stage) -> list[float]:

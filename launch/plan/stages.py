@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
@@ -80,6 +80,12 @@ class Plan:
             if stage.parent:
                 children[stage.parent].append(stage.key)
         return children
+
+    def chain(self, key: str | None) -> Iterator[Stage]:
+        """A stage, and what it rests on, the last first."""
+        while key is not None:
+            yield self.stages[key]
+            key = self.stages[key].parent
 
     @cached_property
     def users(self) -> dict[str, list[tuple[str, str]]]:

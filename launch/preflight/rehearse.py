@@ -6,7 +6,7 @@ the table.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -115,21 +115,13 @@ def make(full_plan: Plan, *, local: bool) -> Plan:
     paths: dict[tuple[str, str, int], str] = {}
     definitions: set[str] = set()
     for path, key in plan.paths.items():
-        chain = list(_chain(plan, key))
+        chain = list(plan.chain(key))
         if not definitions.issuperset(stage.definition for stage in chain):
             paths[path] = key
             definitions |= {stage.definition for stage in chain}
-    keys = {stage.key for key in paths.values() for stage in _chain(plan, key)}
+    keys = {stage.key for key in paths.values() for stage in plan.chain(key)}
     stages = {key: stage for key, stage in plan.stages.items() if key in keys}
     return replace(plan, stages=stages, paths=paths)
-
-
-def _chain(plan: Plan, key: str) -> Iterator[Stage]:
-    """An evaluate stage and the trainings that it rests on."""
-    at: str | None = key
-    while at is not None:
-        yield plan.stages[at]
-        at = plan.stages[at].parent
 
 
 def smaller(full_plan: Plan, *, local: bool) -> Experiment:

@@ -5,7 +5,7 @@ for good, on either side tells nothing, and the next one stands in for it. What 
 of results, and of what the failure policy says of failures: whoever looks at the same store comes to the same.
 """
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -61,12 +61,12 @@ def _interval(look: "Look") -> str:
 
 @dataclass(frozen=True)
 class Racing:
-    """By (recipe, target). `unneeded`: stages that are not finished and that no pair wants now, and why; `unwanted`:
-    those of them that none will want, as all pairs that would are over."""
+    """By (recipe, target). `unneeded`: stages that are not finished and that no pair wants now, and why;
+    `unwanted_keys`: those of them that none will want, as all pairs that would are over."""
 
     pairs: Mapping[tuple[str, str], PairRace] = field(default_factory=dict)
     unneeded: Mapping[str, str] = field(default_factory=dict)
-    unwanted: Set[str] = frozenset()
+    unwanted_keys: Set[str] = frozenset()
 
 
 def of(plan: Plan, observation: "Observation") -> Racing:
@@ -88,8 +88,10 @@ def of(plan: Plan, observation: "Observation") -> Racing:
         for key, stage in plan.stages.items()
         if key not in needed and key not in observation.finished
     }
-    unwanted = frozenset(key for key, users_of_stage in users.items() if all(pair.is_over for pair in users_of_stage))
-    return Racing(pairs, {key: _why(users_of_stage, race) for key, users_of_stage in users.items()}, unwanted)
+    unwanted_keys = frozenset(
+        key for key, users_of_stage in users.items() if all(pair.is_over for pair in users_of_stage)
+    )
+    return Racing(pairs, {key: _why(users_of_stage, race) for key, users_of_stage in users.items()}, unwanted_keys)
 
 
 def _users(plan: Plan, pairs: Mapping[tuple[str, str], PairRace], stage: Stage) -> list[PairRace]:
@@ -109,14 +111,7 @@ def _why(users: Sequence[PairRace], race: Race) -> str:
 
 
 def _path(plan: Plan, recipe: str, target: str, seed: int) -> set[str]:
-    return {stage.key for stage in _chain(plan, plan.paths[recipe, target, seed])}
-
-
-def _chain(plan: Plan, key: str | None) -> Iterator[Stage]:
-    """An evaluate stage, and what it rests on."""
-    while key is not None:
-        yield plan.stages[key]
-        key = plan.stages[key].parent
+    return {stage.key for stage in plan.chain(plan.paths[recipe, target, seed])}
 
 
 @dataclass(frozen=True)
@@ -195,7 +190,7 @@ class _Judge:
     def is_void(self, stage: Stage) -> bool:
         """Whether an evaluate stage tells nothing: it rests on chance, or failed for good."""
         if stage.key not in self._is_void:
-            chain = list(_chain(self.plan, stage.key))
+            chain = list(self.plan.chain(stage.key))
             self._is_void[stage.key] = any(map(self._failed_for_good, chain)) or self._says_nothing(stage)
         return self._is_void[stage.key]
 

@@ -75,6 +75,7 @@ def submit(
         cost.calibrate(plan, observation.store)
         if limits is None:
             draft = decide(plan, observation, executor.array_size(), only=only, force=force)
+            draft = _within_budget(draft, observation, executor.array_size(), force, report)
             outcome = _to_workers(draft, observation, cleanup_lines, report)
         else:
             sending = _ToSlurm(plan, limits, only, force, lock, report)
@@ -184,9 +185,20 @@ def _with(outcome: Submitted, submission: Submission, arrays: Iterable[Array]) -
     )
 
 
+def _within_budget(
+    draft: Draft, observation: Observation, array_size: int, force: Collection[str], report: Report
+) -> Draft:
+    """What the budget of the file allows of a race, all of anything else; BudgetExceededError where that is nothing."""
+    part = budget.check(draft.plan, observation, draft)
+    if part is None:
+        return draft
+    report(part.line)
+    smaller = decide(draft.plan, observation, array_size, draft.bounds, part.keys, force)
+    return replace(draft, needed=smaller.needed, arrays=smaller.arrays, no_room=smaller.no_room)
+
+
 def _to_workers(draft: Draft, observation: Observation, cleanup_lines: list[str], report: Report) -> Submitted:
     """All of a draft to local workers, which have no limits."""
-    budget.check(draft.plan, observation, draft)
     outcome = Submitted(draft, tuple(cleanup_lines))
     if not draft.arrays:
         return outcome
@@ -219,7 +231,7 @@ class _ToSlurm:
         outcome = Submitted(draft, tuple(cleanup_lines))
         at_most: int | None = None  # elements that sbatch takes at once, where a limit that is not told stopped it
         while True:
-            budget.check(self.plan, observation, draft)
+            draft = _within_budget(draft, observation, self.limits.array_size, self.force, self.report)
             outcome = replace(outcome, draft=draft, held=draft.no_room, limit=draft.bounds.which)
             if not draft.arrays:
                 self._spread(observation)

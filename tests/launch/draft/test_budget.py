@@ -42,6 +42,28 @@ def test_a_submission_beyond_the_budget_is_refused(plan: Plan, monkeypatch: pyte
         assert found(plan).reserved == 0
 
 
+def test_a_race_sends_whole_seeds_as_far_as_the_budget_goes(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first two pairs' seeds, with none's and all that they rest on; the line says who waits."""
+    monkeypatch.setattr(provenance, "freeze", lambda root: root / "code" / "c0de")
+    cluster = {"executor": "slurm", "partition": "gpu", "gpus-per-node": "1"}
+    recipes, race = ["none", "squad", "qqp", "hellaswag"], {"min": "2", "max": "4", "until": "0.5"}
+    plan = workspace.plan(cluster=cluster, recipes=recipes, targets=["xnli"], seeds=race)
+    estimates = cost.Estimates(plan)
+    paths = [(recipe, "xnli", seed) for recipe in recipes[:3] for seed in (1, 2)]
+    affordable_keys = {stage.key for path in paths for stage in plan.chain(plan.paths[path])}
+    hours = sum(estimates.of_stage(plan.stages[key]).gpu_seconds for key in affordable_keys) / 3600
+    lines: list[str] = []
+    with Scheduler(stub_job.work).installed():
+        monkeypatch.setattr(budget, "_total", lambda plan: 1.01 * hours)
+        outcome = submit.submit(plan, lines.append)
+        assert outcome.draft.needed == affordable_keys and outcome.stages == len(affordable_keys)
+        assert [line for line in lines if line.startswith("budget: 1 of 3 pairs wait") and "hellaswag / xnli;" in line]
+        with pytest.raises(budget.BudgetExceededError, match="nothing more was sent"):
+            submit.submit(plan)
+
+
 def test_every_attempt_is_counted(plan: Plan) -> None:
     """Six GPUs: ten minutes of an attempt that ended, twenty of one that was killed."""
     stage = next(iter(plan.stages.values()))
