@@ -103,7 +103,7 @@ class Mirror:
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Hold a mirror's folder. UserError where another command does so."""
-    make_folder(folder)
+    make_folder(folder, "--folder")
     with (folder / _LOCK).open("w", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

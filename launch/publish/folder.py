@@ -43,8 +43,8 @@ def write(plan: Plan, stage: Stage, out: Path, wishes: Wishes) -> Publication:
     if out.exists() or out.is_symlink():
         raise UsageError(f"{out}: exists already; name another folder, or remove it")
     stage_facts = facts.gather(plan, store, stage)
-    make_folder(out.absolute().parent)
-    temporary = make_folder(out.absolute().parent / f".{out.name}.{uuid.uuid4().hex}.tmp")
+    make_folder(out.absolute().parent, "OUT")
+    temporary = make_folder(out.absolute().parent / f".{out.name}.{uuid.uuid4().hex}.tmp", "OUT")
     try:
         try:
             _copy(store.stage_folder(stage.folder) / result.attempt, temporary, result)

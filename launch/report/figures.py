@@ -46,7 +46,7 @@ def write(
     store = Store(plan.experiment.store)
     content = gather.content(plan, store, Observation(plan, store))
     figure_plans = list(_chosen(drawing.figures(content), chosen_names))
-    folder = make_folder(out or store.root / "results" / plan.experiment.name / "figures")
+    folder = make_folder(out or store.root / "results" / plan.experiment.name / "figures", "--out" if out else "store:")
     captions: dict[str, str] = {}
     empty_names = []
     for figure_plan in figure_plans:

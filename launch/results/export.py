@@ -53,7 +53,7 @@ def write(plan: Plan, out: Path, recipe: str | None, seed: int | None) -> Iterat
     for name in finished_entries:
         if (out / name).exists():
             raise UserError(f"{out / name}: exists already; remove it, or export into another folder")
-    make_folder(out)
+    make_folder(out, "OUT")
     for name, entries in finished_entries.items():
         yield _write_folder(plan, store, out / name, entries)
 

@@ -27,8 +27,11 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _NO_SYNC = (errno.EINVAL, errno.EOPNOTSUPP)  # the same of folders that cannot be synced
 
 
-def make_folder(path: Path) -> Path:
-    """Make `path` and its parents, closed to others (0700), their names durable."""
+def make_folder(path: Path, chosen_by: str = "store:") -> Path:
+    """Make `path` and its parents, closed to others (0700), their names durable.
+
+    `chosen_by`: what a person chose the place with, as UserError tells where no folder can be made there.
+    """
     try:
         missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         for folder in reversed(missing or [path]):  # one by one: with `parents`, mkdir gives its mode to the last only
@@ -37,7 +40,7 @@ def make_folder(path: Path) -> Path:
             sync_folder(folder.parent)
     except OSError as error:
         what_to_do = None if error.errno in _FORBIDDEN else advice(error)
-        fix = what_to_do or "Choose another `store:`."
+        fix = what_to_do or f"Choose another `{chosen_by}`."
         raise UserError(f"{path}: cannot make this folder: {error.strerror}. {fix}") from error
     return path
 

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from launch.mirrors.mirror import Mirror
+from launch.mirrors.mirror import Mirror, alone
 from launch.mirrors.readings import Point, Run
 from launch.plan import Plan
 from launch.status import racing
 from launch.status.racing import Racing
 from launch.store import Store
+from slurm.base import UserError
 from slurm.base.files import make_folder
 from tests.launch.mirrors.logged_stage import LOG, begin, evaluate, finish, finish_all, lines
 from tests.launch.workspace import Workspace
@@ -80,3 +81,9 @@ def test_a_race_is_over_without_the_seeds_that_it_does_without(
     one_wanted = dict.fromkeys(sorted(late)[1:], "decided")
     monkeypatch.setattr(racing, "of", lambda plan, observation: Racing(unneeded=one_wanted))
     assert not _mirror(plan, Sink(), workspace.root).look()
+
+
+def test_a_folder_that_cannot_be_made_is_another_to_choose(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"Not a directory\. Choose another `--folder`"), alone(tmp_path / "file" / "x"):
+        pass

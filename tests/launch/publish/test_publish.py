@@ -241,6 +241,12 @@ def test_a_folder_that_is_there_stays(finished: Plan, workspace: Workspace) -> N
     assert list(out.iterdir()) == []
 
 
+def test_a_folder_that_cannot_be_made_is_another_to_choose(finished: Plan, workspace: Workspace) -> None:
+    out = workspace.root / "experiment.yaml" / "below" / "out"
+    with pytest.raises(UserError, match=r"cannot make this folder: Not a directory\. Choose another `OUT`\.$"):
+        write(finished, finished.find("squad-s1"), out, Wishes())
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -7,7 +7,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from launch.cli.app import app
-from slurm.base import UsageError
+from slurm.base import UserError
 from tests.launch.report.test_report import _plan, _publish
 from tests.launch.workspace import Workspace
 
@@ -56,10 +56,11 @@ def test_of_nothing_there_is_a_matrix_that_says_so(workspace: Workspace, tmp_pat
         (("--only", "matrx"), "--only matrx: did you mean matrix?"),
         (("--only", "family-panx"), "--only family-panx: did you mean family-xnli?"),
         (("--out", "experiment.yaml"), "--out experiment.yaml: is no folder"),
+        (("--out", "experiment.yaml/figs"), "cannot make this folder: Not a directory. Choose another `--out`."),
     ],
 )
 def test_wrong_inputs(workspace: Workspace, arguments: tuple[str, str], message: str) -> None:
     _publish(_plan(workspace))
-    with pytest.raises(UsageError) as error:
+    with pytest.raises(UserError) as error:
         _figures(*arguments)
     assert message in str(error.value)

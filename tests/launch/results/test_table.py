@@ -311,6 +311,14 @@ def test_the_export_has_xtremes_layout(workspace: Workspace, tmp_path: Path) -> 
     assert files["tatoeba/test-de.tsv"] == "1\n1\n"
 
 
+def test_an_export_whose_folder_cannot_be_made_is_to_go_elsewhere(workspace: Workspace, tmp_path: Path) -> None:
+    plan = workspace.plan(seeds=["1"])
+    _publish(plan)
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"cannot make this folder: Not a directory\. Choose another `OUT`\.$"):
+        next(export.write(plan, tmp_path / "file" / "out", None, None))
+
+
 def test_the_export_has_no_folder_for_a_seed_that_a_race_has_not_given(workspace: Workspace, tmp_path: Path) -> None:
     """What of `none` needs no training is finished for every seed that there may be."""
     _publish(workspace.plan(seeds=["1", "2", "3"]))
