@@ -124,6 +124,15 @@ class Missing:
 
 
 @dataclass(frozen=True)
+class NotCounted:
+    """A result that is there and does not count. `name`: its stage's, and the language of an evaluate stage."""
+
+    name: str
+    stage: str  # key
+    why: str
+
+
+@dataclass(frozen=True)
 class Divergence:
     """A training that did no better on English dev than a constant answer. `runs`: (recipe, target, seed) on it."""
 
@@ -199,6 +208,7 @@ class Content:
     data: tuple[DataSource, ...]
     environment: Environment
     notes: tuple[str, ...]  # what a reader of the numbers must know
+    not_counted: tuple[NotCounted, ...] = ()  # as they did not verify, or cannot be read
     least_seeds: int | None = None  # of a race, in which not every recipe gets all `seeds` on every target
 
     @property

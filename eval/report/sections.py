@@ -210,7 +210,22 @@ def _cost_lines(costs: Costs) -> list[str]:
 
 
 def _missing(page: Page) -> str:
-    content = page.content
+    return f"{_runs_without_scores(page.content)}{_not_counted(page.content)}"
+
+
+def _not_counted(content: Content) -> str:
+    if not content.not_counted:
+        return ""
+    rows = [(result.name, result.stage, result.why) for result in content.not_counted]
+    return (
+        f"\n<p>{count(len(rows), 'result')} that are there and do not count. What is damaged is set aside by"
+        f" <code>stepstone collect {escape(content.file)}</code>, which tells where each lies; then"
+        f" <code>{escape(content.command)}</code> makes it anew.</p>"
+        f"\n{_table('Results that do not count', ('result', 'stage key', 'why'), rows)}"
+    )
+
+
+def _runs_without_scores(content: Content) -> str:
     if not content.missing:
         return "<p>Nothing: every run has the scores of all its languages.</p>"
     groups: dict[tuple[str, str, str, str], list[Missing]] = defaultdict(list)

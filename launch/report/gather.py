@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from eval.report.content import Content, Grid, Missing, TargetGrids, TransferPoint
+from eval.report.content import Content, Grid, Missing, NotCounted, TargetGrids, TransferPoint
 from eval.tables import cells, facts
 from eval.tables.facts import Grouping
 from eval.tables.rows import Row
@@ -34,7 +34,8 @@ def content(plan: Plan, store: Store, observation: Observation, draws: int = DRA
     # What it tells to type names the file alone: a report travels.
     plan = replace(plan, experiment=replace(plan.experiment, path=Path(plan.experiment.path.name)))
     file = shlex.quote(plan.experiment.path.name)
-    rows = collect(plan, store, write=False).rows
+    collection = collect(plan, store, write=False)
+    rows = collection.rows
     metrics = table.metrics(plan, rows)
     sources = origins.data(plan, store)
     examples: dict[str, dict[str, int]] = {target: {} for target in plan.targets}
@@ -64,6 +65,7 @@ def content(plan: Plan, store: Store, observation: Observation, draws: int = DRA
         transfer=_transfer(plan, store, rows, metrics),
         costs=costs.of_plan(plan, observation),
         missing=missing,
+        not_counted=tuple(NotCounted(result.what, result.stage, result.why) for result in collection.set_aside),
         diverged=open_runs.diverged(plan, store),
         provenance=origins.provenance(plan, store),
         data=sources,

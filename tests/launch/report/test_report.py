@@ -168,6 +168,20 @@ def test_what_diverged_is_named_and_left_out(workspace: Workspace) -> None:
     assert str(workspace.root) not in repr(content)
 
 
+def test_a_result_that_does_not_verify_is_named(workspace: Workspace) -> None:
+    plan = _plan(workspace)
+    _publish(plan)
+    stage = plan.stages[plan.paths["squad", "xnli", 1]]
+    record = next((plan.experiment.store / "stages" / stage.folder).glob("languages/*/de-*.json"))
+    record.write_bytes(record.read_bytes()[:-9])
+    content = _content(plan)
+    (result,) = content.not_counted
+    assert (result.name, result.stage) == (f"{stage.name} de", stage.key) and "checksum" in result.why
+    assert str(workspace.root) not in repr(content)
+    text = writing.write(plan).read_text()
+    assert "Results that do not count" in text and "stepstone collect experiment.yaml" in text
+
+
 def test_nothing_has_begun(workspace: Workspace) -> None:
     plan = _plan(workspace)
     content = _content(plan)
