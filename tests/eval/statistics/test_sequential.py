@@ -1,11 +1,15 @@
 """Looking after every seed: levels, p-values and intervals that hold at all looks, and when a difference is decided."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy import special, stats
 
+from eval.statistics import sequential
 from eval.statistics.differences import Compared, of_target
 from eval.statistics.sequential import Looks, RepeatedDifference, Rule
 
@@ -32,6 +36,27 @@ def test_all_looks_together_have_the_level(first: int, last: int) -> None:
     assert levels.sum() > 0.05 and levels.max() < 0.05 and (np.diff(levels) > 0).all()
     least = np.array([[looks.p(p, n) for p in p_values[n - first, :300]] for n in range(first, last + 1)]).min(axis=0)
     assert stats.kstest(least, "uniform").pvalue > 1e-3
+
+
+@pytest.mark.parametrize("looks", [Looks(2, 3), Looks(3, 8), Looks(5, 5)])
+def test_the_law_is_the_least_ratio_of_every_look_to_the_last_digit(
+    looks: Looks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Most of them are not computed, since a table says that they are not the least."""
+    monkeypatch.setattr(sequential, "_DRAWS", 20_000)
+    draws = np.stack([*_random_rows(looks.last)])
+    totals, squares = np.cumsum(draws, axis=0), np.cumsum(draws**2, axis=0)
+    ratios = []
+    for seeds in range(looks.first, looks.last + 1):
+        variance = (squares[seeds - 1] - totals[seeds - 1] ** 2 / seeds) / (seeds - 1)
+        t = np.abs(totals[seeds - 1]) / np.sqrt(seeds * variance)
+        ratios.append(2 * special.stdtr(seeds - 1, -t) / looks._weight(seeds))
+    assert np.array_equal(sequential._smallest_ratios.__wrapped__(looks), np.sort(np.min(ratios, axis=0)))
+
+
+def _random_rows(count: int) -> Iterator[NDArray[np.float64]]:
+    random = np.random.default_rng(0)
+    return (random.standard_normal(20_000) for _ in range(count))
 
 
 def test_p_beyond_what_was_simulated_is_bonferroni_s() -> None:
