@@ -98,7 +98,7 @@ def plan_text(draft: Draft, observation: Observation, remarks: Sequence[str], co
         *notes.lines(plan),
         *shapes.lines(plan),
         ("stages", f"{numbers['stages']}: {kinds}; {states_line(observation)}"),
-        ("sharing", f"{numbers['train']} trainings instead of {plan.trainings_from_scratch} (every pair from scratch)"),
+        ("sharing", _sharing_line(plan)),
         ("to send", f"{numbers['to_send']} stages as {draft.element_count} elements in {len(draft.arrays)} arrays"),
         *((f"array {n}", _array_line(plan, array)) for n, array in enumerate(draft.arrays[:_LISTED])),
     ]
@@ -114,6 +114,17 @@ def plan_text(draft: Draft, observation: Observation, remarks: Sequence[str], co
     lines += race.plan_lines(plan, observation)
     lines += estimate.lines(plan, draft.needed, observation.store)
     _print_lines(lines, console)
+
+
+def _sharing_line(plan: Plan) -> str:
+    """Of a race both for the least seeds and for the most."""
+    e, trainings = plan.experiment, [stage for stage in plan.stages.values() if stage.kind == "train"]
+    most, most_alone = str(len(trainings)), str(plan.trainings_from_scratch)
+    if e.race is None:
+        return f"{most} trainings instead of {most_alone} (every pair from scratch)"
+    least = sum(stage.seed not in e.optional_seeds for stage in trainings)
+    least_alone = plan.trainings_from_scratch * e.race.min // e.race.max
+    return f"{least} to {most} trainings instead of {least_alone} to {most_alone} (every pair from scratch)"
 
 
 def seeds_of(e: Experiment) -> str:

@@ -42,6 +42,16 @@ def test_a_plan_says_what_is_wanted_now_and_what_it_may_cost(raced: Plan) -> Non
     assert "at least" in text and race_cost.ASSUMPTION in text
 
 
+def test_what_is_shared_is_told_for_the_least_and_the_most_seeds(workspace: Workspace) -> None:
+    least, most = (workspace.plan(seeds=[str(seed) for seed in range(1, count + 1)]) for count in (2, 5))
+    trainings = [sum(stage.kind == "train" for stage in plan.stages.values()) for plan in (least, most)]
+    plan = workspace.plan(seeds=RACE)
+    assert (
+        f"sharing {trainings[0]} to {trainings[1]} trainings instead of {least.trainings_from_scratch} to"
+        f" {most.trainings_from_scratch} (every pair from scratch)"
+    ) in " ".join(_plan_text(plan, look_at(plan)).split())
+
+
 def test_a_list_of_seeds_says_nothing_of_a_race(workspace: Workspace) -> None:
     plan = workspace.plan()
     observation = look_at(plan)
