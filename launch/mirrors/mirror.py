@@ -52,11 +52,12 @@ class Mirror:
     def __post_init__(self) -> None:
         state = records.read(self.folder / STATE, _STATE)
         self._cursors = state.cursors if state else {}
-        self._saved_at = self._ask_at = time.monotonic()
+        self._saved_at = self._ask_at = self._open_again_at = time.monotonic()
 
     def look(self) -> bool:
         """Mirror what is new; whether that was the last of the experiment."""
         store = Store(self.plan.experiment.store)
+        self._open_again(store)
         try:
             for stage in self.plan.stages.values():
                 if not self._cursor(stage).done and store.exists(stage):
@@ -66,6 +67,16 @@ class Mirror:
             self._save()
         remaining = {stage.key for stage in self.plan.stages.values() if not self._cursor(stage).done}
         return not remaining or remaining <= self._unneeded(store)
+
+    def _open_again(self, store: Store) -> None:
+        """Go on with stages that were over and are to be done, or were done, anew; asked every minute."""
+        if time.monotonic() < self._open_again_at:
+            return
+        self._open_again_at = time.monotonic() + _ASK_SECONDS
+        for stage in self.plan.stages.values():
+            cursor = self._cursor(stage)
+            if cursor.done and not readings.is_still_over(self.plan, store, stage, cursor):
+                self._cursors[stage.key] = replace(cursor, done=False)
 
     def _unneeded(self, store: Store) -> Set[str]:
         """Keys of seeds' stages that a race does without; asked every minute, as it asks Slurm too."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from launch.plan import Plan, Stage, keys
 from launch.store import Store, attempts
-from launch.store.artifacts import LanguageScores
+from launch.store.artifacts import LanguageScores, generation_of
 from launch.store.attempts import Attempt
 from slurm.base import look
 
@@ -100,6 +100,18 @@ def read(plan: Plan, store: Store, stage: Stage, cursor: Cursor) -> Reading:
             new_points, cursor = _points(attempt, cursor)
             points += new_points
     return Reading(tuple(points), replace(cursor, done=is_finished))
+
+
+def is_still_over(plan: Plan, store: Store, stage: Stage, cursor: Cursor) -> bool:
+    """Whether a stage that was mirrored to its end is as it was: a training may have lost its result, and an encoder
+    that was trained anew gets other scores."""
+    if stage.kind == "train":
+        return store.train_result(stage) is not None
+    result = store.train_result(plan.stages[stage.parent]) if stage.parent else None
+    if result is None:
+        return True
+    generation = generation_of(result.encoder_hash)
+    return any(entry.partition("/")[0] == generation for entry in cursor.languages)
 
 
 def _points(attempt: Attempt, cursor: Cursor) -> tuple[list[Point], Cursor]:

@@ -62,6 +62,29 @@ def test_after_a_failed_write_the_rest_comes_next_time(workspace: Workspace) -> 
         assert sink.points == whole.points
 
 
+def test_scores_of_an_encoder_that_was_trained_anew_come_too(workspace: Workspace) -> None:
+    plan = workspace.plan(seeds=["1"])
+    store, sink, other_hash = finish_all(plan), Sink(), "sha256:" + "9" * 64
+    training = plan.find("squad-s1")
+    evaluations = [s for s in plan.stages.values() if s.kind == "evaluate" and s.parent == training.key]
+    assert _mirror(plan, sink, workspace.root).look() and evaluations
+    points_before = {name: list(points) for name, points in sink.points.items()}
+    (store.stage_folder(training.folder) / "result.json").rename(workspace.root / "before")
+    attempt = begin(store, training, lines(LOG))
+    assert not _mirror(plan, sink, workspace.root).look()
+    finish(store, training, attempt, other_hash)
+    assert not _mirror(plan, sink, workspace.root).look()
+    for stage in evaluations:
+        evaluate(plan, store, stage, encoder_hash=other_hash)
+    assert _mirror(plan, sink, workspace.root).look()
+    for name, points in sink.points.items():
+        new_points = points[len(points_before[name]) :]
+        assert [point.values for point in new_points] == (
+            [point.values for point in points_before[name]] if name in {stage.name for stage in evaluations} else []
+        )
+        assert {point.step for point in new_points} <= {1}
+
+
 def test_a_race_is_over_without_the_seeds_that_it_does_without(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
