@@ -184,6 +184,27 @@ class Environment:
 
 
 @dataclass(frozen=True)
+class RacedPair:
+    """Of a recipe on a target how its race against `none` stands or ended, with the interval, as `stepstone status`
+    says it. `void_seeds`: those that failed for good or diverged."""
+
+    recipe: str
+    target: str
+    seeds: tuple[int, ...]
+    void_seeds: tuple[int, ...]
+    words: str
+
+
+@dataclass(frozen=True)
+class Raced:
+    """`level`: of the intervals, over all looks, in percent; `until`: points within which a pair is equal."""
+
+    level: float
+    until: float
+    pairs: tuple[RacedPair, ...]
+
+
+@dataclass(frozen=True)
 class Content:
     """A whole report. `written`: Unix time; `finished` of `total`: stages; `counts`: of stages, by state. `command`:
     what makes every number again in an empty store."""
@@ -209,6 +230,7 @@ class Content:
     environment: Environment
     notes: tuple[str, ...]  # what a reader of the numbers must know
     not_counted: tuple[NotCounted, ...] = ()  # as they did not verify, or cannot be read
+    raced: Raced | None = None
     least_seeds: int | None = None  # of a race, in which not every recipe gets all `seeds` on every target
 
     @property

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from eval.report import answer, heat
 from eval.report.charts import Chart
-from eval.report.content import Content, Costs, Missing, TargetGrids
+from eval.report.content import Content, Costs, Missing, Raced, TargetGrids
 from eval.report.words import count, cut, escape, hours, score, some
 from eval.tables.cells import BASELINE
 from eval.tables.facts import SOURCES
@@ -53,6 +53,7 @@ def all_of(page: Page) -> list[Section]:
         Section("transfer", "English dev against transfer", _transfer(page)),
         Section("curves", "Training curves", _curves(page)),
         Section("cost", "Cost", _cost(page)),
+        *([Section("race", "Race", _race(page.content.raced))] if page.content.raced else []),
         Section("missing", "Missing", _missing(page)),
         Section("diverged", "Diverged", _diverged(page)),
         Section("provenance", "Provenance", _provenance(page)),
@@ -207,6 +208,20 @@ def _cost_lines(costs: Costs) -> list[str]:
         lines.append(f"to train for each run alone what they share would have taken {hours(costs.saved)} more")
     wastes = [f"{name} {hours(value)}" for name, value in costs.wasted_on]
     return lines + ([f"wasted on: {some(wastes)}"] if wastes else [])
+
+
+def _race(raced: Raced) -> str:
+    rows = [
+        (pair.target, pair.recipe, pair.words, some([str(seed) for seed in pair.seeds]) or "-",
+         some([str(seed) for seed in pair.void_seeds]) or "-")
+        for pair in raced.pairs
+    ]  # fmt: skip
+    heads = ("target", "recipe", "difference to none", "seeds", "failed or diverged")
+    rule = f"In points, [{raced.level:g} % intervals over all looks]; equal is within ±{raced.until:g}."
+    return (
+        f"<p>Seeds go to a pair until its difference is decided, or hardly would be. {rule}</p>\n"
+        f"{_table('How each pair stands', heads, rows)}"
+    )
 
 
 def _missing(page: Page) -> str:

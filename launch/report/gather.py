@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from eval.report.content import Content, Grid, Missing, NotCounted, TargetGrids, TransferPoint
+from eval.report.content import Content, Grid, Missing, NotCounted, Raced, RacedPair, TargetGrids, TransferPoint
 from eval.tables import cells, facts
 from eval.tables.facts import Grouping
 from eval.tables.rows import Row
@@ -56,6 +56,7 @@ def content(plan: Plan, store: Store, observation: Observation, draws: int = DRA
         counts={state: count for state, count in observation.counts().items() if count},
         recipes=tuple(table.recipe_names(plan)),
         seeds=tuple(plan.experiment.seeds),
+        raced=_raced(observation),
         least_seeds=plan.experiment.race.min if plan.experiment.race else None,
         matrix=Grid(
             _with_gaps(matrix, missing), tuple(_of_all(examples.get(column.name, {})) for column in matrix.columns)
@@ -72,6 +73,17 @@ def content(plan: Plan, store: Store, observation: Observation, draws: int = DRA
         environment=origins.environment(plan, store),
         notes=tuple(table.notes(plan, store, rows, metrics)),
     )
+
+
+def _raced(observation: Observation) -> Raced | None:
+    race = observation.plan.experiment.race
+    if race is None:
+        return None
+    pairs = (
+        RacedPair(pair.recipe, pair.target, pair.wanted, pair.void_seeds, pair.words(race))
+        for pair in observation.racing.pairs.values()
+    )
+    return Raced(100 * (1 - race.alpha), race.until, tuple(pairs))
 
 
 def _total(observation: Observation) -> int:

@@ -30,10 +30,15 @@ class PairRace:
     recipe: str
     target: str
     wanted: tuple[int, ...]
-    void: int  # seeds that tell nothing
+    void_seeds: tuple[int, ...]  # that tell nothing, as they failed for good or diverged
     compared: int  # seeds with a difference
     look: "Look | None"
     is_over: bool  # it gets no more seeds
+
+    @property
+    def void(self) -> int:
+        """How many seeds tell nothing."""
+        return len(self.void_seeds)
 
     def words(self, race: Race) -> str:
         """For a line."""
@@ -170,9 +175,11 @@ class _Judge:
 
     def pair(self, recipe: str, target: str) -> PairRace:
         seeds = self.plan.experiment.seeds
-        at = progress([self._outcome(recipe, target, seed) for seed in seeds], self.rule)
+        outcomes = [self._outcome(recipe, target, seed) for seed in seeds]
+        at = progress(outcomes, self.rule)
+        void_seeds = tuple(seed for seed, outcome in zip(seeds, outcomes, strict=True) if outcome.is_void)[: at.void]
         wanted_seeds = tuple(seeds[place] for place in at.wanted)
-        return PairRace(recipe, target, wanted_seeds, at.void, at.compared, at.look, at.is_over)
+        return PairRace(recipe, target, wanted_seeds, void_seeds, at.compared, at.look, at.is_over)
 
     def _outcome(self, recipe: str, target: str, seed: int) -> Outcome:
         stage, baseline = (self.plan.stages[self.plan.paths[name, target, seed]] for name in (recipe, BASELINE))

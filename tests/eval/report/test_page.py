@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval.report import charts, page, sections
-from eval.report.content import Content, Costs
+from eval.report.content import Content, Costs, Raced, RacedPair
 from eval.tables.sheet import Entry
 from tests.eval.report import invented, outline
 
@@ -129,6 +129,14 @@ def test_a_partial_experiment_says_so() -> None:
     assert "This report is partial" in text and "The answer so far" in text
     assert "gpu-oom: CUDA out of memory" in text
     assert "squad-s1" in text and "marked †" in text
+
+
+def test_a_race_has_a_row_for_each_pair() -> None:
+    pair = RacedPair("mnli", "xnli", (1, 3), (2,), "equal within 0.5 after 2 seeds, without 1 that failed or diverged")
+    content = replace(CONTENTS["partial"], raced=Raced(95.0, 0.5, (pair,)))
+    text = " ".join("".join(outline.of(page.html(content)).text).split())
+    assert pair.words in text and "95 % intervals over all looks" in text and "1, 3" in text
+    assert "over all looks" not in "".join(outline.of(page.html(CONTENTS["partial"])).text)
 
 
 def test_an_empty_one_says_that_there_is_no_answer() -> None:

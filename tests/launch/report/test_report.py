@@ -153,6 +153,9 @@ def test_a_race_that_is_over_is_whole_without_a_seed_that_failed(
         steps = totals.next_steps(Observation(plan, Store(plan.experiment.store), 0))
     assert [step.why for step in steps] == ["all finished; the table"]  # a retry would change what was decided
     assert content.counts["failed"] == 1 and not content.missing
+    (pair,) = content.raced.pairs if content.raced else ()
+    assert (pair.recipe, pair.target, pair.seeds, pair.void_seeds) == ("squad", "xnli", (1, 3), (2,))
+    assert pair.words.startswith("open after 2 seeds, without 1 that failed or diverged")
     assert not content.is_partial
 
 

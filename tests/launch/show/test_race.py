@@ -88,5 +88,5 @@ def test_status_says_how_each_pair_stands(raced: Plan) -> None:
 
 def test_the_words_of_a_pair_whose_first_seeds_tell_nothing() -> None:
     race = Race.model_validate(RACE)
-    pair = PairRace("squad", "xnli", (), 4, 0, None, True)
+    pair = PairRace("squad", "xnli", (), (1, 2, 3, 4), 0, None, True)
     assert pair.words(race) == "given up, 0 of 2 to 5 seeds, without 4 that failed or diverged"
