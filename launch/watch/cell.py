@@ -82,6 +82,7 @@ class CellScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield Static(Text(self._title), id="title")
+        yield Static(id="race")
         yield Grid(rows_only=True, id="stages")
         yield Tabs(*(Tab(f"{n} {pane}", id=pane) for n, pane in enumerate(PANES, 1)))
         with VerticalScroll(id="pane", can_focus=False):
@@ -121,6 +122,7 @@ class CellScreen(Screen[None]):
         picture, fold = self.experiment.picture, self.fold
         if picture is None or fold is None:
             return
+        self._draw_race(picture)
         first_time = not self.stages
         self.stages = records.stages_of(self.experiment.plan, fold)
         grid = self.query_one("#stages", Grid)
@@ -128,6 +130,13 @@ class CellScreen(Screen[None]):
         if first_time:
             grid.place(_first_row(picture, self.stages))
         self._wake.set()
+
+    def _draw_race(self, picture: Picture) -> None:
+        race, pair = self.experiment.plan.experiment.race, self._at and picture.observation.racing.pairs.get(self._at)
+        line = self.query_one("#race", Static)
+        line.display = bool(pair)
+        if race and pair:
+            line.update(Text(f"race: {pair.words(race)}"))
 
     def on_grid_moved(self, message: Grid.Moved) -> None:
         message.stop()

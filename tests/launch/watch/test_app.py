@@ -91,6 +91,21 @@ def test_a_cell_opens_and_closes(scheduler: Scheduler, plan: Plan, monkeypatch: 
     drive(monkeypatch, plan, steps)
 
 
+def test_a_cell_says_how_its_pair_races(
+    scheduler: Scheduler, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = workspace.plan(targets=["xnli"], seeds={"min": "2", "max": "4", "until": "0.5"})
+
+    async def steps(at: Drive) -> None:
+        await at.press("down", "enter")
+        await at.shows("race: racing, 0 of 2 to 4 seeds")
+        await at.press("escape", "up", "enter")
+        await at.shows("none × xnli")
+        assert "race:" not in at.text
+
+    drive(monkeypatch, plan, steps)
+
+
 def test_logs_and_curves_are_followed(scheduler: Scheduler, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     submit.submit(plan)
     scheduler.advance(2)
