@@ -77,6 +77,8 @@ def collect(
         evaluations = remembered.evaluations
     else:
         evaluations = reader.read(remembered.trainings, remembered.evaluations)
+    store.languages_read = _languages_of_race(plan, evaluations)
+    if table is None:
         _tell_trainings(store, reader)
         table = Merger(plan, store, reader.trainings, reader.scans).table(evaluations)
         if write and scans:  # else nothing was ever sent, or the store's file system is not mounted here
@@ -148,6 +150,13 @@ def _tell_trainings(store: Store, reader: Reader) -> None:
     store.trained = {
         key: TrainFacts(training.at_chance, training.steps, training.code) for key, training in reader.trainings.items()
     }
+
+
+def _languages_of_race(plan: Plan, evaluations: polars.DataFrame) -> dict[str, frozenset[str]] | None:
+    """By stage those with a result: which runs are there in full is asked of a race alone."""
+    if plan.experiment.race is None:
+        return None
+    return {key: frozenset(of_stage) for key, of_stage in evaluations.group_by("key").agg("language").iter_rows()}
 
 
 def _tell(store: Store, reader: Reader, table: polars.DataFrame) -> None:

@@ -3,7 +3,7 @@
 A training that did no better on English dev than a constant answer has diverged, and with it all that rests on it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -69,11 +69,18 @@ def spared(plan: Plan, store: Store) -> set[tuple[str, str, int]]:
     complete_runs = {
         run
         for run, key in plan.paths.items()
-        if plan.targets[run[1]].languages.keys() <= store.language_results(plan, plan.stages[key]).keys()
+        if plan.targets[run[1]].languages.keys() <= _languages(plan, store, plan.stages[key])
     }
     begun = {(recipe, target) for recipe, target, _ in complete_runs}
     optional_seeds = plan.experiment.optional_seeds
     return {run for run in plan.paths.keys() - complete_runs if run[:2] in begun or run[2] in optional_seeds}
+
+
+def _languages(plan: Plan, store: Store, stage: Stage) -> Set[str]:
+    """Those with a result."""
+    if store.languages_read is not None:
+        return store.languages_read.get(stage.key, frozenset())
+    return store.language_results(plan, stage).keys()
 
 
 def seeds(plan: Plan, rows: Sequence[Row]) -> tuple[int, ...]:

@@ -11,7 +11,7 @@
 A generation is one trained encoder, by its hash: results of two trainings of one stage never mix.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,9 +78,10 @@ class Store:
         self.root = root
         self.index: Mapping[str, Known] = {}  # what launch.status.finished remembers, by stage key
         # What launch.merging has read, by stage key; `stand_ins` by language too: the metrics of those that have
-        # none, as there is no gold, or some that stand in for the target's own.
+        # none, as there is no gold, or some that stand in for the target's own. `languages_read`: of a race alone.
         self.trained: Mapping[str, TrainFacts] | None = None
         self.stand_ins: Mapping[str, Mapping[str, Sequence[str]]] | None = None
+        self.languages_read: Mapping[str, Set[str]] | None = None
         self._results: dict[str, TrainResult | None] = {}
         self._language_results: dict[str, tuple[Mapping[str, Split], dict[str, LanguageScores]]] = {}
 

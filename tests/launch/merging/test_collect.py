@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from launch.merging import Collected, collect, history, reading, scan
 from launch.plan import Plan
+from launch.results import table
 from launch.store import Store
 from slurm.base.files import seal, unseal, write_atomic
 from tests.anybody import anybody
@@ -131,6 +132,25 @@ def test_with_nothing_new_nothing_is_read_or_written(workspace: Workspace, reads
     verified = _collect(plan, verify=True)
     assert not verified.changed and reads.files == 48 and verified.table.equals(first.table)
     assert _identities(root) == before
+
+
+def test_of_a_race_no_more_is_read_than_of_a_list_of_seeds(
+    workspace: Workspace, reads: _Reads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which runs it can do without, what was read says: with something new, with nothing new, and for the table."""
+    plan = workspace.plan(targets=["xnli"], seeds={"min": "2", "max": "4", "until": "0.5"})
+    published.publish(plan, leave=("zh",))
+    spared_runs = table.spared(plan, Store(plan.experiment.store))
+
+    def fail(*_: object) -> None:
+        raise AssertionError("read once more")
+
+    monkeypatch.setattr(Store, "look_at_languages", fail)
+    for _ in range(2):
+        store = Store(plan.experiment.store)
+        collection = collect(plan, store)
+        assert table.spared(plan, store) == spared_runs and table.summary(plan, store, collection.rows)
+    assert reads.files == 16 + 12
 
 
 def test_only_the_stage_with_something_new_is_read(workspace: Workspace, reads: _Reads) -> None:
