@@ -19,7 +19,7 @@ from launch.merging.memory import NOTHING, Memory, State, content_of
 from launch.merging.merge import Merger
 from launch.merging.stages import Reader, SetAside
 from launch.plan import Plan
-from launch.store import Store, collects
+from launch.store import Store, collects, owner
 from launch.store.store import TrainFacts
 from slurm.base import look
 from slurm.base.files import make_folder, write_atomic
@@ -59,8 +59,11 @@ def collect(
 
     Only what is new is read, but with `verify` all. With `predictions` all examples are written beside. Without `write`
     nothing is written and nothing set aside, as in a store that is another user's. Any number of collectors may run at
-    once, beside jobs: each leaves whole files.
+    once, beside jobs: each leaves whole files. UsageError where it would write over the table of another file that has
+    the same name.
     """
+    if write:
+        owner.check(plan)
     memory, folder = (
         Memory.of(store.root, plan.experiment.name),
         collects.results_folder(store.root, plan.experiment.name),
@@ -83,6 +86,8 @@ def collect(
         table = Merger(plan, store, reader.trainings, reader.scans).table(evaluations)
         if write and scans:  # else nothing was ever sent, or the store's file system is not mounted here
             is_new = _remember(plan, memory, reader, table, evaluations, path)
+    if write and scans:
+        owner.note(plan)
     _tell(store, reader, table)
     examples = _write_examples(plan, store, table, evaluations, folder) if predictions and write else None
     return Collected(table, reader.set_aside(), is_new, path, examples)

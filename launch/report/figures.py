@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from launch.plan import Plan
 from launch.report import gather
 from launch.status import Observation
-from launch.store import Store, sharing
+from launch.store import Store, owner, sharing
 from launch.text import some
 from slurm.base import UsageError
 from slurm.base.files import make_folder, write_atomic
@@ -43,6 +43,8 @@ def write(
 
     if out is not None and out.exists() and not out.is_dir():
         raise UsageError(f"--out {out}: is no folder")
+    if out is None:
+        owner.check(plan)
     store = Store(plan.experiment.store)
     content = gather.content(plan, store, Observation(plan, store))
     figure_plans = list(_chosen(drawing.figures(content), chosen_names))

@@ -6,7 +6,7 @@ from pathlib import Path
 from launch.plan import Plan
 from launch.report.gather import content
 from launch.status import Observation
-from launch.store import Store, sharing
+from launch.store import Store, owner, sharing
 from slurm.base import UsageError
 from slurm.base.files import make_folder, write_atomic
 
@@ -21,6 +21,8 @@ def write(plan: Plan, out: Path | None = None, observation: Observation | None =
 
     if out is not None:
         check(out)
+    else:
+        owner.check(plan)
     store = Store(plan.experiment.store)
     observation = observation or Observation(plan, store)
     store.index = observation.store.index

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from launch.draft import request
 from launch.plan import Plan
-from launch.store import Submission, collects, provenance, sharing, submissions
+from launch.store import Submission, collects, owner, provenance, sharing, submissions
 from launch.store.submissions import IntendedArray, Intent, Receipt
 from launch.submit import sender
 from slurm import arrays, control, snapshot
@@ -76,8 +76,17 @@ def _settle(plan: Plan, report: Report, *, has_sent: bool) -> None:
     jobs = _waited_for(plan, history, entries)
     if not jobs and not has_sent and not history.owes_one:
         return  # all was over before anybody asked for it
+    if plan.experiment.collect.job:
+        _warn_of_anothers_table(plan, report)
     if _send(plan, jobs, report):
         _cancel(plan, history.last_jobs, report)
+
+
+def _warn_of_anothers_table(plan: Plan, report: Report) -> None:
+    try:
+        owner.check(plan)
+    except UserError as error:
+        report(f"{_what(plan)}: its job will make no table: {error}")
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,9 @@ def test_both_profiles(workspace: Workspace) -> None:
     text = _collect(workspace, "--profile", "corrected", targets=["xquad", "xnli"])
     assert "f1_corrected" in text and "60.0" in text
     written = workspace.root / "store/results/small"
-    assert sorted(path.name for path in written.iterdir()) == ["history", "results.parquet", "table-corrected.md"]
+    assert sorted(path.name for path in written.iterdir()) == [
+        "experiment.json", "history", "results.parquet", "table-corrected.md",
+    ]  # fmt: skip
 
 
 def test_a_result_without_the_metric_of_the_profile_is_missing(workspace: Workspace, monkeypatch: Any) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from launch import report, submit
+from launch import experiment, report, submit
+from launch import plan as planning
 from launch.cli.app import app
 from launch.collecting import collecting
 from launch.draft import request
@@ -297,6 +298,22 @@ def test_who_types_collect_has_what_was_wrong_behind_them(
     assert CliRunner().invoke(app, ["collect", str(plan.experiment.path)]).exit_code == 0
     (line,) = collected.lines(plan, submissions.read_all(plan.experiment.store))
     assert line.startswith("results: ")
+
+
+def test_another_file_of_that_name_is_told_before_its_job_runs(workspace: Workspace, scheduler: Scheduler) -> None:
+    plan, lines = _plan(workspace), list[str]()
+    submit.submit(plan)
+    scheduler.run_all()
+    content = (_results(plan) / "results.parquet").read_bytes()
+    plan.experiment.path.rename(workspace.root / "first.yaml")
+    collecting.collect(collects.request_of(planning.make(experiment.load(workspace.root / "first.yaml"))), "by hand")
+    submit.submit(_plan(workspace, recipes=["none", "squad", "qqp"]), lines.append)
+    (line,) = [line for line in lines if "will make no table" in line]
+    assert "first.yaml, which has the same `name:`" in line
+    scheduler.run_all()
+    assert (_results(plan) / "results.parquet").read_bytes() == content
+    (line,) = [line for line in collected.lines(plan, []) if line.startswith("collect failed")]
+    assert "first.yaml" in line
 
 
 def test_it_is_the_first_that_there_is_no_room_for(workspace: Workspace) -> None:
