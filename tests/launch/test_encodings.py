@@ -66,4 +66,4 @@ def test_files_are_written_before_the_reader_of_a_pipe_goes_away(folder: Path) -
     done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
     os.close(writing)
     written = {path.name for path in (folder / "store" / "results" / "queue").iterdir()}
-    assert done.returncode == 1 and written == {"results.parquet", "table.md", "history"}
+    assert done.returncode == 1 and written >= {"results.parquet", "table.md"}
