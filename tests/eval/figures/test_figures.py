@@ -80,6 +80,7 @@ def test_texts_are_on_the_page_and_not_on_each_other(content: Content, width: st
                 assert not box.overlaps(boxes[earlier]), (name, texts[number].get_text(), texts[earlier].get_text())
 
 
+@pytest.mark.slow
 def test_files_open_with_their_fonts(tmp_path: Path) -> None:
     for name, figure in _drawn(invented.content(), style.width("column"), A_KIND_EACH).items():
         content_of = {form: drawing.content_of(figure, form) for form in ("pdf", "svg", "png")}
@@ -100,6 +101,7 @@ def test_files_open_with_their_fonts(tmp_path: Path) -> None:
             )
 
 
+@pytest.mark.slow
 def test_the_same_records_give_the_same_bytes_whatever_the_users_style(monkeypatch: pytest.MonkeyPatch) -> None:
     import matplotlib
 
@@ -115,6 +117,7 @@ def test_the_same_records_give_the_same_bytes_whatever_the_users_style(monkeypat
         assert matplotlib.rcParams["font.size"] == 20
 
 
+@pytest.mark.slow
 def test_names_are_taken_as_they_are_written() -> None:
     content = invented.content(HOSTILE, ("xnli", "p_$^%"), ("ar", "de", "en"))
     with warnings.catch_warnings():

@@ -45,6 +45,7 @@ def test_orders_begin_with_the_one_there_is() -> None:
     assert len({tuple(order) for order in correlations.unit_orders(5, 0).tolist()}) == 120
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", COEFFICIENTS)
 def test_drawn_orders_are_near_the_law_for_many(kind: Coefficient) -> None:
     random = np.random.default_rng(1)

@@ -531,6 +531,7 @@ scan._scans([scan.Place("", "", "")] * 1000, 0)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", [_READS, _LISTS])
 def test_nothing_outlives_a_collector_that_is_killed(script: str, tmp_path: Path) -> None:
     path = tmp_path / "collector.py"

@@ -22,6 +22,7 @@ def _names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_figures_are_written_beside_the_table(workspace: Workspace) -> None:
     plan = _plan(workspace)
     _publish(plan)

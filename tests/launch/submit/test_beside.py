@@ -66,6 +66,7 @@ def test_it_starts_when_more_is_finished_and_it_is_time(plan: Plan, monkeypatch:
     assert note is not None and note.by == "watch"
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_one_line_once(plan: Plan) -> None:
     lines = list[str]()
     (plan.experiment.path.parent / "model" / "config.json").unlink()
@@ -77,6 +78,7 @@ def test_what_is_wrong_is_one_line_once(plan: Plan) -> None:
     assert not (_results(plan) / "table.md").exists()
 
 
+@pytest.mark.slow
 def test_one_that_failed_is_tried_again_in_its_time(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     lines, now, monotonic = list[str](), 0.0, time.monotonic
     monkeypatch.setattr(time, "monotonic", lambda: monotonic() + now)
