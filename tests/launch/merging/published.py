@@ -5,6 +5,7 @@ import json
 import os
 from pathlib import Path
 
+from launch.merging import Collected, collect
 from launch.plan import Plan, Stage
 from launch.store import Store, artifacts
 from launch.store.artifacts import generation_of
@@ -70,3 +71,30 @@ def settle(root: Path) -> None:
     """As if all had been written a while ago: what is as young as the next look may change without its time showing."""
     for path in root.rglob("*"):
         os.utime(path, (1_790_000_000, 1_790_000_000))
+
+
+def collected(plan: Plan, **options: bool) -> Collected:
+    return collect(plan, Store(plan.experiment.store), **options)
+
+
+def states(collection: Collected) -> dict[str, int]:
+    """How many rows are in each state."""
+    return dict(collection.table["state"].value_counts().iter_rows())
+
+
+def files_of_a_result(plan: Plan, root: Path) -> list[Path]:
+    """One language's record and predictions, and the result of the training under it."""
+    stage = plan.stages[plan.paths["squad", "xnli", 1]]
+    assert stage.parent is not None
+    record, predictions = sorted((root / "stages" / stage.folder / "languages").rglob("de-*.json*"))[::-1]
+    return [record, predictions, root / "stages" / plan.stages[stage.parent].folder / "result.json"]
+
+
+def flip(path: Path, place: int, bits: int) -> bytes:
+    """Change one byte in place; the content before."""
+    content = path.read_bytes()
+    damaged = bytearray(content)
+    damaged[place] ^= bits
+    with path.open("r+b") as file:
+        file.write(damaged)
+    return content
