@@ -8,6 +8,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import TypeAdapter
 
@@ -16,6 +17,7 @@ from launch.store.artifacts import LanguageScores, TrainResult
 from slurm.base import UserError, look
 from slurm.base.files import unseal
 
+T = TypeVar("T")
 _TRAIN_RESULT, _LANGUAGE = TypeAdapter(TrainResult), TypeAdapter(LanguageScores)
 
 
@@ -30,25 +32,17 @@ class Flaw:
 
 def training(path: Path, key: str) -> TrainResult | Flaw:
     """What a train stage's `result.json` says."""
-    content = _sealed(path)
-    if isinstance(content, Flaw):
-        return content
-    try:
-        result = records.convert(path, content, _TRAIN_RESULT)
-    except UserError as error:
-        return Flaw(str(error).removeprefix(f"{path}: "), is_damaged=False)
-    return result if result.key in ("", key) else Flaw(f"is of another stage ({result.key})")
+    result = _record(path, _TRAIN_RESULT)
+    if isinstance(result, Flaw) or result.key in ("", key):
+        return result
+    return Flaw(f"is of another stage ({result.key})")
 
 
 def language(path: Path, key: str, code: str) -> LanguageScores | Flaw:
     """What an evaluate stage's record of one language says, its predictions hashed too."""
-    content = _sealed(path)
-    if isinstance(content, Flaw):
-        return content
-    try:
-        result = records.convert(path, content, _LANGUAGE)
-    except UserError as error:
-        return Flaw(str(error).removeprefix(f"{path}: "), is_damaged=False)
+    result = _record(path, _LANGUAGE)
+    if isinstance(result, Flaw):
+        return result
     if result.key not in ("", key):
         return Flaw(f"is of another stage ({result.key})")
     if result.language not in ("", code):
@@ -56,6 +50,16 @@ def language(path: Path, key: str, code: str) -> LanguageScores | Flaw:
     if result.generation not in ("", path.parent.name):
         return Flaw(f"is of another encoder ({result.generation})")
     return _of_predictions(path.parent, result) or result
+
+
+def _record(path: Path, kind: TypeAdapter[T]) -> T | Flaw:
+    content = _sealed(path)
+    if isinstance(content, Flaw):
+        return content
+    try:
+        return records.convert(path, content, kind)
+    except UserError as error:
+        return Flaw(str(error).removeprefix(f"{path}: "), is_damaged=False)
 
 
 def _sealed(path: Path) -> dict[str, object] | Flaw:
