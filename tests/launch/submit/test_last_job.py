@@ -19,9 +19,9 @@ from launch.plan import Plan
 from launch.show import collected
 from launch.store import Submission, collects, provenance, submissions
 from launch.submit import cancel, follow, last_job, outcome
-from slurm import arrays
 from slurm.base import UserError
 from tests.launch import stub_job
+from tests.launch.submit import killed
 from tests.launch.workspace import Workspace, look_at
 from tests.slurm.scripted import Array, Limits, Run, Scheduler
 
@@ -381,20 +381,8 @@ def test_a_killed_submitter_neither_loses_nor_doubles_it(
     workspace: Workspace, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     """Between the last array and the last job, before or after Slurm took it."""
-    plan, send = _plan(workspace), arrays.send
-
-    def killed(array_request: Any, *rest: Any) -> str:
-        if "launch.collecting" in array_request.command:
-            if moment == "after":
-                send(array_request, *rest)
-            raise KeyboardInterrupt
-        return send(array_request, *rest)
-
-    monkeypatch.setattr(arrays, "send", killed)
-    with pytest.raises(KeyboardInterrupt):
-        submit.submit(plan)
-    monkeypatch.setattr(arrays, "send", send)
-    monkeypatch.setattr("launch.submit.orphans.SETTLE_SECONDS", 0.0)
+    plan = _plan(workspace)
+    killed.while_sending(plan, moment, lambda asked: "launch.collecting" in asked.command, monkeypatch)
     submit.submit(plan)
     submit.submit(plan)
     assert len(_last_jobs(scheduler)) == len(_waiting(scheduler)) == 1

@@ -14,6 +14,7 @@ from slurm import arrays, control
 from slurm.arrays import Refused, SendUnclear
 from slurm.base import UserError
 from tests.launch import stub_job
+from tests.launch.submit import killed
 from tests.launch.workspace import Workspace, look_at
 from tests.slurm.scripted import Array, Scheduler
 
@@ -113,20 +114,8 @@ def test_a_killed_submitter_neither_loses_nor_doubles_it(
     workspace: Workspace, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     """Killed when sbatch is called for it, before or after Slurm took it: the next submit settles that."""
-    plan, send = _plan(workspace), arrays.send
-
-    def killed(asked: Any, *rest: Any) -> str:
-        if "mail-type" in asked.flags:
-            if moment == "after":
-                send(asked, *rest)
-            raise KeyboardInterrupt
-        return send(asked, *rest)
-
-    monkeypatch.setattr(arrays, "send", killed)
-    with pytest.raises(KeyboardInterrupt):
-        submit.submit(plan)
-    monkeypatch.setattr(arrays, "send", send)
-    monkeypatch.setattr("launch.submit.orphans.SETTLE_SECONDS", 0.0)
+    plan = _plan(workspace)
+    killed.while_sending(plan, moment, lambda asked: "mail-type" in asked.flags, monkeypatch)
     submit.submit(plan)
     assert len(_mails(scheduler)) == 1
     submit.submit(plan)
