@@ -65,7 +65,8 @@ def test_collectors_beside_jobs(workspace: Workspace, damages: bool) -> None:
                 damaged += 1
             time.sleep(0.2)
             if path.exists():
-                polars.read_parquet(path)  # whole at every moment
+                # Whole at every moment. Of a path polars opens the file more than once, so that two tables could mix.
+                polars.read_parquet(path.read_bytes())
     time.sleep(3)
     _end(collectors, stop)
     collection = collect(plan, Store(plan.experiment.store))
