@@ -53,6 +53,27 @@ class FileFacts:
 
 
 @dataclass(frozen=True)
+class DevMetrics:
+    """A task's English dev under all of its metrics, by the head that was trained on it. `step`: optimizer steps of
+    this training until then; `progress`: of all of its steps, the share at which it was due. Scores in percent, losses
+    in nats."""
+
+    task: str
+    head: str
+    step: int
+    progress: float
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class TaskMeasures:
+    """What is known of a task's training data, by the names of `eval.studies.complexity`."""
+
+    task: str
+    measures: dict[str, float]
+
+
+@dataclass(frozen=True)
 class TrainResult:
     """What is read of a train stage's result.json. It says more, for people: `launch.job.results` writes it."""
 
@@ -74,6 +95,9 @@ class TrainResult:
     precision: Precision = "fp32"
     dev_scores: tuple[float, ...] = ()  # by epoch
     selected_epoch: int | None = None  # from 0
+    dev_points: tuple[DevMetrics, ...] = ()  # of the stage's own tasks, in the order of steps, ends of epochs included
+    earlier_dev: tuple[DevMetrics, ...] = ()  # of tasks of the steps before it, under the encoder that is handed on
+    measures: tuple[TaskMeasures, ...] = ()  # of tasks that it trains from the start model
     versions: dict[str, str] = field(default_factory=dict)  # of the packages that made it
     schema: Literal[1] = 1
 
