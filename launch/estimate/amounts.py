@@ -73,6 +73,12 @@ def of_training(part: TaskData, settings: Settings, counts: Counts) -> tuple[Amo
     return _at_most(train, part.max_train), _at_most(dev, part.max_eval)
 
 
+def steps(parts: Iterable[TaskData], settings: Settings, counts: Counts) -> int:
+    """Optimizer steps of one training on some parts, all epochs: each part's batches, however they are mixed."""
+    examples = (round(of_training(part, settings, counts)[0].examples) for part in parts)
+    return settings.epochs * sum(-(-count // settings.global_batch_size) for count in examples)
+
+
 def of_evaluating(spec: EvaluateSpec, counts: Counts) -> Amount:
     """All languages."""
     task = catalogue.find(spec.target)

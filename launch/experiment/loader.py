@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from launch.experiment import recipes, wishes, yaml_text
+from launch.experiment import recipes, study, wishes, yaml_text
 from launch.experiment.added_tasks import to_task
 from launch.experiment.cluster import Cluster
 from launch.experiment.collect import Collect
@@ -22,6 +22,7 @@ from launch.experiment.notify import Notify
 from launch.experiment.race import Race
 from launch.experiment.recipes import Recipe
 from launch.experiment.schema import FileContent, Keep, Overrides
+from launch.experiment.study import StudySection
 from launch.experiment.wishes import Wish
 from launch.experiment.yaml_text import Document, Location
 from slurm.base import UsageError, paths
@@ -60,8 +61,11 @@ class Experiment:
     keep: Keep
     notify: Notify
     collect: Collect
+    study: StudySection
     wishes: tuple[Wish, ...] = ()
     race: Race | None = None  # then `seeds` are all that a pair may get, in their order
+    scores_earlier_dev: bool = False  # trainings score English dev of the steps before them too: forgetting
+    measures_tasks: bool = False  # trainings from the start model measure their tasks' data: complexity
 
     @property
     def optional_seeds(self) -> tuple[int, ...]:
@@ -95,7 +99,8 @@ def load(path: Path, text: str | None = None) -> Experiment:
     for name in languages:
         if name not in catalogue.targets():
             raise document.error(("languages", name), f"'{name}' is no target{nearest(name, catalogue.targets())}")
-    all_recipes = _recipes(document, content.recipes)
+    study.check(document, content.study, _check_intermediate)
+    all_recipes = _recipes(document, content)
     race = content.seeds if isinstance(content.seeds, Race) else None
     if race is not None:
         _check_race(document, race, all_recipes)
@@ -124,7 +129,10 @@ def load(path: Path, text: str | None = None) -> Experiment:
         wishes=granted_wishes,
         notify=content.notify,
         collect=content.collect,
+        study=content.study,
         race=race,
+        scores_earlier_dev=content.study.order is not None,
+        measures_tasks=content.study.complexity is not None,
     )
 
 
@@ -189,15 +197,18 @@ def _check_revisions(document: Document, revisions: Iterable[str]) -> None:
             )
 
 
-def _recipes(document: Document, texts: list[str]) -> tuple[Recipe, ...]:
-    """All recipes, each once: two entries may stand for the same one."""
+def _recipes(document: Document, content: FileContent) -> tuple[Recipe, ...]:
+    """All recipes, each once: two entries may stand for the same one. Then what studies need besides."""
+    of_studies = content.study.recipes()
+    if content.recipes is None and not of_studies:
+        raise UsageError(f"{document.path}: `recipes:` is missing; see the README for an example")
     unique_recipes: dict[Recipe, None] = {}
-    for position, text in enumerate(texts):
+    for position, text in enumerate(content.recipes or ()):
         try:
             unique_recipes |= dict.fromkeys(recipes.expand(text, _check_intermediate))
         except UsageError as error:
             raise document.error(("recipes", position), str(error)) from None
-    return tuple(unique_recipes)
+    return tuple(unique_recipes | dict.fromkeys(of_studies))
 
 
 def _check_intermediate(name: str) -> None:

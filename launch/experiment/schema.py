@@ -13,6 +13,7 @@ from launch.experiment.failures import Failures, Rule
 from launch.experiment.fields import Matching, Name, Number, Section, Text, Whole, YesNo
 from launch.experiment.notify import Notify
 from launch.experiment.race import Race
+from launch.experiment.study import OrderStudy, StudySection, TasksOfStudy
 from launch.experiment.yaml_text import Location
 from training.spec import RUNTIME, SETTINGS, Says, Setting
 from training.tasks.task import Preset
@@ -135,9 +136,13 @@ class FileContent(Section):
         ),
     ]
     recipes: Annotated[
-        Annotated[list[Text], BeforeValidator(_recipes), Field(min_length=1)],
-        Says("the intermediate trainings to compare", "[none, squad > mnli]", in_key="train: each step its own"),
-    ]
+        Annotated[list[Text], BeforeValidator(_recipes), Field(min_length=1)] | None,
+        Says(
+            "the intermediate trainings to compare; required, but where `study` names tasks: its recipes are added",
+            "[none, squad > mnli]",
+            in_key="train: each step its own",
+        ),
+    ] = None
     targets: Annotated[
         Annotated[list[Text], Field(min_length=1)],
         Says(
@@ -159,6 +164,10 @@ class FileContent(Section):
             in_key="train",
         ),
     ]
+    study: Annotated[
+        StudySection,
+        Says("questions to ask of all results, and the recipes that they need", "{order: {tasks: [mnli, squad]}}"),
+    ] = StudySection()
     languages: Annotated[
         dict[str, Annotated[Literal["all"] | list[_Language], BeforeValidator(_languages)]],
         Says(
@@ -214,11 +223,15 @@ _SECTIONS: dict[str, Any] = {
     "tasks": Overrides,
 }
 
+_STUDIES: dict[Location, type[Section]] = {(): StudySection, ("order",): OrderStudy}
+
 
 def known_keys(location: Location) -> list[str]:
     section: Any = FileContent
     if location[:1] == ("failures",):
         section, location = Rule if location[1:] else Failures, ()
+    if location[:1] == ("study",):
+        section, location = _STUDIES.get(location[1:2], TasksOfStudy), ()
     for part in location:
         section = _SECTIONS.get(str(part), section)
     return [field.alias or name for name, field in section.model_fields.items()]

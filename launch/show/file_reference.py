@@ -17,6 +17,7 @@ from launch.experiment.fields import Section
 from launch.experiment.notify import Notify
 from launch.experiment.race import Race
 from launch.experiment.schema import Data, FileContent, Overrides, Presets
+from launch.experiment.study import OrderStudy, StudySection
 from training import formats
 from training.spec import RUNTIME, SETTINGS, InKey, Says, Setting
 
@@ -35,9 +36,10 @@ targets: [xnli, panx, tydiqa]
 seeds: [1, 2]
 ```
 
-These six keys are required, everything else has a default. Each recipe is trained, then each target's own English
-training on top of it, once per seed; then the target is evaluated in all of its languages, in which nothing was ever
-trained (zero-shot). What two paths begin with is trained once. `stepstone plan FILE` shows all of it and sends nothing.
+These six keys are required, but for `recipes` where a [study](studies.md) names tasks; everything else has a default.
+Each recipe is trained, then each target's own English training on top of it, once per seed; then the target is
+evaluated in all of its languages, in which nothing was ever trained (zero-shot). What two paths begin with is trained
+once. `stepstone plan FILE` shows all of it and sends nothing.
 
 Every value is read as it stands: `no` is Norwegian, `1e-5` a number, `12:00:00` a time. Every mistake is one line with
 file, line and what to type instead.
@@ -106,6 +108,9 @@ _FOOT = """\
 `like` and `training_path` name tasks that are built in or stand above. More, with examples:
 [adding a task](adding-a-task.md)."""
 
+_STUDY_FOOT = """\
+What each needs, computes and shows: [studies](studies.md)."""
+
 _ENVIRONMENT_FOOT = """\
 Which variables always go, and why: [launching](launching.md#what-jobs-see-of-your-shell)."""
 
@@ -115,6 +120,8 @@ def markdown() -> str:
     sections = [
         ("The file", "", _rows(FileContent)),
         ("`seeds`, where it is a mapping: [racing](racing.md)", "", _rows(Race)),
+        ("`study`", _STUDY_FOOT, _rows(StudySection)),
+        ("Each entry of `study`", "", _rows(OrderStudy)),
         ("`data`", "", _rows(Data)),
         ("`presets`", "", _rows(Presets)),
         ("`training`, and each entry of `tasks`: what changes numbers", "", [_setting_row(s) for s in SETTINGS]),

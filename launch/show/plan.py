@@ -12,7 +12,7 @@ from launch.draft.elements import Array
 from launch.estimate import shapes
 from launch.experiment import Experiment, recipes
 from launch.plan import Plan, Stage
-from launch.show import estimate, race
+from launch.show import estimate, race, study
 from launch.status import Observation
 from launch.text import labelled, some
 from training.spec import DataFile, Split
@@ -40,6 +40,7 @@ def plan_json(draft: Draft, observation: Observation, remarks: Sequence[str]) ->
         "environment": [notice.line for notice in environment.notices(plan.experiment)],
         "estimate": estimate.record(plan, draft.needed, observation.store),
         **({"race": race.record(observation) | race.cost_record(plan, observation)} if plan.experiment.race else {}),
+        **({"study": study.plan_record(plan)} if plan.experiment.study.recipes() else {}),
         "totals": totals(draft, observation),
         "remarks": list(remarks),
     }
@@ -95,6 +96,7 @@ def plan_text(draft: Draft, observation: Observation, remarks: Sequence[str], co
         *(("data", line) for line in _data_lines(plan)),
         *(("note", line) for line in remarks),
         *(("target", line) for line in _target_lines(plan)),
+        *study.plan_lines(plan),
         *notes.lines(plan),
         *shapes.lines(plan),
         ("stages", f"{numbers['stages']}: {kinds}; {states_line(observation)}"),

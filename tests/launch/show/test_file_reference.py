@@ -13,12 +13,14 @@ from launch.experiment.cluster import Cluster
 from launch.experiment.failures import Rule
 from launch.experiment.fields import Section
 from launch.experiment.schema import Data, FileContent, Overrides, Presets
+from launch.experiment.study import OrderStudy, StudySection
 from launch.show.file_reference import markdown
 from tests.paths import ROOT
 
 PAGE = markdown()
 SECTIONS: dict[str, type[Section]] = {
-    "The file": FileContent, "`data`": Data, "`presets`": Presets,
+    "The file": FileContent, "`study`": StudySection, "Each entry of `study`": OrderStudy,
+    "`data`": Data, "`presets`": Presets,
     "`training`, and each entry of `tasks`: what changes numbers": Overrides,
     "`training`, and each entry of `tasks`: how it runs": Overrides,
     "Each entry of `catalogue`: a task of your own": Definition,
@@ -58,6 +60,8 @@ def test_every_example_can_be_typed(tmp_path: Path, title: str, key: str, exampl
         smallest = re.search(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
         assert smallest is not None
         content = yaml.load(smallest[1], Loader=yaml.BaseLoader) | content
+    if SECTIONS[title] is OrderStudy:
+        content = {"tasks": ["mnli", "squad"]} | content
     SECTIONS[title].model_validate(content)
 
 

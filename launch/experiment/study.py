@@ -1,0 +1,93 @@
+"""The section `study: {order: {tasks: [mnli, squad]}, …}`: questions to ask of the results, and the recipes they need.
+
+Each study names the recipes that it is drawn from; together with `recipes:` they are the experiment's, each once. What
+a study computes stands in `eval.studies`, under the same name.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Annotated
+
+from launch.experiment import recipes
+from launch.experiment.fields import Section, Text, YesNo
+from launch.experiment.recipes import NONE, Recipe
+from launch.experiment.yaml_text import Document
+from slurm.base import UsageError
+from training.spec import Says
+
+_MOST_ORDERED = 6  # tasks: of seven there are 5,040 orders, which nobody trains
+
+
+class TasksOfStudy(Section):
+    """A study of intermediate tasks, each alone."""
+
+    tasks: Annotated[list[Text], Says("the intermediate tasks that are compared", "[mnli, squad, hellaswag]")]
+
+    def recipes(self) -> tuple[Recipe, ...]:
+        """Those that the study is drawn from: `none`, and each task alone."""
+        return NONE, *(((task,),) for task in self.tasks)
+
+
+class OrderStudy(TasksOfStudy):
+    """The study of orders."""
+
+    controls: Annotated[
+        Annotated[bool, YesNo()],
+        Says("order: also each task alone, each as often as there are tasks (`a > a`), and all jointly", "false"),
+    ] = True
+
+    def recipes(self) -> tuple[Recipe, ...]:
+        """`none`, every order; and as controls each task alone, repeated for as many steps, and all jointly."""
+        orders = tuple(recipes.expand(f"orders({', '.join(self.tasks)})"))
+        if not self.controls:
+            return NONE, *orders
+        repeats = tuple(((task,),) * len(self.tasks) for task in self.tasks)
+        return *super().recipes(), *orders, *repeats, (tuple(sorted(self.tasks)),)
+
+
+class StudySection(Section):
+    """`study:` of the file: a key for each study that it asks for."""
+
+    order: Annotated[
+        OrderStudy | None, Says("does the order of intermediate tasks change transfer?", "{tasks: [mnli, squad]}")
+    ] = None
+    correlation: Annotated[
+        TasksOfStudy | None,
+        Says("which metric of a task predicts transfer?", "{tasks: [mnli, qqp, squad, hellaswag, siqa]}"),
+    ] = None
+    complexity: Annotated[
+        TasksOfStudy | None,
+        Says("does a harder task transfer more?", "{tasks: [mnli, qqp, squad, hellaswag, siqa]}"),
+    ] = None
+
+    def asked(self) -> Iterator[tuple[str, TasksOfStudy]]:
+        """The studies that the file asks for, by name."""
+        for name in type(self).model_fields:
+            study = getattr(self, name)
+            if study is not None:
+                yield name, study
+
+    def recipes(self) -> tuple[Recipe, ...]:
+        """All that are needed, each once."""
+        return tuple(dict.fromkeys(recipe for _, study in self.asked() for recipe in study.recipes()))
+
+
+def check(document: Document, section: StudySection, check_task: Callable[[str], None]) -> None:
+    """What types alone cannot say: that the names are of intermediate tasks, each once, and enough for the question.
+
+    `check_task` raises UsageError for a name that is no task.
+    """
+    for name, study in section.asked():
+        where = ("study", name, "tasks")
+        for position, task in enumerate(study.tasks):
+            if task in study.tasks[:position]:
+                raise document.error((*where, position), f"study.{name}.tasks: {task} stands here twice; keep one")
+            try:
+                check_task(task)
+            except UsageError as error:
+                raise document.error((*where, position), f"study.{name}.tasks: {error}") from None
+        if len(study.tasks) < 2:
+            message = f"study.{name}.tasks: there is nothing to compare; name two tasks or more"
+            raise document.error(where, message)
+        if isinstance(study, OrderStudy) and len(study.tasks) > _MOST_ORDERED:
+            message = f"study.{name}.tasks: {len(study.tasks)} tasks have too many orders; at most {_MOST_ORDERED}"
+            raise document.error(where, message)
