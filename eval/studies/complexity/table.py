@@ -19,11 +19,12 @@ KNOWN = {
     "label_entropy": "entropy of the labels, bits",
     "type_token_ratio": "distinct words per word",
     "majority_loss": "loss of the most frequent label",
+    "majority_score": "dev score of the most frequent label",
     "bag_of_words_score": "dev score of a bag of words",
     "bag_of_words_loss": "loss of a bag of words",
     "probe_score": "dev score of a linear probe of the start model",
     "probe_loss": "loss of a linear probe of the start model",
-    "code_length": "prequential code length, bits an example",
+    "code_length": "prequential code length, bits a label",
     "compression": "uniform code length / prequential",
     "dev_score": "dev score reached",
 }

@@ -1,0 +1,6 @@
+"""How complex a task is, before anything is trained on it: pure functions of texts, labels and frozen features.
+
+Imports nothing of this project. Begin with `measure`, the numbers by name; `problems` has the two kinds of linear
+models that stand behind them, and `prequential` what their labels cost to send. Which labels and features those are of
+a task says `eval.prediction.measured_formats`.
+"""
