@@ -4,11 +4,9 @@ A product of [m, k] and [k, n] counts 2·m·k·n; the embeddings are looked up a
 passes: the backward pass makes two products for each of the forward pass. No torch.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 _TERA = 1e12
@@ -46,11 +44,6 @@ def sizes_of(config: Mapping[str, Any]) -> Sizes:
     embedding_names = ("vocab_size", "max_position_embeddings", "type_vocab_size")
     usual = {"intermediate_size": 3072, "type_vocab_size": 2}
     return Sizes(*(int(config.get(name, usual.get(name, 0))) for name in (*required_names, *embedding_names)))
-
-
-def read_sizes(folder: Path) -> Sizes:
-    """The sizes of the model in `folder`, which `pretrained.start.check_folder` has checked."""
-    return sizes_of(json.loads((folder / "config.json").read_bytes()))
 
 
 def forward_flops(sizes: Sizes, tokens: int, squares: int, *, predicted_tokens: int = 0) -> int:

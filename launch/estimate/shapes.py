@@ -12,8 +12,9 @@ from launch.plan import Plan, StepDefinition
 from launch.text import some
 from slurm.base import UserError
 from training import formats
-from training.flops import Sizes, read_sizes
+from training.flops import Sizes
 from training.pretrained import start as start_model
+from training.pretrained.config import encoder_config
 from training.shape import Shape, choose, gigabytes
 from training.tasks import catalogue
 
@@ -143,11 +144,11 @@ def model_sizes(plan: Plan) -> Sizes | None:
     """The sizes of the start model; None where it is on the Hub, not fetched yet, and not one whose sizes we know."""
     start = plan.start
     if start.folder:
-        return read_sizes(Path(start.folder))
+        return encoder_config(Path(start.folder)).sizes
     assert start.repo and start.revision, start
     if start.repo in _PUBLISHED:
         return _PUBLISHED[start.repo]
     try:
-        return read_sizes(start_model.start_model_folder(start.repo, start.revision, local_only=True))
+        return encoder_config(start_model.start_model_folder(start.repo, start.revision, local_only=True)).sizes
     except UserError:
         return None

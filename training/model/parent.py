@@ -17,10 +17,10 @@ from training.model.encoder import LM_HEAD_FILE, HeadKind, StageModel, load_head
 from training.model.xlmr import Encoder
 from training.pretrained import check_folder, tokenizer_hash, weight_files
 from training.pretrained.config import EncoderConfig, encoder_config
+from training.pretrained.start import name_in_encoder
 from training.spec import Settings
 from training.tensors import PassingHash, read_hashed, read_passing, tensors_hash
 
-_ENCODER = "roberta."  # checkpoints with a head call the encoder so
 _LM_HEAD = "lm_head."  # as XLM-R's published checkpoints call it; the output embeddings are the input's
 _LM_HEAD_PARTS = ("bias", "dense.bias", "dense.weight", "layer_norm.bias", "layer_norm.weight")
 
@@ -117,13 +117,13 @@ def read_parent(folder: Path, heads: Path | None = None, known_hash: str | None 
     sha256: dict[str, str] = {}
 
     def is_needed(name: str) -> bool:
-        return name.removeprefix(_ENCODER) in shapes or name in {_LM_HEAD + part for part in _LM_HEAD_PARTS}
+        return name_in_encoder(name) in shapes or name in {_LM_HEAD + part for part in _LM_HEAD_PARTS}
 
-    def name_in_encoder(name: str) -> str | None:
-        short_name = name.removeprefix(_ENCODER)
-        return short_name if short_name in shapes else None
+    def name_in_hash(name: str) -> str | None:
+        own_name = name_in_encoder(name)
+        return own_name if own_name in shapes else None
 
-    passing = PassingHash(name_in_encoder)
+    passing = PassingHash(name_in_hash)
 
     def read(path: Path, is_needed: Callable[[str], bool]) -> dict[str, Tensor]:
         if known_hash is None:
@@ -134,8 +134,8 @@ def read_parent(folder: Path, heads: Path | None = None, known_hash: str | None 
     for path in weight_files(folder):
         by_name = read(path, is_needed)
         for name, tensor in by_name.items():
-            if name.removeprefix(_ENCODER) in shapes:
-                tensors[name.removeprefix(_ENCODER)] = tensor.float()
+            if name_in_encoder(name) in shapes:
+                tensors[name_in_encoder(name)] = tensor.float()
             elif name.startswith(_LM_HEAD):
                 lm_head[name.removeprefix(_LM_HEAD)] = tensor.float()
     if (folder / LM_HEAD_FILE).is_file():  # a stage's encoder brings it along

@@ -1,7 +1,8 @@
 """The start model: a Hub id at a pinned revision, or a folder identified by what is in it.
 
-Either holds XLM-R as safetensors with its config and its tokenizer, which is checked before anything is trained. No
-torch. Not covered: what the weights' values are like, and tensors other than the word embeddings.
+Either holds XLM-R as safetensors with its config and its tokenizer, which is checked before anything is trained; or an
+AltCLIP, whose text tower is one. No torch. Not covered: what the weights' values are like, and tensors other than the
+word embeddings.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ from typing import Any
 
 from slurm.base import UsageError, UserError
 from slurm.base.files import make_folder, sha256_file, write_atomic
+from training.pretrained import altclip
 
 # Commits of `main`, as several public projects pin them.
 PINNED = {
@@ -97,15 +99,19 @@ def check_folder(folder: Path) -> None:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The config.json of a model folder. UserError where it is missing, or not an XLM-R's."""
+    """The config.json of a model folder; an AltCLIP's as that of the XLM-R in it. UserError where it is missing, or not
+    an XLM-R's."""
     path = folder / "config.json"
     if not path.is_file():
         raise UserError(f"{folder}: config.json is missing; a model folder is what `save_pretrained` writes.")
     config = _read_mapping(path)
+    if config.get("model_type") == altclip.MODEL_TYPE:
+        config = _tower_config(path, config)
     kind = config.get("model_type")
     if kind != MODEL_TYPE:
         raise UserError(
-            f"{path}: model_type is {kind!r}, but only {MODEL_TYPE!r} can be trained; choose an XLM-R model."
+            f"{path}: model_type is {kind!r}, but only {MODEL_TYPE!r} and the text tower of {altclip.MODEL_TYPE!r} can"
+            " be trained; choose an XLM-R model."
         )
     for name in _SIZES:
         value = config.get(name)
@@ -113,6 +119,16 @@ def read_config(folder: Path) -> dict[str, Any]:
             raise UserError(f"{path}: {name} must be a positive whole number, it is {value!r}.")
     _check_can_be_built(path, config)
     return config
+
+
+def _tower_config(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    tower = altclip.text_config(config)
+    if tower is None:
+        raise UserError(
+            f"{path}: text_config is no {altclip.TOWER_TYPE!r}; of models of images and text only AltCLIP's text tower"
+            " can be trained."
+        )
+    return altclip.as_xlmr(tower) | {"model_type": MODEL_TYPE}
 
 
 def _check_can_be_built(path: Path, config: Mapping[str, Any]) -> None:
@@ -192,6 +208,12 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
     return paths
 
 
+def name_in_encoder(name: str) -> str:
+    """What the encoder itself calls a tensor of a checkpoint: those with a head call the encoder "roberta", AltCLIP has
+    that in its text tower."""
+    return name.removeprefix(altclip.TOWER).removeprefix("roberta.")
+
+
 def _check_word_embeddings(folder: Path, config: Mapping[str, Any]) -> None:
     config_shape = [config["vocab_size"], config["hidden_size"]]
     for path in weight_files(folder):
@@ -208,9 +230,8 @@ def _word_embeddings_shape(path: Path) -> list[int] | None:
 
     try:
         with safe_open(path, framework="numpy") as tensors:
-            # Checkpoints with a head call the encoder "roberta".
-            for name in (_WORD_EMBEDDINGS, f"roberta.{_WORD_EMBEDDINGS}"):
-                if name in tensors.keys():  # noqa: SIM118 - not a mapping
+            for name in tensors.keys():  # noqa: SIM118 - not a mapping
+                if name_in_encoder(name) == _WORD_EMBEDDINGS:
                     return list(tensors.get_slice(name).get_shape())
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: not a whole safetensors file ({error}); copy or download the model again.") from error
@@ -236,5 +257,10 @@ def start_model_folder(repo: str, revision: str, *, local_only: bool = False) ->
             f"model {repo}@{revision}: cannot be had from the Hugging Face Hub ({reason});"
             " download it where there is a network, or give a folder as `model:`."
         ) from error
+    if not any((folder / name).is_file() for name in (WEIGHTS, WEIGHTS_INDEX)):
+        raise UserError(
+            f"model {repo}@{revision}: has no safetensors weights, and a pickle is never loaded; save it once with"
+            " `save_pretrained` of transformers, with its tokenizer, and give that folder as `model:`."
+        )
     check_folder(folder)
     return folder
