@@ -12,9 +12,10 @@ The way of a command through the rooms:
     logbook     what jobs printed, and why they failed   watch      the same as `show`, live, in a terminal
     report      what came out, as a page                 cli, demo  the command line; its small example
     merging     results verified, into one table         collecting table and report made by jobs, unasked
+    studies     what `eval.studies` finds in results
 
 Begin with `plan.stages` for the nouns, then `submit.submitter` for the way down. `gc` makes room in a store; `text` has
 the words that several rooms say. Only `job` needs torch. Each room imports only those before it in pyproject.toml's
-order: `text`, `experiment`, `plan`, `store`, `executors`, then `results` and `estimate`, `status`, `usage`,
-`draft`, `standing` and `report`, `submit`, then the rest, and `cli` last.
+order: `text`, `experiment`, `plan`, `store`, `executors`, then `results` and `estimate`, `merging`, `studies`,
+`status`, `usage`, `draft`, `standing` and `report`, `submit`, then the rest, and `cli` last.
 """

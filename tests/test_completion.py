@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from eval.studies import STUDIES
 from launch.cli import completion, completion_names, completion_table
 from launch.cli.app import app
 from launch.cli.completion import Question
@@ -46,6 +47,7 @@ def test_commands_and_their_options() -> None:
     assert "--why" not in _values("logs", "a.yaml", "--why", "--")
     assert "--stage" in _values("retry", "a.yaml", "--stage", "x", "--st")  # may be repeated
     assert _values("logs", "a.yaml", "--tail", "") == []  # a number
+    assert _values("study", "") == [study.name for study in STUDIES]
 
 
 def test_every_file_stage_recipe_target_and_cause_that_a_command_takes_is_known() -> None:

@@ -42,7 +42,7 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
 def test_help_lists_every_command() -> None:
     done = _stepstone("--help")
     assert done.returncode == 0
-    names = "plan submit status usage collect table report export logs demo devcluster models"
+    names = "plan submit status usage collect table study report export logs demo devcluster models"
     for command in names.split():
         assert f"  {command} " in done.stdout
 

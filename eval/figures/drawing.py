@@ -3,6 +3,7 @@
 import io
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,8 +13,10 @@ from typing import Any, Literal, get_args
 import matplotlib
 from matplotlib.figure import Figure
 
-from eval.figures import costs, groups, heat, runs, style
+from eval.figures import costs, findings, groups, heat, runs, style
 from eval.report.content import Content, TargetGrids
+from eval.studies.finding import Finding
+from eval.studies.forms import file_name
 from slurm.base import UsageError
 
 Format = Literal["pdf", "svg", "png"]
@@ -69,6 +72,19 @@ def figures(content: Content) -> list[Plan]:
             partial(costs.draw, content.costs),
         ),
     ]
+
+
+def of_finding(finding: Finding) -> list[Plan]:
+    """Those of a study, in its order."""
+    counts: Counter[str] = Counter()
+    plans: list[Plan] = []
+    for figure in finding.figures:
+        name = f"{finding.study}-{file_name(figure.title)}"
+        counts[name] += 1
+        plans.append(
+            Plan(name if counts[name] == 1 else f"{name}-{counts[name]}", figure.title, partial(findings.draw, figure))
+        )
+    return plans
 
 
 def _of_target(target: TargetGrids) -> Iterator[Plan]:

@@ -7,6 +7,7 @@ cell has its number, so that nothing is lost in grey. Columns that do not fit st
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
+from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, Normalize
@@ -15,6 +16,7 @@ from matplotlib.patches import Rectangle
 
 from eval.figures import style
 from eval.report.content import Grid, TargetGrids
+from eval.studies.finding import Matrix
 from eval.tables.cells import BASELINE
 from eval.tables.sheet import Entry
 
@@ -39,6 +41,8 @@ class _Map:
     columns: tuple[str, ...]
     entry: Callable[[int, int], Entry]
     separated_rows: int = 0  # of the first so many a gap separates the others
+    digits: int = 1  # behind the point
+    scale: str = f"difference to {BASELINE}, points"  # what the colours are of
 
 
 def matrix(grid: Grid, inches: float) -> list[Figure]:
@@ -65,6 +69,19 @@ def languages(target: TargetGrids, inches: float) -> list[Figure]:
     return _figures(_Map(rows, columns, lambda row, column: grid.sheet.rows[column][1][row], 1), inches)
 
 
+def values(matrix: Matrix, inches: float) -> list[Figure]:
+    """A study's matrix: scores in grey, differences and coefficients in colours; `*`: p < 0.05 after Holm."""
+    rows, columns = _names(matrix.rows, inches), tuple(matrix.columns)
+    kind: Literal["score", "difference"] = "score" if matrix.unit == "percent" else "difference"
+
+    def entry(row: int, column: int) -> Entry:
+        is_marked = (matrix.rows[row], matrix.columns[column]) in matrix.marked
+        return Entry(kind, matrix.values[row][column], mark="*" if is_marked else "", note="–")
+
+    digits = 2 if matrix.unit == "coefficient" else 1
+    return _figures(_Map(rows, columns, entry, digits=digits, scale=matrix.unit), inches)
+
+
 def _names(recipes: Sequence[str], inches: float) -> tuple[str, ...]:
     return tuple(style.wrapped(name, style.SMALL, _NAME_SHARE * inches) for name in recipes)
 
@@ -85,6 +102,8 @@ class _Measures:
     names_height: float
     limit: float
     is_upright: bool
+    digits: int
+    scale: str
 
     @property
     def room(self) -> float:
@@ -108,7 +127,7 @@ def _figures(cells: _Map, inches: float) -> list[Figure]:
     entries = [cells.entry(row, column) for row in range(len(cells.rows)) for column in range(len(cells.columns))]
     names_width = max((style.text_width(name, style.SMALL) for name in cells.rows), default=0.0) + 0.06
     room = inches - _EDGE - names_width
-    cell_width = max([0.2, *(_entry_width(entry) for entry in entries)])
+    cell_width = max([0.2, *(_entry_width(entry, cells.digits) for entry in entries)])
     blocks = _blocks(len(cells.columns), room, cell_width)
     cell_width = min(room / max(map(len, blocks)), max(cell_width, _WIDEST_CELL))
     is_upright = any(style.text_width(name, style.SMALL) > cell_width - 0.03 for name in cells.columns)
@@ -126,6 +145,8 @@ def _figures(cells: _Map, inches: float) -> list[Figure]:
         max(map(_upright_height if is_upright else style.height_of, cells.columns)) + 0.04,
         _limit(entries),
         is_upright,
+        cells.digits,
+        cells.scale,
     )
     pages = style.pages([measures.block_height] * len(blocks), measures.scale_height)
     return [_page(cells, [blocks[number] for number in page], measures) for page in pages]
@@ -157,15 +178,16 @@ def _blocks(columns: int, room: float, cell_width: float) -> list[range]:
     return [range(start, min(columns, start + length)) for start in range(0, columns, length)]
 
 
-def _entry_width(entry: Entry) -> float:
-    return style.text_width(_text(entry), style.TINY, bold=entry.best) + 0.035
+def _entry_width(entry: Entry, digits: int) -> float:
+    return style.text_width(_text(entry, digits), style.TINY, bold=entry.best) + 0.035
 
 
-def _text(entry: Entry) -> str:
+def _text(entry: Entry, digits: int) -> str:
     """As tables have it, without errors: those do not fit a cell."""
     if entry.value is None:
         return "·" if entry.missing else entry.note if len(entry.note) < 3 else "–"
-    return f"{entry.number.replace('-', '−')}{entry.mark}{entry.dagger[:1]}"
+    number = entry.number if digits == 1 else f"{entry.value:+.{digits}f}"
+    return f"{number.replace('-', '−')}{entry.mark}{entry.dagger[:1]}"
 
 
 def _limit(entries: Sequence[Entry]) -> float:
@@ -183,7 +205,7 @@ def _draw_block(of: Axes, cells: _Map, block: range, measures: _Measures) -> Non
     for row, height in enumerate(measures.heights):
         y += measures.gap if row == cells.separated_rows and row else 0.0
         for place, column in enumerate(block):
-            _draw_cell(of, cells.entry(row, column), (place, y), height, measures.limit)
+            _draw_cell(of, cells.entry(row, column), (place, y), height, measures)
         centres.append(y + height / 2)
         y += height
     of.set_yticks(centres, cells.rows)
@@ -199,8 +221,8 @@ def _draw_block(of: Axes, cells: _Map, block: range, measures: _Measures) -> Non
         spine.set_visible(False)
 
 
-def _draw_cell(of: Axes, entry: Entry, corner: tuple[float, float], height: float, limit: float) -> None:
-    ground, ink = _colours(entry, limit)
+def _draw_cell(of: Axes, entry: Entry, corner: tuple[float, float], height: float, measures: _Measures) -> None:
+    ground, ink = _colours(entry, measures.limit)
     hatch = "////" if entry.value is None and entry.missing else None
     of.add_patch(
         Rectangle(corner, 1, height, facecolor=ground, edgecolor="white" if not hatch else style.FAINT, linewidth=0.4,
@@ -209,7 +231,7 @@ def _draw_cell(of: Axes, entry: Entry, corner: tuple[float, float], height: floa
     of.text(
         corner[0] + 0.5,
         corner[1] + height / 2,
-        "" if hatch else _text(entry),
+        "" if hatch else _text(entry, measures.digits),
         size=style.TINY,
         color=ink,
         weight="bold" if entry.best else "normal",
@@ -245,4 +267,4 @@ def _draw_scale(of: Figure, measures: _Measures) -> None:
     labels = [f"{end:+.1f}".replace("-", "−") if end else "0" for end in shown_ends]
     scale_axes.set_xticks([0, 0.5, 1], labels, size=style.TINY)
     scale_axes.set_yticks([])
-    scale_axes.set_xlabel(f"difference to {BASELINE}, points", size=style.TINY, labelpad=1)
+    scale_axes.set_xlabel(measures.scale, size=style.TINY, labelpad=1)

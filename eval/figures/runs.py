@@ -23,7 +23,7 @@ def dev_against_transfer(points: Sequence[TransferPoint], recipes: Sequence[str]
     targets = list(dict.fromkeys(point.target for point in points))
     shown_recipes = [name for name in recipes if any(point.recipe == name for point in points)]
     has_diverged = any(point.diverged for point in points)
-    handles = [_point_style(recipes.index(name)) for name in shown_recipes] + ([_cross()] if has_diverged else [])
+    handles = [style.point(recipes.index(name)) for name in shown_recipes] + ([_cross()] if has_diverged else [])
     names = shown_recipes + ([_DIVERGED] if has_diverged else [])
     below = style.legend_height(names, inches) + 0.05
     y_label = "zero-shot, mean of the other languages, percent" if len(targets) > 2 else "zero-shot, percent"
@@ -34,7 +34,7 @@ def dev_against_transfer(points: Sequence[TransferPoint], recipes: Sequence[str]
     for of, target in zip(all_axes, targets, strict=True):
         for point in points:
             if point.target == target:
-                sign = _cross() if point.diverged else _point_style(recipes.index(point.recipe))
+                sign = _cross() if point.diverged else style.point(recipes.index(point.recipe))
                 copy = Line2D([point.dev], [point.transfer])
                 copy.update_from(sign)
                 of.add_line(copy)
@@ -44,13 +44,6 @@ def dev_against_transfer(points: Sequence[TransferPoint], recipes: Sequence[str]
     for drawn_figure, _ in pages:
         style.legend_below(drawn_figure, handles, names, below)
     return [drawn_figure for drawn_figure, _ in pages]
-
-
-def _point_style(number: int) -> Line2D:
-    return Line2D(
-        [], [], linestyle="", marker=style.marker(number), markersize=3.5, markerfacecolor=style.colour(number),
-        markeredgecolor="white", markeredgewidth=0.3,
-    )  # fmt: skip
 
 
 def _cross() -> Line2D:

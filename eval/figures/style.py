@@ -99,6 +99,14 @@ def marker(number: int) -> str:
     return _MARKERS[number % len(_MARKERS)]
 
 
+def point(number: int) -> Line2D:
+    """The sign of the recipe of this number."""
+    return Line2D(
+        [], [], linestyle="", marker=marker(number), markersize=3.5, markerfacecolor=colour(number),
+        markeredgecolor="white", markeredgewidth=0.3,
+    )  # fmt: skip
+
+
 def text_width(text: str, size: float, *, bold: bool = False) -> float:
     """How wide a line of text is, in inches."""
     return max((_line_width(line, size, bold) for line in text.split("\n")), default=0.0)

@@ -23,6 +23,7 @@ from launch.cli import (
     results,
     status,
     store,
+    study,
     submit,
     tasks,
     usage,
@@ -46,9 +47,9 @@ def _app() -> typer.Typer:
     )
     for command in (
         tasks.tasks, plan.plan, plan.prepare, submit.submit, status.status, watch.watch, usage.usage, results.collect,
-        results.table, report.report, figures.figures, results.export, publish.publish, mirror.mirror, submit.cancel,
-        submit.retry, submit.throttle, keep.hold, keep.release, keep.requeue, submit.rehearse, store.doctor, store.gc,
-        logs.logs, demo.demo,
+        results.table, study.study, report.report, figures.figures, results.export, publish.publish, mirror.mirror,
+        submit.cancel, submit.retry, submit.throttle, keep.hold, keep.release, keep.requeue, submit.rehearse,
+        store.doctor, store.gc, logs.logs, demo.demo,
     ):  # fmt: skip
         app.command()(command)
     slurm_here = typer.Typer(

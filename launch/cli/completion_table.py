@@ -72,6 +72,8 @@ def _words(command: str | None, name: str, metavar: str, parameter: Any) -> list
         from training.tasks import catalogue
 
         return sorted(catalogue.names())
+    if (command, name) == ("study", "name"):
+        return ["order", "correlation", "complexity"]
     if name == "profile":
         return ["xtreme", "corrected"]
     if name == "average":

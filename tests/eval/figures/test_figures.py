@@ -19,6 +19,7 @@ from matplotlib.text import Text
 
 from eval.figures import drawing, style
 from eval.report.content import Content, Grid
+from eval.studies.finding import Estimate, Estimates, Finding, Matrix, Point, Scatter
 from eval.tables.sheet import Entry
 from slurm.base import UsageError
 from tests.eval.report import invented
@@ -207,3 +208,33 @@ def test_formats() -> None:
     for text, message in (("jpg", "jpg is none of pdf, svg, png"), (",", "name one or more of")):
         with pytest.raises(UsageError, match=message):
             drawing.formats(text)
+
+
+@pytest.mark.parametrize("width", ["column", "text"])
+def test_figures_of_studies_are_on_the_page(width: str) -> None:
+    points = tuple(Point(name, float(n), float(n % 3), interval=(0.0, 3.0)) for n, name in enumerate(HOSTILE))
+    estimates = tuple(
+        Estimate(name, n - 2.5, (n - 4.0, n + 90.0 * n), group=str(n // 3), marked=n == 1)
+        for n, name in enumerate(HOSTILE * 20)
+    )
+    values = tuple(tuple(None if row == column else row - column / 2 for column in range(3))
+                   for row in range(len(HOSTILE)))  # fmt: skip
+    figures = (
+        Scatter("plane", "x " * 60, "y " * 60, points, (0.0, 0.1)),
+        Estimates("effects", "points", estimates),
+        Matrix("matrix", "coefficient", HOSTILE, HOSTILE[:3], values, frozenset(((HOSTILE[1], HOSTILE[0]),))),
+        Scatter("plane", "x", "y", ()),
+    )
+    plans = drawing.of_finding(Finding("order", "", (), figures, ()))
+    assert [plan.name for plan in plans] == ["order-plane", "order-effects", "order-matrix", "order-plane-2"]
+    figures_drawn = {name: figure for plan in plans for name, figure in drawing.draw(plan, style.width(width)).items()}
+    assert {"order-plane", "order-effects-1", "order-effects-2", "order-matrix"} <= figures_drawn.keys()
+    assert "order-plane-2" not in figures_drawn  # there is nothing to show
+    for name, figure in figures_drawn.items():
+        page_width, page_height = figure.canvas.get_width_height()
+        assert figure.get_size_inches()[1] <= style.PAGE + 0.01, name
+        for text in _texts(figure):
+            box = text.get_window_extent().padded(-0.6)
+            assert box.x0 >= -0.5 and box.x1 <= page_width + 0.5, (name, text.get_text())
+            assert box.y0 >= -0.5 and box.y1 <= page_height + 0.5, (name, text.get_text())
+    assert "+1.00*" in {text.get_text() for text in _texts(figures_drawn["order-matrix"])}

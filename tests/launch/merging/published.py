@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from launch.merging import Collected, collect
 from launch.plan import Plan, Stage
@@ -37,14 +38,15 @@ def publish(plan: Plan, *, leave: tuple[str, ...] = ()) -> Store:
     return store
 
 
-def publish_training(store: Store, stage: Stage) -> None:
+def publish_training(store: Store, stage: Stage, **fields: Any) -> None:
+    """`fields`: of the result, beside or in the place of those that it has here."""
     attempt = begin(store.stage_folder(stage.folder), Starter("1_0", 0, "node", 1, None), lambda job: True)
     record = {
         "key": stage.key, "encoder_hash": encoder_hash(stage.key), "dev_score": 50.0, "code": "c", "seconds": 100.0,
         "attempt": f"attempts/{attempt.folder.name}", "files": {}, "at_chance": [], "steps": 500, "device": "cuda",
         "world_size": 2,
     }  # fmt: skip
-    attempt.publish(record)
+    attempt.publish(record | fields)
 
 
 def encoder_hash(key: str) -> str:
@@ -55,13 +57,15 @@ def generation(plan: Plan, stage: Stage) -> str:
     return generation_of(encoder_hash(stage.parent) if stage.parent else plan.start.identity)
 
 
-def publish_language(plan: Plan, store: Store, stage: Stage, language: str, code: str = "c") -> bool:
+def publish_language(
+    plan: Plan, store: Store, stage: Stage, language: str, code: str = "c", scores: dict[str, float] | None = None
+) -> bool:
     split = plan.by_digest[stage.definition].languages[language]
     lines = "".join(json.dumps(line) + "\n" for line in PREDICTIONS[stage.task])
     record = {
-        "key": stage.key, "language": language, "generation": generation(plan, stage), "scores": SCORES[stage.task],
-        "examples": len(PREDICTIONS[stage.task]), "code": code, "seconds": 9.0, "device_name": "NVIDIA A100",
-        "attempt": "attempts/0001",
+        "key": stage.key, "language": language, "generation": generation(plan, stage),
+        "scores": scores or SCORES[stage.task], "examples": len(PREDICTIONS[stage.task]), "code": code, "seconds": 9.0,
+        "device_name": "NVIDIA A100", "attempt": "attempts/0001",
     }  # fmt: skip
     folder = store.stage_folder(stage.folder)
     return artifacts.publish_language(folder, generation(plan, stage), language, split, record, lines.encode())

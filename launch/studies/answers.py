@@ -1,0 +1,79 @@
+"""What a study finds in an experiment's results so far, and what it still lacks."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from eval.studies import STUDIES
+from eval.studies.finding import Finding
+from eval.studies.records import Recipe, Results
+from eval.studies.study import Study
+from eval.tables.rows import Gap, Row
+from launch.experiment import recipes
+from launch.merging import Collected
+from launch.plan import Plan
+from launch.store import Store
+from launch.studies import gather
+from launch.text import as_typed
+from slurm.base import UsageError
+from training.tasks import catalogue
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`lacking`: lines that say what is not there yet, and what to type; empty where all is."""
+
+    study: Study
+    finding: Finding
+    lacking: tuple[str, ...]
+
+
+def find(name: str) -> Study:
+    """The study of this name. UsageError where there is none."""
+    for study in STUDIES:
+        if study.name == name:
+            return study
+    names = tuple(study.name for study in STUDIES)
+    raise UsageError(f"study {name}: there is none; {catalogue.nearest(name, names)}")
+
+
+def answers(plan: Plan, store: Store, collection: Collected) -> tuple[Answer, ...]:
+    """Of every study that the file asks for."""
+    return tuple(answer(plan, store, collection, find(name)) for name, _ in plan.experiment.study.asked())
+
+
+def answer(plan: Plan, store: Store, collection: Collected, study: Study) -> Answer:
+    """Of the recipes that the file names for the study; where it has no such section, of all."""
+    section = dict(plan.experiment.study.asked()).get(study.name)
+    of_recipes = plan.experiment.recipes if section is None else section.recipes()
+    results = gather.results(plan, store, collection.rows, of_recipes)
+    finding = study.find(results)
+    lacking = [*_scores(plan, collection.rows, collection.missing, of_recipes), *_records(results, study)]
+    if section is None and not finding.tables:
+        lacking.append(
+            f"{as_typed(plan.experiment.path)} does not name what it is drawn from: `study: {{{study.name}: {{tasks:"
+            " [mnli, squad, …]}}` in it does"
+        )
+    return Answer(study, finding, tuple(lacking))
+
+
+def _scores(plan: Plan, rows: Sequence[Row], gaps: Sequence[Gap], of_recipes: Sequence[Recipe]) -> Iterator[str]:
+    names = {recipes.show(recipe) for recipe in of_recipes}
+    there = len({(row.stage, row.recipe, row.language) for row in rows if row.recipe in names})
+    missing = sum(gap.recipe in names and gap.state != "no gold" for gap in gaps)
+    if missing:
+        file = as_typed(plan.experiment.path)
+        yield (
+            f"{missing:,} of {there + missing:,} scores that it is drawn from are missing:"
+            f" `stepstone status {file}` says why, `stepstone submit {file}` sends what is to be sent"
+        )
+
+
+def _records(results: Results, study: Study) -> Iterator[str]:
+    """Of kinds of records of which there is none at all."""
+    if "dev_points" in study.needs and results.runs and not results.dev_points:
+        yield "no training of a recipe is finished that has English dev scores"
+    if "measures" in study.needs and results.runs and {measure.name for measure in results.measures} <= {"examples"}:
+        yield (
+            f"no training measured its task: they do where `study: {{{study.name}: …}}` stands in the file when they"
+            " run; what was trained before is not measured again"
+        )

@@ -1,0 +1,75 @@
+"""An experiment's collected scores and its trainings' dev as the records that studies are drawn from."""
+
+from collections.abc import Collection, Iterator, Sequence
+
+from eval.studies.records import SOURCE, Group, Measure, Recipe, Results, Run
+from eval.tables import cells, facts
+from eval.tables.averages import BENCHMARKS
+from eval.tables.rows import Row
+from launch.estimate import amounts
+from launch.experiment import recipes
+from launch.plan import Plan
+from launch.results import table
+from launch.store import Store
+from launch.studies import dev
+
+_BENCHMARKS = {"XTREME": "xtreme", "XTREME-R": "xtreme-r"}  # targets are grouped by: ours, by their names in print
+
+
+def results(plan: Plan, store: Store, rows: Sequence[Row], of_recipes: Collection[Recipe]) -> Results:
+    """All that was collected of some recipes. `rows`: as `launch.merging` collects them; of each target the metric that
+    tables show."""
+    of_trainings = dev.trainings(plan, store, of_recipes)
+    runs = tuple(_runs(plan, rows, of_recipes))
+    return Results(
+        runs,
+        dev.points(plan, of_trainings),
+        _measures(plan, of_trainings),
+        _language_groups(runs),
+        _target_groups(runs),
+    )
+
+
+def _runs(plan: Plan, rows: Sequence[Row], of_recipes: Collection[Recipe]) -> Iterator[Run]:
+    by_text = {recipes.show(recipe): recipe for recipe in of_recipes}
+    metrics = table.metrics(plan, list(rows))
+    counted_languages = {
+        target: frozenset(cells.in_the_mean(list(definition.languages))) for target, definition in plan.targets.items()
+    }
+    for row in rows:
+        counts = row.metric == metrics[row.target] and row.language in counted_languages[row.target]
+        if counts and row.recipe in by_text:
+            yield Run(by_text[row.recipe], row.seed, row.target, row.language, row.score, row.diverged)
+
+
+def _measures(plan: Plan, of_trainings: Sequence[dev.StepTraining]) -> tuple[Measure, ...]:
+    """With the numbers of training examples, where `prepare` counted them and no training did."""
+    measures = dev.measures(of_trainings)
+    sized_tasks = {measure.task for measure in measures if measure.name == "examples"}
+    counts = amounts.read(plan.experiment.store)
+    sizes: dict[str, float] = {}
+    for definition in dict.fromkeys(training.stage.definition for training in of_trainings):
+        step = plan.steps[definition]
+        by_part = [(part.head_name, amounts.of_training(part, step.settings, counts)[0]) for part in step.parts]
+        if all(train.source == "token cache" for _, train in by_part):
+            heads = {head for head, _ in by_part}
+            sizes |= {head: sum(train.examples for name, train in by_part if name == head) for head in heads}
+    return (*measures, *(Measure(task, "examples", sizes[task]) for task in sorted(sizes.keys() - sized_tasks)))
+
+
+def _language_groups(runs: Sequence[Run]) -> tuple[Group, ...]:
+    """Families, as `stepstone table --by family` has them."""
+    languages = sorted({run.language for run in runs} - {SOURCE})
+    return tuple(Group(name, tuple(codes)) for name, codes in facts.groups(languages, "family").items())
+
+
+def _target_groups(runs: Sequence[Run]) -> tuple[Group, ...]:
+    """The benchmarks that targets are of; none where all targets are of both, as they cannot differ then."""
+    targets = tuple(dict.fromkeys(run.target for run in runs))
+    members = {
+        name: tuple(target for target in targets if target in BENCHMARKS[key].targets)
+        for name, key in _BENCHMARKS.items()
+    }
+    if len(set(members.values())) < len(members):
+        return ()
+    return tuple(Group(name, of_benchmark) for name, of_benchmark in members.items() if of_benchmark)

@@ -1,0 +1,112 @@
+"""What studies are drawn from: an experiment's published results as records."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from eval.studies.records import DevPoint, Recipe, Results
+from launch.experiment import recipes
+from launch.merging import collect
+from launch.plan import Plan
+from launch.store import Store
+from launch.studies import gather
+from launch.studies.answers import answer, find
+from tests.launch.studies import planted
+from tests.launch.workspace import Workspace
+
+
+def _results(plan: Plan, texts: list[str] | None = None) -> Results:
+    store = Store(plan.experiment.store)
+    of_recipes = plan.experiment.recipes if texts is None else [_recipe(text) for text in texts]
+    return gather.results(plan, store, collect(plan, store, write=False).rows, of_recipes)
+
+
+def _recipe(text: str) -> Recipe:
+    return recipes.expand(text)[0]
+
+
+def _points(results: Results, steps: str, task: str, seed: int = 1) -> Mapping[tuple[str, float], DevPoint]:
+    return {
+        (point.metric, point.progress): point
+        for point in results.dev_points
+        if (point.trained, point.task, point.seed) == (_recipe(steps), task, seed)
+    }
+
+
+def test_scores_are_of_the_targets_own_metric_in_all_languages(workspace: Workspace) -> None:
+    plan = planted.plan(workspace, study={"order": planted.ORDER}, targets=["xnli", "tatoeba"])
+    planted.publish(plan)
+    results = _results(plan)
+    # `none` on tatoeba is the start model: one score for all seeds.
+    assert len(results.runs) == len(set(results.runs)) == len(plan.experiment.recipes) * 3 * (3 + 2) - 2 * 2
+    assert {run.seed for run in results.runs if run.recipe == () and run.target == "tatoeba"} == {None}
+    of_one = [run for run in _results(plan, ["squad > mnli > hellaswag"]).runs if run.target == "xnli"]
+    assert {(run.seed, run.language) for run in of_one} == {(s, c) for s in (1, 2, 3) for c in ("de", "en", "zh")}
+
+
+def test_the_selected_epoch_is_the_end_and_later_points_are_left_out(workspace: Workspace) -> None:
+    plan = planted.plan(workspace, study={"order": planted.ORDER}, targets=["tatoeba"])
+    planted.publish(plan)
+    of_squad = _points(_results(plan), "mnli > squad", "squad")
+    assert {progress for _, progress in of_squad} == {0.25, 1.0}
+    assert round(of_squad["f1", 1.0].value) == 60 + 2 * 2  # of progress 0.5, where the first of two epochs ended
+    assert [metric for metric, progress in of_squad if of_squad[metric, progress].primary] == ["f1", "f1"]
+
+
+def test_earlier_tasks_are_scored_at_the_end_but_for_what_is_trained_again(workspace: Workspace) -> None:
+    plan = planted.plan(workspace, study={"order": planted.ORDER}, targets=["tatoeba"])
+    planted.publish(plan, earlier_dev=[planted.dev("mnli", 1.0, 33.0)])
+    results = _results(plan)
+    earlier = _points(results, "mnli > squad > hellaswag", "mnli")
+    assert {key: (point.value, point.primary) for key, point in earlier.items() if key[0] == "accuracy"} == {
+        ("accuracy", 1.0): (33.0, True)
+    }
+    assert 33.0 not in {point.value for point in _points(results, "mnli > mnli > mnli", "mnli").values()}
+
+
+def test_of_results_from_before_there_were_dev_points_the_score_that_selected(workspace: Workspace) -> None:
+    plan = planted.plan(workspace, study={"order": planted.ORDER}, targets=["tatoeba"])
+    planted.publish(plan, dev_points=[], earlier_dev=[], dev_score=61.5)
+    results = _results(plan)
+    (point,) = _points(results, "squad", "squad").values()
+    assert (point.metric, point.progress, point.value, point.primary) == ("f1", 1.0, 61.5, True)
+    assert not any(len(point.trained[-1]) > 1 for point in results.dev_points)  # of a mixture it is a mean of metrics
+
+
+def test_what_diverged_has_no_dev_and_its_runs_are_marked(workspace: Workspace) -> None:
+    plan = planted.plan(workspace, study={"complexity": {"tasks": ["mnli", "qqp"]}}, targets=["tatoeba"])
+    planted.publish(plan, at_chance=["mnli"])
+    results = _results(plan)
+    assert {run.recipe for run in results.runs if run.diverged} == {_recipe("mnli")}
+    assert {point.task for point in results.dev_points} == {"qqp"}
+
+
+def test_a_task_of_several_sources_is_the_mean_over_them(workspace: Workspace) -> None:
+    plan = planted.plan(workspace, study={"complexity": {"tasks": ["mnli", "qqp"]}}, targets=["tatoeba"])
+    parts: list[dict[str, Any]] = [planted.dev("mnli", 0.5, value) | {"head": "qqp"} for value in (40.0, 60.0)]
+    planted.publish(plan, dev_points=parts)
+    assert _points(_results(plan), "qqp", "qqp")["accuracy", 1.0].value == 50.0
+
+
+def test_measures_are_means_over_trainings(workspace: Workspace) -> None:
+    plan = planted.plan(workspace, study={"complexity": {"tasks": ["mnli", "qqp"]}}, targets=["tatoeba"])
+    planted.publish(plan)
+    measures = {(measure.task, measure.name): measure.value for measure in _results(plan).measures}
+    assert measures["qqp", "examples"] == 1000.0 and abs(measures["qqp", "probe_loss"] - 0.9) < 1e-9
+    assert {task for task, _ in measures} == {"mnli", "qqp"}
+
+
+def test_groups_of_languages_and_of_targets(workspace: Workspace) -> None:
+    study = {"complexity": {"tasks": ["mnli", "qqp"]}}
+    plan = planted.plan(workspace, study=study, targets=["xnli", "tatoeba"])
+    planted.publish(plan)
+    groups = {group.name: group.members for group in _results(plan).language_groups}
+    assert groups == {"IE: Germanic": ("de",), "Niger-Congo": ("sw",), "Sino-Tibetan": ("zh",)}
+    assert _results(plan).target_groups == ()  # both are of both benchmarks
+
+
+def test_a_study_of_the_file_is_drawn_from_its_own_recipes(workspace: Workspace) -> None:
+    study = {"order": planted.ORDER, "complexity": {"tasks": planted.TASKS}}
+    plan = planted.plan(workspace, study=study, targets=["tatoeba"])
+    store = planted.publish(plan)
+    gains = answer(plan, store, collect(plan, store, write=False), find("complexity")).finding.tables[-1]
+    assert sorted(row[0] for row in gains.rows if isinstance(row[0], str)) == sorted(planted.TASKS)
