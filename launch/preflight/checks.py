@@ -64,7 +64,7 @@ def check_fetched(plan: Plan) -> None:
             raise _not_fetched(plan, f"model {start.repo}@{start.revision[:12]} is") from None
     missing = [part for part in hub_parts(plan) if not hub.is_cached(part)]
     if missing:
-        first = f"{missing[0].repo}@{missing[0].revision[:12]} {missing[0].config or ''} {missing[0].split}"
+        first = hub.name_of(missing[0])
         raise _not_fetched(plan, f"{first} and {len(missing) - 1} more are" if missing[1:] else f"{first} is")
 
 

@@ -22,10 +22,12 @@ from training.data.tokens import Entry, TokenCache
 from training.formats.base import Example
 from training.formats.report import Report, reporting
 from training.formats.rows import skipping
+from training.pretrained import StartModel
 from training.pretrained import start as start_model
 from training.spec import HubPart, Settings, TaskData
 from training.tasks import Task, catalogue
 
+FETCHING = "fetching"  # the heading of what its track is told
 _T = TypeVar("_T")
 _Lists = list[tuple[Task, list[Example]]]
 
@@ -82,20 +84,27 @@ def prepare(plan: Plan, *, skip_bad_rows: bool, track: Track) -> Summary:
 
 def _fetch(plan: Plan, summary: Summary, track: Track) -> Path:
     """See that the model and the data sets of the Hub are here; returns the model's folder."""
-    parts: list[HubPart | None] = [None, *checks.hub_parts(plan)]  # None: the model
-    for part in track("fetching", parts):
-        if part is not None and not hub.is_cached(part):
-            hub.fetch(part)
-            summary.fetched.append(f"{part.repo} {part.config or ''} {part.split}")
-    start = plan.start
+    folder = Path()
+    sources: list[StartModel | HubPart] = [plan.start, *checks.hub_parts(plan)]
+    for source in track(FETCHING, sources):
+        if isinstance(source, StartModel):
+            folder = _start_folder(source, summary)
+        elif not hub.is_cached(source):
+            hub.fetch(source)
+            summary.fetched.append(_name(source))
+    return folder
+
+
+def _start_folder(start: StartModel, summary: Summary) -> Path:
     if start.folder:
         return Path(start.folder)
     assert start.repo and start.revision, start
     try:
         return start_model.start_model_folder(start.repo, start.revision, local_only=True)
     except UserError:
-        summary.fetched.append(start.repo)
-        return start_model.start_model_folder(start.repo, start.revision)
+        folder = start_model.start_model_folder(start.repo, start.revision)
+    summary.fetched.append(start.repo)
+    return folder
 
 
 def _encode_all(plan: Plan, model: Path, skip: bool, summary: Summary, track: Track, report: Report) -> None:
@@ -195,8 +204,15 @@ def _languages(plan: Plan) -> list[_Language]:
 
 
 def tracker(console: Console) -> Track:
-    """Progress bars on a terminal, a plain line per item elsewhere."""
-    return _bars(console) if console.is_terminal else _plain_lines(console)
+    """Progress bars on a terminal, a plain line per item elsewhere. What is fetched has plain lines there too: under
+    them the Hub's clients draw bars of their own, by bytes, which they leave out where there is no terminal."""
+    bars, plain_lines = _bars(console), _plain_lines(console)
+
+    def track(heading: str, items: Sequence[Any]) -> Iterator[Any]:
+        is_drawn = console.is_terminal and heading != FETCHING
+        yield from (bars if is_drawn else plain_lines)(heading, items)
+
+    return track
 
 
 def _bars(console: Console) -> Track:
@@ -227,4 +243,6 @@ def _name(item: Any) -> str:
         return item.data.task
     if isinstance(item, _Language):
         return f"{item.target.task.name} {item.language}"
-    return f"{item.repo} {item.config or ''} {item.split}" if isinstance(item, HubPart) else "the start model"
+    if isinstance(item, HubPart):
+        return " ".join(word for word in (item.repo, item.config, item.split) if word)
+    return "the start model"

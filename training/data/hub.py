@@ -1,7 +1,9 @@
 """Data sets on the Hugging Face Hub: one split at one commit, row by row. `datasets` is imported when needed."""
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from training.formats.answers import judge
 from training.formats.base import Example, Format
 from training.formats.report import reporting
 from training.formats.rows import RowError, skips
+from training.hub_client import Repository, errors_in_one_line, fetch_file, hide_bars_without_terminal
 from training.spec import HubPart
 from training.tasks import Task
 
@@ -27,10 +30,10 @@ def examples(part: HubPart, form: Format[Any], task: Task, language: str) -> lis
             try:
                 examples_or_none.append(form.from_row(row, task, language, position))
             except RowError as error:
-                where = f"{_name(part)}: row {position}: {error}"
+                where = f"{name_of(part)}: row {position}: {error}"
                 if not skips(where):
                     raise UserError(f"{where}. The catalogue's entry of {task.name} does not fit.") from error
-    judge(_name(part), report)
+    judge(name_of(part), report)
     return [example for example in examples_or_none if example is not None]
 
 
@@ -62,40 +65,47 @@ def is_cached(part: HubPart) -> bool:
 
 
 def fetch(part: HubPart) -> None:
-    """See that the split is in the local cache. UserError where it cannot be had."""
-    if not is_cached(part):
-        _download(part)
-    if not is_cached(part):
-        raise UserError(f"{_name(part)}: fetched, but not to be found by its commit in {_cache()}: give data.root.")
+    """See that the split is in the local cache, built from files that are what the Hub calls them.
+
+    UserError of one line where it cannot be had. `datasets` builds all splits of a configuration at once.
+    """
+    if is_cached(part):
+        return
+    repository = Repository("dataset", part.repo, part.revision)
+    with errors_in_one_line(repository, name_of(part)):
+        _build(part, repository)
+        if not is_cached(part):
+            raise UserError(f"there is no split {part.split} in {_cache()} after fetching: give data.root")
+
+
+def _build(part: HubPart, repository: Repository) -> None:
+    """The configuration's splits as Arrow files in the cache, where nothing else is asked of the Hub any more."""
+    import datasets
+    from huggingface_hub.errors import RemoteEntryNotFoundError
+
+    hide_bars_without_terminal()
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+    with suppress(RemoteEntryNotFoundError):
+        fetch_file(repository, "README.md")  # first, for the client's own words on access and commit
+    builder = datasets.load_dataset_builder(part.repo, part.config, revision=part.revision)
+    if builder.hash != part.revision:  # without a network it takes the newest one that it has
+        raise UserError(f"the Hub cannot be asked, and what is cached is another commit ({builder.hash})")
+    for url in (url for urls in builder.config.data_files.values() for url in urls):
+        _, at_commit, path = url.partition(f"@{part.revision}/")
+        if not at_commit:
+            raise UserError(f"it reads {url}, which is not in the repository at its commit: give data.root")
+        fetch_file(repository, path)
+    builder.download_and_prepare()
 
 
 def _dataset(part: HubPart) -> Any:
     """The split at its very revision. Without a network `datasets` itself takes the newest revision that it has cached,
     whatever is asked for: so what is cached is opened here, by its commit."""
-    files = _cached_files(part)
-    if files is not None:
-        from datasets import Dataset, concatenate_datasets
+    from datasets import Dataset, concatenate_datasets
 
-        return concatenate_datasets([Dataset.from_file(str(path)) for path in files])
-    if constants.HF_HUB_OFFLINE:
-        raise UserError(
-            f"{_name(part)}: cannot be loaded: it is not in {_cache()}, and HF_HUB_OFFLINE is set. Run"
-            " `stepstone prepare FILE` where there is a network (same HF_HOME), or give data.root."
-        )
-    return _download(part)
-
-
-def _download(part: HubPart) -> Any:
-    from datasets import load_dataset
-
-    try:
-        return load_dataset(part.repo, part.config, revision=part.revision, split=part.split)
-    except Exception as error:  # the library raises what its dozen layers raise; none of it is ours to trace
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(
-            f"{_name(part)}: cannot be loaded: {reason} Without a network: fetch it where there is one"
-            " (same HF_HOME), or give data.root."
-        ) from error
+    fetch(part)
+    return concatenate_datasets([Dataset.from_file(str(path)) for path in _cached_files(part) or ()])
 
 
 def _cache() -> Path:
@@ -131,10 +141,11 @@ def check_size(part: HubPart, rows: int, task: Task) -> None:
     published_rows = task.sizes.get(f"{part.config}/{part.split}", task.sizes.get(part.split))
     if published_rows is not None and rows != published_rows:
         raise UserError(
-            f"{_name(part)}: {rows} rows, but the published data has {published_rows}: it is another data set, or not"
+            f"{name_of(part)}: {rows} rows, but the published data has {published_rows}: it is another data set, or not"
             " whole. Delete it from the cache and run `stepstone prepare FILE` again, or give data.root."
         )
 
 
-def _name(part: HubPart) -> str:
-    return f"{part.repo}@{part.revision[:12]} {part.config or ''} {part.split}"
+def name_of(part: HubPart) -> str:
+    """For messages."""
+    return " ".join(word for word in (f"{part.repo}@{part.revision[:12]}", part.config, part.split) if word)

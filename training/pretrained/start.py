@@ -16,6 +16,7 @@ from typing import Any
 
 from slurm.base import UsageError, UserError
 from slurm.base.files import make_folder, sha256_file, write_atomic
+from training.hub_client import Repository, errors_in_one_line, hide_bars_without_terminal, verify
 from training.pretrained import altclip
 
 # Commits of `main`, as several public projects pin them.
@@ -244,19 +245,16 @@ def start_model_folder(repo: str, revision: str, *, local_only: bool = False) ->
     `local_only`: without asking the network. UserError where it cannot be had.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+    repository = Repository("model", repo, revision)
     file_patterns = ["config.json", WEIGHTS, WEIGHTS_INDEX, "model-*.safetensors", *TOKENIZER_FILES]
-    try:
+    hide_bars_without_terminal()
+    with errors_in_one_line(repository, f"model {repo}@{revision[:12]}"):
         folder = Path(
             snapshot_download(repo, revision=revision, allow_patterns=file_patterns, local_files_only=local_only)
         )
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"model {repo}@{revision}: cannot be had from the Hugging Face Hub ({reason});"
-            " download it where there is a network, or give a folder as `model:`."
-        ) from error
+        if not local_only:
+            verify(sorted(folder.iterdir()))
     if not any((folder / name).is_file() for name in (WEIGHTS, WEIGHTS_INDEX)):
         raise UserError(
             f"model {repo}@{revision}: has no safetensors weights, and a pickle is never loaded; save it once with"

@@ -83,7 +83,7 @@ def test_a_model_that_is_not_here_is_refused_before_sending(workspace: Workspace
     plan = workspace.plan(model=HUB_MODEL)
     with pytest.raises(UserError, match=rf"model {HUB_MODEL}@e73636d4f797 is not in .* run `stepstone prepare .*first"):
         checks.check_fetched(plan)
-    with pytest.raises(UserError, match="cannot be had from the Hugging Face Hub"):
+    with pytest.raises(UserError, match=r"cannot be fetched: it is not in .* HF_HUB_OFFLINE is set\. Run `stepstone"):
         prepared(plan)
 
 
@@ -93,9 +93,9 @@ def test_data_that_is_not_here_is_refused_before_sending(workspace: Workspace) -
     splits.write_text("\n".join(line for line in splits.read_text().splitlines() if not line.startswith("hellaswag")))
     (workspace.root / "data" / "hellaswag.jsonl").unlink()
     plan = workspace.plan(recipes=["hellaswag"])
-    with pytest.raises(UserError, match=r"Rowan/hellaswag@\w{12}  train and 1 more are not in this machine's"):
+    with pytest.raises(UserError, match=r"Rowan/hellaswag@\w{12} train and 1 more are not in this machine's"):
         checks.check_fetched(plan)
-    with pytest.raises(UserError, match=r"Rowan/hellaswag.*cannot be loaded"):
+    with pytest.raises(UserError, match=r"Rowan/hellaswag.*cannot be fetched: it is not in .* HF_HUB_OFFLINE is set"):
         prepared(plan)
 
 

@@ -274,6 +274,6 @@ def test_a_hub_model_without_a_network_is_one_line(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(UserError, match=r"cannot be had from the Hugging Face Hub") as error:
+    with pytest.raises(UserError, match=r"cannot be fetched: it is not in ") as error:
         start_model_folder("FacebookAI/xlm-roberta-base", "e73636d4f797dec63c3081bb6ed5c7b0bb3f2089")
     assert "\n" not in str(error.value)
