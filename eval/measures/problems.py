@@ -174,4 +174,7 @@ def standardised(train: NDArray[Any], dev: NDArray[Any]) -> tuple[NDArray[Any], 
     varies = deviation > 1e-6 * np.abs(mean) + 1e-12
     scale = np.where(varies, 1 / np.where(varies, deviation, 1), 0).astype(train.dtype)
     shift = mean.astype(train.dtype)
-    return (train - shift) * scale, (dev - shift) * scale
+    scaled_train, scaled_dev = train - shift, dev - shift
+    scaled_train *= scale  # in place: these may be gigabytes
+    scaled_dev *= scale
+    return scaled_train, scaled_dev
