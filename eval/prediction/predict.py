@@ -4,21 +4,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from statistics import mean
 from typing import Any
 
 from eval import metrics
-from eval.prediction.chance import at_chance
 from eval.prediction.forward import FloatArray, by_length, token_budget
 from training import formats
-from training.checkpoints.progress import DevScore
-from training.data.parts import Part
 from training.data.tokens import encode, token_values
 from training.formats.base import Piece
 from training.model import heads
 from training.model.encoder import StageModel
 from training.spec import Runtime, Settings
-from training.stopwatch import phase
 from training.tasks import Task
 
 _SCORES_SHARE = 4  # mlm: of the budget one in so many, for every masked token is scored for the whole vocabulary
@@ -76,11 +71,12 @@ def evaluate_languages(
     per_token = (time.monotonic() - started_at) / max(1, sum(language.tokens for language in group))
     for language in group:
         started_at = time.monotonic()
-        result = _result(task, language, list(islice(outputs, len(language.pieces))), settings)
+        result = result_of(task, language, list(islice(outputs, len(language.pieces))), settings)
         yield replace(result, seconds=language.seconds + language.tokens * per_token + time.monotonic() - started_at)
 
 
-def _result(task: Task, language: Encoded, outputs: Sequence[FloatArray], settings: Settings) -> LanguageResult:
+def result_of(task: Task, language: Encoded, outputs: Sequence[FloatArray], settings: Settings) -> LanguageResult:
+    """Predictions and scores by what a head made of a language's pieces; it says nothing of the time."""
     form = formats.get(task.format)
     predictions = form.decode(language.examples, language.pieces, outputs, task, settings)
     golds = form.golds(language.examples, language.pieces, task)
@@ -121,45 +117,3 @@ def records(ids: Sequence[str], predictions: Sequence[Any], golds: Sequence[Any]
         {"id": id_, "prediction": prediction, "gold": gold}
         for id_, prediction, gold in zip(ids, predictions, golds, strict=True)
     ]
-
-
-@dataclass(frozen=True)
-class Dev:
-    """The English dev examples of one part of a stage: `task` says what they are, `head` who predicts."""
-
-    task: Task
-    head: str
-    examples: Encoded
-
-
-def score_dev(model: StageModel, dev: Sequence[Dev], settings: Settings, runtime: Runtime) -> DevScore:
-    """The mean over a stage's heads of the primary metric on their English dev examples, in percent; a head that was
-    trained on several tasks has the mean over these. Text in many languages selects only where there is nothing else.
-
-    A head is at chance where it is in all of its tasks.
-    """
-    scores: dict[str, list[float]] = {}
-    better: set[str] = set()
-    for part in [part for part in dev if not formats.get(part.task.format).in_any_language] or dev:
-        result = next(evaluate_languages(model, part.task, part.head, [part.examples], settings, runtime))
-        score = result.scores[part.task.metric]
-        scores.setdefault(part.head, []).append(score)
-        if not at_chance(part.task, [row["gold"] for row in result.predictions if row["gold"] is not None], score):
-            better.add(part.head)
-    return DevScore(
-        mean(mean(head_scores) for head_scores in scores.values()), tuple(head for head in scores if head not in better)
-    )
-
-
-@phase("tokenise")
-def dev_scorer(
-    parts: Sequence[Part], tokenizer: Any, settings: Settings, runtime: Runtime
-) -> Callable[[StageModel], DevScore]:
-    """The `dev_score` of a train stage with these parts: scores a model whenever called."""
-    dev = [Dev(part.task, part.head.name, _encoded_dev(part, tokenizer, settings)) for part in parts]
-    return lambda model: score_dev(model, dev, settings, runtime)
-
-
-def _encoded_dev(part: Part, tokenizer: Any, settings: Settings) -> Encoded:
-    pieces = part.form.for_dev(part.dev, part.dev_examples, tokenizer, settings)
-    return Encoded("en", part.dev_examples, pieces, sum(len(values) for values in token_values(pieces)))

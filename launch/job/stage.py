@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from eval.prediction import predict
+from eval.prediction.dev import dev_scorer
 from eval.prediction.stage import EvaluateStage
 from launch.experiment import failures as failure_rules
 from launch.job import results
@@ -168,7 +168,7 @@ class ElementRun:
                 start,
                 runtime,
                 attempt.folder,
-                dev_score=predict.dev_scorer(start.parts, start.tokenizer, train_spec.settings, runtime),
+                dev_score=dev_scorer(start.parts, start.tokenizer, train_spec.settings, runtime),
                 should_stop=self.stop.is_set,
                 resume_from=earlier,
                 on_step=lambda step, total, loss: heartbeat.progress(step=step, total=total, loss=loss),

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from eval.prediction import predict
+from eval.prediction import dev
 from tests.training.ranks import finish, start_ranks
 from tests.training.stage_process import dev_score
 from training.checkpoints.progress import DevScore
@@ -45,7 +45,7 @@ def dev_scorer(spec: TrainSpec, runtime: Runtime, parent: Path) -> Callable[[Sta
     """What a job scores its model with."""
     tokenizer = Tokenizer(parent)
     parts = [load_part(data, tokenizer, spec.settings) for data in spec.parts]
-    return predict.dev_scorer(parts, tokenizer, spec.settings, runtime)
+    return dev.dev_scorer(parts, tokenizer, spec.settings, runtime)
 
 
 def start(

@@ -5,11 +5,22 @@ from typing import Any
 
 
 @dataclass(frozen=True)
+class TaskMetrics:
+    """A task's English dev under all of its metrics, by the head that was trained on it. Percent; a loss in nats."""
+
+    task: str
+    head: str
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
 class DevScore:
-    """What English dev says of a model, in percent. `at_chance`: heads that do no better than a constant answer."""
+    """What English dev says of a model, in percent. `at_chance`: heads that do no better than a constant answer.
+    `metrics`: of each of the stage's tasks."""
 
     score: float
     at_chance: tuple[str, ...] = ()
+    metrics: tuple[TaskMetrics, ...] = ()
 
 
 @dataclass

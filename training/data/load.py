@@ -22,14 +22,24 @@ def load_training(data: TaskData) -> tuple[list[Example], list[Example]]:
     train, dev = (_load(task, split, ENGLISH, data.skip_bad_rows) for split in (data.train, data.dev))
     if data.hold_out is not None:
         train, dev = split_by_group(train, data.hold_out)
-    form = formats.get(task.format)
-    train, dev = ([example for example in examples if form.labelled(example)] for examples in (train, dev))
-    for name, examples in (("train", train), ("dev", dev)):
-        if not examples:
-            raise UserError(
-                f"task {task.name}: no labelled example in {name}{_held(data)} ({_where(data.train + data.dev)})"
-            )
-    return form.first(train, data.max_train), form.first(dev, data.max_eval)
+    return _usable(data, "train", train, data.max_train), _usable(data, "dev", dev, data.max_eval)
+
+
+def load_dev(data: TaskData) -> list[Example]:
+    """The dev examples of `load_training`; train is read only where they are held out of it."""
+    if data.hold_out is not None:
+        return load_training(data)[1]
+    return _usable(data, "dev", _load(find(data.task), data.dev, ENGLISH, data.skip_bad_rows), data.max_eval)
+
+
+def _usable(data: TaskData, name: str, examples: Sequence[Example], limit: int | None) -> list[Example]:
+    """The labelled ones, or the first of them. UserError where there are none."""
+    form = formats.get(find(data.task).format)
+    labelled_examples = [example for example in examples if form.labelled(example)]
+    if not labelled_examples:
+        where = _where(data.train + data.dev)
+        raise UserError(f"task {data.task}: no labelled example in {name}{_held(data)} ({where})")
+    return form.first(labelled_examples, limit)
 
 
 def load_language(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 IGNORED = -100  # a target that no loss term is made of
 Floats = NDArray[np.float32]
+Probabilities = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,7 @@ class Format(ABC, Generic[E]):
     compares_examples: ClassVar[bool] = False  # a target's examples with each other: languages are not put together
     evaluates_dev: ClassVar[bool] = False  # a target may come with dev data alone
     makes_windows: ClassVar[bool] = False  # a long text is several sequences
+    labels_are_classes: ClassVar[bool] = False  # a label means the same in every example; of a choice it is a place
 
     # --- of tasks that users add
     metrics: ClassVar[tuple[str, ...]] = ()  # metric families that can score it, the default first; (): none is added
@@ -137,6 +139,18 @@ class Format(ABC, Generic[E]):
         settings: Settings,
     ) -> list[Any]:
         """One prediction (a JSON value) per example."""
+
+    def confidences(
+        self,
+        examples: Sequence[E],
+        pieces: Sequence[Piece],
+        outputs: Sequence[Floats],
+        task: "Task",
+        settings: Settings,
+    ) -> Probabilities | None:
+        """The probability that the model gives to what `decode` predicts, (predictions,): one per example, of tags one
+        per word. None where there is none, or it says nothing of how often the prediction is right."""
+        return None
 
     @abstractmethod
     def gold(self, example: E, task: "Task") -> Any:
@@ -237,6 +251,12 @@ class Format(ABC, Generic[E]):
         """(tokens that the model reads of so many examples, length of one sequence); `tokens`: of the text of one."""
         length = min(settings.max_length, tokens + SPECIALS)
         return examples * length, length
+
+
+def highest_probabilities(logits: Floats) -> Probabilities:
+    """Of the softmax over the last axis the highest value."""
+    scores = logits.astype(np.float64)
+    return 1.0 / np.exp(scores - scores.max(axis=-1, keepdims=True)).sum(axis=-1)  # type: ignore[no-any-return]
 
 
 def pieces_of(pieces: Iterable[Piece], n_examples: int) -> list[list[int]]:

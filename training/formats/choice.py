@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
+import numpy as np
+
 from training.formats.base import Example as BaseExample
-from training.formats.base import Floats, Format, Piece
+from training.formats.base import Floats, Format, Piece, Probabilities, highest_probabilities
 from training.formats.lengths import SPECIALS
 from training.formats.rows import RowError, check_values, field, name_of, render, row_id, row_label, text_of
 from training.formats.sequence import (
@@ -76,6 +78,16 @@ class Choice(Format[Example]):
         settings: Settings,
     ) -> list[str]:
         return best_labels(len(examples), pieces, outputs, task)
+
+    def confidences(
+        self,
+        examples: Sequence[Example],
+        pieces: Sequence[Piece],
+        outputs: Sequence[Floats],
+        task: Task,
+        settings: Settings,
+    ) -> Probabilities:
+        return highest_probabilities(np.stack(outputs))
 
     def gold(self, example: Example, task: Task) -> str:
         return example.label

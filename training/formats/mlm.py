@@ -105,7 +105,7 @@ class MaskedLanguageModel(Format[Example]):
     ) -> list[list[int]]:
         """The tokens predicted at the hidden places, in their order."""
         by_example = pieces_of(pieces, len(examples))
-        return [[int(token) for index in indices for token in outputs[index]] for indices in by_example]
+        return [[int(token) for index in indices for token in outputs[index][:, 0]] for indices in by_example]
 
     def gold(self, example: Example, task: Task) -> Any:
         raise AssertionError("what is right depends on what is hidden: use golds")

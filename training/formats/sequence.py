@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from training.formats.base import IGNORED, Floats, Format, Piece, pieces_of
+from training.formats.base import IGNORED, Floats, Format, Piece, Probabilities, highest_probabilities, pieces_of
 from training.formats.base import Example as BaseExample
 from training.formats.batch import token_ids
 from training.formats.report import current
@@ -31,6 +31,7 @@ class Sequence(Format[Example]):
     name = "sequence"
     kind_of_data = "two texts, one label"
     metrics = ("accuracy",)
+    labels_are_classes = True
     texts_in_columns = True
     usual_tokens = 50
     prediction_bytes = 120
@@ -69,6 +70,16 @@ class Sequence(Format[Example]):
         settings: Settings,
     ) -> list[str]:
         return best_labels(len(examples), pieces, outputs, task)
+
+    def confidences(
+        self,
+        examples: Items[Example],
+        pieces: Items[Piece],
+        outputs: Items[Floats],
+        task: Task,
+        settings: Settings,
+    ) -> Probabilities | None:
+        return highest_probabilities(np.stack(outputs))
 
     def gold(self, example: Example, task: Task) -> str:
         return example.label

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from slurm.base import UserError
 from training.formats.answers import Answer
 from training.formats.base import Example as BaseExample
-from training.formats.base import Floats, Format, Piece, pieces_of
+from training.formats.base import Floats, Format, Piece, Probabilities, pieces_of
 from training.formats.batch import token_ids, tokens_and_offsets
 from training.formats.lengths import SPECIALS, FileCounts, questions_with_contexts
 from training.formats.squad_json import Question, question_of, read_questions
@@ -105,8 +105,7 @@ class Span(Format[Example]):
         """
         predictions: list[Any] = []
         for example, of_example in zip(examples, pieces_of(pieces, len(examples)), strict=True):
-            candidates = [_best_span(pieces[i].way_back, outputs[i], settings) for i in of_example]
-            score, start, end = max(candidates, key=lambda candidate: candidate[0])
+            _, (score, start, end) = _best_of_windows(of_example, pieces, outputs, settings)
             span = "" if score == -np.inf else example.context[start:end].strip()
             if _may_be_unanswerable(task):
                 null_score = min(float(outputs[i][0, 0] + outputs[i][0, 1]) for i in of_example)
@@ -114,6 +113,25 @@ class Span(Format[Example]):
             else:
                 predictions.append(span)
         return predictions
+
+    def confidences(
+        self,
+        examples: Sequence[Example],
+        pieces: Sequence[Piece],
+        outputs: Sequence[Floats],
+        task: Task,
+        settings: Settings,
+    ) -> Probabilities | None:
+        """The probability of the span's start times that of its end, each by the softmax over the window that it was
+        chosen from. None with SQuAD 2.0, where a threshold on scores decides whether there is an answer."""
+        if _may_be_unanswerable(task):
+            return None
+        probabilities = []
+        for of_example in pieces_of(pieces, len(examples)):
+            window, (score, _, _) = _best_of_windows(of_example, pieces, outputs, settings)
+            normaliser = np.logaddexp.reduce(outputs[window].astype(np.float64), axis=0).sum()
+            probabilities.append(np.exp(score - normaliser))
+        return np.array(probabilities)
 
     def gold(self, example: Example, task: Task) -> list[str]:
         return [answer.text for answer in example.answers]
@@ -273,6 +291,14 @@ def _target(answer: tuple[int, int] | None, start: int, end: int, first: int) ->
     if answer is None or answer[0] < start or answer[1] >= end:
         return _NO_ANSWER
     return answer[0] - start + first, answer[1] - start + first
+
+
+def _best_of_windows(
+    windows_of_example: Sequence[int], pieces: Sequence[Piece], outputs: Sequence[Floats], settings: Settings
+) -> tuple[int, tuple[float, int, int]]:
+    """The index of the window with the best span, of equal ones the first, and that span as `_best_span` has it."""
+    spans = [(index, _best_span(pieces[index].way_back, outputs[index], settings)) for index in windows_of_example]
+    return max(spans, key=lambda span: span[1][0])
 
 
 def _best_span(window: Window, output: Floats, settings: Settings) -> tuple[float, int, int]:

@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from slurm.base import UserError
-from training.formats.base import IGNORED, Floats, Format, Piece, pieces_of
+from training.formats.base import IGNORED, Floats, Format, Piece, Probabilities, highest_probabilities, pieces_of
 from training.formats.base import Example as BaseExample
 from training.formats.batch import token_ids
 from training.formats.lengths import TOKENS_OF_WORD, FileCounts
@@ -36,6 +36,7 @@ class Tagging(Format[Example]):
     metrics = ("words", "ner", "pos")
     target_settings = presets.TAGGING_TARGET
     open_labels = True
+    labels_are_classes = True
     usual_tokens = 35
     prediction_bytes = 400
 
@@ -86,6 +87,16 @@ class Tagging(Format[Example]):
             assert len(tags) == len(example.words), example.id
             predictions.append(tags)
         return predictions
+
+    def confidences(
+        self,
+        examples: Sequence[Example],
+        pieces: Sequence[Piece],
+        outputs: Sequence[Floats],
+        task: Task,
+        settings: Settings,
+    ) -> Probabilities:
+        return highest_probabilities(np.concatenate(outputs))
 
     def gold(self, example: Example, task: Task) -> list[str]:
         return list(example.tags)

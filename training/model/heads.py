@@ -23,6 +23,7 @@ from training.formats.base import IGNORED, Piece
 from training.seeds import sub_seed
 
 _START_DEVIATION = 0.02  # as XLM-R's own layers start
+_ROWS = 256  # masked tokens whose losses are computed at a time: in fp32 a quarter of a gigabyte
 SPAN_OUTPUTS = 2  # the scores of being the answer's start and its end
 _CONSTANTS = {"layer_norm.weight": 1.0, "scale": 100.0}
 
@@ -117,6 +118,11 @@ class FormatHead(ABC):
         """One fp32 array per piece. Here: [outputs]."""
         return list(_array(logits))
 
+    def loss_of_outputs(self, outputs: Sequence[NDArray[Any]], pieces: Sequence[Piece], contrast_size: int) -> float:
+        """`loss`, of what `unbatch` gave for all of the pieces."""
+        logits = np.concatenate([np.atleast_2d(output) for output in outputs])
+        return float(self.loss(torch.from_numpy(logits), pieces, contrast_size))
+
 
 class SequenceHead(FormatHead):
     def build(self, outputs: int, width: int, dropout: float) -> nn.Module:
@@ -171,7 +177,8 @@ class SpanHead(FormatHead):
 
 
 class MaskedTokensHead(FormatHead):
-    """The whole vocabulary's scores of every masked token, of which only the best token's id is kept."""
+    """The whole vocabulary's scores of every masked token, of which the best token's id and the right one's loss are
+    kept, [masked tokens, 2]."""
 
     def build(self, outputs: int, width: int, dropout: float) -> nn.Module:
         return LanguageModelHead(width, outputs)
@@ -185,11 +192,20 @@ class MaskedTokensHead(FormatHead):
         ]
 
     def loss(self, logits: Tensor, pieces: Sequence[Piece], contrast_size: int) -> Tensor:
-        return _sum_loss(logits, [label for piece in pieces for label in piece.target if label != IGNORED])
+        return _sum_loss(logits, _masked(pieces))
 
     def unbatch(self, logits: Tensor, pieces: Sequence[Piece]) -> list[NDArray[Any]]:
-        best = _array(logits.argmax(dim=-1))  # exact up to 2**24
-        return _cut(best, [sum(label != IGNORED for label in piece.target) for piece in pieces])
+        right = torch.tensor(_masked(pieces), device=logits.device)
+        best = logits.argmax(dim=-1).float()  # exact up to 2**24
+        losses = torch.cat([  # some at a time: in fp32 all scores would take twice the room
+            functional.cross_entropy(some_logits.float(), some_targets, reduction="none")
+            for some_logits, some_targets in zip(torch.split(logits, _ROWS), torch.split(right, _ROWS), strict=True)
+        ])  # fmt: skip
+        outputs = _array(torch.stack([best, losses], dim=1))
+        return _cut(outputs, [sum(label != IGNORED for label in piece.target) for piece in pieces])
+
+    def loss_of_outputs(self, outputs: Sequence[NDArray[Any]], pieces: Sequence[Piece], contrast_size: int) -> float:
+        return float(sum(output[:, 1].sum(dtype=np.float64) for output in outputs))
 
 
 class QuestionsHead(FormatHead):
@@ -253,9 +269,16 @@ def unbatch(form: str, logits: Tensor, pieces: Sequence[Piece]) -> list[NDArray[
     """One fp32 array per piece.
 
     Sequence [labels]; choice [choices]; span [length, 2]; tagging [words, labels]; dual_encoder [rows, width];
-    mlm [masked tokens]: the best token's id alone, for its scores are as many as the vocabulary.
+    mlm [masked tokens, 2]: the best token's id and the right one's loss, for the scores are as many as the vocabulary.
     """
     return _HEADS[form].unbatch(logits, pieces)
+
+
+def loss_of_outputs(
+    form: str, outputs: Sequence[NDArray[Any]], pieces: Sequence[Piece], contrast_size: int = 1
+) -> float:
+    """`loss` once more, of what `unbatch` gave for these pieces, in their order: without another forward pass."""
+    return _HEADS[form].loss_of_outputs(outputs, pieces, contrast_size)
 
 
 def contrastive_loss(vectors: Tensor, pieces: Sequence[Piece], contrast_size: int) -> Tensor:
@@ -281,6 +304,11 @@ def _placed(pieces: Sequence[Piece]) -> Iterator[tuple[int, Piece]]:
     for piece in pieces:
         yield place, piece
         place += sum(map(len, piece.rows))
+
+
+def _masked(pieces: Sequence[Piece]) -> list[int]:
+    """The right tokens at the masked places."""
+    return [label for piece in pieces for label in piece.target if label != IGNORED]
 
 
 def _sum_loss(logits: Tensor, targets: Sequence[int]) -> Tensor:
