@@ -202,6 +202,11 @@ class Runtime:
     )
     compile: Annotated[bool, Says("torch.compile the encoder's layers", "true")] = False
     checkpoint_minutes: Annotated[float, Bounds(0, 100_000), Says("minutes between two checkpoints", "30")] = 10.0
+    dev_points: Annotated[
+        int,
+        Bounds(1, 100),
+        Says("how often English dev is scored in each epoch, evenly; the ends of epochs select, as ever", "4"),
+    ] = 1
 
 
 @dataclass(frozen=True)

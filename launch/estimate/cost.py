@@ -132,10 +132,11 @@ class Estimates:
     def _of_train(self, stage: Stage) -> Estimate:
         read, dev = self.amounts_of(stage)
         settings, runtime = self._definition(stage)
-        flops = self._training(stage, read) + self._forward(dev) * settings.epochs
+        scorings = settings.epochs * runtime.dev_points
+        flops = self._training(stage, read) + self._forward(dev) * scorings
         seconds = self._device_seconds(flops, self._rate(settings, runtime))
         encoder = _WEIGHT * self.sizes.parameters
-        return Estimate(read.tokens + dev.tokens * settings.epochs, flops, seconds, encoder + 8 * _RECORD, _TRAIN_FILES)
+        return Estimate(read.tokens + dev.tokens * scorings, flops, seconds, encoder + 8 * _RECORD, _TRAIN_FILES)
 
     def _of_evaluate(self, stage: Stage) -> Estimate:
         spec = self.plan.evaluate_spec(stage)

@@ -31,6 +31,7 @@ class Progress:
     scores: list[float] = field(default_factory=list)  # on dev, per epoch
     at_chance: list[list[str]] = field(default_factory=list)  # heads, per epoch
     best: dict[str, Any] | None = None  # epoch, score
+    points: list[dict[str, Any]] = field(default_factory=list)  # of dev: step, progress, task, head, metrics
     examples: int = 0
     tokens: int = 0
     seconds: float = 0.0

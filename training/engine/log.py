@@ -1,9 +1,10 @@
-"""log.jsonl: a line per step, a line per interval about speed, a line per epoch. Rank 0 writes.
+"""log.jsonl: a line per step, per interval about speed, per point of dev, per epoch. Rank 0 writes.
 
 A step: step, epoch, task, loss, learning_rate, grad_norm, examples, tokens, seconds.
 An interval: interval [first step, last step], and of it tokens_per_second and samples_per_second (over all ranks), mfu
 (of all ranks' devices; null: the device's peak is unknown), padding (share of computed tokens, this rank's), data_wait,
 optimizer and stall (shares of the time: waiting for data, updating, copying a checkpoint).
+A point of dev: dev_point (steps done), progress (share of the training at which it was due), task, head, metrics.
 The last line says where the time of the whole stage went; the job writes it (`launch.store.times`).
 """
 

@@ -7,7 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,6 +26,7 @@ from training.engine import choices, setup
 from training.engine import matmul as matmul_library
 from training.engine.batches import Feed, Maker, Micro, PreparedStep
 from training.engine.ddp import PlainEngine
+from training.engine.dev import DevSchedule, DevScoring
 from training.engine.log import TrainingLog, timed
 from training.engine.lone import LoneEngine
 from training.engine.optimizer import learning_rate
@@ -74,11 +75,11 @@ def train(
     """Train the stage that `setup.read` has read.
 
     Every rank calls it alike, after `distributed.init` (a lone process may leave that out).
-    `dev_score` is called by all ranks after each epoch, and rank 0's counts. The best epoch is handed on, of equal ones
-    the earliest. `should_stop` is asked on every rank between steps: at one True all save a checkpoint and raise
-    Stopped. `resume_from`: folders of earlier attempts; the furthest whole checkpoint in them or in `out` is gone on
-    from. `on_step(steps done, steps in all, loss)`. UserError where data or model do not fit, memory does not suffice,
-    or the loss diverges.
+    `dev_score` is called by all ranks `dev_points` times in each epoch, and rank 0's counts. The epoch that is best at
+    its end is handed on, of equal ones the earliest. `should_stop` is asked on every rank between steps: at one True
+    all save a checkpoint and raise Stopped. `resume_from`: folders of earlier attempts; the furthest whole checkpoint
+    in them or in `out` is gone on from. `on_step(steps done, steps in all, loss)`. UserError where data or model do not
+    fit, memory does not suffice, or the loss diverges.
     """
     world = distributed.current() or distributed.init(runtime.device)
     stage = _Training(start, runtime, out, world)
@@ -117,6 +118,8 @@ class _Training:
         self.model, self.table = self.start.model(self.ids, bf16=use_bf16(self.spec.settings, self.world.device))
         self.model.to(self.world.device)
         self.record = TrainingLog(self.out, first=self.world.first, world=self.world.size)
+        schedule = DevSchedule(self.runtime.dev_points, self.order.steps_per_epoch, self.spec.settings.epochs)
+        self.dev = DevScoring(schedule, self.progress, self.record, self.world)
         self._choose(folders)
         if len(self.progress.scores) == self.spec.settings.epochs:
             return  # only the hand-over is still to be done
@@ -213,8 +216,7 @@ class _Training:
     ) -> None:
         """All steps that are still to be done."""
         self.model.train()
-        if self._epoch_is_unscored():
-            self._end_epoch(self.progress.step - 1, dev_score)
+        self._score_dev_where_due(dev_score)
         self.record.pause()
         while self.progress.step < self.order.total:
             loss, stop, save = self._one_step(self.progress.step, should_stop)
@@ -222,15 +224,10 @@ class _Training:
                 on_step(self.progress.step, self.order.total, loss)
             if stop:  # at once: scoring dev may take longer than is left
                 self._stop()
-            if self._epoch_is_unscored():
-                self._end_epoch(self.progress.step - 1, dev_score)
+            self._score_dev_where_due(dev_score)
             if save and self.progress.step < self.order.total:
                 with phase("save"):
                     self.record.times.stall += self.saver.save(self.progress)
-
-    def _epoch_is_unscored(self) -> bool:
-        """Whether an epoch has just ended; a run that was stopped there goes on with its score."""
-        return len(self.progress.scores) < self.progress.step // self.order.steps_per_epoch
 
     @phase("save")
     def _stop(self) -> NoReturn:
@@ -361,12 +358,16 @@ class _Training:
 
     # --- epochs and the end
 
-    def _end_epoch(self, number: int, dev_score: Callable[[StageModel], DevScore]) -> None:
-        self.record.interval(number)
-        epoch = self.order.step(number).epoch
-        with phase("dev"):
-            dev_result = distributed.from_first(asdict(dev_score(self._engine.model)), self.world)
-        self.model.train()
+    def _score_dev_where_due(self, dev_score: Callable[[StageModel], DevScore]) -> None:
+        """Dropout is drawn by the place in the data, so that scoring between two steps changes none of them."""
+        if self.dev.is_due:
+            ends_epoch = self.dev.epoch_is_unscored
+            dev_result = self.dev.score(self._engine.model, dev_score)
+            if ends_epoch:
+                self._end_epoch(dev_result)
+
+    def _end_epoch(self, dev_result: dict[str, Any]) -> None:
+        epoch = self.order.step(self.progress.step - 1).epoch
         score = float(dev_result["score"])
         self.progress.scores.append(score)
         self.progress.at_chance.append(list(dev_result["at_chance"]))
@@ -417,6 +418,7 @@ class _Training:
             "selected_epoch": best_epoch,
             "dev_score": progress.scores[best_epoch],
             "at_chance": progress.at_chance[best_epoch],
+            "dev_points": progress.points,
             "parent_hash": self.start.parent.encoder_hash,
             "encoder_hash": encoder,
             "precision": "bf16" if self.model.bf16 else "fp32",
