@@ -8,7 +8,7 @@ from launch.experiment.added_tasks import to_record as to_record_of_task
 from launch.plan import Plan, Stage
 from launch.status.policy import Changes
 from launch.store import Store
-from launch.store.manifests import Manifest, StageEntry
+from launch.store.manifests import EarlierStep, Manifest, StageEntry
 from training.spec import Runtime, to_record
 
 _LEAST_TOKENS = 64  # of a forward pass made smaller: below this nothing is gained
@@ -63,6 +63,10 @@ def _stage_entry(plan: Plan, stage: Stage, changes: Changes | None) -> StageEntr
         spec=to_record(spec),
         runtime=to_record(_runtime(plan.runtime(stage), changes)),
         parent=plan.stages[stage.parent].folder if stage.parent else None,
+        earlier=tuple(
+            EarlierStep(training.folder, heads, to_record(plan.train_spec(training)))
+            for training, heads in plan.earlier(stage)
+        ),
     )
 
 

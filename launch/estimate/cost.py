@@ -133,10 +133,12 @@ class Estimates:
         read, dev = self.amounts_of(stage)
         settings, runtime = self._definition(stage)
         scorings = settings.epochs * runtime.dev_points
-        flops = self._training(stage, read) + self._forward(dev) * scorings
+        earlier = [self.amounts_of(training)[1] for training, _ in self.plan.earlier(stage)]
+        flops = self._training(stage, read) + self._forward(dev) * scorings + sum(map(self._forward, earlier))
         seconds = self._device_seconds(flops, self._rate(settings, runtime))
         encoder = _WEIGHT * self.sizes.parameters
-        return Estimate(read.tokens + dev.tokens * scorings, flops, seconds, encoder + 8 * _RECORD, _TRAIN_FILES)
+        tokens = read.tokens + dev.tokens * scorings + sum(amount.tokens for amount in earlier)
+        return Estimate(tokens, flops, seconds, encoder + 8 * _RECORD, _TRAIN_FILES)
 
     def _of_evaluate(self, stage: Stage) -> Estimate:
         spec = self.plan.evaluate_spec(stage)

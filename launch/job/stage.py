@@ -17,6 +17,7 @@ from typing import Any
 from eval.prediction.dev import dev_scorer
 from eval.prediction.stage import EvaluateStage
 from launch.experiment import failures as failure_rules
+from launch.job import earlier as earlier_steps
 from launch.job import results
 from launch.job.clock import Clock
 from launch.job.inputs import Inputs, Origin, Place
@@ -173,13 +174,23 @@ class ElementRun:
                 resume_from=earlier,
                 on_step=lambda step, total, loss: heartbeat.progress(step=step, total=total, loss=loss),
             )
+            facts = stage.facts | self._earlier_dev(entry, stage)
         with phase("save"):
             if stage.handed_over is not None:
                 files, model = stage.handed_over.files, stage.handed_over.model
-                name = results.publish_training(entry, attempt, self.world, stage.facts, files, earlier)
+                name = results.publish_training(entry, attempt, self.world, facts, files, earlier)
                 # In memory it is what was written: a child of it that comes next reads nothing back.
                 self._held = Origin(Place(entry.folder, name, generation_of(model.encoder_hash)), model)
             distributed.wait_for_all(self.world)
+
+    def _earlier_dev(self, entry: StageEntry, stage: train.TrainedStage) -> dict[str, Any]:
+        """What rank 0 adds to a training's result of the steps before it; the others wait for it at the end."""
+        if stage.handed_over is None or not entry.earlier:
+            return {}
+        device = self.world.device
+        with matmul.using(entry.read_runtime().matmul, device):
+            points = earlier_steps.score(entry, self.inputs, stage.handed_over.model, stage.facts["steps"], device)
+        return {"earlier_dev": [asdict(point) for point in points]}
 
     def _evaluate(self, entry: StageEntry, attempt: Attempt) -> None:
         """Every rank evaluates its share of the missing languages; the first result of a language stays."""

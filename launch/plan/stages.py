@@ -9,7 +9,7 @@ from functools import cached_property
 from heapq import nlargest
 from typing import Literal, NamedTuple
 
-from launch.experiment import Experiment
+from launch.experiment import Experiment, recipes
 from slurm.base import UsageError
 from training.pretrained import StartModel
 from training.spec import Device, EvaluateSpec, Runtime, Settings, Split, TaskData, TrainSpec
@@ -86,6 +86,33 @@ class Plan:
         while key is not None:
             yield self.stages[key]
             key = self.stages[key].parent
+
+    @cached_property
+    def recipe_steps(self) -> frozenset[str]:
+        """The keys of trainings that are steps of recipes; all others are targets' own."""
+        lengths = {recipes.show(recipe): len(recipe) for recipe in self.experiment.recipes}
+        keys: set[str] = set()
+        for (recipe, _, _), evaluate in self.paths.items():
+            _, *trainings = self.chain(evaluate)
+            keys.update(stage.key for stage in trainings[len(trainings) - lengths[recipe] :])
+        return frozenset(keys)
+
+    def earlier(self, stage: Stage) -> list[tuple[Stage, tuple[str, ...]]]:
+        """What a recipe's step may make forget: the trainings under it, the last first, each with those of its heads
+        that neither a later one nor the step itself trains anew. Empty where the experiment does not ask for it."""
+        if not self.experiment.scores_earlier_dev or stage.key not in self.recipe_steps:
+            return []
+        newer_heads = set(self._heads(stage))
+        earlier = []
+        for training in self.chain(stage.parent):
+            heads = tuple(head for head in self._heads(training) if head not in newer_heads)
+            newer_heads.update(heads)
+            if heads:
+                earlier.append((training, heads))
+        return earlier
+
+    def _heads(self, training: Stage) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(part.head_name for part in self.steps[training.definition].parts))
 
     @cached_property
     def users(self) -> dict[str, list[tuple[str, str]]]:

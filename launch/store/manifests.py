@@ -20,6 +20,18 @@ Json = dict[str, Any]  # a record whose dataclass another room owns, as it lies 
 
 
 @dataclass(frozen=True)
+class EarlierStep:
+    """A step that was trained before, on the path to a train stage, and whose English dev is scored once more."""
+
+    folder: str  # of its train stage
+    heads: tuple[str, ...]  # those of its heads that no later step trains anew
+    spec: Json
+
+    def train_spec(self) -> TrainSpec:
+        return spec.train_spec(self.spec)
+
+
+@dataclass(frozen=True)
 class StageEntry:
     """One stage of an element. Folders are names below the store's `stages/`."""
 
@@ -29,6 +41,7 @@ class StageEntry:
     spec: Json  # read where it is needed: a job does a few of its array's thousands of stages
     runtime: Json
     parent: str | None = None  # the folder of the train stage that it starts from; None: the start model
+    earlier: tuple[EarlierStep, ...] = ()  # the latest first
 
     def train_spec(self) -> TrainSpec:
         return spec.train_spec(self.spec)
@@ -83,10 +96,17 @@ def to_record(manifest: Manifest) -> Json:
     record = vars(manifest) | {
         "start": asdict(manifest.start),
         "elements": {
-            str(index): [vars(entry) for entry in entries] for index, entries in manifest.elements.items()
+            str(index): [_entry_record(entry) for entry in entries] for index, entries in manifest.elements.items()
         },
         "drop": {str(index): list(folders) for index, folders in manifest.drop.items()},
         "tasks": list(manifest.tasks),
         "asked": asdict(manifest.asked) if manifest.asked else None,
     }  # fmt: skip
     return record
+
+
+def _entry_record(entry: StageEntry) -> Json:
+    record = dict(vars(entry))
+    if not record.pop("earlier"):
+        return record
+    return record | {"earlier": [vars(step) | {"heads": list(step.heads)} for step in entry.earlier]}
