@@ -6,30 +6,14 @@ trainings is chosen in a list below it, which is an ordinary HTML control.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
+from eval.report import study_charts
+from eval.report.chart import DOWN, MUTED, ROW, SERIES, STRONG, TEXT, UP, Chart, Row, chosen, finished, named_rows
 from eval.report.content import Content, Costs, TargetGrids, TransferPoint
 from eval.report.words import told
 from eval.tables.cells import BASELINE
 
-Spec = dict[str, Any]  # JSON of Vega-Lite
-_Row = dict[str, Any]  # of its data
-_UP, _DOWN, _TEXT, _MUTED = "var(--up)", "var(--down)", "var(--text)", "var(--muted)"
-_SERIES = [f"var(--c{number})" for number in range(8)]
-_ROW = 26  # pixels
-_STRONG = 0.6  # opacity of the largest difference: text on it stays readable
 _GROUPS = {"family": "family", "script": "script", "size": "pretraining text"}
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A plot. `title` heads it, `description` says in words what it shows."""
-
-    name: str
-    title: str
-    description: str
-    spec: Spec
 
 
 def of_content(content: Content) -> dict[str, Chart]:
@@ -41,27 +25,8 @@ def of_content(content: Content) -> dict[str, Chart]:
         _transfer(content.transfer),
         _costs(content.costs),
     )
-    return {plot.name: plot for plot in plots if plot is not None}
-
-
-def _chosen(name: str, label: str, values: Sequence[str]) -> Any:
-    """A list from which one value is chosen: the first at the beginning."""
-    import altair
-
-    return altair.param(name=name, value=values[0], bind=altair.binding_select(options=list(values), name=f"{label} "))
-
-
-def _finished(chart: Any, rows: Sequence[_Row]) -> Spec:
-    """The specification with its data, which altair need not check row by row."""
-    spec: Spec = chart.to_dict()
-    spec["datasets"] = {"rows": list(rows)}
-    return spec
-
-
-def _rows() -> Any:
-    import altair
-
-    return altair.Chart(altair.NamedData(name="rows"), width="container")
+    of_studies = (plot for study in content.studies for plot in study_charts.of_finding(study.finding))
+    return {plot.name: plot for plot in (*plots, *of_studies) if plot is not None}
 
 
 def _intervals(content: Content) -> Chart | None:
@@ -69,7 +34,7 @@ def _intervals(content: Content) -> Chart | None:
     import altair
 
     names = {of_target.target for of_target in content.targets}
-    rows: list[_Row] = [
+    rows: list[Row] = [
         {
             "target": column.name, "recipe": recipe, "value": entry.value, "told": told(entry, examples),
             "low": entry.interval[0] if entry.interval else entry.value,
@@ -85,21 +50,21 @@ def _intervals(content: Content) -> Chart | None:
         return None
     targets = list(dict.fromkeys(row["target"] for row in rows))
     order = [recipe for recipe in content.recipes if recipe != BASELINE]
-    target = _chosen("target", "target", targets)
+    target = chosen("target", "target", targets)
     y = altair.Y("recipe:N", sort=order, title=None, axis=altair.Axis(labelLimit=160))
     title = f"difference to {BASELINE}, points"
-    base = _rows().transform_filter(altair.datum.target == target)
+    base = named_rows().transform_filter(altair.datum.target == target)
     tooltip = [altair.Tooltip("recipe:N"), altair.Tooltip("told:N", title="difference")]
     chart = altair.layer(
-        base.mark_rule(color=_MUTED, strokeDash=[3, 3]).encode(x=altair.datum(0)),
-        base.mark_rule(strokeWidth=2, color=_TEXT).encode(
+        base.mark_rule(color=MUTED, strokeDash=[3, 3]).encode(x=altair.datum(0)),
+        base.mark_rule(strokeWidth=2, color=TEXT).encode(
             x=altair.X("low:Q", title=title), x2="high:Q", y=y, tooltip=tooltip
         ),
         base.mark_point(filled=True, size=90, opacity=1).encode(
             x="value:Q",
             y=y,
             tooltip=tooltip,
-            color=altair.condition("datum.value < 0", altair.value(_DOWN), altair.value(_UP)),
+            color=altair.condition("datum.value < 0", altair.value(DOWN), altair.value(UP)),
             shape=altair.condition("datum.low > 0 || datum.high < 0", altair.value("circle"), altair.value("diamond")),
         ),
     ).add_params(target)
@@ -108,7 +73,7 @@ def _intervals(content: Content) -> Chart | None:
         f"Differences to {BASELINE} with 95 % intervals",
         "A point is a recipe's difference; its line the 95 % interval, not corrected for how many there are."
         " A circle: the interval is without 0; a diamond: it has 0 in it, or there is none.",
-        _finished(chart.properties(width="container", height=_ROW * max(2, len(order))), rows),
+        finished(chart.properties(width="container", height=ROW * max(2, len(order))), rows),
     )
 
 
@@ -116,7 +81,7 @@ def _groups(targets: Sequence[TargetGrids]) -> Chart | None:
     """Differences by family, script or amount of pretraining text, of one target at a time."""
     import altair
 
-    rows: list[_Row] = [
+    rows: list[Row] = [
         {
             "target": of_target.target, "by": _GROUPS[by], "group": column.name, "recipe": recipe,
             "value": entry.value, "text": entry.number + entry.mark, "told": told(entry, grid.examples[at]),
@@ -130,11 +95,11 @@ def _groups(targets: Sequence[TargetGrids]) -> Chart | None:
     ]  # fmt: skip
     if not rows:
         return None
-    target = _chosen("target", "target", list(dict.fromkeys(row["target"] for row in rows)))
-    by = _chosen("by", "by", [words for words in _GROUPS.values() if any(row["by"] == words for row in rows)])
+    target = chosen("target", "target", list(dict.fromkeys(row["target"] for row in rows)))
+    by = chosen("by", "by", [words for words in _GROUPS.values() if any(row["by"] == words for row in rows)])
     recipes = list(dict.fromkeys(row["recipe"] for row in rows))
     largest = max(abs(row["value"]) for row in rows) or 1.0
-    base = _rows().transform_filter(altair.datum.target == target).transform_filter(altair.datum.by == by)
+    base = named_rows().transform_filter(altair.datum.target == target).transform_filter(altair.datum.by == by)
     base = base.transform_calculate(size="abs(datum.value)").encode(
         y=altair.Y("recipe:N", sort=recipes, title=None, axis=altair.Axis(labelLimit=160)),
         x=altair.X(
@@ -146,15 +111,15 @@ def _groups(targets: Sequence[TargetGrids]) -> Chart | None:
         tooltip=["recipe:N", "group:N", altair.Tooltip("told:N", title="difference")],
     )
     boxes = base.mark_rect(stroke="var(--page)", strokeWidth=2).encode(
-        color=altair.condition("datum.value < 0", altair.value(_DOWN), altair.value(_UP)),
-        opacity=altair.Opacity("size:Q", scale=altair.Scale(domain=[0, largest], range=[0.04, _STRONG]), legend=None),
+        color=altair.condition("datum.value < 0", altair.value(DOWN), altair.value(UP)),
+        opacity=altair.Opacity("size:Q", scale=altair.Scale(domain=[0, largest], range=[0.04, STRONG]), legend=None),
     )
-    chart = altair.layer(boxes, base.mark_text(color=_TEXT).encode(text="text:N")).add_params(target, by)
+    chart = altair.layer(boxes, base.mark_text(color=TEXT).encode(text="text:N")).add_params(target, by)
     return Chart(
         "groups",
         "Transfer by family, script and pretraining text",
         "Colour and number: the recipe's difference to none, in points, as the mean over a group's languages.",
-        _finished(chart.properties(width="container", height=_ROW * max(2, len(recipes))), rows),
+        finished(chart.properties(width="container", height=ROW * max(2, len(recipes))), rows),
     )
 
 
@@ -162,7 +127,7 @@ def _curves(content: Content) -> Chart | None:
     """Loss or dev score over steps, of one training at a time; a line is a seed."""
     import altair
 
-    rows: list[_Row] = []
+    rows: list[Row] = []
     for curve in content.curves:
         about = {"training": curve.training, "seed": f"{curve.seed}{' (diverged)' * curve.diverged}"}
         if curve.loss:
@@ -172,10 +137,10 @@ def _curves(content: Content) -> Chart | None:
             rows.append(about | {"what": "English dev score", "step": steps, "value": [round(s, 2) for s in dev]})
     if not rows:
         return None
-    training = _chosen("training", "training", list(dict.fromkeys(row["training"] for row in rows)))
-    quantity = _chosen("quantity", "shows", list(dict.fromkeys(row["what"] for row in rows)))
+    training = chosen("training", "training", list(dict.fromkeys(row["training"] for row in rows)))
+    quantity = chosen("quantity", "shows", list(dict.fromkeys(row["what"] for row in rows)))
     chart = (
-        _rows()
+        named_rows()
         .transform_filter(altair.datum.training == training)
         .transform_filter(altair.datum.what == quantity)
         .transform_flatten(["step", "value"])
@@ -183,7 +148,7 @@ def _curves(content: Content) -> Chart | None:
         .encode(
             x=altair.X("step:Q", title="optimizer step"),
             y=altair.Y("value:Q", title=None, scale=altair.Scale(zero=False)),
-            color=altair.Color("seed:N", scale=altair.Scale(range=_SERIES)),
+            color=altair.Color("seed:N", scale=altair.Scale(range=SERIES)),
             strokeDash=altair.StrokeDash("seed:N"),
             tooltip=["training:N", "seed:N", "step:Q", altair.Tooltip("value:Q", title="value")],
         )
@@ -194,7 +159,7 @@ def _curves(content: Content) -> Chart | None:
         "Training curves",
         "A line is a seed. A point of the loss is the mean over the steps since the one before; of the dev score,"
         " the end of an epoch.",
-        _finished(chart.properties(height=260), rows),
+        finished(chart.properties(height=260), rows),
     )
 
 
@@ -204,7 +169,7 @@ def _transfer(points: Sequence[TransferPoint]) -> Chart | None:
 
     if not points:
         return None
-    rows: list[_Row] = [
+    rows: list[Row] = [
         {
             "target": point.target, "recipe": point.recipe, "seed": str(point.seed), "dev": round(point.dev, 2),
             "transfer": round(point.transfer, 2),
@@ -212,10 +177,10 @@ def _transfer(points: Sequence[TransferPoint]) -> Chart | None:
         }
         for point in points
     ]  # fmt: skip
-    target = _chosen("target", "target", list(dict.fromkeys(row["target"] for row in rows)))
+    target = chosen("target", "target", list(dict.fromkeys(row["target"] for row in rows)))
     kinds = ["a recipe", BASELINE, "diverged"]
     chart = (
-        _rows()
+        named_rows()
         .transform_filter(altair.datum.target == target)
         .mark_point(filled=True, size=70, opacity=0.85)
         .encode(
@@ -223,7 +188,7 @@ def _transfer(points: Sequence[TransferPoint]) -> Chart | None:
                 "dev:Q", title="English dev of the target's training", scale=altair.Scale(zero=False, nice=True)
             ),
             y=altair.Y("transfer:Q", title="mean over other languages", scale=altair.Scale(zero=False, nice=True)),
-            color=altair.Color("kind:N", sort=kinds, title=None, scale=altair.Scale(domain=kinds, range=_SERIES[:3])),
+            color=altair.Color("kind:N", sort=kinds, title=None, scale=altair.Scale(domain=kinds, range=SERIES[:3])),
             shape=altair.Shape(
                 "kind:N", sort=kinds, title=None, scale=altair.Scale(domain=kinds, range=["circle", "square", "cross"])
             ),
@@ -236,7 +201,7 @@ def _transfer(points: Sequence[TransferPoint]) -> Chart | None:
         "English dev against transfer",
         "A point is one run: how its training on the target did on English dev, and what its test scores are on average"
         " in the other languages.",
-        _finished(chart.properties(height=320), rows),
+        finished(chart.properties(height=320), rows),
     )
 
 
@@ -256,7 +221,7 @@ def _costs(costs: Costs) -> Chart | None:
     if not rows:
         return None
     chart = (
-        _rows()
+        named_rows()
         .mark_bar(stroke="var(--page)")
         .encode(
             y=altair.Y(
@@ -267,7 +232,7 @@ def _costs(costs: Costs) -> Chart | None:
                 "kind:N",
                 sort=kinds,
                 title=None,
-                scale=altair.Scale(domain=kinds, range=[_SERIES[n] for n in (0, 2, 4, 1)]),
+                scale=altair.Scale(domain=kinds, range=[SERIES[n] for n in (0, 2, 4, 1)]),
                 legend=altair.Legend(columns=2),
             ),
             order=altair.Order("order:Q"),
@@ -278,5 +243,5 @@ def _costs(costs: Costs) -> Chart | None:
         "costs",
         f"{costs.unit} by recipe",
         "A bar is a recipe: what several recipes need counts in equal parts for each.",
-        _finished(chart.properties(height=_ROW * max(2, len(costs.by_recipe))), rows),
+        finished(chart.properties(height=ROW * max(2, len(costs.by_recipe))), rows),
     )

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from eval.studies.finding import Finding
 from eval.tables.facts import Grouping
 from eval.tables.sheet import Entry, Sheet
 
@@ -205,6 +206,15 @@ class Raced:
 
 
 @dataclass(frozen=True)
+class AskedStudy:
+    """A study that the experiment asks for. `lacking`: what is not there yet, and what to type."""
+
+    question: str
+    finding: Finding
+    lacking: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Content:
     """A whole report. `written`: Unix time; `finished` of `total`: stages; `counts`: of stages, by state. `command`:
     what makes every number again in an empty store."""
@@ -232,6 +242,7 @@ class Content:
     not_counted: tuple[NotCounted, ...] = ()  # as they did not verify, or cannot be read
     raced: Raced | None = None
     least_seeds: int | None = None  # of a race, in which not every recipe gets all `seeds` on every target
+    studies: tuple[AskedStudy, ...] = ()
 
     @property
     def is_partial(self) -> bool:

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from eval.report import charts, sections
-from eval.report.charts import Chart
+from eval.report.chart import Chart
 from eval.report.content import Content
 from eval.report.script import CONFIG, SCRIPT
 from eval.report.sections import Page, Section

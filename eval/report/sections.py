@@ -4,14 +4,13 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from eval.report import answer, heat
-from eval.report.charts import Chart
+from eval.report import answer, elements, heat, studies
+from eval.report.chart import Chart
 from eval.report.content import Content, Costs, Missing, Raced, TargetGrids
 from eval.report.words import count, cut, escape, hours, score, some
 from eval.tables.cells import BASELINE
 from eval.tables.facts import SOURCES
 
-_MOST_ROWS = 2000  # of a table: a page is read by people
 _MOST_GROUPS = 8
 
 
@@ -50,6 +49,10 @@ def all_of(page: Page) -> list[Section]:
         Section("matrix", "Recipes by targets", _matrix(page)),
         Section("languages", "Languages", _languages(page)),
         Section("groups", "Family, script, pretraining text", _groups(page)),
+        *(
+            Section(f"study-{study.finding.study}", f"Study: {study.finding.study}", studies.html(study, page.plot))
+            for study in page.content.studies
+        ),
         Section("transfer", "English dev against transfer", _transfer(page)),
         Section("curves", "Training curves", _curves(page)),
         Section("cost", "Cost", _cost(page)),
@@ -90,7 +93,7 @@ def _matrix(page: Page) -> str:
         _key(scale)
         + heat.by_recipe(content.matrix, _grid_caption(content, "target"), scale, link)
         + '<p class="dim">Hover over a number, or move to it with the Tab key, for its interval, seeds and n; follow it'
-        f" to its languages.</p>\n{_notes(content.matrix.sheet.caption)}\n{page.plot('intervals')}"
+        f" to its languages.</p>\n{elements.notes(content.matrix.sheet.caption)}\n{page.plot('intervals')}"
     )
 
 
@@ -109,11 +112,6 @@ def _anchor(target: int, recipe: int) -> str:
     return f"t{target}-r{recipe}"
 
 
-def _notes(lines: Sequence[str]) -> str:
-    items = "\n".join(f"<li>{escape(cut(line, 1000))}</li>" for line in lines)
-    return f'<details><summary>How to read it</summary><ul class="dim">\n{items}\n</ul></details>' if items else ""
-
-
 def _languages(page: Page) -> str:
     grids = [of_target.languages for of_target in page.content.targets]
     scale = heat.strongest(grids)
@@ -130,7 +128,7 @@ def _of_target(content: Content, number: int, of_target: TargetGrids, scale: flo
     state = " open" if number == 0 else ""
     return (
         f'<details id="t{number}"{state}><summary>{escape(of_target.target)}: {languages}</summary>\n{table}\n'
-        f"{_notes(of_target.languages.sheet.caption)}</details>"
+        f"{elements.notes(of_target.languages.sheet.caption)}</details>"
     )
 
 
@@ -144,15 +142,15 @@ def _groups(page: Page) -> str:
     ]
     groupings = dict.fromkeys(by for of_target in page.content.targets for by in of_target.groups)
     sources = "".join(f"<li>{escape(SOURCES[by])}</li>" for by in groupings)
-    return page.plot("groups") + _folded("The same as tables", "\n".join(tables)) + f'<ul class="dim">{sources}</ul>'
+    return (
+        page.plot("groups")
+        + elements.folded("The same as tables", "\n".join(tables))
+        + f'<ul class="dim">{sources}</ul>'
+    )
 
 
 def _without_anchor(prefix: str) -> Callable[[int], str]:
     return lambda recipe: f"{prefix}-{recipe}"
-
-
-def _folded(title: str, html: str) -> str:
-    return f"<details><summary>{title}</summary>\n{html}\n</details>\n" if html else ""
 
 
 def _transfer(page: Page) -> str:
@@ -166,7 +164,11 @@ def _transfer(page: Page) -> str:
         '<p class="dim">Only of targets whose models were all trained on the target itself last: other dev scores are'
         " of other tasks.</p>\n"
     )
-    return page.plot("transfer") + remark + _folded("Every run", _table("Runs", heads, rows, numbers=(3, 4, 5)))
+    return (
+        page.plot("transfer")
+        + remark
+        + elements.folded("Every run", elements.table("Runs", heads, rows, numbers=(3, 4, 5)))
+    )
 
 
 def _curves(page: Page) -> str:
@@ -181,8 +183,10 @@ def _curves(page: Page) -> str:
         for curve in page.content.curves
     ]  # fmt: skip
     heads = ("training", "seed", "stage key", "steps", "first loss", "last loss", "best dev", "epoch", "")
-    table = _table("Trainings: loss where its curve begins and ends, best English dev score", heads, rows, (3, 4, 5, 6))
-    return page.plot("curves") + _folded("Every training", table)
+    table = elements.table(
+        "Trainings: loss where its curve begins and ends, best English dev score", heads, rows, (3, 4, 5, 6)
+    )
+    return page.plot("curves") + elements.folded("Every training", table)
 
 
 def _cost(page: Page) -> str:
@@ -192,9 +196,9 @@ def _cost(page: Page) -> str:
         for cost in (*costs.by_recipe, *costs.by_kind, costs.total)
     ]
     heads = ("recipe or kind of stage", "total", "useful", "running", "starting and saving", "wasted")
-    table = _table(f"{costs.unit} by recipe, then by kind of stage", heads, rows, numbers=range(1, 6))
+    table = elements.table(f"{costs.unit} by recipe, then by kind of stage", heads, rows, numbers=range(1, 6))
     items = "".join(f"<li>{escape(line)}</li>" for line in _cost_lines(costs))
-    return f"<ul>{items}</ul>\n{page.plot('costs')}{_folded('The same as a table', table)}"
+    return f"<ul>{items}</ul>\n{page.plot('costs')}{elements.folded('The same as a table', table)}"
 
 
 def _cost_lines(costs: Costs) -> list[str]:
@@ -220,7 +224,7 @@ def _race(raced: Raced) -> str:
     rule = f"In points, [{raced.level:g} % intervals over all looks]; equal is within ±{raced.until:g}."
     return (
         f"<p>Seeds go to a pair until its difference is decided, or hardly would be. {rule}</p>\n"
-        f"{_table('How each pair stands', heads, rows)}"
+        f"{elements.table('How each pair stands', heads, rows)}"
     )
 
 
@@ -236,7 +240,7 @@ def _not_counted(content: Content) -> str:
         f"\n<p>{count(len(rows), 'result')} that are there and do not count. What is damaged is set aside by"
         f" <code>stepstone collect {escape(content.file)}</code>, which tells where each lies; then"
         f" <code>{escape(content.command)}</code> makes it anew.</p>"
-        f"\n{_table('Results that do not count', ('result', 'stage key', 'why'), rows)}"
+        f"\n{elements.table('Results that do not count', ('result', 'stage key', 'why'), rows)}"
     )
 
 
@@ -255,7 +259,7 @@ def _runs_without_scores(content: Content) -> str:
     return (
         f"<p>{count(len(content.missing), 'run')} of {_runs(content):,} without all scores. Where they stand:"
         f" <code>stepstone status {escape(content.file)}</code>; to send what is missing:"
-        f" <code>{escape(content.command)}</code>.</p>\n{_table('Runs without all scores', heads, rows)}"
+        f" <code>{escape(content.command)}</code>.</p>\n{elements.table('Runs without all scores', heads, rows)}"
     )
 
 
@@ -276,7 +280,8 @@ def _diverged(page: Page) -> str:
     heads = ("training", "stage key", "heads", "English dev", "runs on it", "look")
     return (
         "<p>These trainings did no better on English dev than a constant answer. What rests on them is left out of all"
-        f" means and differences, and marked †.</p>\n{_table('Diverged trainings', heads, rows, numbers=(3, 4))}"
+        " means and differences, and marked †.</p>\n"
+        + elements.table("Diverged trainings", heads, rows, numbers=(3, 4))
     )
 
 
@@ -296,8 +301,14 @@ def _provenance(page: Page) -> str:
         "<p>A stage's key is a hash of all that its numbers depend on: tasks, data by content, settings, seed, what it"
         " starts from. So one with the same key, in whatever store, is the same measurement. All of them again:"
         f" <code>{escape(content.command)}</code>, with another <code>store:</code> in the file.</p>\n"
-        + _folded(f"Scores of {count(len(rows), 'run')}", _table("Where scores come from", heads, rows, numbers=(7, 8)))
-        + _folded(f"Data: {count(len(sources), 'list')} of examples", _table("Data", data_heads, sources, numbers=(4,)))
+        + elements.folded(
+            f"Scores of {count(len(rows), 'run')}",
+            elements.table("Where scores come from", heads, rows, numbers=(7, 8)),
+        )
+        + elements.folded(
+            f"Data: {count(len(sources), 'list')} of examples",
+            elements.table("Data", data_heads, sources, numbers=(4,)),
+        )
     )
 
 
@@ -311,13 +322,15 @@ def _environment(page: Page) -> str:
         ("precision", _counted(environment.precisions)),
         *((package, _counted(versions)) for package, versions in environment.versions),
     ]
-    settings = _table(
+    settings = elements.table(
         "Settings of trainings: what differs from the defaults", ("step", "settings"), environment.settings
     )
     return (
-        _table("What made the results; in parentheses, where there are several, how many results", ("what", ""), rows)
-        + _folded(f"Settings of {count(len(environment.settings), 'step')}", settings)
-        + (_notes(page.content.notes) if page.content.notes else "")
+        elements.table(
+            "What made the results; in parentheses, where there are several, how many results", ("what", ""), rows
+        )
+        + elements.folded(f"Settings of {count(len(environment.settings), 'step')}", settings)
+        + (elements.notes(page.content.notes) if page.content.notes else "")
     )
 
 
@@ -325,24 +338,3 @@ def _counted(values: Sequence[tuple[str, int]]) -> str:
     if len(values) == 1:
         return values[0][0]
     return some([f"{value} ({number:,})" for value, number in values], _MOST_GROUPS) or "-"
-
-
-def _table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[object]], numbers: Sequence[int] = ()) -> str:
-    """An ordinary table. `numbers`: columns that are set to the right."""
-    head = "".join(f'<th scope="col"{_side(number, numbers)}>{escape(name)}</th>' for number, name in enumerate(heads))
-    body = "\n".join(_row(cells, numbers) for cells in rows[:_MOST_ROWS])
-    remark = f"\n<p>{len(rows) - _MOST_ROWS:,} rows more are not shown.</p>" if len(rows) > _MOST_ROWS else ""
-    table = heat.scrolled(
-        caption, '<table class="words">', f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>"
-    )
-    return table + remark
-
-
-def _row(cells: Sequence[object], numbers: Sequence[int]) -> str:
-    first, *more = (escape(str(cell)) for cell in cells)
-    columns = "".join(f"<td{_side(number, numbers)}>{text}</td>" for number, text in enumerate(more, 1))
-    return f'<tr><th scope="row">{first}</th>{columns}</tr>'
-
-
-def _side(column: int, numbers: Sequence[int]) -> str:
-    return ' class="num"' if column in numbers else ""

@@ -8,11 +8,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from eval.report.content import Content, Grid, Missing, NotCounted, Raced, RacedPair, TargetGrids, TransferPoint
+from eval.report.content import (
+    AskedStudy,
+    Content,
+    Grid,
+    Missing,
+    NotCounted,
+    Raced,
+    RacedPair,
+    TargetGrids,
+    TransferPoint,
+)
 from eval.tables import cells, facts
 from eval.tables.facts import Grouping
 from eval.tables.rows import Row
 from eval.tables.sheet import Entry, Sheet
+from launch import studies
 from launch.merging import collect
 from launch.plan import Plan, Stage
 from launch.report import costs, curves, open_runs, origins
@@ -72,6 +83,10 @@ def content(plan: Plan, store: Store, observation: Observation, draws: int = DRA
         data=sources,
         environment=origins.environment(plan, store),
         notes=tuple(table.notes(plan, store, rows, metrics)),
+        studies=tuple(
+            AskedStudy(answer.study.question, answer.finding, answer.lacking)
+            for answer in studies.answers(plan, store, collection)
+        ),
     )
 
 

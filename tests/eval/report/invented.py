@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from eval.report.content import (
+    AskedStudy,
     Content,
     Cost,
     Costs,
@@ -20,6 +21,8 @@ from eval.report.content import (
     TargetGrids,
     TransferPoint,
 )
+from eval.studies.finding import Column as StudyColumn
+from eval.studies.finding import Estimate, Estimates, Finding, Matrix, Point, Scatter, Table
 from eval.tables import entries, facts, significance
 from eval.tables.cells import Cell
 from eval.tables.facts import Grouping
@@ -100,8 +103,21 @@ def partial(full: Content) -> Content:
     divergences = (Divergence("squad-s1", "00000000000000ac", ("squad",), 0.4, 3),)
     return replace(
         full, finished=full.total // 2, missing=missing, diverged=divergences, not_counted=not_counted,
-        counts={"finished": full.total // 2, "running": 3, "failed": 1},
+        studies=(study(full.recipes[-1]),), counts={"finished": full.total // 2, "running": 3, "failed": 1},
     )  # fmt: skip
+
+
+def study(name: str) -> AskedStudy:
+    """Of a finding with each kind of figure, in which something has this name."""
+    columns = (StudyColumn("effect", "text"), StudyColumn("points", "difference"), StudyColumn("95 %", "interval"))
+    table = Table("Effects", columns, ((f"{name} last", 1.25, (0.5, 2.0)), ("squad last", -0.5, None)), ("a caption",))
+    figures = (
+        Estimates("Effects", "points", (Estimate(name, 1.25, (0.5, 2.0), marked=True), Estimate("squad", -0.5, None))),
+        Matrix("Neighbours", "points", (name, "squad"), ("squad",), ((1.0,), (None,)), frozenset(((name, "squad"),))),
+        Scatter("Dev", "accuracy", "gain", (Point(name, 1.0, 2.0), Point("squad", 2.0, 3.0)), (1.0, 1.0)),
+    )
+    finding = Finding("order", "The order changed transfer.", (table, table), figures, ("2 of 6 orders",))
+    return AskedStudy("Does the order change transfer?", finding, ("3 of 9 scores are missing",))
 
 
 def _target(

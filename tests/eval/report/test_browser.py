@@ -67,7 +67,7 @@ def test_it_opens_without_an_error_or_a_request(browser: Any, report: Path, widt
     view = Opened(browser, report, width, scheme)
     assert view.messages == []
     assert view.requests == [report.as_uri()]
-    assert view.page.locator(".plot svg").count() == 5
+    assert view.page.locator(".plot svg").count() == 8
     age = view.page.inner_text("header .age")
     assert re.search(r"\((\d+ (minute|hour|day)s? ago|in \d+ \w+) when this page was opened\)", age)
     assert view.page.evaluate("document.documentElement.scrollWidth <= innerWidth")

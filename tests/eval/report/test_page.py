@@ -139,6 +139,18 @@ def test_a_race_has_a_row_for_each_pair() -> None:
     assert "over all looks" not in "".join(outline.of(page.html(CONTENTS["partial"])).text)
 
 
+def test_a_study_has_its_sentence_tables_plots_and_limits() -> None:
+    content = CONTENTS["partial"]
+    plots = charts.of_content(content)
+    assert {"study-order-estimates", "study-order-matrix", "study-order-scatter"} <= plots.keys()
+    section = {section.name: section.html for section in sections.all_of(sections.Page(content, plots))}["study-order"]
+    text = " ".join("".join(outline.of(section).text).split())
+    assert "So far: 3 of 9 scores are missing." in text and "The order changed transfer." in text
+    assert "+1.25[+0.50, +2.00]" in text and "-0.50-" in text and "2 of 6 orders" in text
+    assert section.count('data-spec="plot-study-order-') == 3
+    assert "study-order" not in "".join(outline.of(page.html(CONTENTS["whole"])).ids)
+
+
 def test_an_empty_one_says_that_there_is_no_answer() -> None:
     text = "".join(outline.of(page.html(CONTENTS["empty"])).text)
     assert "There is no answer yet" in text

@@ -113,3 +113,15 @@ def test_mistakes(workspace: Workspace, arguments: tuple[str, ...], message: str
     workspace.file()
     with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
         _study(*arguments)
+
+
+def test_the_report_has_a_section_of_each_study_that_the_file_asks_for(workspace: Workspace, tmp_path: Path) -> None:
+    study = {"order": {"tasks": ["mnli", "squad"], "controls": "false"}, "complexity": {"tasks": ["mnli", "squad"]}}
+    planted.publish(planted.plan(workspace, study=study, targets=["tatoeba"]), leave=("sw",))
+    CliRunner().invoke(app, ["report", "experiment.yaml", "--out", str(tmp_path / "r.html")], catch_exceptions=False)
+    text = (tmp_path / "r.html").read_text()
+    assert [name in text for name in ('id="study-order"', 'id="study-complexity"', 'id="study-correlation"')] == [
+        True, True, False
+    ]  # fmt: skip
+    assert "That the order of mnli and squad matters was not shown" in text
+    assert "So far: 7 of 14 scores that it is drawn from are missing" in text
