@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Processes that `make test` runs tests in: two of them mostly wait for Slurm.
 TESTERS := $(shell expr 2 + $$(nproc))
 
-.PHONY: help demo test quick lint bench bench-collect bench-gpu bench-launch bench-plan bench-start bench-statistics bench-tokenise bench-watch full-size coverage racing soak chaos network docs study-simulations every-task clean
+.PHONY: help demo test quick lint bench bench-collect bench-gpu bench-launch bench-plan bench-start bench-statistics bench-tokenise bench-watch full-size coverage racing soak chaos network docs studies study-simulations every-task clean
 
 help:  ## this list
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -92,6 +92,9 @@ every-task: .venv/ready  ## every intermediate task x every target once, small (
 	examples/small.sh
 	$(BIN)/stepstone submit examples/every-task.yaml --wait
 	$(BIN)/stepstone collect examples/every-task.yaml
+
+studies: .venv/ready  ## the studies of order, correlation and complexity, small (15 minutes; data: see examples/small.sh)
+	examples/studies.sh
 
 clean:  ## remove what was built (not the stores)
 	rm -rf .venv *.egg-info build

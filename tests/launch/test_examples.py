@@ -15,6 +15,7 @@ from training.tasks import catalogue
 EXAMPLES = ROOT / "examples"
 PAPER = ("xnli", "pawsx", "udpos", "panx", "xquad", "mlqa", "tydiqa", "bucc", "tatoeba")
 NINE = ("anli_plus", "mnli", "qqp", "squad_v2", "squad", "hellaswag", "ccg", "cosmos_qa", "commonsense_qa")
+STUDIES = ("study-order.yaml", "study-correlation.yaml", "study-complexity.yaml")
 _LEFT_OUT = re.compile(r"^#(?=\S| {2})", re.MULTILINE)  # a line that needs local data; prose begins with `# `
 
 
@@ -31,7 +32,7 @@ def test_what_the_hub_has_plans_without_data(name: str, tmp_path: Path) -> None:
     assert not any(target.missing for target in planned.targets.values())
 
 
-@pytest.mark.parametrize("name", ["crossing.yaml", "every-task.yaml", "small-study.yaml"])
+@pytest.mark.parametrize("name", ["crossing.yaml", "every-task.yaml", "small-study.yaml", *STUDIES])
 def test_small_ones_plan_with_what_small_sh_makes(name: str, tmp_path: Path, tiny_model: Path) -> None:
     (tmp_path / "model").symlink_to(tiny_model)
     (tmp_path / "model-12").symlink_to(tiny_model)
@@ -42,7 +43,7 @@ def test_small_ones_plan_with_what_small_sh_makes(name: str, tmp_path: Path, tin
 
 def test_every_file_is_tried_here() -> None:
     assert {path.name for path in EXAMPLES.glob("*.yaml")} == {
-        "paper.yaml", "xtreme-r.yaml", "crossing.yaml", "every-task.yaml", "small-study.yaml",
+        "paper.yaml", "xtreme-r.yaml", "crossing.yaml", "every-task.yaml", "small-study.yaml", *STUDIES,
     }  # fmt: skip
 
 
@@ -87,3 +88,16 @@ def test_xtreme_r(folder: Path, tiny_model: Path) -> None:
 def test_every_task_once(folder: Path, tiny_model: Path) -> None:
     planned = whole("every-task.yaml", folder, tiny_model)
     assert (len(planned.experiment.recipes), len(planned.targets)) == (12, 11)
+
+
+def test_the_studies_share_their_trainings(tmp_path: Path, tiny_model: Path) -> None:
+    (tmp_path / "model").symlink_to(tiny_model)
+    sample_data.write(tmp_path / "data")
+    plans = []
+    for name in STUDIES:
+        (tmp_path / name).write_text((EXAMPLES / name).read_text())
+        plans.append(plan.make(experiment.load(tmp_path / name)))
+    order, correlation, complexity = ({stage.key for stage in planned.stages.values()} for planned in plans)
+    assert (
+        correlation == complexity and len(order & complexity) > 2 * 3 * 2
+    )  # of each seed, task: trained and evaluated
