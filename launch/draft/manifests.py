@@ -67,6 +67,7 @@ def _stage_entry(plan: Plan, stage: Stage, changes: Changes | None) -> StageEntr
             EarlierStep(training.folder, heads, to_record(plan.train_spec(training)))
             for training, heads in plan.earlier(stage)
         ),
+        measures=plan.measures(stage),
     )
 
 

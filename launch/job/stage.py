@@ -39,7 +39,7 @@ from training import distributed
 from training.data.tokens import TokenCache, caching
 from training.distributed import World
 from training.engine import matmul, setup, train
-from training.model.parent import read_parent
+from training.model.parent import Parent, read_parent
 from training.stopwatch import phase
 
 _OWN_SIGNALS = (signal.SIGUSR2, signal.SIGXCPU)  # no other rank's failure leads to them
@@ -164,6 +164,7 @@ class ElementRun:
         self._held = None  # the training takes it
         earlier = [a.folder for a in attempts.attempts_of(attempt.stage_folder) if a.number < attempt.number]
         with Heartbeat(attempt) as heartbeat:
+            measures = self._measures(entry, parent)
             start = setup.read(train_spec, parent)
             stage = train.train(
                 start,
@@ -174,7 +175,7 @@ class ElementRun:
                 resume_from=earlier,
                 on_step=lambda step, total, loss: heartbeat.progress(step=step, total=total, loss=loss),
             )
-            facts = stage.facts | self._earlier_dev(entry, stage)
+            facts = stage.facts | measures | self._earlier_dev(entry, stage)
         with phase("save"):
             if stage.handed_over is not None:
                 files, model = stage.handed_over.files, stage.handed_over.model
@@ -191,6 +192,16 @@ class ElementRun:
         with matmul.using(entry.read_runtime().matmul, device):
             points = earlier_steps.score(entry, self.inputs, stage.handed_over.model, stage.facts["steps"], device)
         return {"earlier_dev": [asdict(point) for point in points]}
+
+    def _measures(self, entry: StageEntry, parent: Parent) -> dict[str, Any]:
+        """What rank 0 adds to a training's result of its tasks, by the start model, before the training takes that. The
+        others wait for it where the training begins."""
+        if not (entry.measures and self.world.first):
+            return {}
+        from launch.job import measuring  # brings scipy
+
+        tasks = measuring.measures_of(entry, parent, self.world.device, self.stop.is_set)
+        return {"measures": [asdict(task) for task in tasks]}
 
     def _evaluate(self, entry: StageEntry, attempt: Attempt) -> None:
         """Every rank evaluates its share of the missing languages; the first result of a language stays."""

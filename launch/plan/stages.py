@@ -111,6 +111,11 @@ class Plan:
                 earlier.append((training, heads))
         return earlier
 
+    def measures(self, stage: Stage) -> bool:
+        """Whether a stage measures its tasks' data: it trains a recipe's step from the start model, and the experiment
+        asks for it."""
+        return self.experiment.measures_tasks and stage.parent is None and stage.key in self.recipe_steps
+
     def _heads(self, training: Stage) -> tuple[str, ...]:
         return tuple(dict.fromkeys(part.head_name for part in self.steps[training.definition].parts))
 

@@ -42,6 +42,7 @@ class StageEntry:
     runtime: Json
     parent: str | None = None  # the folder of the train stage that it starts from; None: the start model
     earlier: tuple[EarlierStep, ...] = ()  # the latest first
+    measures: bool = False  # whether it measures its tasks' data before it trains
 
     def train_spec(self) -> TrainSpec:
         return spec.train_spec(self.spec)
@@ -106,7 +107,6 @@ def to_record(manifest: Manifest) -> Json:
 
 
 def _entry_record(entry: StageEntry) -> Json:
-    record = dict(vars(entry))
-    if not record.pop("earlier"):
-        return record
-    return record | {"earlier": [vars(step) | {"heads": list(step.heads)} for step in entry.earlier]}
+    """Without what few stages have, where this one has not: so it was before there was any."""
+    record = vars(entry) | {"earlier": [vars(step) | {"heads": list(step.heads)} for step in entry.earlier]}
+    return {name: value for name, value in record.items() if value or name not in ("earlier", "measures")}
