@@ -84,27 +84,29 @@ def prepare(plan: Plan, *, skip_bad_rows: bool, track: Track) -> Summary:
 
 def _fetch(plan: Plan, summary: Summary, track: Track) -> Path:
     """See that the model and the data sets of the Hub are here; returns the model's folder."""
-    folder = Path()
-    sources: list[StartModel | HubPart] = [plan.start, *checks.hub_parts(plan)]
+    folder = _folder_here(plan.start)
+    missing_parts = [part for part in checks.hub_parts(plan) if not hub.is_cached(part)]
+    sources: list[StartModel | HubPart] = [*missing_parts] if folder else [plan.start, *missing_parts]
     for source in track(FETCHING, sources):
-        if isinstance(source, StartModel):
-            folder = _start_folder(source, summary)
-        elif not hub.is_cached(source):
+        if isinstance(source, HubPart):
             hub.fetch(source)
-            summary.fetched.append(_name(source))
+        else:
+            assert source.repo and source.revision, source
+            folder = start_model.start_model_folder(source.repo, source.revision)
+        summary.fetched.append(_name(source))
+    assert folder is not None
     return folder
 
 
-def _start_folder(start: StartModel, summary: Summary) -> Path:
+def _folder_here(start: StartModel) -> Path | None:
+    """Where the start model lies; None where it is still to be fetched."""
     if start.folder:
         return Path(start.folder)
     assert start.repo and start.revision, start
     try:
         return start_model.start_model_folder(start.repo, start.revision, local_only=True)
     except UserError:
-        folder = start_model.start_model_folder(start.repo, start.revision)
-    summary.fetched.append(start.repo)
-    return folder
+        return None
 
 
 def _encode_all(plan: Plan, model: Path, skip: bool, summary: Summary, track: Track, report: Report) -> None:
@@ -245,4 +247,5 @@ def _name(item: Any) -> str:
         return f"{item.target.task.name} {item.language}"
     if isinstance(item, HubPart):
         return " ".join(word for word in (item.repo, item.config, item.split) if word)
-    return "the start model"
+    assert isinstance(item, StartModel), item
+    return str(item.repo)

@@ -249,7 +249,8 @@ class _Handler(BaseHTTPRequestHandler):
         repository = self.hub.repositories[kind, f"{owner}/{name}"]
         self._strike(repository)
         content = repository.files[commit]["/".join(path)]
-        self._content(content, {"ETag": f'"{hashlib.md5(content).hexdigest()}"'})
+        named = {"Content-Disposition": f'inline; filename="{path[-1]}";'}  # for the client's bar
+        self._content(content, named | {"ETag": f'"{hashlib.md5(content).hexdigest()}"'})
 
     def _content(self, content: bytes, headers: Mapping[str, str]) -> None:
         """The file or the range of it that is asked for, or what a fault makes of it."""

@@ -148,6 +148,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     hub.add(
         Repository("models", "org/damaged", {COMMIT: _model()}, faults=[Fault(damaged=True, ending=".safetensors")])
     )
+    hub.add(Repository("models", "org/other-commit", {OTHER: _model()}, answers_newest=True))
     hub.add(Repository("models", "org/gated", {COMMIT: _model()}, access="gated"))
     _broken(hub)
     orders = [
@@ -156,11 +157,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     ]
     orders += [_order(name) for name in (*FAULTS, *ACCESS)]
     orders += [replace(_order(name), name=f"{name} again") for name in ("damaged", "longer", "cut-always")]
-    orders += [Order(f"model {name}", f"org/{name}", COMMIT) for name in ("encoder", "damaged", "gated", "missing")]
+    orders += [Order(f"model {name}", f"org/{name}", COMMIT) for name in MODELS]
     for whose, token in (("stranger", hub.stranger), ("nobody", "hf_nobody"), ("member", hub.member)):
         orders += [replace(_order(name), name=f"{name} for {whose}", token=token) for name in ("gated", "private")]
     with served(hub):
         yield carry_out(hub, orders, tmp_path_factory.mktemp("hub"))
+
+
+MODELS = ("encoder", "damaged", "gated", "missing", "other-commit")
 
 
 def _order(name: str) -> Order:
@@ -219,6 +223,7 @@ def test_of_a_model_only_what_is_read_is_fetched(run: Run) -> None:
 def test_a_model_that_cannot_be_had_is_one_line(run: Run) -> None:
     line = run.outcomes["model damaged"].error
     assert line.startswith(f"model org/damaged@{COMMIT[:12]}: model.safetensors arrived damaged") and "\n" not in line
+    assert f"answers with commit {OTHER} instead" in run.outcomes["model other-commit"].error
     assert "https://huggingface.co/org/gated, then type hf auth login" in run.outcomes["model gated"].error
     assert "removed or renamed (give a folder as `model:`)" in run.outcomes["model missing"].error
 

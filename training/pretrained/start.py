@@ -16,7 +16,7 @@ from typing import Any
 
 from slurm.base import UsageError, UserError
 from slurm.base.files import make_folder, sha256_file, write_atomic
-from training.hub_client import Repository, errors_in_one_line, hide_bars_without_terminal, verify
+from training.hub_client import Repository, errors_in_one_line, fetch_file, hide_bars_without_terminal, verify
 from training.pretrained import altclip
 
 # Commits of `main`, as several public projects pin them.
@@ -250,6 +250,8 @@ def start_model_folder(repo: str, revision: str, *, local_only: bool = False) ->
     file_patterns = ["config.json", WEIGHTS, WEIGHTS_INDEX, "model-*.safetensors", *TOKENIZER_FILES]
     hide_bars_without_terminal()
     with errors_in_one_line(repository, f"model {repo}@{revision[:12]}"):
+        if not local_only:
+            fetch_file(repository, "config.json")  # alone, for a server that answers with another commit
         folder = Path(
             snapshot_download(repo, revision=revision, allow_patterns=file_patterns, local_files_only=local_only)
         )
