@@ -80,8 +80,8 @@ def verify(links: Iterable[Path]) -> None:
             continue
         blob = link.parent / link.readlink()
         if _is_damaged(blob):
-            link.unlink()
-            blob.unlink()
+            for path in (link, blob, blob.resolve()):  # which may lie in the store that repositories share
+                path.unlink(missing_ok=True)
             raise UserError(
                 f"{link.name} arrived damaged (another hash than the Hub names) and was deleted: {_AGAIN}. If it stays"
                 " so, a proxy or a mirror changes files"
@@ -145,11 +145,19 @@ def _known_reason(error: BaseException, repository: Repository) -> str | None:
             f"{constants.ENDPOINT} cannot be reached, or the connection broke ({words}): {_AGAIN}. Without a network:"
             f" fetch it where there is one (same HF_HOME), or {repository.instead}"
         )
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if _is_full_disk(error):
         return f"no room left in {constants.HF_HOME}: make some, or set HF_HOME to another folder (jobs need the same)"
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{error.filename}: {error.strerror}: set HF_HOME to a folder that you may write (jobs need the same)"
     return _reason_by_words(str(error), repository)
+
+
+def _is_full_disk(error: BaseException) -> bool:
+    """Xet's library has only words for it."""
+    codes = (errno.ENOSPC, errno.EDQUOT)
+    if isinstance(error, OSError) and error.errno in codes:
+        return True
+    return any(f"(os error {code})" in str(error) for code in codes)
 
 
 def _refusal(error: BaseException, repository: Repository) -> str:

@@ -2,19 +2,22 @@
 
 It speaks what a download takes: `/api/{models,datasets}/REPO/{revision,tree,paths-info}`, `/REPO/resolve/REVISION/PATH`
 by HEAD and GET, with ETags, commits, byte ranges, redirects to another host for large files (their address is signed,
-and no token may go there) and to a new name for moved repositories. Not here: uploads, Xet's own protocol, in which the
-real Hub offers large files beside this one, pages of a tree's listing, and TLS.
+and no token may go there) and to a new name for moved repositories; large files also by Xet's protocol, as the real Hub
+offers most of its own. Not here: uploads, pages of a tree's listing, and TLS.
 """
 
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.hub import xet
 
 Kind = Literal["models", "datasets"]
 _LARGE = (".parquet", ".safetensors", ".model", "tokenizer.json", ".bin")  # as .gitattributes of real repositories say
@@ -39,7 +42,7 @@ class Fault:
 @dataclass
 class Repository:
     """`files` by commit. `access`: who may read it, as the Hub has it; `moved_to`: its new name; `answers_newest`: to
-    whatever commit is asked for, as a poor mirror does."""
+    whatever commit is asked for, as a poor mirror does; `xet`: its large files are offered by Xet, too."""
 
     kind: Kind
     name: str
@@ -47,6 +50,7 @@ class Repository:
     access: Literal["public", "gated", "private"] = "public"
     moved_to: str = ""
     answers_newest: bool = False
+    xet: bool = False
     faults: list[Fault] = field(default_factory=list)
 
     @property
@@ -161,12 +165,16 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             address = urlsplit(self.path)
             parts = unquote(address.path).strip("/").split("/")
-            if self.host == "storage":
+            if parts[0] == "xet":
+                self._xet(*parts[1:])
+            elif self.host == "storage" and parts[0] in ("models", "datasets"):
                 self._stored(*parts)
             elif parts[0] == "api":
                 self._api(parts[1:], parse_qs(address.query))
-            else:
+            elif self.host == "hub" and len(parts) > 4:
                 self._resolve(parts)
+            else:
+                raise _Refusal(404)  # what clients tell about themselves
         except _Refusal as refusal:
             self._send(refusal.status, b"", refusal.headers)
 
@@ -218,6 +226,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif verb == "paths-info":
             form = parse_qs(self.body.decode()) if self.body[:1] != b"{" else json.loads(self.body)
             self._json([entry for path in form["paths"] for entry in _entry_of(files, path)])
+        elif verb == "xet-read-token":
+            access = {"X-Xet-Cas-Url": f"{self.hub.storage}/xet", "X-Xet-Access-Token": xet.TOKEN}
+            self._send(200, b"{}", access | {"X-Xet-Token-Expiration": str(int(time.time()) + 3600)})
         else:
             raise _Refusal(404, "", f"no such verb here: {verb}")
 
@@ -241,6 +252,9 @@ class _Handler(BaseHTTPRequestHandler):
         if is_large(path):
             address = f"{self.hub.storage}/{kind}/{name}/{commit}/{path}?X-Amz-Signature=signed"
             linked = {"X-Linked-ETag": f'"{etag(path, content)}"', "X-Linked-Size": str(len(content))}
+            if repository.xet:
+                refresh = f"{self.hub.endpoint}/api/{kind}/{name}/xet-read-token/{commit}"
+                linked |= {"X-Xet-Hash": xet.file_hash(content), "Link": f'<{refresh}>; rel="xet-auth"'}
             self._send(302, b"", headers | linked | {"Location": address})
             return
         self._content(content, headers | {"ETag": f'"{etag(path, content)}"'})
@@ -252,13 +266,33 @@ class _Handler(BaseHTTPRequestHandler):
         named = {"Content-Disposition": f'inline; filename="{path[-1]}";'}  # for the client's bar
         self._content(content, named | {"ETag": f'"{hashlib.md5(content).hexdigest()}"'})
 
+    def _xet(self, version: str, verb: str, file_hash: str) -> None:
+        """A file by Xet: how it is put together, and the object that it is put together from."""
+        if version != "v1":
+            raise _Refusal(404)  # then the client asks in version 1
+        repository, path, content = next(
+            (repository, path, content)
+            for repository in self.hub.repositories.values()
+            for files in repository.files.values()
+            for path, content in files.items()
+            if repository.xet and is_large(path) and xet.file_hash(content) == file_hash
+        )
+        if verb == "reconstructions":
+            url = f"{self.hub.storage}/xet/v1/xorbs/{file_hash}?X-Amz-Signature=signed"
+            self._send(200, xet.reconstruction(content, url), {"Content-Type": "application/json"})
+            return
+        self.fault = self.hub.fault(repository, self.command, path)
+        if self.fault.status:
+            raise _Refusal(self.fault.status, headers=self.fault.headers)
+        self._content(xet.xorb(content), {})
+
     def _content(self, content: bytes, headers: Mapping[str, str]) -> None:
         """The file or the range of it that is asked for, or what a fault makes of it."""
         fault = self.fault
         if fault.body is not None:
             content = fault.body
         start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
-        body = bytes(byte ^ 1 for byte in content[start:]) if fault.damaged else content[start:]
+        body = content[start:-1] + bytes([content[-1] ^ 1]) if fault.damaged else content[start:]
         if start:
             headers = dict(headers) | {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"}
         self._send(206 if start else 200, body, headers, fault.cut_after)
@@ -312,7 +346,7 @@ def _entry_of(files: Mapping[str, bytes], path: str) -> Iterator[dict[str, Any]]
 
 
 def _file(path: str, content: bytes) -> dict[str, Any]:
-    entry = {"type": "file", "oid": git_oid(content), "size": len(content), "path": path}
+    entry: dict[str, Any] = {"type": "file", "oid": git_oid(content), "size": len(content), "path": path}
     if is_large(path):
         entry["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}
     return entry

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from tests.hub import miniatures
+from tests.hub import miniatures, xet
 from tests.hub.client import Order, Outcome
 from tests.hub.server import Fault, Hub, Repository, served
 from tests.paths import ROOT
@@ -88,6 +88,10 @@ def _model() -> dict[str, bytes]:
 _TWICE_CUT = [Fault(cut_after=1500, times=2, ending=PARQUET)]
 _BUSY = [Fault(status=429, headers={"Retry-After": "1"}, times=1, method=method) for method in ("HEAD", "GET")]
 FAULTS: dict[str, tuple[list[Fault], str]] = {
+    "xet": ([], ""),
+    "xet-cut": ([Fault(cut_after=1500, times=1, ending=PARQUET)], ""),
+    "xet-damaged": ([Fault(damaged=True, ending=PARQUET, times=1)], "train-00000-of-00001.parquet arrived damaged"),
+    "xet-down": ([Fault(status=404, ending=PARQUET)], "404 Not Found), domain: http"),
     "busy": (_BUSY, ""),
     "cut": (_TWICE_CUT, ""),
     "unwell": ([Fault(status=503, times=2, method="HEAD")], ""),
@@ -116,9 +120,10 @@ def _part(name: str, split: str = "train") -> HubPart:
 
 
 def _repository(name: str, *faults: Fault) -> Repository:
-    """A data set of 500 rows, more than one piece of a download."""
+    """A data set of more than one piece of a download, no two alike."""
     part = _part(name)
-    (repository,) = miniatures.repositories([part], {part: 500})
+    (repository,) = miniatures.repositories([part], {part: 500 + len(name)})
+    repository.xet = name.startswith("xet")
     repository.faults.extend(faults)
     return repository
 
@@ -148,6 +153,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     hub.add(
         Repository("models", "org/damaged", {COMMIT: _model()}, faults=[Fault(damaged=True, ending=".safetensors")])
     )
+    hub.add(Repository("models", "org/encoder-by-xet", {COMMIT: _model()}, xet=True))
     hub.add(Repository("models", "org/other-commit", {OTHER: _model()}, answers_newest=True))
     hub.add(Repository("models", "org/gated", {COMMIT: _model()}, access="gated"))
     _broken(hub)
@@ -156,7 +162,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         for name, (task, language, part) in OF_CATALOGUE.items()
     ]
     orders += [_order(name) for name in (*FAULTS, *ACCESS)]
-    orders += [replace(_order(name), name=f"{name} again") for name in ("damaged", "longer", "cut-always")]
+    orders += [replace(_order(name), name=f"{name} again") for name in ("damaged", "xet-damaged", "longer")]
     orders += [Order(f"model {name}", f"org/{name}", COMMIT) for name in MODELS]
     for whose, token in (("stranger", hub.stranger), ("nobody", "hf_nobody"), ("member", hub.member)):
         orders += [replace(_order(name), name=f"{name} for {whose}", token=token) for name in ("gated", "private")]
@@ -164,7 +170,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         yield carry_out(hub, orders, tmp_path_factory.mktemp("hub"))
 
 
-MODELS = ("encoder", "damaged", "gated", "missing", "other-commit")
+MODELS = ("encoder", "encoder-by-xet", "damaged", "gated", "missing", "other-commit")
 
 
 def _order(name: str) -> Order:
@@ -194,6 +200,18 @@ def test_trouble_is_overcome_or_one_line_that_says_what_to_do(name: str, run: Ru
 def test_a_download_goes_on_where_its_connection_broke(run: Run) -> None:
     ranges = [request.range for request in run.hub.asked("/org/cut/", "GET") if request.host == "storage"]
     assert ranges == ["", "bytes=1000-", "bytes=2000-"]
+
+
+@pytest.mark.slow
+def test_large_files_come_by_xet_where_the_hub_offers_it(run: Run) -> None:
+    assert run.outcomes["model encoder-by-xet"].error == ""
+    assert not [request for request in run.hub.asked("/org/xet/", "GET") if request.host == "storage"]
+    assert len(run.hub.asked("/xet/v1/xorbs/", "GET")) > 3
+
+
+@pytest.mark.slow
+def test_what_xet_shares_between_repositories_is_fetched_anew_too(run: Run) -> None:
+    assert run.outcomes["xet-damaged again"].error == ""
 
 
 @pytest.mark.slow
@@ -234,7 +252,7 @@ def test_a_token_opens_what_it_may_and_goes_to_the_hub_alone(run: Run) -> None:
     assert "it is gated, and not for your token: ask for access on" in run.outcomes["gated for stranger"].error
     assert "the Hub has no such repository for you" in run.outcomes["private for stranger"].error
     assert "the Hub does not take your token: type hf auth login" in run.outcomes["private for nobody"].error
-    assert {request.token for request in run.hub.requests if request.host == "storage"} == {""}
+    assert {request.token for request in run.hub.requests if request.host == "storage"} == {"", xet.TOKEN}
     tokens = (run.hub.member, run.hub.stranger, "hf_nobody")
     files = [path for path in run.home.rglob("*") if path.is_file()]
     assert files and not [path for path in files for token in tokens if token.encode() in path.read_bytes()]
