@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from eval.metrics import accuracy, corrected, mlqa, ranking, retrieval, squad, squad_v2, tags
+from eval.metrics import accuracy, alignment, corrected, mlqa, ranking, retrieval, squad, squad_v2, tags
 
 Scores = dict[str, float]
 Layout = Literal["labels", "tags", "answers", "ranked", "pairs", "places"]
@@ -53,6 +53,7 @@ _FAMILIES: dict[str, Family] = {
     "retrieval": Family("accuracy", "places", lambda golds, predictions, _: retrieval.score(golds, predictions)),
     "map20": Family("map@20", "ranked", lambda golds, predictions, _: ranking.score_map(golds, predictions)),
     "mrr20": Family("mrr@20", "ranked", lambda golds, predictions, _: ranking.score_mrr(golds, predictions)),
+    "alignment": Family("accuracy", "places", lambda golds, predictions, _: alignment.score(golds, predictions)),
     "mining": Family("f1", "pairs", None),
 }
 FAMILIES = tuple(name for name, family in _FAMILIES.items() if family.score)
@@ -74,9 +75,10 @@ def score(family: str, golds: Sequence[Any], predictions: Sequence[Any], languag
     One gold and one prediction per example, at least one example: `accuracy` a label; `squad`, `mlqa` a list of
     right answers and a string (None: no prediction); `squad_v2` a list of right answers (empty: there is none) and a
     record of `text`, `span`, `null_odds`; `words`, `ner`, `pos` a list of labels, equally many; `retrieval` an id and
-    the two ids found, forward (English query) and in reverse; `map20` the right ids and up to 20 ids, best first;
-    `mrr20` the right id and the same. `language`, the context's, matters to question answering alone; of a pair of
-    languages (`de-en`: a German context, an English question) it is the first.
+    the two ids found, forward (English query) and in reverse; `alignment` an id and these two by cosine and then by
+    margin; `map20` the right ids and up to 20 ids, best first; `mrr20` the right id and the same. `language`, the
+    context's, matters to question answering alone; of a pair of languages (`de-en`: a German context, an English
+    question) it is the first.
     """
     assert family in FAMILIES, f"{family} is none of {FAMILIES}"
     assert len(golds) == len(predictions) > 0, (family, len(golds), len(predictions))

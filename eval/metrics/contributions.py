@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval import metrics
-from eval.metrics import corrected, mlqa, squad
+from eval.metrics import alignment, corrected, mlqa, squad
 from eval.metrics.entities import entity_ends
 from eval.metrics.mining import Pair
 
@@ -26,7 +26,7 @@ Kind = Literal["mean", "ratio", "mean_and_ratio"]
 Parts = NDArray[np.float32]  # (examples, 1, 2 or 3)
 
 # Families whose every metric is the mean of what each example scores alone, but those named below.
-_MEANS = frozenset(("accuracy", "squad", "mlqa", "squad_v2", "retrieval", "map20", "mrr20"))
+_MEANS = frozenset(("accuracy", "squad", "mlqa", "squad_v2", "retrieval", "alignment", "map20", "mrr20"))
 _TUNED = frozenset((("squad_v2", "best_f1"), ("squad_v2", "best_exact_match")))  # by a threshold on these very examples
 
 
@@ -36,7 +36,7 @@ def of_examples(
     """None for metrics that no sum over examples gives. The arguments are those of `eval.metrics.score`, with one of
     its metrics."""
     pairs = list(zip(golds, predictions, strict=True))
-    if (family, metric) in _TUNED:
+    if (family, metric) in _TUNED or (family == "alignment" and metric not in alignment.NAMES):
         return None
     if family in _MEANS:
         score = _scorer(family, metric, language)

@@ -35,6 +35,7 @@ PAIRS: dict[str, st.SearchStrategy[tuple[Any, Any]]] = {
     "squad": st.tuples(st.lists(answers, min_size=1, max_size=2), st.none() | answers),
     "mlqa": st.tuples(st.lists(answers, min_size=1, max_size=2), st.none() | answers),
     "retrieval": st.tuples(labels, st.tuples(labels, labels)),
+    "alignment": st.tuples(labels, st.tuples(labels, labels, labels, labels)),
     "map20": st.tuples(st.lists(st.sampled_from("pqrst"), min_size=1, max_size=3, unique=True), ids),
     "mrr20": st.tuples(st.sampled_from("pqrst"), ids),
     "ner": _tagged(),

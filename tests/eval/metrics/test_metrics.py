@@ -34,6 +34,7 @@ EXAMPLES = {
     ),
     "map20": ([["a"], ["a", "b"]], [["a", "b"], ["x", "b"]]),
     "mrr20": (["a", "b"], [["a", "b"], ["x", "b"]]),
+    "alignment": (["0", "1", "2", "3"], [["0", "1", "0", "0"], ["1", "1", "1", "0"], ["0", "0", "2", "0"], [*"3021"]]),
 }
 _QA = dict.fromkeys(("f1", "exact_match", "f1_corrected", "exact_match_corrected"), 200 / 3)
 EXPECTED = {
@@ -48,6 +49,7 @@ EXPECTED = {
     "squad_v2": {"f1": 200 / 3, "exact_match": 200 / 3, "best_f1": 100, "best_exact_match": 100},
     "map20": {"map@20": 62.5},
     "mrr20": {"mrr@20": 75},
+    "alignment": {"accuracy": 75, "accuracy_reverse": 25, "margin_accuracy": 75, "margin_accuracy_reverse": 25},
 }
 
 

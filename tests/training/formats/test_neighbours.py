@@ -58,3 +58,19 @@ def test_a_gpu_finds_the_same() -> None:
     expected, at = neighbours(x, y, 20)
     assert (places == at).all()
     np.testing.assert_allclose(values, expected, atol=1e-6)
+
+
+@given(x=small, y=small, k=st.integers(1, 5), tile=st.integers(1, 5))
+def test_both_ways_find_what_each_way_finds(x: Any, y: Any, k: int, tile: int) -> None:
+    """With many ties, and tiles that part them."""
+    x, y = np.array(x, np.float32), np.array(y, np.float32)
+    forward, backward = neighbours_torch.both_ways(torch.device("cpu"), x, y, k, tile)
+    for (values, places), expected in ((forward, neighbours(x, y, k)), (backward, neighbours(y, x, k))):
+        assert places.tolist() == expected[1].tolist() and values.tolist() == expected[0].tolist()
+
+
+@pytest.mark.parametrize("tile", [64, 300, 4096])
+def test_both_ways_of_many(tile: int) -> None:
+    x, y = unit_vectors(500, 800)
+    (_, forward), (_, backward) = neighbours_torch.both_ways(torch.device("cpu"), x, y, 10, tile)
+    assert (forward == neighbours(x, y, 10)[1]).all() and (backward == neighbours(y, x, 10)[1]).all()
