@@ -14,7 +14,7 @@ from eval.alignment.retrieval import Nearest, by_cosine, by_margin
 
 Floats = NDArray[np.float32]
 Places = NDArray[np.int64]
-FEWEST = 20  # pairs: of fewer, no measure says anything
+FEWEST = 5  # pairs, that there be a number at all; what it says of so few is another matter
 
 
 @dataclass(frozen=True)

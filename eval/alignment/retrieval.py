@@ -33,4 +33,5 @@ def by_margin(nearest: Nearest, back: Nearest) -> NDArray[np.int64]:
     with np.errstate(divide="ignore", invalid="ignore"):
         margins = cosines / ((own_mean[:, None] + their_mean[places]) / 2)
     best = np.nan_to_num(margins, nan=-np.inf).argmax(axis=1)
-    return places[np.arange(len(places)), best]
+    chosen_places: NDArray[np.int64] = places[np.arange(len(places)), best]
+    return chosen_places

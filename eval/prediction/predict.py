@@ -23,8 +23,9 @@ _SCORES_SHARE = 4  # mlm: of the budget one in so many, for every masked token i
 class LanguageResult:
     """A target's scores in one language, in percent, and what was predicted: records of id, prediction, gold.
 
-    `layers`: of retrieval, the primary score of every way of pooling, per layer from 0, the embeddings. `seconds`: its
-    own, and its share (by tokens) of what was computed for several languages together.
+    `layers`: per layer from 0, the embeddings; of retrieval the primary score of every way of pooling, of alignment
+    every measure, as `POOLING/MEASURE`. `seconds`: its own, and its share (by tokens) of what was computed for several
+    languages together.
     """
 
     scores: dict[str, float]

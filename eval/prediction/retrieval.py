@@ -102,16 +102,34 @@ def chosen_layer(model: StageModel, settings: Settings) -> int:
 def pooled(hidden: Tensor, layout: Layout, pooling: Pooling) -> Tensor:
     """One vector of length 1 per row: [tokens, width] → [rows, width], in fp32. Without specials, a row that has
     nothing else is 0."""
+    return torch.nn.functional.normalize(_summed(hidden, layout, pooling), dim=1)  # of a sum as of a mean
+
+
+def pooled_mean(hidden: Tensor, layout: Layout, pooling: Pooling) -> Tensor:
+    """The same of any length: the mean of the tokens' vectors."""
+    border = _border(pooling)
+    counts = [
+        1 if pooling == "cls" else max(1, length - 2 * border) for _, rows, length in layout.runs for _ in range(rows)
+    ]
+    return _summed(hidden, layout, pooling) / torch.tensor(counts, device=hidden.device)[:, None]
+
+
+def _summed(hidden: Tensor, layout: Layout, pooling: Pooling) -> Tensor:
     hidden = hidden.float()
     if pooling == "cls":
-        return torch.nn.functional.normalize(hidden.index_select(0, layout.starts), dim=1)
-    border = 1 if pooling == "mean_without_specials" else 0
+        return hidden.index_select(0, layout.starts)
+    border = _border(pooling)
     # Rows of one length lie side by side, so these are few.
     sums = [
         hidden[start : start + rows * length].view(rows, length, -1)[:, border : length - border].sum(1)
         for start, rows, length in layout.runs
     ]
-    return torch.nn.functional.normalize(torch.cat(sums), dim=1)  # of a sum as of a mean
+    return torch.cat(sums)
+
+
+def _border(pooling: Pooling) -> int:
+    """How many tokens at each end do not count."""
+    return 1 if pooling == "mean_without_specials" else 0
 
 
 def nearest(queries: FloatArray, index: FloatArray, device: torch.device = torch.device("cpu")) -> list[int]:  # noqa: B008

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from eval.prediction import mining, predict, retrieval
+from eval.prediction.alignment import Alignment
 from eval.prediction.answers import Answers
 from eval.prediction.forward import token_budget
 from eval.prediction.predict import Encoded, LanguageResult
@@ -38,12 +39,17 @@ class EvaluateStage:
         self.form = formats.get(self.task.format)
         if not self.form.has_head:
             retrieval.chosen_layer(self.model, spec.settings)
-        self.answers = self._answers() if self.form.has_head and self.form.compares_examples else None
+        self.keeper = self._keeper()
 
-    def _answers(self) -> Answers:
-        """What keeps the vectors of the candidates from one language to the next."""
-        assert self.spec.head is not None, self.spec.target
-        return Answers(self.model, self.task, self.spec.head, self.tokenizer, self.spec.settings, self.runtime)
+    def _keeper(self) -> Answers | Alignment | None:
+        """What keeps vectors from one language to the next, where there is reason to."""
+        settings, runtime = self.spec.settings, self.runtime
+        if self.form.name == "parallel":
+            return Alignment(self.model, self.task, self.tokenizer, settings, runtime)
+        if self.form.has_head and self.form.compares_examples:
+            assert self.spec.head is not None, self.spec.target
+            return Answers(self.model, self.task, self.spec.head, self.tokenizer, settings, runtime)
+        return None
 
     def languages(
         self, codes: Sequence[str], between: Callable[[], None] = lambda: None
@@ -75,8 +81,8 @@ class EvaluateStage:
 
     def _language(self, code: str) -> LanguageResult:
         examples = self._examples(code)
-        if self.answers is not None:
-            return self.answers.language(code, examples)
+        if self.keeper is not None:
+            return self.keeper.language(code, examples)
         evaluate = _HEADLESS[self.form.name]
         return evaluate(self.model, self.task, code, examples, self.tokenizer, self.spec.settings, self.runtime)
 

@@ -72,8 +72,9 @@ class FilesSection(Section):
     test: Annotated[
         _Paths,
         Says(
-            "test files; `{lang}` stands for the language's code; like tatoeba: `{other: FILE, english: FILE}`, bucc:"
-            " `{source: FILE, target: FILE, gold: FILE}`, mewslix: `{mentions: FILE, entities: FILE}`",
+            "test files; `{lang}` stands for the language's code; like tatoeba and in format `parallel`: `{other: FILE,"
+            " english: FILE}`, bucc: `{source: FILE, target: FILE, gold: FILE}`, mewslix: `{mentions: FILE, entities:"
+            " FILE}`",
             '["nli/{lang}.tsv"]',
         ),
     ] = []
@@ -250,7 +251,8 @@ def _with_target(task: Task, section: Definition) -> Task:
     if not task.files.test and section.languages is None:  # like a target, but with training files only
         return replace(task, languages=(), extra_languages=(), other_languages=(), training_path=None)
     further = tuple(code for code in task.other_languages if code not in (*languages, *extra))
-    path = section.training_path or task.training_path or (task.name if task.files.train else None)
+    usual_path = "none" if not formats.get(task.format).has_head else task.name if task.files.train else None
+    path = section.training_path or task.training_path or usual_path
     return replace(task, languages=languages, extra_languages=extra, other_languages=further, training_path=path)
 
 

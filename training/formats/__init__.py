@@ -12,6 +12,7 @@ from training.formats.choice import Choice
 from training.formats.dual_encoder import DualEncoder
 from training.formats.mining import Mining
 from training.formats.mlm import MaskedLanguageModel
+from training.formats.parallel import Parallel
 from training.formats.retrieval import Retrieval
 from training.formats.sequence import Sequence
 from training.formats.span import Span
@@ -19,7 +20,17 @@ from training.formats.tagging import Tagging
 
 _FORMATS: dict[str, Format[Any]] = {
     form.name: form  # in the order of what people are shown
-    for form in (Sequence(), Choice(), Span(), Tagging(), MaskedLanguageModel(), DualEncoder(), Retrieval(), Mining())
+    for form in (
+        Sequence(),
+        Choice(),
+        Span(),
+        Tagging(),
+        MaskedLanguageModel(),
+        DualEncoder(),
+        Retrieval(),
+        Parallel(),
+        Mining(),
+    )
 }
 NAMES = tuple(_FORMATS)
 

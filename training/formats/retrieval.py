@@ -39,14 +39,12 @@ class Retrieval(Format[Example]):
     def read_split(self, files: Sequence[DataFile], task: Task, language: str) -> list[Example]:
         by_role = {file.role: file for file in files}
         assert set(by_role) == {"english", "other"}, files
-        paths = tuple(Path(by_role[role].path) for role in ("english", "other"))
-        english, foreign = (read_lines(path) for path in paths)
-        _check_parallel(paths, (english, foreign))
-        return [_example(str(n), language, *pair) for n, pair in enumerate(zip(english, foreign, strict=True))]
+        english, foreign = read_lines_of_both(Path(by_role["english"].path), Path(by_role["other"].path))
+        return [example_of(str(n), language, *pair) for n, pair in enumerate(zip(english, foreign, strict=True))]
 
     def from_row(self, row: Mapping[str, Any], task: Task, language: str, position: int = 0) -> Example | None:
         english, foreign = render(row, task.columns.first), render(row, task.columns.second)
-        return _example(row_id(row, task, position), language, english, foreign)
+        return example_of(row_id(row, task, position), language, english, foreign)
 
     def encode(self, examples: Sequence[Example], tokenizer: Any, task: Task, settings: Settings) -> list[Piece]:
         if not examples:
@@ -74,6 +72,13 @@ class Retrieval(Format[Example]):
         return []
 
 
+def read_lines_of_both(english: Path, other: Path) -> tuple[list[str], list[str]]:
+    """The lines of two files, as many in both, which can be each other's translations. UserError else."""
+    sides = read_lines(english), read_lines(other)
+    _check_parallel((english, other), sides)
+    return sides
+
+
 def _check_parallel(paths: tuple[Path, ...], sides: tuple[list[str], ...]) -> None:
     """UserError unless the sides can be each other's translation, line by line: where one lost something, all that
     comes after it would belong to the wrong sentence."""
@@ -98,5 +103,5 @@ def _check_parallel(paths: tuple[Path, ...], sides: tuple[list[str], ...]) -> No
         )
 
 
-def _example(name: str, language: str, english: str, foreign: str) -> Example:
+def example_of(name: str, language: str, english: str, foreign: str) -> Example:
     return Example(id=name, language=language, group=english, english=english, other=foreign)

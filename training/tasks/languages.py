@@ -29,6 +29,8 @@ BUCC = codes("de fr ru zh")
 MEWSLIX = codes("ar de en es fa ja pl ro ta tr uk")
 MLQA = codes("ar de en es hi vi zh")
 MLQA_PAIRS = tuple(f"{context}-{question}" for context in MLQA for question in MLQA if context != question)
+TICO19 = codes("ar bn es fa fr hi id mr pt ru tl ur zh")
+EURLEX = codes("de fr hu")
 TYDIQA = codes("ar bn en fi id ko ru sw te")
 XCOPA = codes("et ht id it qu sw ta th tr vi zh")
 TATOEBA = codes(

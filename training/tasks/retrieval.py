@@ -1,7 +1,19 @@
 """Sentences and their translations, questions and the sentences that answer them, mentions and entities."""
 
+from typing import Any
+
 from training.tasks import examples
-from training.tasks.languages import BUCC, ISO3, MEWSLIX, TATOEBA, TATOEBA_EXTRA, TATOEBA_OTHERS, XQUAD
+from training.tasks.languages import (
+    BUCC,
+    EURLEX,
+    ISO3,
+    MEWSLIX,
+    TATOEBA,
+    TATOEBA_EXTRA,
+    TATOEBA_OTHERS,
+    TICO19,
+    XQUAD,
+)
 from training.tasks.presets import (
     LAREQA_TARGET,
     LAREQA_XTREME,
@@ -19,6 +31,24 @@ from training.tasks.task import Columns, File, Files, Hub, Task
 def _bucc(split: str) -> tuple[File, ...]:
     path = f"bucc2018/{{lang}}-en.{split}."
     return (File(path + "{lang}", "source"), File(path + "en", "target"), File(path + "gold", "gold"))
+
+
+def _parallel(domain: str, licence: str, languages: tuple[str, ...], test: str, **changes: Any) -> Task:
+    """Target `alignment_DOMAIN`. `test`: the other language's file and the English one."""
+    return Task(
+        name=f"alignment_{domain}",
+        format="parallel",
+        metric_family="alignment",
+        metric="accuracy",
+        licence=licence,
+        languages=languages,
+        training_path="none",
+        files=files_of(test=test, roles=("other", "english")),
+        hub=Hub("", None, test=("test",)),
+        target=RETRIEVAL_TARGET,
+        example=examples.TRANSLATION,
+        **changes,
+    )
 
 
 ENTRIES = (
@@ -113,5 +143,29 @@ ENTRIES = (
         target=MEWSLIX_TARGET,
         xtreme=MEWSLIX_XTREME,
         example=examples.MENTION,
+    ),
+    _parallel(  # TICO-19's translation memories: its own files are .tmx, one a language
+        "medical",
+        "CC0 1.0",
+        TICO19,
+        "domain_medical_tico19/tico19.en-{lang}.tsv domain_medical_tico19/tico19.en.tsv",
+    ),
+    _parallel(  # EUR-Lex, as in mt-markup-tags' dev set, without its inline tags
+        "legal", "CC BY 4.0", EURLEX, "domain_legal_eurlex/dev.{lang} domain_legal_eurlex/dev.en"
+    ),
+    _parallel(  # tatoeba's files
+        "conversation",
+        "CC BY 2.0 FR",
+        TATOEBA,
+        "tatoeba/tatoeba.{iso3}-eng.{iso3} tatoeba/tatoeba.{iso3}-eng.eng",
+        extra_languages=TATOEBA_EXTRA,
+        other_languages=TATOEBA_OTHERS,
+        iso3=ISO3,
+    ),
+    _parallel(  # lareqa's files: XQuAD-R
+        "encyclopaedia",
+        "CC BY-SA 4.0",
+        tuple(code for code in XQUAD if code != "en"),
+        "lareqa/xquad-r/{lang}.json lareqa/xquad-r/en.json",
     ),
 )
