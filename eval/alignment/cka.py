@@ -36,17 +36,17 @@ def linear_cka(x: Floats, y: Floats) -> Cka:
     """
     assert len(x) == len(y) >= FEWEST, (x.shape, y.shape)
     x, y = _centred(x), _centred(y)
-    both, of_x, of_y = _hsic(x, y), _hsic(x, x), _hsic(y, y)
-    return Cka(_ratio(both.linear, of_x.linear, of_y.linear), _ratio(both.debiased, of_x.debiased, of_y.debiased))
+    of_both, of_x, of_y = _hsic(x, y), _hsic(x, x), _hsic(y, y)
+    return Cka(_ratio(of_both.linear, of_x.linear, of_y.linear), _ratio(of_both.debiased, of_x.debiased, of_y.debiased))
 
 
 def _centred(x: Floats) -> Floats:
     """With a mean square of 1, so that products in single precision neither vanish nor overflow."""
-    centred = x - x.mean(axis=0, dtype=np.float64).astype(x.dtype)
-    size = float(np.sqrt(np.mean(np.square(centred), dtype=np.float64)))
+    offsets = x - x.mean(axis=0, dtype=np.float64).astype(x.dtype)
+    size = float(np.sqrt(np.mean(np.square(offsets), dtype=np.float64)))
     # What is left of equal vectors by rounding is no geometry.
     is_nothing = size <= 8 * np.finfo(x.dtype).eps * float(np.abs(x).max(initial=0.0))
-    return np.zeros_like(x) if is_nothing else centred / x.dtype.type(size)
+    return np.zeros_like(x) if is_nothing else offsets / x.dtype.type(size)
 
 
 def _hsic(x: Floats, y: Floats) -> _Hsic:
@@ -54,13 +54,13 @@ def _hsic(x: Floats, y: Floats) -> _Hsic:
     n = len(x)
     product = float(np.square(x.T @ y, dtype=np.float64).sum())
     x_squares, y_squares = (np.square(z, dtype=np.float64).sum(axis=1) for z in (x, y))
-    debiased = (
+    debiased_product = (
         product
         - n / (n - 2) * float(x_squares @ y_squares)
         + float(x_squares.sum() * y_squares.sum()) / ((n - 1) * (n - 2))
     )
-    return _Hsic(product, debiased)
+    return _Hsic(product, debiased_product)
 
 
-def _ratio(both: float, of_x: float, of_y: float) -> float:
-    return both / float(np.sqrt(of_x) * np.sqrt(of_y)) if of_x > 0 and of_y > 0 else 0.0
+def _ratio(of_both: float, of_x: float, of_y: float) -> float:
+    return of_both / float(np.sqrt(of_x) * np.sqrt(of_y)) if of_x > 0 and of_y > 0 else 0.0

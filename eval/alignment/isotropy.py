@@ -19,8 +19,8 @@ def iso_score(x: NDArray[np.floating]) -> float:
     """
     n, width = x.shape
     assert n > 1 and width > 1, x.shape
-    centred = x - x.mean(axis=0, dtype=np.float64).astype(x.dtype)
-    covariance = (centred.T @ centred).astype(np.float64)
+    offsets = x - x.mean(axis=0, dtype=np.float64).astype(x.dtype)
+    covariance = (offsets.T @ offsets).astype(np.float64)
     size = float(np.square(covariance).sum())
     if size == 0.0:
         return 0.0

@@ -58,14 +58,14 @@ class Alignment:
                 f"target {self.task.name}: {language} has {len(examples)} usable pairs of sentences, alignment needs"
                 f" {measures.FEWEST} or more; look at its files."
             )
-        english, other = self._embed(examples)
+        english, foreign = self._embed(examples)
         ids = np.array([example.id for example in examples])
         curves: dict[str, list[float]] = {}
         scores: dict[str, float] = {}
         predictions: list[Any] = []
         for number, pooling in enumerate(POOLINGS):
             for layer in range(english.shape[2]):
-                chosen_rows, of_vectors = self._compare(english[:, number, layer], other[:, number, layer])
+                chosen_rows, of_vectors = self._compare(english[:, number, layer], foreign[:, number, layer])
                 for name, value in (measures.of_choices(chosen_rows) | of_vectors).items():
                     curves.setdefault(f"{pooling}/{name}", []).append(value)
                 if (number, layer) == self._place:
@@ -73,10 +73,10 @@ class Alignment:
                     scores = metrics.score(self.task.metric_family, ids.tolist(), predictions, language) | of_vectors
         return LanguageResult(scores, records(ids.tolist(), predictions, ids.tolist()), curves)
 
-    def _compare(self, english: FloatArray, other: FloatArray) -> tuple[Choices, dict[str, float]]:
+    def _compare(self, english: FloatArray, foreign: FloatArray) -> tuple[Choices, dict[str, float]]:
         """Vectors [pairs, width] of one layer and pooling."""
-        english, other = np.ascontiguousarray(english), np.ascontiguousarray(other)
-        sides = Sides(english, other, _unit(english), _unit(other))
+        english, foreign = np.ascontiguousarray(english), np.ascontiguousarray(foreign)
+        sides = Sides(english, foreign, _unit(english), _unit(foreign))
         forward, backward = (
             Nearest(*of_side)
             for of_side in both_ways(self.model.device, sides.unit_english, sides.unit_other, NEIGHBOURS)
@@ -92,9 +92,9 @@ class Alignment:
         rows = [piece.rows[0] for piece in english_pieces]
         if rows != list(self._english_places):
             self._english, self._english_places = self._embed_english(english_pieces, rows), _places(rows)
-        other = self._empty(len(examples))
-        self._embed_into(other, other_pieces)
-        return self._english, other
+        foreign = self._empty(len(examples))
+        self._embed_into(foreign, other_pieces)
+        return self._english, foreign
 
     def _embed_english(self, pieces: Sequence[Piece], rows: Sequence[_Row]) -> FloatArray:
         """Those that the language before had are taken from there."""
@@ -139,9 +139,9 @@ def _places(rows: Sequence[_Row]) -> dict[_Row, int]:
 
 def _unit(vectors: FloatArray) -> FloatArray:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
 
 
 def _ids_of(chosen_rows: Choices, ids: NDArray[np.str_]) -> list[list[str]]:
     columns = (chosen_rows.forward, chosen_rows.backward, chosen_rows.margin_forward, chosen_rows.margin_backward)
-    return np.stack([ids[places] for places in columns], axis=1).tolist()  # type: ignore[no-any-return]
+    return [list(of_pair) for of_pair in zip(*(ids[places].tolist() for places in columns), strict=True)]

@@ -15,7 +15,7 @@ from training.tasks import Task, catalogue
 from training.tasks.task import File, Preset
 
 WIDTH = 80
-_ROW = "{:<16}{:<15}{:<6}{:<15}{}"
+_ROW = "{:<24}{:<14}{:<6}{:<15}{}"
 
 
 def kind(task: Task) -> str:

@@ -25,7 +25,7 @@ from training.formats.rows import RowError, bad_row, malformed, read_lines, read
 from training.formats.tmx import read_pairs
 from training.formats.xquad_r import read_paragraphs
 from training.spec import DataFile
-from training.tasks import Task
+from training.tasks import Task, presets
 from training.tasks.languages import fill
 from training.tasks.task import File, Files
 
@@ -47,6 +47,7 @@ class Parallel(Retrieval):
     kind_of_data = "sentences and their translations"
     metrics = ("alignment",)
     usual_tokens = 60
+    target_settings = presets.RETRIEVAL_TARGET
 
     def roles(self, split: str) -> tuple[tuple[str, ...], ...]:
         return (("other", "english"), ()) if split == "test" else ((),)
@@ -89,31 +90,31 @@ class Parallel(Retrieval):
         templates = [
             template.replace("{lang}", f"{{{language}}}") for template in task.columns.second or _OTHER_COLUMNS
         ]
-        other = render(row, templates)
-        if not (english and other):
+        foreign = render(row, templates)
+        if not (english and foreign):
             raise RowError(f"an empty text in {'English' if not english else language}")
-        return example_of(row_id(row, task, position), language, english, other)
+        return example_of(row_id(row, task, position), language, english, foreign)
 
 
 def _kind(path: Path) -> str:
     return path.name.removesuffix(".gz").rpartition(".")[2].lower()
 
 
-def _read_both(english: Path, other: Path, language: str) -> list[Example]:
+def _read_both(english: Path, foreign: Path, language: str) -> list[Example]:
     """The two sides from a file each."""
-    kinds = {_kind(english), _kind(other)}
+    kinds = {_kind(english), _kind(foreign)}
     if kinds == {"tsv"}:
-        return _by_id(english, other, language)
+        return _by_id(english, foreign, language)
     if kinds == {"json"}:
-        return _by_paragraph(english, other, language)
-    pairs = zip(*read_lines_of_both(english, other), strict=True)
+        return _by_paragraph(english, foreign, language)
+    pairs = zip(*read_lines_of_both(english, foreign), strict=True)
     return [example_of(str(n), language, *pair) for n, pair in enumerate(pairs)]
 
 
-def _by_id(english: Path, other: Path, language: str) -> list[Example]:
-    english_side, other_side = _sentences(english), _sentences(other)
-    _check_ids(english, english_side, other, other_side)
-    _check_ids(other, other_side, english, english_side)
+def _by_id(english: Path, foreign: Path, language: str) -> list[Example]:
+    english_side, other_side = _sentences(english), _sentences(foreign)
+    _check_ids(english, english_side, foreign, other_side)
+    _check_ids(foreign, other_side, english, english_side)
     return [example_of(name, language, sentence.text, other_side[name].text) for name, sentence in english_side.items()]
 
 
@@ -137,17 +138,19 @@ def _sentences(path: Path) -> dict[str, _Sentence]:
     return sentences
 
 
-def _by_paragraph(english: Path, other: Path, language: str) -> list[Example]:
+def _by_paragraph(english: Path, foreign: Path, language: str) -> list[Example]:
     """Sentence by sentence, of paragraphs that have as many in both languages: their sentences were split apart, not
     translated apart."""
-    paragraphs, others = read_paragraphs(english), read_paragraphs(other)
-    if [paragraph.place for paragraph in paragraphs] != [paragraph.place for paragraph in others]:
-        malformed(other, 1, f"not the paragraphs of {english}")
-    same_length = [pair for pair in zip(paragraphs, others, strict=True) if len(pair[0].breaks) == len(pair[1].breaks)]
+    paragraphs, translations = read_paragraphs(english), read_paragraphs(foreign)
+    if [paragraph.place for paragraph in paragraphs] != [paragraph.place for paragraph in translations]:
+        malformed(foreign, 1, f"not the paragraphs of {english}")
+    same_length = [
+        pair for pair in zip(paragraphs, translations, strict=True) if len(pair[0].breaks) == len(pair[1].breaks)
+    ]
     if len(same_length) < len(paragraphs):
         left_out = len(paragraphs) - len(same_length)
         current().remarks.append(
-            f"{other}: {left_out} of {len(paragraphs)} paragraphs are left out, which have not as many sentences as in"
+            f"{foreign}: {left_out} of {len(paragraphs)} paragraphs are left out: they have not as many sentences as in"
             " English"
         )
     return [
@@ -174,10 +177,10 @@ def _usable(examples: Sequence[Example], path: str) -> list[Example]:
             for side, text in zip(texts, pair, strict=True):
                 side.add(text)
     if len(unique) < len(examples):
-        short, repeated = len(examples) - len(long_enough), len(long_enough) - len(unique)
-        current().left_out += short + repeated
+        short_pairs, repeats = len(examples) - len(long_enough), len(long_enough) - len(unique)
+        current().left_out += short_pairs + repeats
         current().remarks.append(
-            f"{path}: {len(unique):,} of {len(examples):,} pairs are compared: {short:,} have fewer than {FEWEST_WORDS}"
-            f" English words, {repeated:,} repeat a sentence"
+            f"{path}: {len(unique):,} of {len(examples):,} pairs are compared: {short_pairs:,} have fewer than"
+            f" {FEWEST_WORDS} English words, {repeats:,} repeat a sentence"
         )
     return unique

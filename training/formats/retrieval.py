@@ -72,10 +72,10 @@ class Retrieval(Format[Example]):
         return []
 
 
-def read_lines_of_both(english: Path, other: Path) -> tuple[list[str], list[str]]:
+def read_lines_of_both(english: Path, foreign: Path) -> tuple[list[str], list[str]]:
     """The lines of two files, as many in both, which can be each other's translations. UserError else."""
-    sides = read_lines(english), read_lines(other)
-    _check_parallel((english, other), sides)
+    sides = read_lines(english), read_lines(foreign)
+    _check_parallel((english, foreign), sides)
     return sides
 
 

@@ -25,8 +25,8 @@ class Unit:
     segments: tuple[tuple[str, str], ...]
 
 
-def read_pairs(path: Path, english: Sequence[str], other: Sequence[str]) -> list[tuple[str, str]]:
-    """The English and the other text of all units that have both, in their order. `english`, `other`: the names of a
+def read_pairs(path: Path, english: Sequence[str], foreign: Sequence[str]) -> list[tuple[str, str]]:
+    """The English and the other text of all units that have both, in their order. `english`, `foreign`: the names of a
     language, each alone or with a region (`pt`: also `pt-BR`, `pt_PT`).
 
     UserError where it is no TMX, where a unit says something twice in a language, or where no unit has both.
@@ -34,15 +34,15 @@ def read_pairs(path: Path, english: Sequence[str], other: Sequence[str]) -> list
     pairs, languages = [], set()
     for unit in read_units(path):
         languages |= {language for language, _ in unit.segments}
-        sides = [_of_language(unit, names) for names in (english, other)]
+        sides = [_of_language(unit, names) for names in (english, foreign)]
         if any(len(texts) > 1 for texts in sides):
-            listed = ", ".join(language for language, _ in unit.segments)
-            bad_row(path, unit.line, f"a unit with several segments in {english[0]} or {other[0]} ({listed})")
+            codes = ", ".join(language for language, _ in unit.segments)
+            bad_row(path, unit.line, f"a unit with several segments in {english[0]} or {foreign[0]} ({codes})")
         elif all(sides):
             pairs.append((sides[0][0], sides[1][0]))
     if not pairs:
         there = ", ".join(sorted(languages)) or "none"
-        malformed(path, 1, f"no unit has a segment in {english[0]} and one in {other[0]}; its languages are {there}")
+        malformed(path, 1, f"no unit has a segment in {english[0]} and one in {foreign[0]}; its languages are {there}")
     return pairs
 
 

@@ -75,6 +75,7 @@ COPA: dict[str, Any] = {
     "label": 0,
 }
 TRANSLATION: dict[str, Any] = {"target_sentence": "The kite is red.", "source_sentence": "Der Drachen ist rot."}
+PARALLEL: dict[str, Any] = {"english": TRANSLATION["target_sentence"], "other": TRANSLATION["source_sentence"]}
 MLM: dict[str, Any] = {"text": "Der Leuchtturm steht seit hundert Jahren am Ende der Straße."}
 
 _NEWS = "The strike began on Sunday. It has reached Tromsø by now."

@@ -46,7 +46,7 @@ def _parallel(domain: str, licence: str, languages: tuple[str, ...], test: str, 
         files=files_of(test=test, roles=("other", "english")),
         hub=Hub("", None, test=("test",)),
         target=RETRIEVAL_TARGET,
-        example=examples.TRANSLATION,
+        example=examples.PARALLEL,
         **changes,
     )
 

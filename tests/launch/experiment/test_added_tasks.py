@@ -70,6 +70,12 @@ def test_a_task_survives_json(name: str) -> None:
         ("mine", {"like": "xnli", "files": {"test": {"german": "de.tsv"}}}, "test takes [FILE]"),
         ("mine", {"like": "tatoeba", "training_path": "mnli"}, "format retrieval has no head to train"),
         ("mine", {"like": "xnli", "training_path": "none"}, "format sequence needs a trained head"),
+        (
+            "mine",
+            {"format": "parallel", "languages": ["de"], "files": {"test": {"german": "a.de"}}},
+            "test takes [FILE] or {other: FILE, english: FILE}",
+        ),
+        ("mine", {"format": "parallel", "files": {"test": ["{lang}.tmx"]}}, "a target has `languages`"),
     ],
 )
 def test_a_definition_that_does_not_hold_together_is_one_line(name: str, content: dict, said: str) -> None:  # type: ignore[type-arg]
@@ -104,6 +110,12 @@ def test_files_with_roles_are_a_target_of_ones_own(
     assert {stage.name for stage in plan.stages.values() if stage.kind == "evaluate"} == {
         "start--health", "squad-s1--health", "squad-s2--health",
     }  # fmt: skip
+
+
+def test_parallel_text_is_a_target_without_training() -> None:
+    definition = {"format": "parallel", "languages": ["de"], "files": {"test": ["news/{lang}.tmx"]}}
+    task = to_task("news", Definition.model_validate(definition))
+    assert (task.training_path, task.metric, dict(task.target)) == ("none", "accuracy", {"max_length": 512})
 
 
 @pytest.mark.parametrize(
