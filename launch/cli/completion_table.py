@@ -73,7 +73,9 @@ def _words(command: str | None, name: str, metavar: str, parameter: Any) -> list
 
         return sorted(catalogue.names())
     if (command, name) == ("study", "name"):
-        return ["order", "correlation", "complexity"]
+        from eval.studies import STUDIES
+
+        return [study.name for study in STUDIES]
     if name == "profile":
         return ["xtreme", "corrected"]
     if name == "average":

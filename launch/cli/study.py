@@ -14,7 +14,7 @@ _LISTED = 6  # files; what is more is counted
 
 def study(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="order, correlation or complexity.", show_default=False)
+        str | None, typer.Argument(metavar="NAME", help="Of those that are listed without it.", show_default=False)
     ] = None,
     file: Annotated[
         Path | None, typer.Argument(metavar="FILE", help="The experiment file.", show_default=False)
@@ -30,7 +30,7 @@ def study(
         str, typer.Option(metavar="WIDTH", help="Of figures: column (3.03 inches), text (6.3) or inches.")
     ] = "column",
 ) -> None:
-    """Answer a question from all results: order, correlation, complexity; without NAME list them."""
+    """Answer a question from all results together; without NAME list the questions."""
     from launch import studies
     from launch.merging import collect
     from launch.show import finding, results

@@ -99,7 +99,9 @@ def _of_units(name: str, tasks: int) -> Iterator[str]:
     from eval.statistics import correlations  # with them comes scipy, which a plan without a study does not need
     from eval.studies.complexity import regressions
 
-    least = correlations.LEAST if name == "correlation" else regressions.LEAST
+    least = {"correlation": correlations.LEAST, "complexity": regressions.LEAST}.get(name)
+    if least is None:
+        return
     if tasks < least:
         yield f"of {tasks} tasks {name} says nothing: name {least} or more"
         return
