@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from eval.figures import panels, style
 from eval.report.content import Grid
-from eval.tables.cells import BASELINE
+from eval.tables.baseline import baseline_words, is_baseline
 from eval.tables.sheet import Entry
 
 _LINE = 0.125  # inches, of a group
@@ -20,14 +20,15 @@ def draw(grid: Grid, inches: float) -> list[Figure]:
     rows = {name: entries for name, entries in grid.sheet.rows if any(entry.value is not None for entry in entries)}
     are_differences = any(entry.kind == "difference" for entries in rows.values() for entry in entries)
     if are_differences:
-        rows.pop(BASELINE, None)
+        rows = {name: entries for name, entries in rows.items() if not is_baseline(name)}
     if not rows:
         return []
     groups = [_label(column.name, column.detail, 0.3 * inches) for column in grid.sheet.columns]
     names_width = max(style.text_width(group, style.SMALL) for group in groups) + 0.08
     height = _LINE * len(groups) + 0.06
     layout = panels.Layout(inches, names_width, 0.72, height, shares_y=True)
-    label = f"difference to {BASELINE}, points (95 % interval)" if are_differences else "score, percent (95 % interval)"
+    baseline = baseline_words(rows)
+    label = f"difference to {baseline}, points (95 % interval)" if are_differences else "score, percent (95 % interval)"
     pages = panels.draw(list(rows), layout, label)
     limits = _limits([entry for entries in rows.values() for entry in entries], from_zero=are_differences)
     all_axes = [of for _, of_page in pages for of in of_page]

@@ -17,7 +17,7 @@ from matplotlib.patches import Rectangle
 from eval.figures import style
 from eval.report.content import Grid, TargetGrids
 from eval.studies.finding import Matrix
-from eval.tables.cells import BASELINE
+from eval.tables.baseline import baseline_words, is_baseline
 from eval.tables.sheet import Entry
 
 _SCALE = LinearSegmentedColormap.from_list(
@@ -40,9 +40,9 @@ class _Map:
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     entry: Callable[[int, int], Entry]
-    separated_rows: int = 0  # of the first so many a gap separates the others
+    gaps: frozenset[int] = frozenset()  # rows before which there is one
     digits: int = 1  # behind the point
-    scale: str = f"difference to {BASELINE}, points"  # what the colours are of
+    scale: str = ""  # what the colours are of
 
 
 def matrix(grid: Grid, inches: float) -> list[Figure]:
@@ -52,8 +52,10 @@ def matrix(grid: Grid, inches: float) -> list[Figure]:
     every_place = range(len(grid.columns))
     places = [at for at in every_place if any(_tells(of_row[at]) for of_row in entries)] or list(every_place)
     columns = tuple(grid.columns[at] for at in places)
-    first_rows = 1 if grid.recipes[:1] == (BASELINE,) else 0
-    return _figures(_Map(rows, columns, lambda row, column: entries[row][places[column]], first_rows), inches)
+    are_baselines = [is_baseline(recipe) for recipe in grid.recipes]
+    gaps = frozenset(row for row in range(1, len(rows)) if are_baselines[row - 1] or are_baselines[row])
+    cells = _Map(rows, columns, lambda row, column: entries[row][places[column]], gaps, scale=_scale(grid.recipes))
+    return _figures(cells, inches)
 
 
 def _tells(entry: Entry) -> bool:
@@ -66,7 +68,12 @@ def languages(target: TargetGrids, inches: float) -> list[Figure]:
     grid = target.languages
     rows = tuple(_short(name, _NAME_SHARE * inches) for name in grid.columns)
     columns = tuple(grid.recipes)
-    return _figures(_Map(rows, columns, lambda row, column: grid.sheet.rows[column][1][row], 1), inches)
+    gaps, scale = frozenset({1}), _scale(grid.recipes)
+    return _figures(_Map(rows, columns, lambda row, column: grid.sheet.rows[column][1][row], gaps, scale=scale), inches)
+
+
+def _scale(recipes: Sequence[str]) -> str:
+    return f"difference to {baseline_words(recipes)}, points"
 
 
 def values(matrix: Matrix, inches: float) -> list[Figure]:
@@ -98,7 +105,7 @@ class _Measures:
     names_width: float
     cell_width: float
     heights: tuple[float, ...]
-    gap: float
+    gaps: float
     names_height: float
     limit: float
     is_upright: bool
@@ -111,7 +118,7 @@ class _Measures:
 
     @property
     def map_height(self) -> float:
-        return sum(self.heights) + self.gap
+        return sum(self.heights) + self.gaps
 
     @property
     def block_height(self) -> float:
@@ -141,7 +148,7 @@ def _figures(cells: _Map, inches: float) -> list[Figure]:
         names_width,
         cell_width,
         tuple(max(_ROW, style.height_of(name) + 0.03) for name in cells.rows),
-        _GAP if 0 < cells.separated_rows < len(cells.rows) else 0.0,
+        _GAP * sum(0 < row < len(cells.rows) for row in cells.gaps),
         max(map(_upright_height if is_upright else style.height_of, cells.columns)) + 0.04,
         _limit(entries),
         is_upright,
@@ -203,7 +210,7 @@ def _draw_block(of: Axes, cells: _Map, block: range, measures: _Measures) -> Non
     y = 0.0
     centres = []
     for row, height in enumerate(measures.heights):
-        y += measures.gap if row == cells.separated_rows and row else 0.0
+        y += _GAP if row in cells.gaps and row else 0.0
         for place, column in enumerate(block):
             _draw_cell(of, cells.entry(row, column), (place, y), height, measures)
         centres.append(y + height / 2)

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from eval.figures import panels, style
 from eval.report.content import Curve, TransferPoint
-from eval.tables.cells import BASELINE
+from eval.tables.baseline import BASELINE, is_baseline, split, with_label
 
 _TICKS = 0.3  # inches, for the numbers beside a panel
 _DIVERGED = "diverged"
@@ -70,7 +70,7 @@ def _curves(
     steps = list(dict.fromkeys(_last_step(curve) for curve in curves))
     paths = list(dict.fromkeys(_path(curve) for curve in curves))
     styles = [_line_style(number) for number in range(len(paths))]
-    names = [f"after {path}" if path != BASELINE else path for path in paths]
+    names = [path if is_baseline(path) else f"after {path}" for path in paths]
     below = style.legend_height(names, inches) + 0.05
     layout = panels.Layout(inches, _TICKS + 0.02, 0.85, 0.75, shares_y=False, y_label=y_label, below=below)
     pages = panels.draw(steps, layout, "optimizer step")
@@ -90,12 +90,13 @@ def _curves(
 
 
 def _last_step(curve: Curve) -> str:
-    return curve.training.rpartition(" > ")[2]
+    return split(curve.training)[1].rpartition(" > ")[2]
 
 
 def _path(curve: Curve) -> str:
-    """What was trained before."""
-    return curve.training.rpartition(" > ")[0] or BASELINE
+    """What was trained before, as a recipe is named."""
+    model, training = split(curve.training)
+    return with_label(model, training.rpartition(" > ")[0] or BASELINE)
 
 
 def _line_style(number: int) -> Line2D:

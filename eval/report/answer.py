@@ -1,8 +1,10 @@
 """What an experiment says so far, in plain sentences: a difference is called sure by its adjusted p-value alone."""
 
+from collections.abc import Iterable
+
 from eval.report.content import Content, Grid
 from eval.report.words import count, score, some
-from eval.tables.cells import BASELINE
+from eval.tables.baseline import BASELINE, baseline_of, is_baseline, split
 from eval.tables.sheet import Entry
 
 _LEVEL = 0.05
@@ -10,11 +12,13 @@ _LEVEL = 0.05
 
 def asked(content: Content) -> str:
     """What was asked, as a sentence."""
-    recipes = [recipe for recipe in content.recipes if recipe != BASELINE]
+    recipes = {split(recipe)[1] for recipe in content.recipes if not is_baseline(recipe)}
+    models = len({split(recipe)[0] for recipe in content.recipes})
     targets = [of_target.target for of_target in content.targets]
-    against = f" (against {BASELINE})" if BASELINE in content.recipes and recipes else ""
+    against = f" (against {BASELINE})" if _has_baseline(content.recipes) and recipes else ""
+    starts = f", from each of {count(models, 'start model')}" if models > 1 else ""
     return (
-        f"Which of {count(len(recipes), 'recipe')}{against} helps {count(len(targets), 'target')}"
+        f"Which of {count(len(recipes), 'recipe')}{against}{starts} helps {count(len(targets), 'target')}"
         f" ({some(targets, 12)}), evaluated in languages that the models were never fine-tuned on?"
         f" {_seeds(content)} each."
     )
@@ -50,7 +54,7 @@ def in_one_sentence(content: Content) -> str:
     prefix = "So far, " if content.is_partial else ""
     if not any(entry.value is not None for column in columns for _, entry in _of_column(matrix, column)):
         return "There is no answer yet: no target has all its scores."
-    if BASELINE not in matrix.recipes or len(matrix.recipes) == 1:
+    if not _has_baseline(matrix.recipes) or all(map(is_baseline, matrix.recipes)):
         return _capital(f"{prefix}there are scores, and nothing to compare them with: {_lacking(matrix)}.")
     if not tested_columns:
         return _capital(
@@ -75,14 +79,14 @@ def of_target(content: Content, column: str) -> str:
     if not scored_recipes:
         notes = dict.fromkeys(entry.note for _, entry in of_column)
         return f"no complete score yet ({some(list(notes), 3)})"
-    baseline_score = dict(of_column)[BASELINE].score if BASELINE in content.matrix.recipes else None
-    recipe, entry = max(scored_recipes, key=lambda pair: _level(pair[1], baseline_score))
+    scores = {recipe: entry.score for recipe, entry in of_column}
+    recipe, entry = max(scored_recipes, key=lambda pair: _level(pair[1], scores.get(baseline_of(pair[0]))))
     text = f"highest: {recipe}, {score(entry.score)}"
     if len(scored_recipes) < len(content.matrix.recipes):
         text += f", of {len(scored_recipes)} of {count(len(content.matrix.recipes), 'recipe')}"
     if entry.kind != "difference":
         return f"{text} {entry.spread}".rstrip()
-    text += f": {entry.number} {entry.spread} to {BASELINE}".replace("  ", " ")
+    text += f": {entry.number} {entry.spread} to {baseline_of(recipe)}".replace("  ", " ")
     return f"{text}; {_how_sure(entry)}"
 
 
@@ -140,7 +144,11 @@ def _farthest(cells: list[tuple[str, str, Entry]]) -> str:
 
 
 def _lacking(matrix: Grid) -> str:
-    return f"the recipes lack {BASELINE}" if BASELINE not in matrix.recipes else f"{BASELINE} is the only recipe"
+    return f"{BASELINE} is the only recipe" if _has_baseline(matrix.recipes) else f"the recipes lack {BASELINE}"
+
+
+def _has_baseline(recipes: Iterable[str]) -> bool:
+    return any(map(is_baseline, recipes))
 
 
 def _capital(text: str) -> str:

@@ -11,7 +11,7 @@ from eval.report import study_charts
 from eval.report.chart import DOWN, MUTED, ROW, SERIES, STRONG, TEXT, UP, Chart, Row, chosen, finished, named_rows
 from eval.report.content import Content, Costs, TargetGrids, TransferPoint
 from eval.report.words import told
-from eval.tables.cells import BASELINE
+from eval.tables.baseline import BASELINE, baseline_words, is_baseline
 
 _GROUPS = {"family": "family", "script": "script", "size": "pretraining text"}
 
@@ -49,10 +49,11 @@ def _intervals(content: Content) -> Chart | None:
     if not rows:
         return None
     targets = list(dict.fromkeys(row["target"] for row in rows))
-    order = [recipe for recipe in content.recipes if recipe != BASELINE]
+    order = [recipe for recipe in content.recipes if not is_baseline(recipe)]
     target = chosen("target", "target", targets)
     y = altair.Y("recipe:N", sort=order, title=None, axis=altair.Axis(labelLimit=160))
-    title = f"difference to {BASELINE}, points"
+    baseline = baseline_words(content.recipes)
+    title = f"difference to {baseline}, points"
     base = named_rows().transform_filter(altair.datum.target == target)
     tooltip = [altair.Tooltip("recipe:N"), altair.Tooltip("told:N", title="difference")]
     chart = altair.layer(
@@ -70,7 +71,7 @@ def _intervals(content: Content) -> Chart | None:
     ).add_params(target)
     return Chart(
         "intervals",
-        f"Differences to {BASELINE} with 95 % intervals",
+        f"Differences to {baseline} with 95 % intervals",
         "A point is a recipe's difference; its line the 95 % interval, not corrected for how many there are."
         " A circle: the interval is without 0; a diamond: it has 0 in it, or there is none.",
         finished(chart.properties(width="container", height=ROW * max(2, len(order))), rows),
@@ -173,7 +174,7 @@ def _transfer(points: Sequence[TransferPoint]) -> Chart | None:
         {
             "target": point.target, "recipe": point.recipe, "seed": str(point.seed), "dev": round(point.dev, 2),
             "transfer": round(point.transfer, 2),
-            "kind": "diverged" if point.diverged else BASELINE if point.recipe == BASELINE else "a recipe",
+            "kind": "diverged" if point.diverged else BASELINE if is_baseline(point.recipe) else "a recipe",
         }
         for point in points
     ]  # fmt: skip

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from eval.report.content import Grid
 from eval.report.words import count, entry_text, escape, told
+from eval.tables.baseline import split
 from eval.tables.sheet import Entry
 
 _CLOSE = 1e-9
@@ -26,7 +27,7 @@ def by_recipe(grid: Grid, caption: str, scale: float, link: Link) -> str:
     """Rows are recipes. What a cell tells on hover and focus is `told`; `link`: where it leads."""
     heads = "".join(_head(column.name, column.detail) for column in grid.sheet.columns)
     rows = "\n".join(
-        f'<tr><th scope="row">{escape(recipe)}</th>'
+        f'{_next_model(grid, row)}<tr><th scope="row">{escape(recipe)}</th>'
         + "".join(
             _cell(
                 entry,
@@ -39,6 +40,12 @@ def by_recipe(grid: Grid, caption: str, scale: float, link: Link) -> str:
         for row, (recipe, entries) in enumerate(grid.sheet.rows)
     )
     return _table(caption, f'<th scope="col">recipe</th>{heads}', rows)
+
+
+def _next_model(grid: Grid, row: int) -> str:
+    """The rows from each start model are a part of the table."""
+    is_first = row and split(grid.recipes[row])[0] != split(grid.recipes[row - 1])[0]
+    return "</tbody>\n<tbody>\n" if is_first else ""
 
 
 def by_column(grid: Grid, caption: str, scale: float, first_head: str, anchor: Callable[[int], str]) -> str:

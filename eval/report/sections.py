@@ -8,7 +8,7 @@ from eval.report import answer, elements, heat, studies
 from eval.report.chart import Chart
 from eval.report.content import Content, Costs, Missing, Raced, TargetGrids
 from eval.report.words import count, cut, escape, hours, score, some
-from eval.tables.cells import BASELINE
+from eval.tables.baseline import BASELINE, baseline_words
 from eval.tables.facts import SOURCES
 
 _MOST_GROUPS = 8
@@ -98,7 +98,9 @@ def _matrix(page: Page) -> str:
 
 
 def _grid_caption(content: Content, columns: str) -> str:
-    return f"{BASELINE}: scores in percent; other recipes: differences to it in points, by {columns}"
+    baseline = baseline_words(content.recipes)
+    to_it = "it" if baseline == BASELINE else baseline
+    return f"{BASELINE}: scores in percent; other recipes: differences to {to_it} in points, by {columns}"
 
 
 def _key(scale: float) -> str:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from math import sqrt
 from statistics import mean, stdev
 
+from eval.tables.baseline import baseline_of, is_baseline
 from eval.tables.rows import Row
 
-BASELINE = "none"
 DIVERGED = "†"
 # What a metric is called where it is not quite itself: tuned and scored on the same set; never tuned.
 STAND_INS = ("_dev", "_untuned")
@@ -146,7 +146,7 @@ def compare(
         (recipe, column): _cell(
             means.get((recipe, column), {}),
             sound.get((recipe, column), {}),
-            {} if recipe == BASELINE else sound.get((BASELINE, column), {}),
+            {} if is_baseline(recipe) else sound.get((baseline_of(recipe), column), {}),
             count,
         )
         for (recipe, column), count in missing.items()

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from math import hypot
 
 from eval.tables import cells
-from eval.tables.cells import BASELINE, Cell, Seed
+from eval.tables.baseline import BASELINE, split
+from eval.tables.cells import Cell, Seed
 from eval.tables.rows import Row
 from eval.tables.sheet import Column, Entry, Sheet
 from slurm.base import UserError
@@ -26,8 +27,11 @@ class Side:
 def of_sides(first: Side, second: Side, metric: str | None = None) -> Sheet:
     """Every recipe and target that both have, each over the languages that both have. UserError where there is none.
 
-    Seeds are paired where both have them; where none is in common the means are compared as they are.
+    Seeds are paired where both have them; where none is in common the means are compared as they are. Where each has
+    one start model, whichever it is, labels play no part.
     """
+    if all(len({split(row.recipe)[0] for row in side.rows}) == 1 for side in (first, second)):
+        first, second = _without_labels(first), _without_labels(second)
     metrics = _metrics(first, second, metric)
     of_first = {(row.recipe, row.target) for row in first.rows}
     of_both = [pair for pair in dict.fromkeys((row.recipe, row.target) for row in second.rows) if pair in of_first]
@@ -54,6 +58,10 @@ def of_sides(first: Side, second: Side, metric: str | None = None) -> Sheet:
         for recipe in recipes
     )
     return Sheet(f"{second.label} less {first.label}", columns, rows, tuple(caption))
+
+
+def _without_labels(side: Side) -> Side:
+    return replace(side, rows=[row._replace(recipe=split(row.recipe)[1]) for row in side.rows])
 
 
 def _metrics(first: Side, second: Side, metric: str | None) -> dict[str, str]:

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from eval.statistics.intervals import MeanDifference
-from eval.tables.cells import BASELINE, Cell
+from eval.tables.baseline import baseline_of, is_baseline, split
+from eval.tables.cells import Cell
 from eval.tables.references import Reference
 from eval.tables.sheet import Column, Entry, Rows
 from eval.tables.significance import Comparison
@@ -20,7 +21,7 @@ def of_cells(
     with_intervals: bool = False,
 ) -> Rows:
     """The rows, in the order of `recipes`. A cell that is not in `cells` is shown as `-`."""
-    best = {column.name: _best(cells, recipes, column.name) for column in columns}
+    best = {column.name: _best_of_models(cells, recipes, column.name) for column in columns}
     return tuple(
         (
             recipe,
@@ -28,7 +29,7 @@ def of_cells(
                 _entry(
                     cells.get((recipe, column.name)),
                     comparisons.get((recipe, column.name)),
-                    recipe == BASELINE or BASELINE not in recipes,
+                    is_baseline(recipe) or baseline_of(recipe) not in recipes,
                     recipe in best[column.name],
                     with_intervals,
                 )
@@ -39,9 +40,17 @@ def of_cells(
     )
 
 
+def _best_of_models(cells: Mapping[tuple[str, str], Cell], recipes: Sequence[str], column: str) -> set[str]:
+    """The recipes that are highest of those from the same start model."""
+    by_model: dict[str, list[str]] = {}
+    for recipe in recipes:
+        by_model.setdefault(split(recipe)[0], []).append(recipe)
+    return set().union(*(_best(cells, of_model, column) for of_model in by_model.values()))
+
+
 def _best(cells: Mapping[tuple[str, str], Cell], recipes: Sequence[str], column: str) -> set[str]:
-    """The recipes that are highest; of one recipe alone, or where all are equal, none."""
-    baseline = cells.get((BASELINE, column))
+    """The recipes that are highest; of one recipe alone, or where all are equal, none. All are from one model."""
+    baseline = cells.get((baseline_of(recipes[0]), column))
     scores = {
         recipe: compared
         for recipe in recipes

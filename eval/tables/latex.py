@@ -29,7 +29,7 @@ def latex(sheets: Sequence[Sheet]) -> str:
 
 
 def _table(sheet: Sheet) -> str:
-    best = ["Bold: the best of its column."] if sheet.has_best else []
+    best = [f"Bold: {sheet.best_words}."] if sheet.has_best else []
     caption = " ".join([escaped(f"{sheet.title}."), *(_sentence(line) for line in sheet.caption), *best])
     lines = [
         r"\begin{table}",
@@ -78,9 +78,9 @@ def _tabular(sheet: Sheet, start: int, stop: int) -> str:
         r"\toprule",
         _row("", [escaped(column.name) for column in columns]),
         _row("recipe", [escaped(column.detail) for column in columns]),
-        r"\midrule",
-        *(_row(escaped(name), map(_cell, of_row[start:stop])) for name, of_row in sheet.rows),
     ]
+    for rows in sheet.by_model:
+        lines += [r"\midrule", *(_row(escaped(name), map(_cell, of_row[start:stop])) for name, of_row in rows)]
     if sheet.references:
         lines.append(r"\midrule")
         lines += [_row(escaped(name), map(_cell, of_row[start:stop])) for name, of_row in sheet.references]

@@ -7,7 +7,7 @@ from io import StringIO
 from eval.tables.sheet import STATISTICS, Sheet, as_records
 
 _FIELDS = (
-    "table", "row", "column", "metric", "kind", "score", "difference", "error", "low", "high", "adjusted_p",
+    "table", "row", "model", "column", "metric", "kind", "score", "difference", "error", "low", "high", "adjusted_p",
     *STATISTICS, "over_examples", "mark", "best", "seeds", "diverged", "missing", "note",
 )  # fmt: skip
 

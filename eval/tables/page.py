@@ -35,10 +35,10 @@ def _table(sheet: Sheet) -> str:
     )
     bodies = "\n".join(
         "<tbody>\n" + "\n".join(_row(name, of_row) for name, of_row in rows) + "\n</tbody>"
-        for rows in (sheet.rows, sheet.references)
+        for rows in (*sheet.by_model, sheet.references)
         if rows
     )
-    lines = [*sheet.caption, *(["bold: the best of its column"] if sheet.has_best else [])]
+    lines = [*sheet.caption, *([f"bold: {sheet.best_words}"] if sheet.has_best else [])]
     notes = "\n".join(f"<li>{escape(line)}</li>" for line in lines)
     return (
         f"<table>\n<caption>{escape(sheet.title)}</caption>\n"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from eval.tables.baseline import AFTER_LABEL
 from slurm.base import UsageError, UserError
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ _GAP = ("recipe", "target", "language", "seed", "metric", "stage", "state")
 class Row(NamedTuple):  # of hundreds of thousands, dataclasses take six times as long
     """One score: of a recipe on a target in a language, for one seed and metric. `score` is in percent.
 
+    `recipe` is its name (`eval.tables.baseline`), with the label of the start model where that has one; in the file
+    the label is in `model` alone. A `model` that is no label, but a Hub id or a path, has a `/`, which labels have not.
     `evaluate_…`: of evaluating this language, so equal in the rows of its metrics. `path_train_…`: of all trainings
     that the score rests on, which other rows share, so sums over rows count them again and again.
     """
@@ -44,6 +47,7 @@ class Row(NamedTuple):  # of hundreds of thousands, dataclasses take six times a
     evaluate_gpu_hours: float | None = None
     path_train_seconds: float | None = None  # None: of one of them nothing is known
     path_train_gpu_hours: float | None = None
+    model: str | None = None  # the start model's label, or its Hub id or folder; None: an earlier version's file
 
 
 @dataclass(frozen=True)
@@ -71,25 +75,37 @@ def columns() -> "dict[str, type[polars.DataType]]":
 
     text, number, integer, flag = polars.String, polars.Float64, polars.Int64, polars.Boolean
     return {
-        "recipe": text, "target": text, "language": text, "seed": integer, "metric": text, "profile": text,
-        "primary": flag, "score": number, "examples": integer, "state": text, "diverged": flag, "stage": text,
-        "generation": text, "attempt": text, "code": text, "evaluate_seconds": number, "evaluate_gpu_hours": number,
-        "path_train_seconds": number, "path_train_gpu_hours": number,
+        "model": text, "recipe": text, "target": text, "language": text, "seed": integer, "metric": text,
+        "profile": text, "primary": flag, "score": number, "examples": integer, "state": text, "diverged": flag,
+        "stage": text, "generation": text, "attempt": text, "code": text, "evaluate_seconds": number,
+        "evaluate_gpu_hours": number, "path_train_seconds": number, "path_train_gpu_hours": number,
     }  # fmt: skip
 
 
 def rows_of(frame: "polars.DataFrame") -> list[Row]:
     """The scores of a table with these columns, or with those of earlier versions."""
     names = [name for name in Row._fields if name in frame.columns]
-    scores = frame.drop_nulls("score").select(names)
+    scores = _with_names(frame.drop_nulls("score")).select(names)
     if len(names) == len(Row._fields):
         return list(map(Row._make, scores.iter_rows()))
-    return [Row(**record, profile=profile_of(record["metric"])) for record in scores.to_dicts()]
+    return [Row(**{"profile": profile_of(record["metric"])} | record) for record in scores.to_dicts()]
 
 
 def gaps_of(frame: "polars.DataFrame") -> list[Gap]:
     """The scores that are not there."""
-    return [Gap(*values) for values in frame.filter(frame["score"].is_null()).select(_GAP).iter_rows()]
+    return [Gap(*values) for values in _with_names(frame.filter(frame["score"].is_null())).select(_GAP).iter_rows()]
+
+
+def _with_names(frame: "polars.DataFrame") -> "polars.DataFrame":
+    """The recipes by their names, with labels of start models where those have some."""
+    import polars
+
+    if "model" not in frame.columns:
+        return frame
+    model, recipe = polars.col("model"), polars.col("recipe")
+    is_label = model.is_not_null() & ~model.str.contains("/", literal=True)
+    name = polars.concat_str(model, polars.lit(AFTER_LABEL), recipe)
+    return frame.with_columns(recipe=polars.when(is_label).then(name).otherwise(recipe))
 
 
 def read_parquet(path: Path) -> list[Row]:

@@ -1,12 +1,15 @@
-"""A table as one publishes it: recipes by columns, `none` in its scores, the others in their differences to it.
+"""A table as one publishes it: recipes by columns, `none` in its scores, the others in their differences to it. Of
+several start models one below the other, each with a `none` of its own.
 
 A column is a target, an average, a language or a group of languages. `entries` fills sheets; `table` (terminal and
 Markdown), `latex`, `page` (HTML) and `long` (CSV) draw them.
 """
 
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
+from eval.tables.baseline import split
 from eval.tables.cells import DIVERGED
 
 if TYPE_CHECKING:  # numpy and scipy: what only draws need not wait for them
@@ -87,12 +90,27 @@ class Sheet:
         """Whether any cell is marked as the best of its column."""
         return any(entry.best for _, of_row in self.rows for entry in of_row)
 
+    @property
+    def best_words(self) -> str:
+        """What such a cell is."""
+        return "the best of its column" + (" for its start model" if len(self.by_model) > 1 else "")
+
+    @property
+    def by_model(self) -> tuple[Rows, ...]:
+        """The rows, those from each start model together."""
+        return tuple(tuple(rows) for _, rows in groupby(self.rows, key=lambda row: split(row[0])[0]))
+
 
 def as_records(sheet: Sheet) -> list[dict[str, Any]]:
-    """Every cell as JSON values, unrounded: the long form that `--json` and CSV have."""
+    """Every cell as JSON values, unrounded: the long form that `--json` and CSV have. `model`: the start model's label,
+    "" without one."""
     return [
-        {"table": sheet.title, "row": name, "column": column.name, "metric": column.metric} | _record(entry)
-        for name, of_row in (*sheet.rows, *sheet.references)
+        {"table": sheet.title, "row": name, "model": model, "column": column.name, "metric": column.metric}
+        | _record(entry)
+        for name, model, of_row in (
+            *((name, split(name)[0], of_row) for name, of_row in sheet.rows),
+            *((name, "", of_row) for name, of_row in sheet.references),
+        )
         for column, entry in zip(sheet.columns, of_row, strict=True)
     ]
 

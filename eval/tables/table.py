@@ -1,11 +1,13 @@
 """The cells drawn as a table, recipe x target: for a terminal, and in Markdown."""
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from eval.tables.baseline import split
 from eval.tables.cells import Cell
 from eval.tables.sheet import Column, Entry, Sheet
 
@@ -16,7 +18,9 @@ BEST = "^"
 def draw(cells: Mapping[tuple[str, str], Cell], recipes: Sequence[str], targets: Mapping[str, str]) -> Table:
     """The table for a terminal. `targets`: the name of each target's metric. Differences stand below the scores."""
     table = _empty(list(targets.items()))
-    for recipe in recipes:
+    for before, recipe in zip(["", *recipes], recipes, strict=False):
+        if before and split(before)[0] != split(recipe)[0]:
+            table.add_section()
         row = [cells.get((recipe, target)) for target in targets]
         table.add_row(recipe, *(_lines(cell) for cell in row))
     return table
@@ -56,8 +60,9 @@ def draw_sheet(sheet: Sheet, columns: Sequence[Column]) -> Table:
     rows = [(name, [of_row[place] for place in places]) for name, of_row in (*sheet.rows, *sheet.references)]
     widths = [max((len(_marks(of_row[at])) for _, of_row in rows), default=0) for at in range(len(places))]
     table = _empty([(column.name, column.detail) for column in columns])
+    ends = set(accumulate(map(len, sheet.by_model)))  # below the rows from each start model
     for number, (name, of_row) in enumerate(rows):
-        if number == len(sheet.rows):
+        if number in ends:
             table.add_section()
         table.add_row(name, *(_text(entry, width) for entry, width in zip(of_row, widths, strict=True)))
     return table
@@ -83,7 +88,7 @@ def markdown_sheet(sheet: Sheet) -> str:
     lines += _heading([_plain(f"{column.name} ({column.detail})") for column in sheet.columns])
     for name, of_row in (*sheet.rows, *sheet.references):
         lines.append(f"| {_plain(name)} | " + " | ".join(map(_in_markdown, of_row)) + " |")
-    caption = [*sheet.caption, *(["bold: the best of its column"] if sheet.has_best else [])]
+    caption = [*sheet.caption, *([f"bold: {sheet.best_words}"] if sheet.has_best else [])]
     return "\n".join([*lines, "", *(f"- {_plain(line)}" for line in caption)]) + "\n"
 
 

@@ -55,7 +55,6 @@ def names(file: Path, kind: str, incomplete: str) -> list[str]:
 
 def remember(plan: "Plan") -> None:
     """Keep the names of a plan for the next Tab. Never fails, and does nothing where they are kept."""
-    from launch.experiment import recipes
     from slurm.base.files import make_folder, write_atomic
 
     file = plan.experiment.path
@@ -63,7 +62,7 @@ def remember(plan: "Plan") -> None:
         if _is_kept(file):
             return
         lines = {f"s {stage.name}" for stage in plan.stages.values()}
-        lines |= {f"r {recipes.show(recipe)}" for recipe in plan.experiment.recipes}
+        lines |= {f"r {recipe}" for recipe in plan.recipe_names}
         lines |= {f"t {target}" for target in plan.targets}
         path = _names_path(file)
         make_folder(path.parent)

@@ -10,7 +10,7 @@ from collections.abc import Set
 from dataclasses import dataclass
 from typing import Final
 
-from eval.tables.cells import BASELINE
+from eval.tables.baseline import baseline_of, is_baseline
 from launch.draft.drafting import Draft
 from launch.estimate import cost
 from launch.plan import Plan, Stage
@@ -107,9 +107,9 @@ def _part_of_race(estimates: cost.Estimates, draft_keys: Set[str], hours_left: f
     plan, keys = estimates.plan, set[str]()
     waiting: dict[tuple[str, str], None] = {}
     for recipe, target, seed in plan.paths:
-        if recipe == BASELINE or (recipe, target) in waiting:  # a pair's seeds count in their order
+        if is_baseline(recipe) or (recipe, target) in waiting:  # a pair's seeds count in their order
             continue
-        chains = (plan.chain(plan.paths[name, target, seed]) for name in (recipe, BASELINE))
+        chains = (plan.chain(plan.paths[name, target, seed]) for name in (recipe, baseline_of(recipe)))
         more_keys = {stage.key for chain in chains for stage in chain} & draft_keys - keys
         more_hours = _hours(estimates, more_keys)
         if more_keys and more_hours > hours_left:
@@ -118,7 +118,7 @@ def _part_of_race(estimates: cost.Estimates, draft_keys: Set[str], hours_left: f
         keys |= more_keys
         hours_left -= more_hours
     names = some([f"{recipe} / {target}" for recipe, target in waiting])
-    count = len({path[:2] for path in plan.paths if path[0] != BASELINE})
+    count = len({path[:2] for path in plan.paths if not is_baseline(path[0])})
     line = f"budget: {len(waiting)} of {count} pairs wait: too little is left for their next seeds: {names}; {advice}"
     return Affordable(frozenset(keys), line) if keys else None
 

@@ -21,7 +21,7 @@ def identity(plan: Plan, stage: Stage) -> dict[str, Any]:
     spec.pop("languages", None)  # no part of what an evaluate stage is
     return {
         "key": stage.key, "name": stage.name, "kind": stage.kind, "task": stage.task, "seed": stage.seed,
-        "parent": stage.parent or plan.start.identity, "spec": spec,
+        "parent": stage.parent or plan.start_of(stage).identity, "spec": spec,
     }  # fmt: skip
 
 
@@ -32,7 +32,7 @@ def manifest(plan: Plan, store: Store, array: Array, packages: dict[str, str] | 
     return Manifest(
         store=str(store.root),
         experiment=plan.experiment.name,
-        start=plan.start,
+        start=next(iter(plan.starts.values())),
         asked=cluster.asked,
         share_group=cluster.share_group,
         packages=packages or {},
@@ -45,6 +45,7 @@ def manifest(plan: Plan, store: Store, array: Array, packages: dict[str, str] | 
             index: tuple(stage.folder for stage in stages[index] if _may_drop_encoder(plan, stage)) for index in stages
         },
         failures=plan.experiment.failures.record(),
+        starts={label: start for label, start in plan.starts.items() if label},
     )
 
 
@@ -63,6 +64,7 @@ def _stage_entry(plan: Plan, stage: Stage, changes: Changes | None) -> StageEntr
         spec=to_record(spec),
         runtime=to_record(_runtime(plan.runtime(stage), changes)),
         parent=plan.stages[stage.parent].folder if stage.parent else None,
+        model=stage.model,
         earlier=tuple(
             EarlierStep(training.folder, heads, to_record(plan.train_spec(training)))
             for training, heads in plan.earlier(stage)

@@ -76,29 +76,32 @@ class Accuracy:
 
 
 class Estimates:
-    """The estimates of one plan; make one per command. Reads at most a few results per definition."""
+    """The estimates of one plan; make one per command. Reads at most a few results per definition.
+
+    `sizes`: of the start models, by label.
+    """
 
     def __init__(self, plan: Plan, store: Store | None = None) -> None:
         self.plan = plan
         self.store = store or Store(plan.experiment.store)
-        self.sizes = shapes.model_sizes(plan) or _UNKNOWN_MODEL
+        self.sizes = {model: shapes.model_sizes(start) or _UNKNOWN_MODEL for model, start in plan.starts.items()}
         self.cluster = plan.experiment.cluster
         self._known = rates.read(self.store.root)
         self._counts = amounts.read(self.store.root)
         self._rates: dict[tuple[bool, Precision], Rate] = {}
-        self._of_definition: dict[tuple[str, bool], Estimate] = {}
+        self._of_work: dict[tuple[tuple[str, str], bool], Estimate] = {}
         self._amounts: dict[tuple[str, bool], tuple[Amount, Amount]] = {}
 
     def of_stage(self, stage: Stage) -> Estimate:
         """What one stage will cost."""
         stays = stage.kind == "train" and self._stays(stage)
-        at = (stage.definition, stays)
-        if at not in self._of_definition:
+        at = (stage.work, stays)
+        if at not in self._of_work:
             estimate = self._of_train(stage) if stage.kind == "train" else self._of_evaluate(stage)
-            self._of_definition[at] = (
+            self._of_work[at] = (
                 estimate if stays else replace(estimate, disk_bytes=estimate.disk_bytes - self._dropped(stage))
             )
-        return self._of_definition[at]
+        return self._of_work[at]
 
     def element_seconds(self, stages: Iterable[str]) -> float:
         """Wall-clock seconds of an element with these stages (keys): one after the other, on all its ranks."""
@@ -134,16 +137,17 @@ class Estimates:
         settings, runtime = self._definition(stage)
         scorings = settings.epochs * runtime.dev_points
         earlier = [self.amounts_of(training)[1] for training, _ in self.plan.earlier(stage)]
-        flops = self._training(stage, read) + self._forward(dev) * scorings + sum(map(self._forward, earlier))
+        flops = self._training(stage, read) + self._forward(stage, dev) * scorings
+        flops += sum(self._forward(stage, amount) for amount in earlier)
         seconds = self._device_seconds(flops, self._rate(settings, runtime))
-        encoder = _WEIGHT * self.sizes.parameters
+        encoder = _WEIGHT * self.sizes[stage.model].parameters
         tokens = read.tokens + dev.tokens * scorings + sum(amount.tokens for amount in earlier)
         return Estimate(tokens, flops, seconds, encoder + 8 * _RECORD, _TRAIN_FILES)
 
     def _of_evaluate(self, stage: Stage) -> Estimate:
         spec = self.plan.evaluate_spec(stage)
         read = amounts.of_evaluating(spec, self._counts)
-        flops = self._forward(read)
+        flops = self._forward(stage, read)
         seconds = self._device_seconds(flops, self._rate(spec.settings, self.plan.runtime(stage)))
         prediction = formats.get(catalogue.find(spec.target).format).prediction_bytes
         files = _EVALUATE_FILES + _LANGUAGE_FILES * len(spec.languages)
@@ -187,10 +191,11 @@ class Estimates:
         step = self.plan.steps[stage.definition]
         language_model = any(formats.get(catalogue.find(part.task).format).is_language_model for part in step.parts)
         predicted_tokens = int(read.tokens * step.settings.mask_probability) if language_model else 0
-        return training_flops(self.sizes, int(read.tokens), int(read.squares), predicted_tokens=predicted_tokens)
+        sizes = self.sizes[stage.model]
+        return training_flops(sizes, int(read.tokens), int(read.squares), predicted_tokens=predicted_tokens)
 
-    def _forward(self, read: Amount) -> float:
-        return forward_flops(self.sizes, int(read.tokens), int(read.squares))
+    def _forward(self, stage: Stage, read: Amount) -> float:
+        return forward_flops(self.sizes[stage.model], int(read.tokens), int(read.squares))
 
     # --- the devices
 
@@ -245,7 +250,8 @@ class Estimates:
         estimates = [self.of_stage(stage) for stage in stages]
         trains = [stage for stage in stages if stage.kind == "train"]
         running = min(len(trains), at_once or len(trains))
-        temporary = self.sizes.parameters * (_CHECKPOINTS * _CHECKPOINT + 2 * _WEIGHT)  # two: best epoch and hand-over
+        largest = max(sizes.parameters for sizes in self.sizes.values())
+        temporary = largest * (_CHECKPOINTS * _CHECKPOINT + 2 * _WEIGHT)  # two: best epoch and hand-over
         read = {stage.definition: self.amounts_of(stage)[0] for stage in trains}
         cache = sum(amount.tokens / self._epochs(digest) for digest, amount in read.items()) * _TOKEN_BYTES
         disk = sum(estimate.disk_bytes for estimate in estimates) + running * temporary + cache
@@ -262,7 +268,7 @@ class Estimates:
         return any(self.plan.stages[key].kind == "train" for key in self.plan.children[stage.key])
 
     def _dropped(self, stage: Stage) -> float:
-        return _WEIGHT * self.sizes.parameters if stage.kind == "train" else 0.0
+        return _WEIGHT * self.sizes[stage.model].parameters if stage.kind == "train" else 0.0
 
     # --- finished trainings
 

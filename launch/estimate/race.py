@@ -4,9 +4,10 @@ Expected under an assumption that is said, since nobody knows effects before: of
 is simulated, pair by pair alone; a training that several need is run if any of them does.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass
 
-from eval.tables.cells import BASELINE
+from eval.tables.baseline import baseline_of
 from launch.estimate.cost import Estimates
 from launch.experiment import Race
 from launch.plan import Plan
@@ -31,18 +32,15 @@ def hours(plan: Plan, estimates: Estimates) -> Hours:
     assert race is not None
     place = {seed: number for number, seed in enumerate(plan.experiment.seeds)}
     going_on = chances(race)
-    rivals = {
-        target: {recipe for recipe, name, _ in plan.paths if name == target} - {BASELINE} for target in plan.targets
-    }
+    rivals: dict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)  # by a baseline's cell
+    for recipe, target, _ in plan.paths:
+        if recipe != baseline_of(recipe):
+            rivals[baseline_of(recipe), target].add((recipe, target))
     least = most = expected = 0.0
     for stage in plan.stages.values():
         cost = estimates.of_stage(stage).gpu_seconds / 3600
         seed = 0 if stage.seed is None else place[stage.seed]
-        pairs = {
-            (rival, target)
-            for recipe, target in plan.users[stage.key]
-            for rival in (rivals[target] if recipe == BASELINE else (recipe,))
-        }
+        pairs = {pair for cell in plan.users[stage.key] for pair in rivals.get(cell, {cell})}
         most += cost
         least += cost if seed < race.min else 0.0
         expected += cost * (1 - (1 - going_on[seed]) ** len(pairs))

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eval.tables.baseline import split, with_label
 from launch.experiment import Cluster
 from launch.plan import Plan, StepDefinition
 from launch.text import some
 from slurm.base import UserError
 from training import formats
 from training.flops import Sizes
+from training.pretrained import StartModel
 from training.pretrained import start as start_model
 from training.pretrained.config import encoder_config
 from training.shape import Shape, choose, gigabytes
@@ -27,9 +29,9 @@ _PUBLISHED = {
 
 @dataclass(frozen=True)
 class StepShape:
-    """How the trainings of one step definition run."""
+    """How the trainings of one step definition run, of one start model."""
 
-    task: str
+    task: str  # with the model's label before it, if it has one
     shape: Shape
     gpu: bool
     tokens: int  # of a micro-batch at most
@@ -41,8 +43,10 @@ class StepShape:
     @property
     def record(self) -> dict[str, Any]:
         """For programs."""
+        model, task = split(self.task)
         return {
-            "task": self.task,
+            **({"model": model} if model else {}),
+            "task": task,
             "zero": self.shape.zero,
             "offload": self.shape.offload,
             "ranks": self.shape.world,
@@ -69,26 +73,34 @@ class StepShape:
         )
 
 
-def of_plan(plan: Plan) -> dict[str, StepShape]:
-    """The shape of every step, by the step's digest; empty where the model's sizes are not known yet."""
-    sizes = model_sizes(plan)
-    return (
-        {digest: _of_step(step, sizes, plan.experiment.cluster) for digest, step in plan.steps.items()} if sizes else {}
-    )
+def of_plan(plan: Plan) -> dict[tuple[str, str], StepShape]:
+    """The shape of every step, by the start model's label and the step's digest; without models whose sizes are not
+    known yet."""
+    return {
+        (model, digest): _of_step(with_label(model, step.task), step, sizes, plan.experiment.cluster)
+        for model, start in plan.starts.items()
+        if (sizes := model_sizes(start)) is not None
+        for digest, step in plan.steps.items()
+    }
 
 
 def lines(plan: Plan) -> list[tuple[str, str]]:
     """What `plan` prints: a line per distinct shape and one per state of the vocabulary, each with its tasks."""
     step_shapes = of_plan(plan)
-    if plan.steps and not step_shapes:
-        return [("shape", "known once `stepstone prepare` has fetched the model")]
+    models = {model for model, _ in step_shapes}
+    unknown = [
+        ("shape", with_label(model, "known once `stepstone prepare` has fetched the model"))
+        for model in plan.starts
+        if plan.steps and model not in models
+    ]
     shapes: dict[str, list[str]] = {}
     vocabularies: dict[str, list[str]] = {}
     for step in step_shapes.values():
         shapes.setdefault(step.line, []).append(step.task)
-        vocabularies.setdefault(step.vocabulary, []).append(step.task)
+        vocabularies.setdefault(step.vocabulary, []).append(split(step.task)[1])  # the same of all models
     return [
         *(("shape", f"{_names(tasks)}: {line}") for line, tasks in shapes.items()),
+        *unknown,
         *(("vocabulary", f"{_names(tasks)}: {_VOCABULARY.get(text, text)}") for text, tasks in vocabularies.items()),
     ]
 
@@ -100,7 +112,7 @@ def _names(tasks: list[str]) -> str:
     return some(dict.fromkeys(tasks), 6)
 
 
-def _of_step(step: StepDefinition, sizes: Sizes, cluster: Cluster) -> StepShape:
+def _of_step(name: str, step: StepDefinition, sizes: Sizes, cluster: Cluster) -> StepShape:
     settings, runtime = step.settings, step.runtime
     tasks = [catalogue.find(part.task) for part in step.parts]
     gpu = runtime.device == "cuda" or (runtime.device == "auto" and cluster.gpus_asked_for)
@@ -135,14 +147,11 @@ def _of_step(step: StepDefinition, sizes: Sizes, cluster: Cluster) -> StepShape:
         vocabulary = "all rows, because mlm predicts any token"
     else:
         vocabulary = "compact" if runtime.compact_vocabulary else "all rows (compact_vocabulary: false)"
-    return StepShape(
-        step.task, shape, gpu, max(shape.token_budget, longest), micro_batches, peak_bytes, windows, vocabulary
-    )
+    return StepShape(name, shape, gpu, max(shape.token_budget, longest), micro_batches, peak_bytes, windows, vocabulary)
 
 
-def model_sizes(plan: Plan) -> Sizes | None:
-    """The sizes of the start model; None where it is on the Hub, not fetched yet, and not one whose sizes we know."""
-    start = plan.start
+def model_sizes(start: StartModel) -> Sizes | None:
+    """The sizes of a start model; None where it is on the Hub, not fetched yet, and not one whose sizes we know."""
     if start.folder:
         return encoder_config(Path(start.folder)).sizes
     assert start.repo and start.revision, start

@@ -42,7 +42,8 @@ class Experiment:
     document: Document  # for errors that only the plan finds
     name: str
     store: Path
-    model: str  # Hub id, with "@revision" where the file gives one, or an absolute folder
+    # By label, "" of `model:`: a Hub id, with "@revision" where the file gives one, or an absolute folder.
+    models: dict[str, str]
     recipes: tuple[Recipe, ...]
     targets: tuple[str, ...]
     seeds: tuple[int, ...]
@@ -109,7 +110,7 @@ def load(path: Path, text: str | None = None) -> Experiment:
         document=document,
         name=content.name,
         store=_store(document, content.store),
-        model=_model(document, content.model),
+        models=_models(document, content),
         recipes=all_recipes,
         targets=targets,
         seeds=_seeds(document, content.seeds),
@@ -262,21 +263,35 @@ def _store(document: Document, text: str) -> Path:
     return path
 
 
-def _model(document: Document, text: str) -> str:
+def _models(document: Document, content: FileContent) -> dict[str, str]:
+    """The start models by label; that of `model:` has none."""
+    if content.model is not None and "models" in document.value:
+        raise document.error(("models",), "`model:` and `models:` do not go together; give `model:` a label here")
+    if content.model is not None:
+        return {"": _model(document, ("model",), content.model)}
+    if not content.models:
+        if "models" in document.value:
+            raise document.error(("models",), "models: must not be empty; write models: {LABEL: MODEL, LABEL: MODEL}")
+        raise UsageError(f"{document.path}: `model:` is missing, or `models:`; see the README for an example")
+    return {label: _model(document, ("models", label), text) for label, text in content.models.items()}
+
+
+def _model(document: Document, location: Location, text: str) -> str:
     """A folder where there is one, else a Hub id: `a/b` can be either."""
-    folder = _path(document, ("model",), text) if text.startswith("~") else paths.absolute(document.path).parent / text
+    key = ".".join(map(str, location))
+    folder = _path(document, location, text) if text.startswith("~") else paths.absolute(document.path).parent / text
     if _is_folder(folder):
         return str(paths.absolute(folder))
     if text.startswith((".", "/", "~")):
-        raise document.error(("model",), f"model: there is no folder {folder}")
+        raise document.error(location, f"{key}: there is no folder {folder}")
     if text.partition("@")[0].count("/") != 1:
         raise document.error(
-            ("model",), f"model: '{text}' is neither a folder nor a Hub id such as FacebookAI/xlm-roberta-large"
+            location, f"{key}: '{text}' is neither a folder nor a Hub id such as FacebookAI/xlm-roberta-large"
         )
     try:
         start.resolve(text)
     except UsageError as error:
-        raise document.error(("model",), str(error)) from None
+        raise document.error(location, f"{key}: {error}") from None
     return text
 
 

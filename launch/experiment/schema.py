@@ -128,13 +128,22 @@ class FileContent(Section):
         Text, Says("folder on the shared file system that keeps every result; relative to this file", "./store")
     ]
     model: Annotated[
-        Text,
+        Text | None,
         Says(
-            "the model to begin with: a Hub id (`@commit` where none is pinned), or a folder relative to this file",
+            "the model to begin with: a Hub id (`@commit` where none is pinned), or a folder relative to this file;"
+            " required, or `models`",
             "FacebookAI/xlm-roberta-large",
             in_key="train, evaluate",
         ),
-    ]
+    ] = None
+    models: Annotated[
+        dict[Name, Text],
+        Says(
+            "instead of `model`: several models by a label of your own; every recipe begins with each of them",
+            "{large: FacebookAI/xlm-roberta-large, small: ./model}",
+            in_key="train, evaluate: each its own",
+        ),
+    ] = {}
     recipes: Annotated[
         Annotated[list[Text], BeforeValidator(_recipes), Field(min_length=1)] | None,
         Says(

@@ -9,6 +9,7 @@ from launch.store.artifacts import TrainResult, generation_of
 from launch.store.manifests import Manifest, StageEntry
 from slurm.base import UserError
 from training.model.parent import Parent, read_parent
+from training.pretrained import StartModel
 from training.pretrained import start as start_model
 
 
@@ -66,11 +67,11 @@ class Inputs:
         UserError where it cannot be had. A damaged encoder is put aside, so that the next submission makes it again.
         """
         if entry.parent is None:
-            start = self._manifest.start
+            start = self._manifest.start_of(entry)
             place = Place(None, "", generation_of(start.identity))
             if in_memory is not None and in_memory.place == place:
                 return in_memory
-            return Origin(place, read_parent(self._start_folder()))
+            return Origin(place, read_parent(_start_folder(start)))
         folder = self.stage_folder(entry.parent)
         result = self._parent_result(entry)
         place = Place(entry.parent, result.attempt, generation_of(result.encoder_hash))
@@ -96,13 +97,6 @@ class Inputs:
         hashes = {f"encoder/{name}": sha256 for name, sha256 in parent.sha256.items()}
         return parent if artifacts.encoder_verifies(folder, result, hashes) else None
 
-    def _start_folder(self) -> Path:
-        start = self._manifest.start
-        if start.folder:
-            return Path(start.folder)
-        assert start.repo is not None and start.revision is not None, start
-        return start_model.start_model_folder(start.repo, start.revision)
-
     def _result(self, folder: str) -> TrainResult | None:
         return artifacts.read_train_result(self.stage_folder(folder))
 
@@ -117,7 +111,7 @@ class Inputs:
     def _generation(self, entry: StageEntry) -> str:
         """Of the encoder that an evaluate is of. UserError where its parent has no result."""
         if entry.parent is None:
-            return generation_of(self._manifest.start.identity)
+            return generation_of(self._manifest.start_of(entry).identity)
         return generation_of(self._parent_result(entry).encoder_hash)
 
     def _was_dropped(self, entry: StageEntry, result: TrainResult) -> bool:
@@ -127,3 +121,10 @@ class Inputs:
         generation = generation_of(result.encoder_hash)
         children = [child for child in self._manifest.entries() if child.parent == entry.folder]
         return all(child.kind == "evaluate" and not self.missing_languages(child, generation) for child in children)
+
+
+def _start_folder(start: StartModel) -> Path:
+    if start.folder:
+        return Path(start.folder)
+    assert start.repo is not None and start.revision is not None, start
+    return start_model.start_model_folder(start.repo, start.revision)

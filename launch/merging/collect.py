@@ -24,7 +24,7 @@ from launch.store.store import TrainFacts
 from slurm.base import look
 from slurm.base.files import make_folder, write_atomic
 
-_VERSION = 2  # of how the table is made from what was read: goes up with every change that older tables do not have
+_VERSION = 3  # of how the table is made from what was read: goes up with every change that older tables do not have
 
 
 @dataclass(frozen=True)

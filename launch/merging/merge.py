@@ -3,23 +3,27 @@
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import polars
 from polars import col
 
 from eval.tables import rows as score_rows
+from eval.tables.baseline import split
 from launch.merging.reading import Training
 from launch.merging.scan import Scan
 from launch.plan import Plan, keys
 from launch.results import scores, table
 from launch.store import Store
 from launch.store.artifacts import QUARANTINED, generation_of
+from training.pretrained import StartModel
 
 _HOUR = 3600.0
 _PATH = {
-    "place": polars.Int64, "recipe": polars.String, "target": polars.String, "seed": polars.Int64,
-    "stage": polars.String, "definition": polars.String, "own_metric": polars.String, "diverged": polars.Boolean,
-    "path_train_seconds": polars.Float64, "path_train_gpu_hours": polars.Float64, "is_spared": polars.Boolean,
+    "place": polars.Int64, "model": polars.String, "recipe": polars.String, "target": polars.String,
+    "seed": polars.Int64, "stage": polars.String, "definition": polars.String, "own_metric": polars.String,
+    "diverged": polars.Boolean, "path_train_seconds": polars.Float64, "path_train_gpu_hours": polars.Float64,
+    "is_spared": polars.Boolean,
 }  # fmt: skip
 _LANGUAGE = {"definition": polars.String, "language_place": polars.Int64, "language": polars.String}
 _ASIDE = {"stage": polars.String, "language": polars.String, "is_aside": polars.Boolean}
@@ -80,6 +84,7 @@ class Merger:
                 at_chance = scores.at_chance(self.plan, self.store, stage)
                 rests_on_chance[stage.key] = rests_on_chance[stage.parent] or bool(at_chance)
         spared_runs = table.spared(self.plan, self.store)
+        models = {label: label or _unlabelled(start) for label, start in self.plan.starts.items()}
         combinations: set[tuple[str, str, int | None]] = set()
         for place, ((recipe, target, seed), key) in enumerate(self.plan.paths.items()):
             stage = self.plan.stages[key]
@@ -89,8 +94,8 @@ class Merger:
                 combinations.add((recipe, target, stage.seed))
                 cost, metric = costs[stage.parent], self.plan.targets[target].task.metric
                 yield (
-                    place, recipe, target, stage.seed, key, stage.definition, metric, rests_on_chance[stage.parent],
-                    cost.seconds, cost.gpu_hours, (recipe, target, seed) in spared_runs,
+                    place, models[stage.model], split(recipe)[1], target, stage.seed, key, stage.definition, metric,
+                    rests_on_chance[stage.parent], cost.seconds, cost.gpu_hours, (recipe, target, seed) in spared_runs,
                 )  # fmt: skip
 
     @cached_property
@@ -113,12 +118,19 @@ class Merger:
         return polars.DataFrame(values, schema=_ASIDE, orient="row").unique()
 
 
+def _unlabelled(start: StartModel) -> str:
+    """A start model as the table names it where the file gives no label. With a `/`, as no label has one; of a folder
+    its name alone, for the table travels."""
+    return start.repo or f"./{Path(start.folder or '').name}"
+
+
 def generations(plan: Plan, trainings: Mapping[str, Training], scan: Scan) -> Collection[str]:
     """Of an evaluate stage's results the one that counts; any, where the parent's own result is lost and so cannot
     say."""
-    parent = plan.stages[scan.key].parent
+    stage = plan.stages[scan.key]
+    parent = stage.parent
     if parent is None:
-        return (generation_of(plan.start.identity),)
+        return (generation_of(plan.start_of(stage).identity),)
     if parent in trainings:
         return (trainings[parent].generation,)
     return tuple(scan.files)

@@ -23,14 +23,15 @@ from launch.store import Store
 from slurm.base import UserError, look
 from slurm.base.files import replacing
 
-_VERSION = 1
+_VERSION = 2
 _ROW_GROUP = 1 << 16  # examples; a language is never cut
 _OF = b"stepstone.of"  # in the file's own notes: a hash of what it was made of
+_RESULT = ("model", "recipe", "target", "language", "seed")
 _TEXT = pyarrow.string()
 SCHEMA = pyarrow.schema(
     {
-        "recipe": _TEXT, "target": _TEXT, "language": _TEXT, "seed": pyarrow.int64(), "example": _TEXT,
-        "prediction": _TEXT, "gold": _TEXT, "metric": _TEXT, "numerator": pyarrow.float32(),
+        "model": _TEXT, "recipe": _TEXT, "target": _TEXT, "language": _TEXT, "seed": pyarrow.int64(),
+        "example": _TEXT, "prediction": _TEXT, "gold": _TEXT, "metric": _TEXT, "numerator": pyarrow.float32(),
         "denominator": pyarrow.float32(), "stage": _TEXT,
     }
 )  # fmt: skip
@@ -39,6 +40,7 @@ SCHEMA = pyarrow.schema(
 class Source(NamedTuple):
     """One file of predictions, and what it is of."""
 
+    model: str
     recipe: str
     target: str
     language: str
@@ -69,12 +71,10 @@ def _sources(table: polars.DataFrame, evaluations: polars.DataFrame) -> list[Sou
     of_results = table.filter(col("state").is_in(["scored", "no gold"])).sort(
         "primary", descending=True, maintain_order=True
     )
-    one_each = of_results.unique(["recipe", "target", "language", "seed"], keep="first", maintain_order=True)
-    order = table.select("recipe", "target", "language", "seed").unique(maintain_order=True).with_row_index("place")
+    one_each = of_results.unique(_RESULT, keep="first", maintain_order=True)
+    order = table.select(_RESULT).unique(maintain_order=True).with_row_index("place")
     files = evaluations.select("language", "predictions", stage="key")
-    results_with_files = one_each.join(files, on=["stage", "language"]).join(
-        order, on=["recipe", "target", "language", "seed"], nulls_equal=True
-    )
+    results_with_files = one_each.join(files, on=["stage", "language"]).join(order, on=_RESULT, nulls_equal=True)
     metric = polars.when(col("state") == "scored").then("metric")
     values = results_with_files.sort("place").with_columns(metric=metric).select(Source._fields)
     return [Source(*of_file) for of_file in values.iter_rows()]
@@ -106,7 +106,8 @@ def _of_source(plan: Plan, store: Store, source: Source) -> pyarrow.Table:
     count = len(records)
     return pyarrow.table(
         [
-            [source.recipe] * count, [source.target] * count, [source.language] * count, [source.seed] * count,
+            [source.model] * count, [source.recipe] * count, [source.target] * count, [source.language] * count,
+            [source.seed] * count,
             [str(record["id"]) for record in records],
             [_text(record.get("prediction", record.get("score"))) for record in records],
             [_text(record.get("gold")) for record in records],

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from eval.tables.baseline import split
 from launch.plan import Plan, Stage, keys
 from launch.store import Store, attempts
 from launch.store.artifacts import LanguageScores, generation_of
@@ -33,7 +34,7 @@ class Run:
 
     @property
     def unique_name(self) -> str:
-        return f"{self.name}-{self.key}"
+        return f"{self.name.replace('/', '.')}-{self.key}"
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,8 @@ def run_of(plan: Plan, stage: Stage) -> Run:
     config: dict[str, str | int | float] = {
         "experiment": plan.experiment.name,
         "task": stage.task,
-        "recipe": recipes[0],
-        "model": plan.start.repo or plan.start.identity,
+        "recipe": split(recipes[0])[1],
+        "model": plan.start_of(stage).repo or plan.start_of(stage).identity,
         "stage_key": stage.key,
     }
     if stage.seed is not None:

@@ -2,14 +2,17 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
+from eval.tables.baseline import with_label
 from launch.experiment import Experiment, recipes
 from launch.experiment.recipes import Recipe, Step
 from launch.plan import keys
-from launch.plan.stages import Plan, Role, Stage, StepDefinition, TargetDefinition
+from launch.plan.stages import STAGE_AFTER_LABEL, Plan, Role, Stage, StepDefinition, TargetDefinition
 from slurm.base import UsageError
 from training.data import locate
+from training.pretrained import StartModel
 from training.pretrained import start as start_model
 from training.spec import RUNTIME_NAMES, SETTING_NAMES, Runtime, Settings, Split, TaskData
 from training.tasks import Task, catalogue
@@ -31,49 +34,50 @@ class _Planner:
         paths = {name: _training_path(self._task(name)) for name in experiment.targets}
         targets = {name: self._target(self._task(name), paths[name]) for name in experiment.targets}
         self.paths = paths
-        self.result = Plan(experiment, start_model.resolve(experiment.model), targets)
+        self.result = Plan(experiment, _starts(experiment), targets)
         self.readable: dict[str | None, str] = {None: ""}
-        self.trained: dict[tuple[str, int, str | None], Stage] = {}  # saves hashing: most steps are shared by pairs
+        self.trained: dict[tuple[str, int, str], Stage] = {}  # saves hashing: most steps are shared by pairs
 
     def plan(self) -> Plan:
-        for recipe in self.experiment.recipes:
+        for model, recipe in product(self.result.starts, self.experiment.recipes):
             intermediate = [self._step(step, "intermediate", None) for step in recipe]
             for target, path in self.paths.items():
                 steps = intermediate + [self._step(step, "target", target) for step in path]
-                pair = (recipes.show(recipe), target)
+                pair = (with_label(model, recipes.show(recipe)), target)
                 for seed in self.experiment.seeds:
-                    self._walk(steps, target, pair, seed)
+                    self._walk(model, steps, target, pair, seed)
         return self.result
 
-    def _walk(self, steps: list[StepDefinition], target: str, pair: tuple[str, str], seed: int) -> None:
+    def _walk(self, model: str, steps: list[StepDefinition], target: str, pair: tuple[str, str], seed: int) -> None:
         parent: Stage | None = None
         for step in steps:
-            parent = self._train_stage(step, parent, seed)
-        evaluate = self._evaluate_stage(self.result.targets[target], parent)
+            parent = self._train_stage(model, step, parent, seed)
+        evaluate = self._evaluate_stage(model, self.result.targets[target], parent)
         self.result.paths[(*pair, seed)] = evaluate.key
         self.result.trainings_from_scratch += len(steps)
 
-    def _train_stage(self, step: StepDefinition, parent: Stage | None, seed: int) -> Stage:
+    def _train_stage(self, model: str, step: StepDefinition, parent: Stage | None, seed: int) -> Stage:
         parent_key = parent.key if parent else None
-        meaning = (step.digest, seed, parent_key)
+        origin = parent_key or self.result.starts[model].identity
+        meaning = (step.digest, seed, origin)
         if meaning not in self.trained:
-            key = keys.stage_key(step.digest, seed, parent_key or self.result.start.identity)
+            key = keys.stage_key(step.digest, seed, origin)
             before = self.readable[parent_key]
             self.readable[key] = f"{before}.{step.task}" if before else step.task
-            name = _name(f"{self.readable[key]}-s{seed}")
-            stage = Stage(key, name, "train", step.task, seed, parent_key, step.digest)
+            name = _name(model, f"{self.readable[key]}-s{seed}")
+            stage = Stage(key, name, "train", step.task, seed, parent_key, step.digest, model)
             self.trained[meaning] = self.result.stages[key] = stage
         return self.trained[meaning]
 
-    def _evaluate_stage(self, target: TargetDefinition, parent: Stage | None) -> Stage:
+    def _evaluate_stage(self, model: str, target: TargetDefinition, parent: Stage | None) -> Stage:
         """Chance plays no part in it but through its parent: that of the start model is one for all seeds."""
         parent_key, seed = (parent.key, parent.seed) if parent else (None, None)
-        key = keys.stage_key(target.digest, None, parent_key or self.result.start.identity)
+        key = keys.stage_key(target.digest, None, parent_key or self.result.starts[model].identity)
         if key not in self.result.stages:
             before = f"{self.readable[parent_key]}-s{seed}" if parent else "start"
-            name = _name(f"{before}--{target.task.name}")
+            name = _name(model, f"{before}--{target.task.name}")
             task = target.task.name
-            self.result.stages[key] = Stage(key, name, "evaluate", task, seed, parent_key, target.digest)
+            self.result.stages[key] = Stage(key, name, "evaluate", task, seed, parent_key, target.digest, model)
         return self.result.stages[key]
 
     def _step(self, step: Step, role: Role, target: str | None) -> StepDefinition:
@@ -176,6 +180,17 @@ class _Planner:
         return languages, missing
 
 
+def _starts(experiment: Experiment) -> dict[str, StartModel]:
+    """The start models by label. UsageError where two labels mean the same: their stages would have the same keys."""
+    starts = {label: start_model.resolve(model) for label, model in experiment.models.items()}
+    label_of: dict[str, str] = {}
+    for label, start in starts.items():
+        first = label_of.setdefault(start.identity, label)
+        if first != label:
+            raise experiment.document.error(("models", label), f"models: {first} and {label} are the same; keep one")
+    return starts
+
+
 def _training_path(task: Task) -> Recipe:
     (path,) = recipes.expand(task.training_path or "none")
     return path
@@ -208,8 +223,10 @@ def _split(values: Mapping[str, Any]) -> tuple[Settings, Runtime]:
     return replace(Settings(), **settings), replace(Runtime(), **runtime)
 
 
-def _name(readable: str) -> str:
-    """A folder's readable part: at most 80 characters of an allow-list."""
+def _name(model: str, readable: str) -> str:
+    """A stage's name: the label of its model, if any, and its folder's readable part, which is at most 80 characters of
+    an allow-list."""
     text = readable.replace(" + ", "+")
     half = (_NAME_LENGTH - 1) // 2
-    return text if len(text) <= _NAME_LENGTH else f"{text[:half]}~{text[-half:]}"
+    text = text if len(text) <= _NAME_LENGTH else f"{text[:half]}~{text[-half:]}"
+    return f"{model}{STAGE_AFTER_LABEL}{text}" if model else text

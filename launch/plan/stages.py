@@ -3,12 +3,13 @@
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cached_property
 from heapq import nlargest
 from typing import Literal, NamedTuple
 
+from eval.tables.baseline import split, with_label
 from launch.experiment import Experiment, recipes
 from slurm.base import UsageError
 from training.pretrained import StartModel
@@ -17,6 +18,7 @@ from training.tasks import Task, catalogue
 
 Role = Literal["intermediate", "target"]
 _COMPARED = 300  # names, letter by letter
+STAGE_AFTER_LABEL = "/"  # in a stage's name, where start models have labels: `large/squad-s1`
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class TargetDefinition:
 
 
 class Stage(NamedTuple):  # of 100,000, dataclasses take more than twice as long
-    """One unit of work. `name` is readable and, with the key, names the stage's folder."""
+    """One unit of work. `name` is readable and, without the start model's label but with the key, names the stage's
+    folder."""
 
     key: str
     name: str
@@ -54,10 +57,17 @@ class Stage(NamedTuple):  # of 100,000, dataclasses take more than twice as long
     seed: int | None  # None: chance plays no part
     parent: str | None  # key of the train stage whose encoder it takes; None: the start model
     definition: str  # digest of its step or target
+    model: str = ""  # label of the start model that its path begins with; "" of `model:`
+
+    @property
+    def work(self) -> tuple[str, str]:
+        """What takes equally long and much whatever the seed and the stage before: from which model, and what."""
+        return self.model, self.definition
 
     @property
     def folder(self) -> str:
-        return f"{self.name}-{self.key}"
+        """Without the label: experiments that give a model other labels, or none, share its stages."""
+        return f"{self.name.rpartition(STAGE_AFTER_LABEL)[2]}-{self.key}"
 
 
 @dataclass
@@ -65,12 +75,46 @@ class Plan:
     """The stages of an experiment, parents before children."""
 
     experiment: Experiment
-    start: StartModel
+    starts: dict[str, StartModel]  # by label; "" of `model:`
     targets: dict[str, TargetDefinition]
     steps: dict[str, StepDefinition] = field(default_factory=dict)  # by digest
     stages: dict[str, Stage] = field(default_factory=dict)  # by key
-    paths: dict[tuple[str, str, int], str] = field(default_factory=dict)  # (recipe, target, seed) -> evaluate stage
+    # (recipe, target, seed) -> evaluate stage. Recipes are named as `recipe_names` has them.
+    paths: dict[tuple[str, str, int], str] = field(default_factory=dict)
     trainings_from_scratch: int = 0  # had every (recipe, target, seed) trained its whole path for itself
+
+    @cached_property
+    def recipe_names(self) -> tuple[str, ...]:
+        """The recipes of all start models in the file's order, model by model; with labels as `large: squad > mnli`."""
+        return tuple(name for model in self.starts for name in self.recipes_of(model))
+
+    def recipes_of(self, model: str) -> tuple[str, ...]:
+        """The names of the recipes from one start model, by its label."""
+        return tuple(with_label(model, recipes.show(recipe)) for recipe in self.experiment.recipes)
+
+    def of_model(self, model: str) -> "Plan":
+        """That of one start model, by its label, as if a file with this `model:` asked for it: nothing in it has a
+        label."""
+        stages = {
+            key: stage._replace(name=stage.name.rpartition(STAGE_AFTER_LABEL)[2], model="")
+            for key, stage in self.stages.items()
+            if stage.model == model
+        }
+        paths = {
+            (split(name)[1], target, seed): key for (name, target, seed), key in self.paths.items() if key in stages
+        }
+        return replace(
+            self,
+            experiment=replace(self.experiment, models={"": self.experiment.models[model]}),
+            starts={"": self.starts[model]},
+            stages=stages,
+            paths=paths,
+            trainings_from_scratch=self.trainings_from_scratch // len(self.starts),
+        )
+
+    def start_of(self, stage: Stage) -> StartModel:
+        """The model that a stage's path begins with."""
+        return self.starts[stage.model]
 
     @cached_property
     def children(self) -> dict[str, list[str]]:
@@ -94,7 +138,7 @@ class Plan:
         keys: set[str] = set()
         for (recipe, _, _), evaluate in self.paths.items():
             _, *trainings = self.chain(evaluate)
-            keys.update(stage.key for stage in trainings[len(trainings) - lengths[recipe] :])
+            keys.update(stage.key for stage in trainings[len(trainings) - lengths[split(recipe)[1]] :])
         return frozenset(keys)
 
     def earlier(self, stage: Stage) -> list[tuple[Stage, tuple[str, ...]]]:

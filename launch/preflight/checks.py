@@ -32,8 +32,9 @@ def remarks(plan: Plan, report: Report) -> list[str]:
 
 def check_settings(plan: Plan) -> None:
     """`check` without the data."""
-    if plan.start.folder:
-        start_model.check_folder(Path(plan.start.folder))
+    for start in plan.starts.values():
+        if start.folder:
+            start_model.check_folder(Path(start.folder))
     _check_gpus(plan)
     for step in plan.steps.values():
         for part in step.parts:
@@ -56,12 +57,12 @@ def _check_gpus(plan: Plan) -> None:
 
 def check_fetched(plan: Plan) -> None:
     """UserError unless all that jobs would fetch from the Hub is here: compute nodes often have no network."""
-    start = plan.start
-    if start.repo and start.revision:
-        try:
-            start_model.start_model_folder(start.repo, start.revision, local_only=True)
-        except UserError:
-            raise _not_fetched(plan, f"model {start.repo}@{start.revision[:12]} is") from None
+    for start in plan.starts.values():
+        if start.repo and start.revision:
+            try:
+                start_model.start_model_folder(start.repo, start.revision, local_only=True)
+            except UserError:
+                raise _not_fetched(plan, f"model {start.repo}@{start.revision[:12]} is") from None
     missing = [part for part in hub_parts(plan) if not hub.is_cached(part)]
     if missing:
         first = hub.name_of(missing[0])

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -75,27 +76,28 @@ def prepare(plan: Plan, *, skip_bad_rows: bool, track: Track) -> Summary:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     checks.check_settings(plan)
     summary = Summary()
-    model = _fetch(plan, summary, track)
+    folders = _fetch(plan, summary, track)
     with reporting() as report:
-        _encode_all(plan, model, skip_bad_rows or plan.experiment.skip_bad_rows, summary, track, report)
+        _encode_all(plan, folders, skip_bad_rows or plan.experiment.skip_bad_rows, summary, track, report)
     summary.remarks = checks.remarks(plan, report)
     return summary
 
 
-def _fetch(plan: Plan, summary: Summary, track: Track) -> Path:
-    """See that the model and the data sets of the Hub are here; returns the model's folder."""
-    folder = _folder_here(plan.start)
+def _fetch(plan: Plan, summary: Summary, track: Track) -> list[Path]:
+    """See that the start models and the data sets of the Hub are here; returns the models' folders."""
+    folders = {label: _folder_here(start) for label, start in plan.starts.items()}
+    missing_models = {label: plan.starts[label] for label, folder in folders.items() if folder is None}
     missing_parts = [part for part in checks.hub_parts(plan) if not hub.is_cached(part)]
-    sources: list[StartModel | HubPart] = [*missing_parts] if folder else [plan.start, *missing_parts]
+    sources: list[tuple[str, StartModel] | HubPart] = [*missing_models.items(), *missing_parts]
     for source in track(FETCHING, sources):
         if isinstance(source, HubPart):
             hub.fetch(source)
         else:
-            assert source.repo and source.revision, source
-            folder = start_model.start_model_folder(source.repo, source.revision)
+            label, start = source
+            assert start.repo and start.revision, start
+            folders[label] = start_model.start_model_folder(start.repo, start.revision)
         summary.fetched.append(_name(source))
-    assert folder is not None
-    return folder
+    return [folder for folder in folders.values() if folder is not None]
 
 
 def _folder_here(start: StartModel) -> Path | None:
@@ -109,26 +111,31 @@ def _folder_here(start: StartModel) -> Path | None:
         return None
 
 
-def _encode_all(plan: Plan, model: Path, skip: bool, summary: Summary, track: Track, report: Report) -> None:
+def _encode_all(
+    plan: Plan, folders: Sequence[Path], skip: bool, summary: Summary, track: Track, report: Report
+) -> None:
+    """With the tokenizer of each model, of equal ones once."""
     cache = TokenCache(token_folder(plan.experiment.store))
-    tokenizer = cache.tokenizer(model)
+    tokenizers = {tokenizer.hash: tokenizer for tokenizer in map(cache.tokenizer, folders)}
     cache.remove_abandoned()
     all_bad_rows: list[str] = []
     lists_by_name: dict[str, dict[int, tuple[Entry, Task]]] = {}  # lists by name and place, for estimates
     works: list[_Training | _Language] = [*_trainings(plan), *_languages(plan)]
     for work in track("tokenising", works):
-        lists, bad_rows = _read(work, skip)
+        examples_of_work, bad_rows = _read(work, skip)
         if isinstance(work, _Language):
             counts.check_language(plan, work.target, work.language, report.rows)
         all_bad_rows += bad_rows
-        for position, (task, examples) in enumerate(lists):
-            for settings in work.settings:
+        for position, (task, examples) in enumerate(examples_of_work):
+            for settings, tokenizer in product(work.settings, tokenizers.values()):
                 with _problems_with_disk(plan):
                     form = formats.get(task.format)
                     entry = cache.prepare(form, examples, tokenizer, task, settings)
                 summary.entries.append(entry)
-                lists_by_name.setdefault(work.name(settings, position), {})[position] = (entry, task)
-    tokenizer.keep_facts()
+                lists = lists_by_name.setdefault(work.name(settings, position), {})
+                lists.setdefault(position, (entry, task))  # estimates count as the first tokenizer does
+    for tokenizer in tokenizers.values():
+        tokenizer.keep_facts()
     with _problems_with_disk(plan):
         amounts.remember(plan.experiment.store, {name: lists.values() for name, lists in lists_by_name.items()})
     summary.skipped = list(dict.fromkeys(all_bad_rows))
@@ -247,5 +254,6 @@ def _name(item: Any) -> str:
         return f"{item.target.task.name} {item.language}"
     if isinstance(item, HubPart):
         return " ".join(word for word in (item.repo, item.config, item.split) if word)
-    assert isinstance(item, StartModel), item
-    return str(item.repo)
+    _, start = item
+    assert isinstance(start, StartModel), item
+    return str(start.repo)

@@ -1,4 +1,5 @@
-"""A rehearsal: each distinct step and target of an experiment once, on a few examples, through the whole real path.
+"""A rehearsal: each distinct step and target of an experiment once with each start model, on a few examples, through
+the whole real path.
 
 It has a store of its own, `rehearsal/<experiment>/` in the experiment's, so that nothing of it is taken for a result.
 What would fail after a night in the queue fails here in minutes: data, model, memory of a step, checkpoints, scores,
@@ -12,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from eval.tables.baseline import with_label
 from launch import executors
 from launch import plan as planning
 from launch.draft import elements
@@ -53,7 +55,7 @@ class Outcome:
     @property
     def line(self) -> str:
         """For people."""
-        stage = f"{self.stage.kind} {self.stage.task}"
+        stage = f"{self.stage.kind} {with_label(self.stage.model, self.stage.task)}"
         many = "1 stage" if self.stands_for == 1 else f"{self.stands_for} stages"
         outcome = "ok" if self.failure is None else f"failed: {self.failure}"
         return f"{stage} (for {many}): {outcome}" + "".join(f"\n  log: {path}" for path in self.logs)
@@ -110,15 +112,16 @@ def rehearse(
 
 
 def make(full_plan: Plan, *, local: bool) -> Plan:
-    """The plan of a rehearsal: the first seed, and of its paths as few as have every step and every target."""
+    """The plan of a rehearsal: the first seed, and of its paths as few as have every step and every target with
+    each start model."""
     plan = planning.make(smaller(full_plan, local=local))
     paths: dict[tuple[str, str, int], str] = {}
-    definitions: set[str] = set()
+    works: set[tuple[str, str]] = set()
     for path, key in plan.paths.items():
         chain = list(plan.chain(key))
-        if not definitions.issuperset(stage.definition for stage in chain):
+        if not works.issuperset(stage.work for stage in chain):
             paths[path] = key
-            definitions |= {stage.definition for stage in chain}
+            works |= {stage.work for stage in chain}
     keys = {stage.key for key in paths.values() for stage in plan.chain(key)}
     stages = {key: stage for key, stage in plan.stages.items() if key in keys}
     return replace(plan, stages=stages, paths=paths)
@@ -206,21 +209,20 @@ def _rehearsal(full_plan: Plan, plan: Plan) -> Rehearsal:
     observation = Observation(plan, store, 0)
     counts = _counts(full_plan)
     outcomes = tuple(
-        _outcome(plan, observation, digest, counts.get(_means(plan, kind, digest), 0))
-        for digest, kind in _definitions(plan)
+        _outcome(plan, observation, work, counts.get(_means(plan, kind, work), 0)) for work, kind in _works(plan)
     )
     all_finished = all(observation.is_finished(stage) for stage in plan.stages.values())
     return Rehearsal(plan, outcomes, _collect(plan, store) if all_finished else None)
 
 
-def _definitions(plan: Plan) -> list[tuple[str, Kind]]:
-    """The digest of every definition and the kind of its stages, in the plan's order."""
-    return list({stage.definition: stage.kind for stage in plan.stages.values()}.items())
+def _works(plan: Plan) -> list[tuple[tuple[str, str], Kind]]:
+    """Every definition with every start model that it follows, and the kind of its stages, in the plan's order."""
+    return list({stage.work: stage.kind for stage in plan.stages.values()}.items())
 
 
-def _outcome(plan: Plan, observation: Observation, digest: str, stands_for: int) -> Outcome:
-    """Of all stages with one definition: well where each is finished, else what the first one says that failed."""
-    alike = [stage for stage in plan.stages.values() if stage.definition == digest]
+def _outcome(plan: Plan, observation: Observation, work: tuple[str, str], stands_for: int) -> Outcome:
+    """Of all stages with the same work: well where each is finished, else what the first one says that failed."""
+    alike = [stage for stage in plan.stages.values() if stage.work == work]
     bad = [stage for stage in alike if not observation.is_finished(stage)]
     if not bad:
         return Outcome(alike[0], stands_for, None, ())
@@ -240,21 +242,22 @@ def _logs(plan: Plan, observation: Observation, stage: Stage) -> tuple[Path, ...
 
 def _counts(plan: Plan) -> Counter[tuple[Any, ...]]:
     """How many stages mean the same apart from how much data there is and how long they train."""
-    stages = Counter(stage.definition for stage in plan.stages.values())
+    stages = Counter(stage.work for stage in plan.stages.values())
     counts: Counter[tuple[Any, ...]] = Counter()
-    for digest, kind in _definitions(plan):
-        counts[_means(plan, kind, digest)] += stages[digest]
+    for work, kind in _works(plan):
+        counts[_means(plan, kind, work)] += stages[work]
     return counts
 
 
-def _means(plan: Plan, kind: Kind, digest: str) -> tuple[Any, ...]:
-    """What a definition is apart from that."""
+def _means(plan: Plan, kind: Kind, work: tuple[str, str]) -> tuple[Any, ...]:
+    """What a definition with a model is apart from that."""
+    model, digest = work
     if kind == "evaluate":
         target = plan.by_digest[digest]
-        return kind, target.task.name, replace(target.settings, epochs=0)
+        return model, kind, target.task.name, replace(target.settings, epochs=0)
     step = plan.steps[digest]
     parts = tuple((part.task, part.head_name) for part in step.parts)
-    return kind, parts, replace(step.settings, epochs=0)
+    return model, kind, parts, replace(step.settings, epochs=0)
 
 
 def _collect(plan: Plan, store: Store) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from eval.tables.baseline import split
 from launch.plan import Plan, Stage, TargetDefinition, keys
 from launch.results import scores
 from launch.store import Store, records
@@ -127,7 +128,7 @@ _MAKING = TypeAdapter(Making)
 
 def gather(plan: Plan, store: Store, stage: Stage) -> Facts:
     """What there is to say of a finished train stage."""
-    result = store.train_result(stage)
+    result, start = store.train_result(stage), plan.start_of(stage)
     assert result is not None, stage
     path = store.stage_folder(stage.folder) / "result.json"
     record = read_sealed(path)
@@ -136,9 +137,9 @@ def gather(plan: Plan, store: Store, stage: Stage) -> Facts:
     return Facts(
         name=stage.name,
         key=stage.key,
-        start=plan.start.repo and f"{plan.start.repo}@{plan.start.revision}",
-        start_identity=plan.start.identity,
-        recipes=tuple(dict.fromkeys(recipe for recipe, _ in plan.users[stage.key])),
+        start=start.repo and f"{start.repo}@{start.revision}",
+        start_identity=start.identity,
+        recipes=tuple(dict.fromkeys(split(recipe)[1] for recipe, _ in plan.users[stage.key])),
         steps=tuple(_step(plan, store, training) for training in _path(plan, stage)),
         targets=tuple(_target(plan, store, evaluate) for evaluate in evaluates),
         making=records.convert(path, record, _MAKING) if record else Making(),

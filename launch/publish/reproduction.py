@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from eval.tables.baseline import split
 from launch.plan import Plan, Stage
 from launch.results import scores
 
@@ -26,8 +27,8 @@ def experiment_text(plan: Plan, stage: Stage) -> str:
     content: dict[str, Any] = {
         "name": original["name"],
         "store": "./store",
-        "model": "./model" if plan.start.folder else original["model"],
-        "recipes": list(dict.fromkeys(recipe for recipe, _ in pairs)),
+        "model": "./model" if plan.start_of(stage).folder else plan.experiment.models[stage.model],
+        "recipes": list(dict.fromkeys(split(recipe)[1] for recipe, _ in pairs)),
         "targets": targets,
         "seeds": [stage.seed],
         "languages": _of(original.get("languages"), {*targets, "default"}),

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from eval.report.content import CURVE_POINTS, Curve
+from eval.tables.baseline import with_label
 from launch.plan import Plan, Stage
 from launch.results import scores
 from launch.store import Store, attempts
@@ -54,9 +55,9 @@ def _of_stage(plan: Plan, store: Store, stage: Stage, points: int) -> Curve:
 
 
 def trained_on(plan: Plan, stage: Stage) -> str:
-    """The tasks of a path up to a training, as recipes are written: `squad > mnli`."""
+    """The tasks of a path up to a training, as recipes are named: `squad > mnli`, `large: squad > mnli`."""
     path = [stage, *scores.trainings_under(plan, stage)]
-    return " > ".join(training.task for training in reversed(path))
+    return with_label(stage.model, " > ".join(training.task for training in reversed(path)))
 
 
 def _dev_of(result: TrainResult | None) -> tuple[tuple[int, float], ...]:

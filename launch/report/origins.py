@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from eval.report.content import DataSource, Environment, Provenance
+from eval.tables.baseline import with_label
 from launch.plan import Plan, Stage, StepDefinition
 from launch.plan.keys import data_identity
 from launch.results.scores import trainings_under
@@ -98,7 +99,7 @@ def environment(plan: Plan, store: Store) -> Environment:
     trainings = [result for stage in train_stages if (result := store.train_result(stage))]
     results: list[LanguageScores | TrainResult] = [*language_results, *trainings]
     return Environment(
-        _model(plan.start),
+        "; ".join(with_label(label, _model(start)) for label, start in plan.starts.items()),
         _counts(result.code or "not noted" for result in results),
         _versions(results),
         _counts(result.device_name or "not noted" for result in results),

@@ -11,7 +11,8 @@ from eval.statistics.differences import Compared
 from eval.statistics.resample import Sample
 from eval.statistics.sequential import Looks
 from eval.tables import cells
-from eval.tables.cells import BASELINE, Seed
+from eval.tables.baseline import baseline_of, is_baseline
+from eval.tables.cells import Seed
 from eval.tables.rows import Row
 from eval.tables.significance import Comparison
 from launch.plan import Plan, Stage
@@ -106,7 +107,7 @@ def _group(
     scores: dict[Run, float] = {
         (recipe, seed): score for recipe in complete for seed, score in seed_means.sound((recipe, target)).items()
     }
-    pairs = {recipe: _pairs(recipe, scores) for recipe in complete if recipe != BASELINE}
+    pairs = {recipe: _pairs(recipe, scores) for recipe in complete if not is_baseline(recipe)}
     languages = sorted({code for codes in of_group.values() for code in codes})
     return _Group(name, languages, scores, {recipe: of_recipe for recipe, of_recipe in pairs.items() if of_recipe})
 
@@ -123,13 +124,14 @@ def _compared(pairs: Sequence[tuple[Run, Run]], group: _Group, drawn_scores: NDA
 
 def _pairs(recipe: str, scores: Mapping[Run, float]) -> list[tuple[Run, Run]]:
     """The runs of a recipe with the baseline's run of the same seed; one without a seed stands for all."""
+    baseline = baseline_of(recipe)
     seeds = [seed for name, seed in scores if name == recipe]
-    baseline_seeds = [seed for name, seed in scores if name == BASELINE]
+    baseline_seeds = [seed for name, seed in scores if name == baseline]
     if None in baseline_seeds:
-        return [((recipe, seed), (BASELINE, None)) for seed in seeds]
+        return [((recipe, seed), (baseline, None)) for seed in seeds]
     if None in seeds:
-        return [((recipe, None), (BASELINE, seed)) for seed in baseline_seeds]
-    return [((recipe, seed), (BASELINE, seed)) for seed in seeds if seed in baseline_seeds]
+        return [((recipe, None), (baseline, seed)) for seed in baseline_seeds]
+    return [((recipe, seed), (baseline, seed)) for seed in seeds if seed in baseline_seeds]
 
 
 def _drawn(

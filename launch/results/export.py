@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.tables import export
+from eval.tables.baseline import split, with_label
 from launch.experiment import recipes
 from launch.plan import Plan, Stage, TargetDefinition
 from launch.store import Store
@@ -66,13 +67,15 @@ def _has_begun(plan: Plan, store: Store, entries: Entries) -> bool:
 
 
 def folder_name(recipe: str, seed: int) -> str:
-    """`squad > a + b`, seed 1 → `squad.a+b-s1`."""
-    return f"{recipe.replace(' > ', '.').replace(' + ', '+')}-s{seed}"
+    """`squad > a + b`, seed 1 → `squad.a+b-s1`; `large: squad` → `large/squad-s1`."""
+    model, text = split(recipe)
+    folder = f"{text.replace(' > ', '.').replace(' + ', '+')}-s{seed}"
+    return f"{model}/{folder}" if model else folder
 
 
 def _chosen(plan: Plan, recipe: str | None, seed: int | None) -> dict[str, Entries]:
     """The evaluate stages by folder name and target; UsageError where the experiment has no such recipe or seed."""
-    recipe_names = [recipes.show(expansion) for expansion in recipes.expand(recipe)] if recipe else None
+    recipe_names = _names(plan, recipe) if recipe else None
     entries: dict[str, Entries] = {}
     for (name, target, number), key in plan.paths.items():
         if (recipe_names is None or name in recipe_names) and (seed is None or number == seed):
@@ -85,8 +88,16 @@ def _chosen(plan: Plan, recipe: str | None, seed: int | None) -> dict[str, Entri
     return entries
 
 
+def _names(plan: Plan, text: str) -> set[str]:
+    """Of the recipes that a person means: from the start model whose label stands before them, else from all."""
+    model, recipe = split(text)
+    models = [model.strip()] if model else plan.starts
+    return {with_label(label, recipes.show(expansion)) for label in models for expansion in recipes.expand(recipe)}
+
+
 def _write_folder(plan: Plan, store: Store, folder: Path, entries: Entries) -> Submission:
     """All files of one submission, put in place at once."""
+    make_folder(folder.parent, "OUT")
     temporary = folder.parent / f".{folder.name}.{uuid.uuid4().hex}.tmp"
     missing, partial = [], []
     try:

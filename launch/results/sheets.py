@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from eval.statistics.sequential import Looks
 from eval.tables import averages, cells, entries, facts, references, significance
 from eval.tables.averages import BENCHMARKS, Benchmark
-from eval.tables.cells import BASELINE, Cell, Seed
+from eval.tables.baseline import BASELINE, baseline_words, is_baseline
+from eval.tables.cells import Cell, Seed
 from eval.tables.facts import Grouping
 from eval.tables.rows import Row
 from eval.tables.sheet import Column, Sheet
@@ -258,12 +259,14 @@ def _sheet(
 def _what_is_shown(scores: _Scores, all_cells: Cells) -> str:
     seeds = table.seeds_words(scores.plan)
     text = "mean over languages, in percent"
-    if BASELINE in scores.recipes and len(scores.recipes) > 1:
-        text += f"; {BASELINE}: its score, others: their difference to {BASELINE}, seed by seed"
+    has_baseline = any(map(is_baseline, scores.recipes))
+    if has_baseline and not all(map(is_baseline, scores.recipes)):
+        baseline = baseline_words(scores.recipes)
+        text += f"; {BASELINE}: its score, others: their difference to {baseline}, seed by seed"
     if len(scores.plan.experiment.seeds) == 1:
         return f"{text}; one seed, so without errors and untested"
     if scores.options.intervals:
-        of_scores = f"; of {BASELINE}: Student's, over its seeds" if BASELINE in scores.recipes else ": Student's"
+        of_scores = f"; of {BASELINE}: Student's, over its seeds" if has_baseline else ": Student's"
         return f"{text}; in brackets: 95 % interval, {seeds}{of_scores}"
     return f"{text}; ± standard error over {seeds}"
 

@@ -13,7 +13,6 @@ from eval.tables import cells as score_cells
 from eval.tables.averages import Average
 from eval.tables.cells import DIVERGED, Cell
 from eval.tables.rows import Row
-from launch.experiment import recipes
 from launch.plan import Plan, Stage
 from launch.results.scores import at_chance, trainings_under
 from launch.store import Store
@@ -112,7 +111,7 @@ def cells(plan: Plan, store: Store, rows: list[Row], profile: Profile = "xtreme"
 
 def recipe_names(plan: Plan) -> list[str]:
     """The recipes as shown, in the file's order."""
-    return [recipes.show(recipe) for recipe in plan.experiment.recipes]
+    return list(plan.recipe_names)
 
 
 def metrics(plan: Plan, rows: list[Row], profile: Profile = "xtreme") -> dict[str, str]:

@@ -36,13 +36,21 @@ targets: [xnli, panx, tydiqa]
 seeds: [1, 2]
 ```
 
-These six keys are required, but for `recipes` where a [study](studies.md) names tasks; everything else has a default.
-Each recipe is trained, then each target's own English training on top of it, once per seed; then the target is
-evaluated in all of its languages, in which nothing was ever trained (zero-shot). What two paths begin with is trained
-once. `stepstone plan FILE` shows all of it and sends nothing.
+These six keys are required, but for `recipes` where a [study](studies.md) names tasks, and `model` where `models` names
+several; everything else has a default. Each recipe is trained, then each target's own English training on top of it,
+once per seed; then the target is evaluated in all of its languages, in which nothing was ever trained (zero-shot). What
+two paths begin with is trained once. `stepstone plan FILE` shows all of it and sends nothing.
 
 Every value is read as it stands: `no` is Norwegian, `1e-5` a number, `12:00:00` a time. Every mistake is one line with
 file, line and what to type instead.
+
+## Several start models
+
+`models: {large: FacebookAI/xlm-roberta-large, small: ./model}` in place of `model:`. Every recipe is trained from each
+of them, on every target and with every seed. The label, a name of your choice, stands before recipes and stages:
+`large: squad > mnli`, `large/squad.mnli-s1`; each model's recipes are compared with its own `none`. Labels are no part
+of keys: a stage that another file in this store trained from the same model, under another label or as `model:`, is not
+trained again.
 
 ## Recipes: the intermediate training
 

@@ -7,6 +7,7 @@ from itertools import zip_longest
 from rich.cells import cell_len
 from rich.text import Text
 
+from eval.tables.baseline import split
 from launch.show.cells import Part, parts
 from launch.standing.records import Overview, SharedTraining
 from launch.text import some
@@ -33,7 +34,8 @@ def matrix(overview: Overview, width: int) -> list[Text]:
         block_widths = [first, *(widths[target] for target in block)]
         lines += [Text("")] if lines else []
         lines += _row([[Text("recipe", "bold")], *(heads[target] for target in block)], block_widths)
-        for recipe in overview.recipes:
+        for before, recipe in zip(["", *overview.recipes], overview.recipes, strict=False):
+            lines += [Text("")] if before and split(before)[0] != split(recipe)[0] else []
             lines += _row([names[recipe], *(columns[target][recipe] for target in block)], block_widths)
     return lines
 

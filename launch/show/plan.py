@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
+from eval.tables.baseline import with_label
 from launch import executors
 from launch.draft import Draft, drafting, environment, notes
 from launch.draft.elements import Array
@@ -15,6 +16,7 @@ from launch.plan import Plan, Stage
 from launch.show import estimate, race, study
 from launch.status import Observation
 from launch.text import labelled, some
+from training.pretrained import StartModel
 from training.spec import DataFile, Split
 
 SCHEMA = 1
@@ -25,14 +27,14 @@ def plan_json(draft: Draft, observation: Observation, remarks: Sequence[str]) ->
     """The contract of `stepstone plan FILE --json`."""
     plan = draft.plan
     shapes_by_step = shapes.of_plan(plan)
-    numbers = {digest: number for number, digest in enumerate(shapes_by_step)}
+    numbers = {work: number for number, work in enumerate(shapes_by_step)}
     return {
         "schema": SCHEMA,
         "experiment": plan.experiment.name,
         "executor": asdict(plan.experiment.cluster.choice),
         "stages": [
             # Pairs of recipe and target; a train stage's place among the shapes.
-            stage_json(stage, observation) | {"users": plan.users[stage.key], "shape": numbers.get(stage.definition)}
+            stage_json(stage, observation) | {"users": plan.users[stage.key], "shape": numbers.get(stage.work)}
             for stage in plan.stages.values()
         ],
         "shapes": [shape.record for shape in shapes_by_step.values()],
@@ -50,6 +52,7 @@ def stage_json(stage: Stage, observation: Observation) -> dict[str, Any]:
     return {
         "key": stage.key, "name": stage.name, "kind": stage.kind, "task": stage.task, "seed": stage.seed,
         "parent": stage.parent, "state": observation.state(stage).state,
+        **({"model": stage.model} if stage.model else {}),
     }  # fmt: skip
 
 
@@ -85,11 +88,12 @@ def plan_text(draft: Draft, observation: Observation, remarks: Sequence[str], co
     plan, numbers = draft.plan, totals(draft, observation)
     e = plan.experiment
     kinds = f"{numbers['train']} train, {numbers['evaluate']} evaluate"
-    grid = f"{len(e.recipes)} recipes x {len(e.targets)} targets x {seeds_of(e)} seeds"
+    models = f"{len(e.models)} start models x " if len(e.models) > 1 else ""
+    grid = f"{models}{len(e.recipes)} recipes x {len(e.targets)} targets x {seeds_of(e)} seeds"
     lines = [
         ("experiment", f"{e.name}: {grid}"),
         ("recipes", some((recipes.show(recipe) for recipe in e.recipes), _LISTED)),
-        ("model", e.model if plan.start.folder else f"{plan.start.repo}@{plan.start.revision}"),
+        *(("model", with_label(label, _model(start))) for label, start in plan.starts.items()),
         ("store", str(e.store)),
         # Local workers have the shell's as it is.
         *([("environment", environment.summary(e.cluster))] if executors.of_cluster(e.cluster).has_queue else []),
@@ -116,6 +120,10 @@ def plan_text(draft: Draft, observation: Observation, remarks: Sequence[str], co
     lines += race.plan_lines(plan, observation)
     lines += estimate.lines(plan, draft.needed, observation.store)
     _print_lines(lines, console)
+
+
+def _model(start: StartModel) -> str:
+    return start.folder or f"{start.repo}@{start.revision}"
 
 
 def _sharing_line(plan: Plan) -> str:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from eval.tables.baseline import baseline_words
 from launch.estimate import race as race_cost
 from launch.estimate.cost import Estimates
 from launch.plan import Plan
@@ -21,7 +22,7 @@ def lines(observation: Observation, width: int) -> list[str]:
         counts[_state(pair)] += 1
     states = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     text = hanging(
-        f"race: {states} of {len(pairs)} pairs; difference to none"
+        f"race: {states} of {len(pairs)} pairs; difference to {baseline_words(observation.plan.recipe_names)}"
         f" [{100 * (1 - race.alpha):g} % interval over all looks]",
         width,
     )

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from eval.tables import table
+from eval.tables.baseline import baseline_words
 from eval.tables.cells import Cell
 from eval.tables.rows import ROW_SCHEMA
 from launch.merging import Collected, SetAside
@@ -66,7 +67,8 @@ def results_text(plan: Plan, summary: Summary, console: Console) -> None:
     seeds = len(plan.experiment.seeds)
     deviation_text = f"± standard deviation over {result_table.seeds_words(plan)}" if seeds > 1 else "one seed"
     console.print(f"{plan.experiment.name}: mean over languages, in percent; {deviation_text};", soft_wrap=True)
-    console.print("below a score its difference to the recipe none, seed by seed", soft_wrap=True)
+    baseline = baseline_words(summary.recipes)
+    console.print(f"below a score its difference to the recipe {baseline}, seed by seed", soft_wrap=True)
     _draw(summary.cells, summary.recipes, summary.metrics, console)
     for average_of_benchmark in summary.averages:
         if average_of_benchmark.recipes:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
+from eval.tables.baseline import split
 from eval.tables.cells import DIVERGED
 from launch.experiment.errors import nearest
 from launch.plan import Plan, Stage
@@ -25,13 +26,13 @@ class Filter:
     """Which stages are listed: those that fit everything that is said. `recipe`, `target`: what they are needed for."""
 
     states: Collection[State] = ()  # none: all
-    recipe: str | None = None  # as the file, or `status`, writes it
+    recipe: str | None = None  # as the file, or `status`, writes it: without a label from all start models
     target: str | None = None
 
     def check(self, plan: Plan) -> None:
         """UsageError for a recipe or a target that the experiment does not have."""
         recipe_names = table.recipe_names(plan)
-        if self.recipe is not None and _plain(self.recipe) not in map(_plain, recipe_names):
+        if self.recipe is not None and not any(map(self._is_asked_for, recipe_names)):
             raise UsageError(f"--recipe {self.recipe}: no such recipe here{nearest(self.recipe, recipe_names)}")
         if self.target is not None and self.target not in plan.targets:
             raise UsageError(f"--target {self.target}: no such target here{nearest(self.target, list(plan.targets))}")
@@ -48,9 +49,11 @@ class Filter:
         if self.recipe is None and self.target is None:
             return True
         return any(
-            (self.recipe is None or _plain(recipe) == _plain(self.recipe)) and self.target in (None, target)
-            for recipe, target in plan.users[stage.key]
+            self._is_asked_for(recipe) and self.target in (None, target) for recipe, target in plan.users[stage.key]
         )
+
+    def _is_asked_for(self, name: str) -> bool:
+        return self.recipe is None or _plain(self.recipe) in map(_plain, (name, split(name)[1]))
 
 
 def _plain(recipe: str) -> str:

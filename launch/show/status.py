@@ -88,7 +88,8 @@ def print_all(plan: Plan, store: Store, observation: Observation, console: Conso
     """The whole look, in the console's width."""
     overview, width = take(plan, store, observation), console.width
     e = plan.experiment
-    sizes = {"recipe": str(len(e.recipes)), "target": str(len(e.targets)), "seed": seeds_of(e)}
+    models = {"start model": str(len(e.models))} if len(e.models) > 1 else {}
+    sizes = models | {"recipe": str(len(e.recipes)), "target": str(len(e.targets)), "seed": seeds_of(e)}
     size = " x ".join(f"{count} {name}{'s' * (count != '1')}" for name, count in sizes.items())
     print_lines(console, hanging(f"{e.name}: {size}", width))
     if (silence := totals.silence(overview)) is not None:

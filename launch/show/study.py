@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from eval.tables.baseline import with_label
 from launch.estimate import amounts
 from launch.experiment import recipes
 from launch.experiment.recipes import Recipe
@@ -45,10 +46,11 @@ def plan_record(plan: Plan) -> dict[str, Any]:
 def steps_of_recipes(plan: Plan, study: TasksOfStudy) -> dict[Recipe, int]:
     """Optimizer steps of a study's recipes, as `prepare` counted examples, else by the files' sizes."""
     counts, seed, target = amounts.read(plan.experiment.store), plan.experiment.seeds[0], plan.experiment.targets[0]
+    model = next(iter(plan.starts))  # steps are the same from each
     of_step: dict[str, int] = {}
     of_recipes: dict[Recipe, int] = {}
     for recipe in study.recipes():
-        path = list(plan.chain(plan.paths[recipes.show(recipe), target, seed]))
+        path = list(plan.chain(plan.paths[with_label(model, recipes.show(recipe)), target, seed]))
         trainings = [stage for stage in reversed(path) if stage.kind == "train"][: len(recipe)]
         for digest in {stage.definition for stage in trainings} - of_step.keys():
             step = plan.steps[digest]

@@ -75,7 +75,7 @@ def print_tables(sheets: Sequence[Sheet], console: Console) -> None:
         print_folded(sheet.columns, lambda columns, sheet=sheet: table.draw_sheet(sheet, columns), console)  # type: ignore[misc]
         caption = list(sheet.caption)
         if sheet.has_best:
-            caption.insert(1, f"{table.BEST} the best of its column")
+            caption.insert(1, f"{table.BEST} {sheet.best_words}")
         for line in caption:
             for part in wrapped(line, console.width):
                 console.print(part, markup=False, soft_wrap=True)

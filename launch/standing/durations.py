@@ -54,25 +54,25 @@ class Durations:
         self._estimates = Estimates(plan, store)
         seconds = _finished_seconds(plan, store)
         self.finished = sum(map(len, seconds.values()))  # stages that tell
-        self._usual = {definition: fmean(values) for definition, values in seconds.items()}
-        of_several_seeds = {definition: values for definition, values in seconds.items() if len(values) > 1}
+        self._usual = {work: fmean(values) for work, values in seconds.items()}
+        of_several_seeds = {work: values for work, values in seconds.items() if len(values) > 1}
         self._like = _factor(
-            [value / self._usual[definition] for definition, values in of_several_seeds.items() for value in values],
+            [value / self._usual[work] for work, values in of_several_seeds.items() for value in values],
             _LIKE,
         )
         self._corrections, self._by_estimate = self._corrected(plan)
         for key, stage_progress in progress.items():
             seconds_left, so_far = stage_progress.seconds_left, stage_progress.seconds
             if seconds_left is not None and so_far is not None:
-                self._usual.setdefault(plan.stages[key].definition, so_far + seconds_left)
+                self._usual.setdefault(plan.stages[key].work, so_far + seconds_left)
         self.start = _start(plan, store, self._estimates.element_seconds(()))
 
     def _corrected(self, plan: Plan) -> tuple[dict[str, float], float]:
         """By which factor finished stages took longer than estimated, by kind; and how far that was off for one."""
-        examples = {stage.definition: stage for stage in plan.stages.values()}
+        examples = {stage.work: stage for stage in plan.stages.values()}
         ratios: dict[str, list[float]] = {"train": [], "evaluate": []}
-        for definition, seconds in self._usual.items():
-            stage = examples[definition]
+        for work, seconds in self._usual.items():
+            stage = examples[work]
             ratios[stage.kind].append(seconds / self._estimates.stage_seconds(stage))
         all_ratios = [ratio for of_kind in ratios.values() for ratio in of_kind]
         corrections = {kind: median(of_kind or all_ratios or [1.0]) for kind, of_kind in ratios.items()}
@@ -83,12 +83,12 @@ class Durations:
 
     def is_known(self, stage: Stage) -> bool:
         """Whether a like stage has finished, or runs and says how fast."""
-        return stage.definition in self._usual
+        return stage.work in self._usual
 
     def of_stage(self, stage: Stage) -> Span:
         """From its beginning to its end."""
         if self.is_known(stage):
-            return _around(self._usual[stage.definition], self._like)
+            return _around(self._usual[stage.work], self._like)
         return _around(self._estimates.stage_seconds(stage) * self._corrections[stage.kind], self._by_estimate)
 
     def left(self, stage: Stage) -> Span:
@@ -108,14 +108,14 @@ def _around(seconds: float, factor: float) -> Span:
     return Span(seconds / factor, seconds * factor)
 
 
-def _finished_seconds(plan: Plan, store: Store) -> dict[str, list[float]]:
-    """What the finished stages of each definition took, all their attempts together, from where the stage began: the
+def _finished_seconds(plan: Plan, store: Store) -> dict[tuple[str, str], list[float]]:
+    """What the finished stages of the same work took, all their attempts together, from where the stage began: the
     job's start before is another's where the stage is not its first, and counted by element."""
-    seconds: dict[str, list[float]] = {}
+    seconds: dict[tuple[str, str], list[float]] = {}
     for key, record in store.index.items():
         own_seconds = record[_SECONDS] - record[_SPENT].get(spent.STARTING, 0.0)
         if own_seconds > 0 and key in plan.stages:
-            seconds.setdefault(plan.stages[key].definition, []).append(own_seconds)
+            seconds.setdefault(plan.stages[key].work, []).append(own_seconds)
     return seconds
 
 

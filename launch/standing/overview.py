@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from launch.experiment import recipes
+from eval.tables.baseline import with_label
 from launch.plan import Plan, Stage
 from launch.results import scores
 from launch.standing import places, progress
@@ -31,7 +31,7 @@ def take(plan: Plan, store: Store, observation: Observation) -> Overview:
     return Overview(
         name=plan.experiment.name,
         taken=time.time(),
-        recipes=tuple(recipes.show(recipe) for recipe in plan.experiment.recipes),
+        recipes=plan.recipe_names,
         targets=tuple(plan.targets),
         cells=_cells(sources),
         shared=tuple(_shared(sources)),
@@ -156,16 +156,17 @@ def _standing(sources: _Sources, stage: Stage, fold_state: FoldState, at: Stage,
 def _shared(sources: _Sources) -> Iterator[SharedTraining]:
     """In the plan's order: parents before children."""
     plan = sources.plan
-    groups: dict[tuple[str, ...], list[Stage]] = {}  # by the definitions from the start model on
+    groups: dict[tuple[str, ...], list[Stage]] = {}  # by the start model, and the definitions from there on
     path_of: dict[str, tuple[str, ...]] = {}
     for stage in plan.stages.values():
         if stage.kind == "train" and sources.is_shared(stage) and _is_shown(sources, stage.key):
-            path = (*(path_of[stage.parent] if stage.parent else ()), stage.definition)
+            path = (*(path_of[stage.parent] if stage.parent else (stage.model,)), stage.definition)
             path_of[stage.key] = path
             groups.setdefault(path, []).append(stage)
     for path, stages in groups.items():
         seeds = tuple(_of_training(sources, stage) for stage in stages)
-        name = " > ".join(plan.steps[definition].task for definition in path)
+        model, *steps = path
+        name = with_label(model, " > ".join(plan.steps[definition].task for definition in steps))
         yield SharedTraining(seeds, name, tuple(plan.users[stages[0].key]))
 
 

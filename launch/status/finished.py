@@ -54,7 +54,8 @@ def _still_holding(plan: Plan, store: Store, before: Mapping[str, Known]) -> tup
     """What is remembered and still holds; and the stages that are to be read. One loop without calls: it is long."""
     index: dict[str, Known] = {}
     stages_to_read: list[Stage] = []
-    languages, start, root = _languages_by_digest(plan), generation_of(plan.start.identity), f"{store.root}/stages"
+    languages, root = _languages_by_digest(plan), f"{store.root}/stages"
+    starts = {model: generation_of(start.identity) for model, start in plan.starts.items()}
     for key, stage in plan.stages.items():  # parents first
         entry = before.get(key)
         if entry is None:
@@ -62,10 +63,10 @@ def _still_holding(plan: Plan, store: Store, before: Mapping[str, Known]) -> tup
                 stages_to_read.append(stage)
             continue
         time_then, generation, languages_then = entry[0], entry[1], entry[2]
-        folder = f"{root}/{stage.name}-{key}"
+        folder = f"{root}/{stage.folder}"
         if stage.kind == "evaluate":
             parent = index.get(stage.parent) if stage.parent else None
-            current = parent[1] if parent else None if stage.parent else start
+            current = parent[1] if parent else None if stage.parent else starts[stage.model]
             if generation != current or languages_then != languages[stage.definition]:
                 stages_to_read.append(stage)
                 continue
@@ -84,7 +85,7 @@ def _still_holding(plan: Plan, store: Store, before: Mapping[str, Known]) -> tup
 def _generation(plan: Plan, stage: Stage, index: Mapping[str, Known]) -> str | None:
     """Of the encoder that a stage starts from; None where that is not known for certain."""
     if stage.parent is None:
-        return generation_of(plan.start.identity)
+        return generation_of(plan.start_of(stage).identity)
     return index[stage.parent][1] if stage.parent in index else None
 
 

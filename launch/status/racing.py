@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from eval.tables.cells import BASELINE
+from eval.tables.baseline import baseline_of, is_baseline
 from launch.experiment import Race
 from launch.plan import Plan, Stage
 from launch.results import scores
@@ -82,12 +82,13 @@ def of(plan: Plan, observation: "Observation") -> Racing:
     from eval.statistics.sequential import Looks, Rule
 
     judge = _Judge(plan, observation, Rule(Looks(race.min, race.max), race.until, race.alpha))
-    cells = dict.fromkeys((recipe, target) for recipe, target, _ in plan.paths if recipe != BASELINE)
+    cells = dict.fromkeys((recipe, target) for recipe, target, _ in plan.paths if not is_baseline(recipe))
     pairs = {cell: judge.pair(*cell) for cell in cells}
     needed: set[str] = set()
     for pair in pairs.values():
         for seed in pair.wanted:
-            needed |= _path(plan, pair.recipe, pair.target, seed) | _path(plan, BASELINE, pair.target, seed)
+            for recipe in (pair.recipe, baseline_of(pair.recipe)):
+                needed |= _path(plan, recipe, pair.target, seed)
     users = {
         key: _users(plan, pairs, stage)
         for key, stage in plan.stages.items()
@@ -101,9 +102,13 @@ def of(plan: Plan, observation: "Observation") -> Racing:
 
 def _users(plan: Plan, pairs: Mapping[tuple[str, str], PairRace], stage: Stage) -> list[PairRace]:
     """The pairs that a stage may serve; of `none` those that are compared with it."""
-    users = {cell for cell in plan.users[stage.key] if cell in pairs}
-    targets = {target for _, target in plan.users[stage.key]}
-    return [pair for cell, pair in pairs.items() if (cell in users if users else cell[1] in targets)]
+    cells = set(plan.users[stage.key])
+    users = cells & pairs.keys()
+    return [
+        pair
+        for cell, pair in pairs.items()
+        if (cell in users if users else (baseline_of(pair.recipe), pair.target) in cells)
+    ]
 
 
 def _why(users: Sequence[PairRace], race: Race) -> str:
@@ -182,7 +187,9 @@ class _Judge:
         return PairRace(recipe, target, wanted_seeds, void_seeds, at.compared, at.look, at.is_over)
 
     def _outcome(self, recipe: str, target: str, seed: int) -> Outcome:
-        stage, baseline = (self.plan.stages[self.plan.paths[name, target, seed]] for name in (recipe, BASELINE))
+        stage, baseline = (
+            self.plan.stages[self.plan.paths[name, target, seed]] for name in (recipe, baseline_of(recipe))
+        )
         if self.is_void(stage) or self.is_void(baseline):
             return Outcome(is_void=True)
         if not (self.observation.is_finished(stage) and self.observation.is_finished(baseline)):

@@ -41,6 +41,7 @@ class StageEntry:
     spec: Json  # read where it is needed: a job does a few of its array's thousands of stages
     runtime: Json
     parent: str | None = None  # the folder of the train stage that it starts from; None: the start model
+    model: str = ""  # label of the start model that its path begins with; "" of `model:`
     earlier: tuple[EarlierStep, ...] = ()  # the latest first
     measures: bool = False  # whether it measures its tasks' data before it trains
 
@@ -59,7 +60,7 @@ class Manifest:
     """What an array's jobs are told."""
 
     store: str  # its folder
-    start: StartModel
+    start: StartModel  # of several the first: jobs of before there were labels ask for it, though not for what it is
     elements: dict[int, tuple[StageEntry, ...]]  # by array index: the stages, in order
     drop: dict[int, tuple[str, ...]]  # the folders whose encoder goes once the element's evaluates are finished
     experiment: str = ""
@@ -68,7 +69,12 @@ class Manifest:
     packages: dict[str, str] = field(default_factory=dict)  # versions that its jobs should find; empty: any
     tasks: tuple[Json, ...] = ()  # that the experiment file adds
     failures: Json = field(default_factory=dict)  # the file's policy
+    starts: dict[str, StartModel] = field(default_factory=dict)  # by label; of `model:` empty
     schema: Literal[1] = 1
+
+    def start_of(self, entry: StageEntry) -> StartModel:
+        """The model that a stage's path begins with."""
+        return self.starts[entry.model] if entry.model else self.start
 
     def entries(self) -> Iterator[StageEntry]:
         """Of all elements."""
@@ -96,6 +102,7 @@ def to_record(manifest: Manifest) -> Json:
     """As JSON values."""
     record = vars(manifest) | {
         "start": asdict(manifest.start),
+        "starts": {label: asdict(start) for label, start in manifest.starts.items()},
         "elements": {
             str(index): [_entry_record(entry) for entry in entries] for index, entries in manifest.elements.items()
         },

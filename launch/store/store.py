@@ -165,7 +165,7 @@ class Store:
     def _generations(self, plan: Plan, stage: Stage) -> list[str]:
         """The one that counts; any, where the parent's own result is lost and so cannot say."""
         if stage.parent is None:
-            return [generation_of(plan.start.identity)]
+            return [generation_of(plan.start_of(stage).identity)]
         result = self.train_result(plan.stages[stage.parent])
         if result is not None:
             return [generation_of(result.encoder_hash)]

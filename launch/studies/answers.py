@@ -1,12 +1,13 @@
 """What a study finds in an experiment's results so far, and what it still lacks."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from eval.studies import STUDIES
 from eval.studies.finding import Finding
 from eval.studies.records import Recipe, Results
 from eval.studies.study import Study
+from eval.tables.baseline import split
 from eval.tables.rows import Gap, Row
 from launch.experiment import recipes
 from launch.merging import Collected
@@ -37,17 +38,29 @@ def find(name: str) -> Study:
 
 
 def answers(plan: Plan, store: Store, collection: Collected) -> tuple[Answer, ...]:
-    """Of every study that the file asks for."""
+    """Of every study that the file asks for; of a file with several start models none, as a study takes one."""
+    if len(plan.starts) > 1:
+        return ()
     return tuple(answer(plan, store, collection, find(name)) for name, _ in plan.experiment.study.asked())
 
 
 def answer(plan: Plan, store: Store, collection: Collected, study: Study) -> Answer:
-    """Of the recipes that the file names for the study; where it has no such section, of all."""
+    """Of the recipes that the file names for the study; where it has no such section, of all. UsageError where the file
+    has several start models."""
+    if len(plan.starts) > 1:
+        raise UsageError(
+            f"study {study.name}: {as_typed(plan.experiment.path)} has several start models; give one as `model:` in a"
+            " copy of it with the same `store:`, where nothing is trained again"
+        )
+    (model,) = plan.starts
+    plan = plan.of_model(model)
+    rows = [row._replace(recipe=split(row.recipe)[1]) for row in collection.rows]
+    gaps = [replace(gap, recipe=split(gap.recipe)[1]) for gap in collection.missing]
     section = dict(plan.experiment.study.asked()).get(study.name)
     of_recipes = plan.experiment.recipes if section is None else section.recipes()
-    results = gather.results(plan, store, collection.rows, of_recipes)
+    results = gather.results(plan, store, rows, of_recipes)
     finding = study.find(results)
-    lacking = [*_scores(plan, collection.rows, collection.missing, of_recipes), *_records(results, study)]
+    lacking = [*_scores(plan, rows, gaps, of_recipes), *_records(results, study)]
     if section is None and not finding.tables:
         lacking.append(
             f"{as_typed(plan.experiment.path)} does not name what it is drawn from: `study: {{{study.name}: {{tasks:"

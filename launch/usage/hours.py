@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from eval.tables.baseline import with_label
 from launch import executors
 from launch.plan import Plan, Stage
 from launch.results.scores import at_chance
@@ -66,13 +67,13 @@ class Account:
 
 def of(plan: Plan, observation: Observation) -> Account:
     """The account of an experiment. Reads the attempts at what is not finished; the rest is remembered."""
-    by_kind: dict[tuple[str, str], spent.Spent] = {}
+    by_kind: dict[tuple[str, str, str], spent.Spent] = {}
     recipes = _recipes(plan)
     by_recipe: dict[str, spent.Spent] = {recipe: {} for recipe, _, _ in plan.paths}
     open_stages = {stage.key for stage in observation.among(_OPEN)}
     index = observation.store.index
     for key, stage in plan.stages.items():  # no calls for most of them: it is long
-        of_kind = by_kind.setdefault((stage.kind, stage.task), {})
+        of_kind = by_kind.setdefault((stage.kind, stage.model, stage.task), {})
         record = index.get(key)
         if record is None or key in open_stages:
             seconds_by_outcome = _read(observation, stage) if observation.store.exists(stage) else {}
@@ -96,13 +97,16 @@ def of(plan: Plan, observation: Observation) -> Account:
         count,
         _hours(total, count),
         {recipe: _hours(amounts, count) for recipe, amounts in by_recipe.items()},
-        {f"{kind} {task}": _hours(amounts, count) for (kind, task), amounts in by_kind.items()},
+        {
+            f"{kind} {with_label(model, task)}": _hours(amounts, count)
+            for (kind, model, task), amounts in by_kind.items()
+        },
     )
 
 
 def kind_of(stage: Stage) -> str:
-    """Stages of one kind do the same work on the same data: `train squad`."""
-    return f"{stage.kind} {stage.task}"
+    """Stages of one kind do the same work on the same data with one model: `train squad`, `train large: squad`."""
+    return f"{stage.kind} {with_label(stage.model, stage.task)}"
 
 
 def processors(plan: Plan) -> tuple[Literal["GPU-hours", "core-hours"], int]:

@@ -99,10 +99,9 @@ def _shared(overview: Overview, plan: Plan | None) -> list[Shared]:
     """Those that are not finished first."""
     trainings = []
     for training in sorted(overview.shared, key=lambda training: training.state == "finished"):
-        name = training.name.replace(".", " > ")
         recipes = list(dict.fromkeys(recipe for recipe, _ in training.users))
         users = f"{len(training.users)} cells: {some(recipes, 2)}"
-        trainings.append(Shared(name, users, _entry(training, name, plan)))
+        trainings.append(Shared(training.name, users, _entry(training, training.name, plan)))
     return trainings
 
 

@@ -164,7 +164,7 @@ def _encoder_hash(key: str) -> str:
 def _publish_languages(plan: Plan, store: Store, stage: Stage) -> None:
     """As a job does, all fields included."""
     target = plan.by_digest[stage.definition]
-    generation = generation_of(_encoder_hash(stage.parent) if stage.parent else plan.start.identity)
+    generation = generation_of(_encoder_hash(stage.parent) if stage.parent else plan.start_of(stage).identity)
     names = _SCORES if target.task.corrected == "f1_corrected" else (target.task.metric,)
     versions = {name: "1.2.3" for name in ("python", "torch", "transformers", "tokenizers", "deepspeed", "numpy")}
     for number, (language, split) in enumerate(target.languages.items()):

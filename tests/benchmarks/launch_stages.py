@@ -93,7 +93,7 @@ def _finish(plan: Plan, kept: Store, stage: Stage) -> None:
         record: dict[str, Any] = {"key": stage.key, "encoder_hash": f"sha256:{digest}", "dev_score": 50.0}
         write_atomic(folder / "result.json", seal(record | {"attempt": "attempts/0001", "files": {}, "at_chance": []}))
         return
-    generation = generation_of(f"sha256:{digest}" if stage.parent else plan.start.identity)
+    generation = generation_of(f"sha256:{digest}" if stage.parent else plan.start_of(stage).identity)
     definition = plan.by_digest[stage.definition]
     for code, split in definition.languages.items():
         result = {"language": code, "generation": generation, "scores": {definition.task.metric: 50.0}, "code": "c"}

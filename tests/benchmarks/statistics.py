@@ -124,7 +124,7 @@ def _finish(
         record = {"key": stage.key, "encoder_hash": f"sha256:{digest}", "dev_score": 50.0, "at_chance": []}
         write_atomic(folder / "result.json", seal(record))
         return
-    generation = generation_of(f"sha256:{digest}" if stage.parent else plan.start.identity)
+    generation = generation_of(f"sha256:{digest}" if stage.parent else plan.start_of(stage).identity)
     definition = plan.by_digest[stage.definition]
     task, kept = definition.task, {}
     skill = 0.6 + 0.1 * random.random()

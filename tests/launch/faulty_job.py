@@ -74,7 +74,7 @@ def _result(root: Path, name: str) -> dict[str, Any] | None:
 
 def _generation(manifest: Manifest, root: Path, entry: StageEntry) -> str | None:
     if entry.parent is None:
-        return artifacts.generation_of(manifest.start.identity)
+        return artifacts.generation_of(manifest.start_of(entry).identity)
     parent = _result(root, entry.parent)
     return artifacts.generation_of(parent["encoder_hash"]) if parent else None
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from launch.demo import data
+from training.pretrained import small
 
 pytestmark = pytest.mark.slow
 
@@ -24,6 +25,18 @@ languages: {{default: [en, de, hi]}}
 data: {{root: ./data, max_train: 16, max_eval: 8}}
 training: {{epochs: 1, global_batch_size: 8, token_budget: 256, max_length: 80, device: cpu}}
 cluster: {{executor: local, ntasks-per-node: 2}}
+"""
+TWO_MODELS = """\
+name: two
+store: ./store
+models: {{first: {first}, second: {second}}}
+recipes: [none, squad]
+targets: [tatoeba]
+seeds: [1]
+languages: {{default: [de, hi]}}
+data: {{root: ./data, max_train: 8, max_eval: 8}}
+training: {{epochs: 1, global_batch_size: 8, token_budget: 256, max_length: 80, device: cpu}}
+cluster: {{executor: local}}
 """
 # In a shell inside an allocation: its workers are none of that job's tasks.
 ANOTHER_JOB = {
@@ -86,3 +99,49 @@ def test_from_one_file_to_a_table(tmp_path: Path, tiny_model: Path) -> None:
     expected = {("xnli", language) for language in ("en", "de", "hi")} | {("tatoeba", "de"), ("tatoeba", "hi")}
     assert found == {("hellaswag + squad", target, language) for target, language in expected}
     assert "hellaswag + squad" in run(tmp_path, "collect", "experiment.yaml").stdout
+
+
+def test_two_start_models_from_one_file_to_tables(tmp_path: Path, tiny_model: Path) -> None:
+    """Each evaluates and trains from its own weights, in one submission."""
+    second = small.tiny(tmp_path / "second", layers=1)
+    data.write(tmp_path / "data")
+    (tmp_path / "experiment.yaml").write_text(TWO_MODELS.format(first=tiny_model, second=second))
+    sent = run(tmp_path, "submit", "experiment.yaml", "--wait")
+    assert sent.returncode == 0, sent.stderr
+    assert len(list(tmp_path.glob("store/submissions/*/manifest-*.json"))) == 1
+
+    stages = json.loads(run(tmp_path, "status", "experiment.yaml", "--json").stdout)["stages"]
+    names = ("start--tatoeba", "squad-s1", "squad-s1--tatoeba")
+    expected = {f"{model}/{name}": "finished" for model in ("first", "second") for name in names}
+    assert {stage["name"]: stage["state"] for stage in stages} == expected
+    hashes = [
+        json.loads(path.read_text())["encoder_hash"] for path in tmp_path.glob("store/stages/squad-s1-*/result.json")
+    ]
+    assert len(set(hashes)) == 2
+
+    rows = json.loads(run(tmp_path, "collect", "experiment.yaml", "--json").stdout)["rows"]
+    runs = [(row["model"], row["recipe"], row["language"]) for row in rows if row["primary"]]
+    assert len(runs) == len(set(runs)) == 8
+    assert {run[:2] for run in runs} == {
+        (model, recipe) for model in ("first", "second") for recipe in ("none", "squad")
+    }
+    table = run(tmp_path, "table", "experiment.yaml", "--json").stdout
+    kinds = {cell["row"]: (cell["model"], cell["kind"]) for cell in json.loads(table)["tables"][0]["cells"]}
+    assert kinds == {
+        f"{model}: {recipe}": (model, kind)
+        for model in ("first", "second")
+        for recipe, kind in (("none", "score"), ("squad", "difference"))
+    }
+    report = (tmp_path / "store/results/two/report.html").read_text()
+    assert all(text in report for text in ("first: none", "second: squad", "from each of 2 start models"))
+    for command in ("status", "collect", "table"):
+        text = run(tmp_path, command, "experiment.yaml").stdout
+        assert "second: squad" in text and max(map(len, text.splitlines())) <= 80, text
+    assert "2 start models x 2 recipes x 1 targets x 1 seeds" in run(tmp_path, "plan", "experiment.yaml").stdout
+    for words in (
+        ["table", "--diff", "store/results/two/results.parquet", "experiment.yaml"],
+        ["usage", "experiment.yaml"],
+    ):
+        assert "second: squad" in run(tmp_path, *words).stdout
+    assert run(tmp_path, "export", "experiment.yaml", "out", "--recipe", "second: squad").returncode == 0
+    assert [path.name for path in (tmp_path / "out" / "second").iterdir()] == ["squad-s1"]

@@ -64,7 +64,7 @@ def look_at(of_plan: Plan) -> Observation:
 
 def make(root: Path) -> Workspace:
     """Write the model and the data."""
-    _write_model(root / "model")
+    write_model(root / "model")
     data = root / "data"
     data.mkdir()
     (data / "splits.yaml").write_text(SPLITS)
@@ -85,13 +85,14 @@ def make(root: Path) -> Workspace:
     return Workspace(root)
 
 
-def _write_model(folder: Path) -> None:
+def write_model(folder: Path, words: int = 8) -> None:
+    """One that is like no other of another number of words."""
     folder.mkdir()
-    sizes = {"vocab_size": 8, "hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1}
+    sizes = {"vocab_size": words, "hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1}
     config = {"model_type": "xlm-roberta", "max_position_embeddings": 16} | sizes
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "tokenizer.json").write_text("{}")
-    weights = {"embeddings.word_embeddings.weight": np.zeros((8, 4), np.float32)}
+    weights = {"embeddings.word_embeddings.weight": np.zeros((words, 4), np.float32)}
     save_file(weights, folder / "model.safetensors")
 
 

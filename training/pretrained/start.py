@@ -52,15 +52,16 @@ class StartModel:
 
 
 def resolve(model: str) -> StartModel:
-    """The start model that an experiment's `model:` names. UsageError for a Hub id without a known revision."""
+    """The start model that a value of an experiment's `model:` or `models:` names. UsageError for a Hub id without a
+    known revision."""
     if Path(model).is_absolute():
         return StartModel(identity=f"folder:{_content_hash(Path(model))}", folder=model)
     repo, _, revision = model.partition("@")
     revision = revision or PINNED.get(repo, "")
     if not revision:
-        raise UsageError(f"model: '{repo}' has no pinned revision; write model: {repo}@<40 hex digits of a commit>")
+        raise UsageError(f"'{repo}' has no pinned revision; write {repo}@<40 hex digits of a commit>")
     if len(revision) != 40 or set(revision) - set("0123456789abcdef"):
-        raise UsageError(f"model: '{revision}' is not a commit (40 hex digits); branches and tags can move")
+        raise UsageError(f"'{revision}' is not a commit (40 hex digits); branches and tags can move")
     return StartModel(identity=f"hub:{repo}@{revision}", repo=repo, revision=revision)
 
 

@@ -19,7 +19,7 @@ from eval.tables.page import page
 from eval.tables.sheet import Column, Entry, Sheet, as_records
 from eval.tables.table import markdown_sheet
 from launch.show import tables
-from tests.eval.tables.study import study_sheet
+from tests.eval.tables.study import models_sheet, study_sheet
 
 GOLDEN = Path(__file__).with_name("golden")
 FILES = {
@@ -33,10 +33,12 @@ FILES = {
 
 def _texts() -> dict[str, str]:
     sheets = [study_sheet(), replace(study_sheet(with_intervals=True), title="intervals")]
-    return {FILES[name]: tables.text_of(sheets, name) for name in FILES}  # type: ignore[arg-type]
+    texts = {FILES[name]: tables.text_of(sheets, name) for name in FILES}  # type: ignore[arg-type]
+    models = [models_sheet()]
+    return texts | {FILES[name].replace("study", "models"): tables.text_of(models, name) for name in FILES}  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", FILES.values())
+@pytest.mark.parametrize("name", [*FILES.values(), *(name.replace("study", "models") for name in FILES.values())])
 def test_every_format_is_as_it_was(name: str) -> None:
     """`STEPSTONE_GOLDEN=write` writes them anew: look at the difference."""
     text = _texts()[name]

@@ -14,7 +14,7 @@ from training.pretrained import StartModel
 
 def _graph(stages: list[Stage]) -> Plan:
     """A plan that is its graph only: nothing here looks at the experiment."""
-    made = Plan(None, StartModel("folder:0"), {})  # type: ignore[arg-type]
+    made = Plan(None, {"": StartModel("folder:0")}, {})  # type: ignore[arg-type]
     made.stages = {stage.key: stage for stage in stages}
     return made
 

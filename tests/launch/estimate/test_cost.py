@@ -189,8 +189,8 @@ def test_a_training_is_tokens_times_operations_by_a_rate(workspace: Workspace) -
     (train,), (evaluate,) = _stages(plan, "train"), _stages(plan, "evaluate")
     read, dev = estimates.amounts_of(train)
     found, epochs = estimates.of_stage(train), plan.steps[train.definition].settings.epochs
-    operations = training_flops(estimates.sizes, int(read.tokens), int(read.squares))
-    operations += epochs * forward_flops(estimates.sizes, int(dev.tokens), int(dev.squares))
+    operations = training_flops(estimates.sizes[""], int(read.tokens), int(read.squares))
+    operations += epochs * forward_flops(estimates.sizes[""], int(dev.tokens), int(dev.squares))
     assert read.source == "file sizes" and found.flops == operations
     assert found.gpu_seconds == pytest.approx(operations / (0.25 * 312e12) + 20)
     assert estimates.of_stage(evaluate).flops > 0

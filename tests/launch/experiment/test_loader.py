@@ -44,7 +44,7 @@ keep: all
 
 def test_a_complete_file(workspace: Workspace) -> None:
     found = experiment.load(workspace.write(COMPLETE))
-    assert (found.name, found.model, found.keep) == ("crossing", "FacebookAI/xlm-roberta-large", "all")
+    assert (found.name, found.models, found.keep) == ("crossing", {"": "FacebookAI/xlm-roberta-large"}, "all")
     assert (found.store, found.data_root) == (workspace.root / "store", workspace.root / "data")
     one_after_another = [(("squad",), ("hellaswag",)), (("hellaswag",), ("squad",))]
     assert list(found.recipes) == [(), (("hellaswag", "squad"),), *one_after_another]
@@ -284,7 +284,7 @@ MISTAKES: list[tuple[str, int, str]] = [
     ("store: ./%j", 2, "'%' and '\\' have a meaning of their own"),
     ("model: ./nowhere", 3, "model: there is no folder"),
     ("model: xlmr", 3, "'xlmr' is neither a folder nor a Hub id such as"),
-    ("model: someone/model", 3, "'someone/model' has no pinned revision; write model: someone/model@<40 hex"),
+    ("model: someone/model", 3, "'someone/model' has no pinned revision; write someone/model@<40 hex"),
     ("model: someone/model@main", 3, "'main' is not a commit (40 hex digits)"),
     # tasks, targets, recipes
     ("targets: [xnl]", 5, "'xnl' is no target; did you mean 'xnli'?"),
@@ -402,7 +402,8 @@ def test_the_file_without_mistakes_is_fine(workspace: Workspace) -> None:
 @pytest.mark.parametrize("key", ["name", "store", "model", "recipes", "targets", "seeds"])
 def test_a_missing_key(workspace: Workspace, key: str) -> None:
     path = workspace.write("\n".join(line for name, line in GOOD.items() if name != key))
-    assert _refusal(path) == f"{path}: `{key}:` is missing; see the README for an example"
+    or_models = ", or `models:`" if key == "model" else ""
+    assert _refusal(path) == f"{path}: `{key}:` is missing{or_models}; see the README for an example"
 
 
 @pytest.mark.parametrize(

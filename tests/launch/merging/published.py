@@ -54,7 +54,7 @@ def encoder_hash(key: str) -> str:
 
 
 def generation(plan: Plan, stage: Stage) -> str:
-    return generation_of(encoder_hash(stage.parent) if stage.parent else plan.start.identity)
+    return generation_of(encoder_hash(stage.parent) if stage.parent else plan.start_of(stage).identity)
 
 
 def publish_language(

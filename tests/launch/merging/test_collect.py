@@ -29,6 +29,7 @@ def test_every_score_is_a_row(workspace: Workspace) -> None:
     stage = plan.stages[plan.paths["squad", "xnli", 1]]
     assert of_squad == [
         {
+            "model": "./model",
             "recipe": "squad", "target": "xnli", "language": "de", "seed": 1, "metric": "accuracy", "profile": "xtreme",
             "primary": True, "score": 70.0, "examples": 3, "state": "scored", "diverged": False, "stage": stage.key,
             "generation": published.generation(plan, stage), "attempt": "attempts/0001", "code": "c",

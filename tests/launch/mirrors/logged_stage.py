@@ -68,7 +68,7 @@ def finish(store: Store, stage: Stage, attempt: Attempt, encoder_hash: str = HAS
 
 def evaluate(plan: Plan, store: Store, stage: Stage, *languages: str, encoder_hash: str = HASH) -> None:
     """Publish scores of some languages; of none named: of all."""
-    generation = generation_of(encoder_hash if stage.parent else plan.start.identity)
+    generation = generation_of(encoder_hash if stage.parent else plan.start_of(stage).identity)
     splits = plan.by_digest[stage.definition].languages
     for language in languages or splits:
         record = {"scores": SCORES[stage.task], "examples": 8, "generation": generation, "code": "c0de"}

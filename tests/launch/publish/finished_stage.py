@@ -49,7 +49,7 @@ def finish_training(store: Store, stage: Stage, model: Path, heads: Path | None 
 
 
 def _evaluate(plan: Plan, store: Store, stage: Stage, leave: tuple[str, str]) -> None:
-    generation = generation_of(HASH if stage.parent else plan.start.identity)
+    generation = generation_of(HASH if stage.parent else plan.start_of(stage).identity)
     for language, split in plan.by_digest[stage.definition].languages.items():
         if (stage.task, language) != leave:
             record = {"scores": SCORES[stage.task], "examples": 8, "generation": generation, "code": "c0dec0de"}

@@ -37,7 +37,7 @@ def _publish(plan: Plan, skill: Skill) -> Store:
             record = {"key": stage.key, "dev_score": 50.0, "encoder_hash": "g" * 64, "at_chance": []}
             write_atomic(make_folder(store.stage_folder(stage.folder)) / "result.json", seal(record))
             continue
-        generation = generation_of("g" * 64) if stage.parent else generation_of(plan.start.identity)
+        generation = generation_of("g" * 64) if stage.parent else generation_of(plan.start_of(stage).identity)
         for language, split in plan.by_digest[stage.definition].languages.items():
             random = np.random.default_rng([stage.seed or 0, len(stage.name), ord(language[0])])
             right = random.random(EXAMPLES) < skill(stage)

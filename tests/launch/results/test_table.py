@@ -47,7 +47,7 @@ def _publish(plan: Plan, *, leave: tuple[str, str] | None = None) -> Store:
     for stage in plan.stages.values():
         if stage.kind == "train":
             continue
-        generation = "g" if stage.parent else generation_of(plan.start.identity)
+        generation = "g" if stage.parent else generation_of(plan.start_of(stage).identity)
         for language, split in plan.by_digest[stage.definition].languages.items():
             if (stage.task, language) == leave:
                 continue

@@ -67,6 +67,15 @@ def test_thirty_recipes_on_twenty_targets(width: int) -> None:
     _every_number_is_there(look, width)
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_recipes_from_each_start_model_stand_apart(width: int) -> None:
+    names = [f"{label}: {recipe}" for label in ("large", "altclip") for recipe in ("none", "squad > hellaswag")]
+    look = overview(tuple(names), ("xnli", "panx"), 2, ("finished", "running"))
+    text = printed([*matrix.matrix(look, width), Text(""), *matrix.shared_trainings(look, width)])
+    golden.check(GOLDEN / f"models-{width}.txt", text)
+    _every_number_is_there(look, width)
+
+
 NAMES = st.lists(st.text("abcdefg_+> ", min_size=1, max_size=40).filter(str.strip), min_size=1, max_size=6, unique=True)
 
 

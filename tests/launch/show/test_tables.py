@@ -29,7 +29,7 @@ def _publish(plan: Plan) -> None:
     for stage in plan.stages.values():
         if stage.kind == "train":
             continue
-        generation = "g" if stage.parent else generation_of(plan.start.identity)
+        generation = "g" if stage.parent else generation_of(plan.start_of(stage).identity)
         for language, split in plan.by_digest[stage.definition].languages.items():
             better = 5.0 if recipes[stage.key] == "squad" else 0.0
             score = _OF_LANGUAGE[language] + better + (stage.seed or 1) - 1 + (0.6 if stage.seed == 2 and better else 0)

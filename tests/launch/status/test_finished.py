@@ -48,7 +48,7 @@ def finish(plan: Plan, stage: Stage) -> Path:
         return folder
     parent = plan.stages[stage.parent] if stage.parent else None
     result = kept.train_result(parent) if parent else None
-    generation = generation_of(result.encoder_hash if result else plan.start.identity)
+    generation = generation_of(result.encoder_hash if result else plan.start_of(stage).identity)
     for code, split in plan.by_digest[stage.definition].languages.items():
         scores = {plan.by_digest[stage.definition].task.metric: 25.0}
         record = {"language": code, "generation": generation, "scores": scores, "examples": 1, "code": "c"}

@@ -28,11 +28,12 @@ def test_the_file_stays_as_it_was() -> None:
     """Jobs read it with the code that was frozen when it was sent, but `drop` reads those of other versions."""
     entry = {
         "key": "k" * 16, "folder": f"squad-{'k' * 16}", "kind": "train", "spec": {"seed": 1},
-        "runtime": {"device": "cpu"}, "parent": None,
+        "runtime": {"device": "cpu"}, "parent": None, "model": "",
     }  # fmt: skip
     assert json.loads(json.dumps(manifests.to_record(MANIFEST))) == {
         "schema": 1, "store": "/store", "experiment": "", "asked": None, "share_group": None, "packages": {},
-        "start": {"identity": "hub:m@1", "folder": None, "repo": "m", "revision": "1"}, "tasks": [], "failures": {},
+        "start": {"identity": "hub:m@1", "folder": None, "repo": "m", "revision": "1"}, "starts": {}, "tasks": [],
+        "failures": {},
         "elements": {"0": [entry], "10": [entry]}, "drop": {"0": ["a"], "10": []},
     }  # fmt: skip
 

@@ -144,7 +144,9 @@ def _generation(root: Path, stage: Stage) -> str:
 
 
 def _evaluate(root: Path, made: Plan, stage: Stage, *languages: str, score: float = 50.0) -> None:
-    generation = _generation(root, made.stages[stage.parent]) if stage.parent else generation_of(made.start.identity)
+    generation = (
+        _generation(root, made.stages[stage.parent]) if stage.parent else generation_of(made.start_of(stage).identity)
+    )
     splits = made.by_digest[stage.definition].languages
     for code in languages:
         publish_language(Store(root).stage_folder(stage.folder), generation, code, splits[code], _record(score), LINES)

@@ -31,7 +31,7 @@ class Seen:
 
 def _world(*stages: tuple[str, str | None, str, str | None]) -> tuple[Plan, Any]:
     """Of (key, parent, state, cause)."""
-    plan = Plan(None, StartModel("folder:0"), {})  # type: ignore[arg-type]
+    plan = Plan(None, {"": StartModel("folder:0")}, {})  # type: ignore[arg-type]
     plan.stages = {key: Stage(key, key, "train", "squad", 1, parent, "d") for key, parent, _, _ in stages}
     return plan, Seen({key: State(state, cause) for key, _, state, cause in stages})
 
