@@ -104,8 +104,8 @@ class Data(Section):
     revisions: Annotated[
         dict[str, _Commit],
         Says(
-            "the commit of a data set on the Hub that the catalogue does not pin",
-            "{google/xtreme: <commit>}",
+            "the commit of a data set on the Hub, where the catalogue pins none or another one is wanted",
+            "{Samsoup/cosmos_qa: <commit>}",
             in_key="train",
         ),
     ] = {}

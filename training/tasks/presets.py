@@ -59,7 +59,8 @@ LAREQA_XTREME = _XTREME | LAREQA_TARGET | {"candidate_text": "joined"}
 MEWSLIX_XTREME = _XTREME | MEWSLIX_TARGET  # of 8, 4 times
 
 
-XTREME = "google/xtreme"  # no commit of it is pinned anywhere in public
+XTREME = "google/xtreme"
+XTREME_COMMIT = "ec5f1f46e9af79639a90684a7a70a956c4998f04"
 
 
 def files_of(

@@ -22,6 +22,7 @@ from training.tasks.presets import (
     RETRIEVAL_TARGET,
     RETRIEVAL_XTREME,
     XTREME,
+    XTREME_COMMIT,
     files_of,
 )
 from training.tasks.sizes import TATOEBA_SIZES
@@ -68,7 +69,7 @@ ENTRIES = (
             test="tatoeba/tatoeba.{iso3}-eng.{iso3} tatoeba/tatoeba.{iso3}-eng.eng", roles=("other", "english")
         ),
         sizes=TATOEBA_SIZES,
-        hub=Hub(XTREME, None, "tatoeba.{iso3}", test=("validation",)),
+        hub=Hub(XTREME, XTREME_COMMIT, "tatoeba.{iso3}", test=("validation",)),
         target=RETRIEVAL_TARGET,
         xtreme=RETRIEVAL_XTREME,
         example=examples.TRANSLATION,

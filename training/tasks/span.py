@@ -2,7 +2,7 @@
 
 from training.tasks import examples
 from training.tasks.languages import MLQA, MLQA_PAIRS, TYDI_NAMES, TYDIQA, XQUAD
-from training.tasks.presets import INTERMEDIATE, QA_TARGET, QA_XTREME, XTREME, files_of
+from training.tasks.presets import INTERMEDIATE, QA_TARGET, QA_XTREME, XTREME, XTREME_COMMIT, files_of
 from training.tasks.sizes import MLQA_SIZES, TYDIQA_SIZES
 from training.tasks.task import Hub, Task
 
@@ -83,7 +83,7 @@ ENTRIES = (
         training_path="squad",
         files=files_of(test="mlqa/MLQA_V1/test/test-context-{lang}-question-{lang}.json"),
         sizes=MLQA_SIZES,
-        hub=Hub(XTREME, None, "MLQA.{lang}.{lang}", test=("test",), languages=(*MLQA, *MLQA_PAIRS)),
+        hub=Hub(XTREME, XTREME_COMMIT, "MLQA.{lang}.{lang}", test=("test",), languages=(*MLQA, *MLQA_PAIRS)),
         target=QA_TARGET,
         xtreme=QA_XTREME,
         example=examples.SQUAD,

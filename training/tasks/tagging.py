@@ -2,7 +2,7 @@
 
 from training.tasks import examples
 from training.tasks.languages import PANX, PANX_EXTRA, UD_NAMES, UDPOS, UDPOS_EXTRA, codes
-from training.tasks.presets import INTERMEDIATE, TAGGING_TARGET, TAGGING_XTREME, XTREME, files_of, same
+from training.tasks.presets import INTERMEDIATE, TAGGING_TARGET, TAGGING_XTREME, XTREME, XTREME_COMMIT, files_of, same
 from training.tasks.sizes import PANX_SIZES, UDPOS_SIZES
 from training.tasks.task import Columns, Hub, Task
 
@@ -54,7 +54,7 @@ ENTRIES = (
         sizes=UDPOS_SIZES,
         hub=Hub(
             XTREME,
-            None,
+            XTREME_COMMIT,
             "udpos.{name}",
             train=("train",),
             dev=("validation",),

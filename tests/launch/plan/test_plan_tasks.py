@@ -15,6 +15,7 @@ from slurm.base import UsageError, UserError
 from tests.launch.workspace import Workspace
 from training.spec import TrainSpec
 from training.tasks import catalogue
+from training.tasks.presets import XTREME, XTREME_COMMIT
 
 MINE = {"my_nli": {"like": "mnli", "files": {"train": ["mnli.tsv"], "dev": ["xnli-en.tsv"]}}}
 
@@ -90,14 +91,21 @@ def test_presets_are_chosen_by_name(workspace: Workspace) -> None:
 
 
 def test_a_commit_can_be_given_where_none_is_pinned(workspace: Workspace) -> None:
-    commit = "0123456789" * 4
-    grid: dict[str, Any] = {"recipes": ["none"], "targets": ["udpos"], "seeds": ["1"]}
-    with pytest.raises(UserError, match=r"data: \{revisions: \{google/xtreme: <40 hex digits>\}\}"):
+    commit, repo = "0123456789" * 4, "Samsoup/cosmos_qa"
+    grid: dict[str, Any] = {"recipes": ["cosmos_qa"], "targets": ["xnli"], "seeds": ["1"]}
+    with pytest.raises(UserError, match=rf"data: \{{revisions: \{{{repo}: <40 hex digits>\}}\}}"):
         workspace.plan(**grid)
-    made = workspace.plan(**grid, data={"root": "./data", "revisions": {"google/xtreme": commit}})
-    assert {part.revision for part in _spec(made, "udpos-s1").parts[0].train} == {commit}  # type: ignore[union-attr]
+    made = workspace.plan(**grid, data={"root": "./data", "revisions": {repo: commit}})
+    assert {part.revision for part in _spec(made, "cosmos_qa-s1").parts[0].train} == {commit}  # type: ignore[union-attr]
     with pytest.raises(UsageError, match="is not a commit"):
-        workspace.plan(**grid, data={"root": "./data", "revisions": {"google/xtreme": "main"}})
+        workspace.plan(**grid, data={"root": "./data", "revisions": {repo: "main"}})
+
+
+def test_another_commit_goes_before_the_pinned_one(workspace: Workspace) -> None:
+    grid: dict[str, Any] = {"recipes": ["none"], "targets": ["udpos"], "seeds": ["1"]}
+    for data, commit in (({}, XTREME_COMMIT), ({"revisions": {XTREME: "01" * 20}}, "01" * 20)):
+        parts = _spec(workspace.plan(**grid, data={"root": "./data"} | data), "udpos-s1").parts
+        assert {part.revision for part in parts[0].train} == {commit}  # type: ignore[union-attr]
 
 
 def test_skipping_bad_rows_is_told_to_jobs(workspace: Workspace) -> None:
