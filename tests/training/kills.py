@@ -10,7 +10,7 @@ from tests.training.zygote import Zygote
 from training.pretrained.small import tiny
 from training.spec import Runtime, Settings, TrainSpec, Zero
 
-_SAME = ("encoder_hash", "dev_scores", "selected_epoch", "steps", "examples", "tokens")
+_SAME = ("encoder_hash", "dev_scores", "dev_points", "selected_epoch", "steps", "examples", "tokens")
 
 
 class Kills:
@@ -23,7 +23,9 @@ class Kills:
         parts = tuple(stage_data.task_data(data, task) for task in ("mnli", "squad"))
         self._spec = TrainSpec(parts, settings, seed=5)
         # A checkpoint after every step, unless one is still being written.
-        self._runtime = Runtime(zero=zero, device="cpu", matmul="mkl", token_budget=100, checkpoint_minutes=0.0)
+        self._runtime = Runtime(
+            zero=zero, device="cpu", matmul="mkl", token_budget=100, checkpoint_minutes=0.0, dev_points=2
+        )
         self._model = tiny(folder / "model", layers=2, hidden=8, heads=2, feed_forward=16)
         self._whole = self._run("whole")
         assert self._whole is not None

@@ -138,10 +138,11 @@ def _run(told: dict[str, Any]) -> None:
 
 
 def dev_score(model: Any) -> Any:
-    """A score that depends on the weights; nothing is at chance."""
-    from training.checkpoints.progress import DevScore
+    """A score that depends on the weights, also as a task's metric; nothing is at chance."""
+    from training.checkpoints.progress import DevScore, TaskMetrics
 
-    return DevScore(float(sum(parameter.detach().double().sum() for parameter in model.heads.parameters())))
+    score = float(sum(parameter.detach().double().sum() for parameter in model.heads.parameters()))
+    return DevScore(score, metrics=(TaskMetrics("mnli", "mnli", {"accuracy": score}),))
 
 
 def _count_changes(folder: Path, kill_at: int | None) -> list[str]:
