@@ -58,9 +58,10 @@ def _measures(plan: Plan, of_trainings: Sequence[dev.StepTraining]) -> tuple[Mea
 
 
 def _language_groups(runs: Sequence[Run]) -> tuple[Group, ...]:
-    """Families, as `stepstone table --by family` has them."""
+    """Families, as `stepstone table --by family` has them; none where all languages are of one."""
     languages = sorted({run.language for run in runs} - {SOURCE})
-    return tuple(Group(name, tuple(codes)) for name, codes in facts.groups(languages, "family").items())
+    families = facts.groups(languages, "family")
+    return tuple(Group(name, tuple(codes)) for name, codes in families.items() if len(families) > 1)
 
 
 def _target_groups(runs: Sequence[Run]) -> tuple[Group, ...]:

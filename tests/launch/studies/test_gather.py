@@ -102,6 +102,8 @@ def test_groups_of_languages_and_of_targets(workspace: Workspace) -> None:
     groups = {group.name: group.members for group in _results(plan).language_groups}
     assert groups == {"IE: Germanic": ("de",), "Niger-Congo": ("sw",), "Sino-Tibetan": ("zh",)}
     assert _results(plan).target_groups == ()  # both are of both benchmarks
+    alone = planted.plan(workspace, study=study, targets=["tatoeba"], languages={"tatoeba": ["de"]})
+    assert _results(alone).language_groups == ()
 
 
 def test_a_study_of_the_file_is_drawn_from_its_own_recipes(workspace: Workspace) -> None:
