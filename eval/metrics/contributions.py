@@ -3,7 +3,7 @@ score on another test set (`eval.statistics.resample`).
 
 Three kinds. `mean`: one value, what the example alone scores (0 to 1). `ratio`: two, whose sums' ratio is the score: of
 F1 twice what is right, and what was guessed together with what is gold. `mean_and_ratio`: the value of a mean and the
-two of a ratio; the score is the mean of both (QQP's).
+two of a ratio; the score is the mean of both (QQP's, and recall between images and captions).
 
 Of mined pairs an example is a sentence that is not English. The threshold is the published one, whatever the sample:
 neither is it tuned nor is anything mined anew.
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval import metrics
-from eval.metrics import alignment, corrected, mlqa, squad
+from eval.metrics import alignment, corrected, image_text, mlqa, squad
 from eval.metrics.entities import entity_ends
 from eval.metrics.mining import Pair
 
@@ -44,6 +44,8 @@ def of_examples(
         return "mean", np.array(alone, np.float32)[:, None]
     if family == "paraphrase":
         return _of_paraphrases(metric, pairs)
+    if family == "image_text":
+        return _of_images(metric, pairs)
     count = _COUNTS.get((family, metric))
     return None if count is None else ("ratio", _ratio(metric, count(golds, predictions)))
 
@@ -91,6 +93,20 @@ def _of_paraphrases(metric: str, pairs: Sequence[tuple[str, str]]) -> tuple[Kind
     if metric == "accuracy":
         return "mean", right
     return ("ratio", f1) if metric == "f1" else ("mean_and_ratio", np.concatenate([right, f1], axis=1))
+
+
+def _of_images(metric: str, pairs: Sequence[tuple[str, image_text.Rankings]]) -> tuple[Kind, Parts]:
+    """`eval.metrics.image_text.score`: a mean over images (of captions found), a ratio over captions (of images)."""
+    name, _, depth = metric.partition("@")
+    cuts = (int(depth),) if depth else image_text.CUTS
+    texts = np.array([[image_text.text_hit(*pair, k) for k in cuts] for pair in pairs], np.float32)
+    hits = np.array([[sum(image_text.image_hits(*pair, k)) for k in cuts] for pair in pairs], np.float32)
+    captions = np.array([len(rankings[0]) for _, rankings in pairs], np.float32)
+    images = np.stack([hits.mean(axis=1), captions], axis=1)
+    mean = texts.mean(axis=1, keepdims=True)
+    if name == "tr":
+        return "mean", mean
+    return ("ratio", images) if name == "ir" else ("mean_and_ratio", np.concatenate([mean, images], axis=1))
 
 
 def _spans(golds: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]]) -> Parts:

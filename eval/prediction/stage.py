@@ -11,6 +11,7 @@ from eval.prediction import mining, predict, retrieval
 from eval.prediction.alignment import Alignment
 from eval.prediction.answers import Answers
 from eval.prediction.forward import token_budget
+from eval.prediction.image_text import ImageText
 from eval.prediction.predict import Encoded, LanguageResult
 from slurm.base import UserError
 from training import formats
@@ -39,13 +40,15 @@ class EvaluateStage:
         self.form = formats.get(self.task.format)
         if not self.form.has_head:
             retrieval.chosen_layer(self.model, spec.settings)
-        self.keeper = self._keeper()
+        self.keeper = self._keeper(parent)
 
-    def _keeper(self) -> Answers | Alignment | None:
+    def _keeper(self, parent: Parent) -> Answers | Alignment | ImageText | None:
         """What keeps vectors from one language to the next, where there is reason to."""
         settings, runtime = self.spec.settings, self.runtime
         if self.form.name == "parallel":
             return Alignment(self.model, self.task, self.tokenizer, settings, runtime)
+        if self.form.needs_projection:
+            return ImageText(self.model, parent, self.task, self.tokenizer, settings, runtime)
         if self.form.has_head and self.form.compares_examples:
             assert self.spec.head is not None, self.spec.target
             return Answers(self.model, self.task, self.spec.head, self.tokenizer, settings, runtime)

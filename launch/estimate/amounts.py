@@ -152,7 +152,9 @@ def _at_most(amount: Amount, limit: int | None) -> Amount:
 
 
 def _of_split(split: Split, task: Task, settings: Settings) -> Amount:
-    return together([_of_part(part, task, settings) for part in split])
+    without_text = formats.get(task.format).roles_without_text
+    parts = [part for part in split if not (isinstance(part, DataFile) and part.role in without_text)]
+    return together([_of_part(part, task, settings) for part in parts])
 
 
 def _of_part(part: DataFile | HubPart, task: Task, settings: Settings) -> Amount:

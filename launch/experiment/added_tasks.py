@@ -74,7 +74,7 @@ class FilesSection(Section):
         Says(
             "test files; `{lang}` stands for the language's code; like tatoeba and in format `parallel`: `{other: FILE,"
             " english: FILE}`, bucc: `{source: FILE, target: FILE, gold: FILE}`, mewslix: `{mentions: FILE, entities:"
-            " FILE}`",
+            " FILE}`; format `image_text`: `{captions: FILE, images: FILE}`",
             '["nli/{lang}.tsv"]',
         ),
     ] = []

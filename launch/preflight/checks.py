@@ -35,6 +35,7 @@ def check_settings(plan: Plan) -> None:
     for start in plan.starts.values():
         if start.folder:
             start_model.check_folder(Path(start.folder))
+            check_projection(plan, Path(start.folder))
     _check_gpus(plan)
     for step in plan.steps.values():
         for part in step.parts:
@@ -42,6 +43,13 @@ def check_settings(plan: Plan) -> None:
             formats.get(task.format).check(task, step.settings)
     for target in plan.targets.values():
         formats.get(target.task.format).check(target.task, target.settings)
+
+
+def check_projection(plan: Plan, folder: Path) -> None:
+    """UserError unless the start model in `folder` has what a target needs that compares texts with images."""
+    for target in plan.targets.values():
+        if formats.get(target.task.format).needs_projection and not start_model.has_projection(folder):
+            raise start_model.lacks_projection(folder, target.task.name)
 
 
 def _check_gpus(plan: Plan) -> None:
@@ -60,9 +68,10 @@ def check_fetched(plan: Plan) -> None:
     for start in plan.starts.values():
         if start.repo and start.revision:
             try:
-                start_model.start_model_folder(start.repo, start.revision, local_only=True)
+                folder = start_model.start_model_folder(start.repo, start.revision, local_only=True)
             except UserError:
                 raise _not_fetched(plan, f"model {start.repo}@{start.revision[:12]} is") from None
+            check_projection(plan, folder)
     missing = [part for part in hub_parts(plan) if not hub.is_cached(part)]
     if missing:
         first = hub.name_of(missing[0])

@@ -47,7 +47,8 @@ def write(
     with ThreadPoolExecutor(1, thread_name_prefix="hash") as pool:
         hashing = pool.submit(tensors_hash, encoder)  # another hash than the file's, over the same bytes
         config, tokenizer = handed_on(read_config(parent.folder)), _tokenizer(parent)
-        files = _within("encoder", save_encoder(encoder, lm_head, config, tokenizer, out / "encoder"))
+        folder = out / "encoder"
+        files = _within("encoder", save_encoder(encoder, lm_head, config, tokenizer, folder, parent.projection))
         make_folder(out / "heads")
         for head in heads.values():
             files |= _within("heads", save_head(head.state, head.kind, out / "heads"))
@@ -56,7 +57,16 @@ def write(
     sync_folder(out / "heads")
     sync_folder(out)
     model_in_memory = Parent(
-        out / "encoder", parent.config, encoder, parent.tokenizer_hash, lm_head, out / "heads", heads, {}, encoder_hash
+        out / "encoder",
+        parent.config,
+        encoder,
+        parent.tokenizer_hash,
+        lm_head,
+        out / "heads",
+        heads,
+        {},
+        encoder_hash,
+        parent.projection,
     )
     return HandOver(files, model_in_memory)
 

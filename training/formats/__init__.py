@@ -10,6 +10,7 @@ from typing import Any
 from training.formats.base import Format
 from training.formats.choice import Choice
 from training.formats.dual_encoder import DualEncoder
+from training.formats.image_text import ImageText
 from training.formats.mining import Mining
 from training.formats.mlm import MaskedLanguageModel
 from training.formats.parallel import Parallel
@@ -30,6 +31,7 @@ _FORMATS: dict[str, Format[Any]] = {
         Retrieval(),
         Parallel(),
         Mining(),
+        ImageText(),
     )
 }
 NAMES = tuple(_FORMATS)

@@ -66,6 +66,8 @@ class Format(ABC, Generic[E]):
     evaluates_dev: ClassVar[bool] = False  # a target may come with dev data alone
     makes_windows: ClassVar[bool] = False  # a long text is several sequences
     labels_are_classes: ClassVar[bool] = False  # a label means the same in every example; of a choice it is a place
+    needs_projection: ClassVar[bool] = False  # texts are compared with images, in the space that AltCLIP has for both
+    roles_without_text: ClassVar[tuple[str, ...]] = ()  # of files that the model reads nothing of
 
     # --- of tasks that users add
     metrics: ClassVar[tuple[str, ...]] = ()  # metric families that can score it, the default first; (): none is added

@@ -22,6 +22,7 @@ from training.tensors import read_tensors, write_tensors
 
 _HEAD = "of_"
 LM_HEAD_FILE = "lm_head.safetensors"  # in the folder of a stage's encoder
+PROJECTION_FILE = "text_projection.safetensors"  # there too; see `training.model.projection`
 
 
 @dataclass(frozen=True)
@@ -134,11 +135,13 @@ def save_encoder(
     config: str,
     tokenizer: Mapping[str, bytes],
     folder: Path,
+    projection: Mapping[str, Tensor] | None = None,
 ) -> FilesWritten:
     """Write an encoder as an ordinary model folder: safetensors, config and tokenizer.
 
-    `AutoModel.from_pretrained` and `AutoTokenizer.from_pretrained` load it. `lm_head`: a language model's head, kept
-    beside it so that a later step goes on with it; may be empty. Every file is hashed as it is written.
+    `AutoModel.from_pretrained` and `AutoTokenizer.from_pretrained` load it. Kept beside it for what comes after:
+    `lm_head`, a language model's head, and `projection`, an AltCLIP's; both may be empty. Every file is hashed as it
+    is written.
     """
     make_folder(folder)
     texts = {"config.json": config.encode(), **tokenizer}
@@ -146,6 +149,8 @@ def save_encoder(
     files[WEIGHTS] = write_tensors(folder / WEIGHTS, state)
     if lm_head:
         files[LM_HEAD_FILE] = write_tensors(folder / LM_HEAD_FILE, lm_head)
+    if projection:
+        files[PROJECTION_FILE] = write_tensors(folder / PROJECTION_FILE, projection)
     return files
 
 

@@ -12,10 +12,12 @@ from torch import Tensor, nn
 
 from slurm.base import UserError
 from training.model import heads as head_kinds
+from training.model import projection as projections
 from training.model.dropout import use_on_cpu
-from training.model.encoder import LM_HEAD_FILE, HeadKind, StageModel, load_head, use_bf16
+from training.model.encoder import LM_HEAD_FILE, PROJECTION_FILE, HeadKind, StageModel, load_head, use_bf16
 from training.model.xlmr import Encoder
 from training.pretrained import check_folder, tokenizer_hash, weight_files
+from training.pretrained.altclip import PROJECTION
 from training.pretrained.config import EncoderConfig, encoder_config
 from training.pretrained.start import name_in_encoder
 from training.spec import Settings
@@ -39,8 +41,8 @@ class Parent:
 
     `tensors`: the encoder's by their names in a model folder, fp32; empty once a training has taken them. They are in
     one place: on the CPU, until a stage evaluates them on a GPU.
-    `lm_head`: the language model's head that comes with it; empty: it has none. `heads`: those trained in this process;
-    the others lie in `heads_folder`. `sha256`: see `read_parent`.
+    `lm_head`: the language model's head that comes with it; empty: it has none. `projection`: AltCLIP's, likewise.
+    `heads`: those trained in this process; the others lie in `heads_folder`. `sha256`: see `read_parent`.
     """
 
     folder: Path
@@ -52,6 +54,7 @@ class Parent:
     heads: Mapping[str, TrainedHead] = field(default_factory=dict)
     sha256: Mapping[str, str] = field(default_factory=dict)
     known_hash: str | None = None  # the encoder's, where it was worked out before
+    projection: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def encoder_hash(self) -> str:
@@ -114,10 +117,12 @@ def read_parent(folder: Path, heads: Path | None = None, known_hash: str | None 
         shapes = Encoder(config).state_dict()
     tensors: dict[str, Tensor] = {}
     lm_head: dict[str, Tensor] = {}
+    projection: dict[str, Tensor] = {}
     sha256: dict[str, str] = {}
 
     def is_needed(name: str) -> bool:
-        return name_in_encoder(name) in shapes or name in {_LM_HEAD + part for part in _LM_HEAD_PARTS}
+        beside_encoder = {*PROJECTION, *(_LM_HEAD + part for part in _LM_HEAD_PARTS)}
+        return name_in_encoder(name) in shapes or name in beside_encoder
 
     def name_in_hash(name: str) -> str | None:
         own_name = name_in_encoder(name)
@@ -138,12 +143,27 @@ def read_parent(folder: Path, heads: Path | None = None, known_hash: str | None 
                 tensors[name_in_encoder(name)] = tensor.float()
             elif name.startswith(_LM_HEAD):
                 lm_head[name.removeprefix(_LM_HEAD)] = tensor.float()
+            else:
+                projection[name] = tensor
     if (folder / LM_HEAD_FILE).is_file():  # a stage's encoder brings it along
         lm_head = read(folder / LM_HEAD_FILE, lambda name: True)
+    if (folder / PROJECTION_FILE).is_file():
+        projection = read(folder / PROJECTION_FILE, lambda name: True)
     _check_tensors(folder, tensors, shapes)
     whole_lm_head = {name: lm_head[name] for name in _LM_HEAD_PARTS} if lm_head.keys() >= {*_LM_HEAD_PARTS} else {}
     encoder_hash = passing.value if known_hash is None else known_hash
-    return Parent(folder, config, tensors, tokenizer_hash(folder), whole_lm_head, heads, {}, sha256, encoder_hash)
+    return Parent(
+        folder,
+        config,
+        tensors,
+        tokenizer_hash(folder),
+        whole_lm_head,
+        heads,
+        {},
+        sha256,
+        encoder_hash,
+        projections.checked(folder, projection, config.hidden_size),
+    )
 
 
 def _check_tensors(folder: Path, tensors: Mapping[str, Tensor], shapes: Mapping[str, Tensor]) -> None:

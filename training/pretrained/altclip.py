@@ -6,6 +6,14 @@ from typing import Any
 
 MODEL_TYPE = "altclip"
 TOWER_TYPE = "altclip_text_model"
+# From the state of `<s>` to the space that captions and images share, by their names in the checkpoint.
+PROJECTION = (
+    "text_model.pre_LN.weight",
+    "text_model.pre_LN.bias",
+    "text_model.transformation.weight",
+    "text_model.transformation.bias",
+    "text_projection.weight",
+)
 TOWER = "text_model."  # what the checkpoint calls the tower; the encoder in it is "roberta.", as in one with a head
 
 # What transformers' AltCLIPTextConfig takes where a config is silent, under the names that it shares with XLM-R's.

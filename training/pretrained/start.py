@@ -123,6 +123,19 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def has_projection(folder: Path) -> bool:
+    """Whether a start model comes with AltCLIP's projection from texts to the space that they share with images."""
+    return _read_mapping(folder / "config.json").get("model_type") == altclip.MODEL_TYPE
+
+
+def lacks_projection(folder: Path, target: str) -> UserError:
+    """What to tell of a target that compares texts with images, and a model that cannot."""
+    return UserError(
+        f"target {target}: captions are compared with images by the projection of an AltCLIP, and {folder} has none;"
+        " choose an AltCLIP as `model:`, or leave the target out."
+    )
+
+
 def _tower_config(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     tower = altclip.text_config(config)
     if tower is None:

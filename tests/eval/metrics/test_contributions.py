@@ -38,6 +38,9 @@ PAIRS: dict[str, st.SearchStrategy[tuple[Any, Any]]] = {
     "alignment": st.tuples(labels, st.tuples(labels, labels, labels, labels)),
     "map20": st.tuples(st.lists(st.sampled_from("pqrst"), min_size=1, max_size=3, unique=True), ids),
     "mrr20": st.tuples(st.sampled_from("pqrst"), ids),
+    "image_text": st.sampled_from("pqrst").flatmap(
+        lambda name: st.tuples(st.just(name), st.tuples(st.lists(ids, min_size=1, max_size=3), ids))
+    ),
     "ner": _tagged(),
     "pos": _tagged(),
     "words": _tagged(),

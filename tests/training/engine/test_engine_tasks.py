@@ -78,6 +78,15 @@ def test_a_start_models_own_lm_head_is_gone_on_with_also_after_another_step(
         torch.testing.assert_close(head["layer_norm.weight"], torch.full((width,), 2.0))
 
 
+def test_an_altclips_projection_is_handed_on_from_step_to_step(data: Path, altclip_model: Path, tmp_path: Path) -> None:
+    own = read_parent(altclip_model)
+    run(parts_of(data, "mnli"), altclip_model, tmp_path / "first", epochs=1)
+    run(parts_of(data, "mnli"), tmp_path / "first" / "encoder", tmp_path / "second", epochs=1)
+    last = read_parent(tmp_path / "second" / "encoder")
+    assert last.encoder_hash != own.encoder_hash and last.projection.keys() == own.projection.keys()
+    assert all(torch.equal(tensor, own.projection[name]) for name, tensor in last.projection.items())
+
+
 def test_anli_plus_trains_one_head_on_three_sources(data: Path, tiny_model: Path, tmp_path: Path) -> None:
     facts = run(parts_of(data, "snli", "mnli", "anli", head="anli_plus"), tiny_model, tmp_path / "out")
     assert {line["task"] for line in steps(tmp_path / "out")} == {"snli", "mnli", "anli"}

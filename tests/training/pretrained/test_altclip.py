@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from slurm.base import UserError
+from tests.fixtures_models import ALTCLIP_TEXT
 from training.formats.base import Piece
 from training.model.encoder import save_encoder
 from training.model.packing import pack
@@ -17,27 +18,7 @@ from training.pretrained.config import encoder_config, handed_on
 from training.pretrained.start import WEIGHTS, WEIGHTS_INDEX, read_config, tokenizer_files
 from training.tensors import read_tensors, write_tensors
 
-TEXT = {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "intermediate_size": 24, "max_position_embeddings": 40, "project_dim": 12}  # fmt: skip
-VISION = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
-          "image_size": 8, "patch_size": 4}  # fmt: skip
 ROWS = ((0, 9, 8, 2), (0, 5, 6, 7, 2), (0, 2))
-
-
-@pytest.fixture(scope="module")
-def altclip_model(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
-    """A random AltCLIP with XLM-R's tokenizer, as transformers saves it."""
-    from transformers import AltCLIPConfig, AltCLIPModel
-
-    torch.manual_seed(0)
-    model = AltCLIPModel(AltCLIPConfig(text_config=TEXT, vision_config=VISION, projection_dim=10))
-    for parameter in model.text_model.parameters():  # transformers draws LayerNorms and biases as ones and zeros
-        torch.nn.init.normal_(parameter, std=0.3)
-    folder = tmp_path_factory.mktemp("altclip")
-    model.save_pretrained(folder)
-    for path in tokenizer_files(tiny_model):
-        (folder / path.name).hardlink_to(path)
-    return folder
 
 
 @pytest.fixture
@@ -132,7 +113,7 @@ SILENT = {"model_type": "altclip"}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("values", [PUBLISHED, SILENT, SILENT | {"text_config": TEXT}])
+@pytest.mark.parametrize("values", [PUBLISHED, SILENT, SILENT | {"text_config": ALTCLIP_TEXT}])
 def test_what_a_config_leaves_out_is_as_in_transformers(values: dict[str, Any], tmp_path: Path) -> None:
     from transformers import AltCLIPConfig
 
