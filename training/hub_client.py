@@ -9,6 +9,7 @@ Not covered: files of a cache without links (`HF_HUB_DISABLE_SYMLINKS`), which f
 
 import errno
 import hashlib
+import logging
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -65,12 +66,20 @@ def fetch_file(repository: Repository, path: str) -> None:
     verify([link])
 
 
-def hide_bars_without_terminal() -> None:
-    """The client draws its bars by bytes into files, too."""
+def set_up_client() -> None:
+    """Have it draw its bars by bytes on terminals alone, and print no signed address when it tries again."""
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     if not sys.stderr.isatty():
         disable_progress_bars()
+    for handler in logging.getLogger("huggingface_hub").handlers:
+        handler.addFilter(_without_query)
+
+
+def _without_query(record: logging.LogRecord) -> bool:
+    """Every record, the addresses in it cut short: who has a signed one may read the file for an hour, gated or not."""
+    record.msg, record.args = _QUERY.sub("", record.getMessage()), ()
+    return True
 
 
 def verify(links: Iterable[Path]) -> None:

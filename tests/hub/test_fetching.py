@@ -257,3 +257,8 @@ def test_a_token_opens_what_it_may_and_goes_to_the_hub_alone(run: Run) -> None:
     files = [path for path in run.home.rglob("*") if path.is_file()]
     assert files and not [path for path in files for token in tokens if token.encode() in path.read_bytes()]
     assert not [token for token in tokens if token in run.output]
+
+
+@pytest.mark.slow
+def test_no_signed_address_is_printed(run: Run) -> None:
+    assert "Trying to resume download" in run.output and "X-Amz-Signature" not in run.output

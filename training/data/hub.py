@@ -15,7 +15,7 @@ from training.formats.answers import judge
 from training.formats.base import Example, Format
 from training.formats.report import reporting
 from training.formats.rows import RowError, skips
-from training.hub_client import Repository, errors_in_one_line, fetch_file, hide_bars_without_terminal
+from training.hub_client import Repository, errors_in_one_line, fetch_file, set_up_client
 from training.spec import HubPart
 from training.tasks import Task
 
@@ -83,7 +83,7 @@ def _build(part: HubPart, repository: Repository) -> None:
     import datasets
     from huggingface_hub.errors import RemoteEntryNotFoundError
 
-    hide_bars_without_terminal()
+    set_up_client()
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
     with suppress(RemoteEntryNotFoundError):

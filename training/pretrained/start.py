@@ -16,7 +16,7 @@ from typing import Any
 
 from slurm.base import UsageError, UserError
 from slurm.base.files import make_folder, sha256_file, write_atomic
-from training.hub_client import Repository, errors_in_one_line, fetch_file, hide_bars_without_terminal, verify
+from training.hub_client import Repository, errors_in_one_line, fetch_file, set_up_client, verify
 from training.pretrained import altclip
 
 # Commits of `main`, as several public projects pin them.
@@ -256,20 +256,22 @@ def _word_embeddings_shape(path: Path) -> list[int] | None:
 def start_model_folder(repo: str, revision: str, *, local_only: bool = False) -> Path:
     """The local folder of a Hub model at a pinned revision, fetched once; HF_HUB_OFFLINE and HF_HOME are honoured.
 
-    `local_only`: without asking the network. UserError where it cannot be had.
+    `local_only`: without asking the network. UserError where it cannot be had. What may have come anew is verified by
+    its hashes; a job, which is offline, does not read gigabytes for that.
     """
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, snapshot_download
 
     repository = Repository("model", repo, revision)
     file_patterns = ["config.json", WEIGHTS, WEIGHTS_INDEX, "model-*.safetensors", *TOKENIZER_FILES]
-    hide_bars_without_terminal()
+    may_fetch = not (local_only or constants.HF_HUB_OFFLINE)
+    set_up_client()
     with errors_in_one_line(repository, f"model {repo}@{revision[:12]}"):
-        if not local_only:
+        if may_fetch:
             fetch_file(repository, "config.json")  # alone, for a server that answers with another commit
         folder = Path(
             snapshot_download(repo, revision=revision, allow_patterns=file_patterns, local_files_only=local_only)
         )
-        if not local_only:
+        if may_fetch:
             verify(sorted(folder.iterdir()))
     if not any((folder / name).is_file() for name in (WEIGHTS, WEIGHTS_INDEX)):
         raise UserError(
