@@ -4,3 +4,5 @@ Imports nothing of this project. Begin with `measure`, the numbers by name; `pro
 models that stand behind them, and `prequential` what their labels cost to send. Which labels and features those are of
 a task says `eval.prediction.measured_formats`.
 """
+
+LABELS = {"train": 4096, "dev": 1024}  # of a task, at most: what lies beyond costs time, not knowledge

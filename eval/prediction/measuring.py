@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eval.measures import measure, problems
+from eval.measures import LABELS, measure, problems
 from eval.measures import texts as words
 from eval.measures.measure import Measures
 from eval.prediction import measured_formats
@@ -27,8 +27,6 @@ from training.model.parent import Parent
 from training.seeds import permutation, sub_seed
 from training.spec import Runtime, TaskData, TrainSpec
 from training.tasks import find
-
-LABELS = {"train": 4096, "dev": 1024}  # at most, of each; what lies beyond costs time, not knowledge
 
 
 class Measuring:

@@ -9,6 +9,7 @@ from functools import cached_property
 from statistics import median
 from typing import Any
 
+from eval.measures import LABELS
 from launch import executors
 from launch.estimate import amounts, rates, shapes
 from launch.estimate.amounts import Amount
@@ -89,13 +90,14 @@ class Estimates:
         self._known = rates.read(self.store.root)
         self._counts = amounts.read(self.store.root)
         self._rates: dict[tuple[bool, Precision], Rate] = {}
-        self._of_work: dict[tuple[tuple[str, str], bool], Estimate] = {}
+        self._of_work: dict[tuple[tuple[str, str], bool, bool, tuple[str, ...]], Estimate] = {}
         self._amounts: dict[tuple[str, bool], tuple[Amount, Amount]] = {}
 
     def of_stage(self, stage: Stage) -> Estimate:
         """What one stage will cost."""
         stays = stage.kind == "train" and self._stays(stage)
-        at = (stage.work, stays)
+        before = tuple(training.definition for training, _ in self.plan.earlier(stage)) if stage.kind == "train" else ()
+        at = (stage.work, stays, self.plan.measures(stage), before)
         if at not in self._of_work:
             estimate = self._of_train(stage) if stage.kind == "train" else self._of_evaluate(stage)
             self._of_work[at] = (
@@ -137,12 +139,21 @@ class Estimates:
         settings, runtime = self._definition(stage)
         scorings = settings.epochs * runtime.dev_points
         earlier = [self.amounts_of(training)[1] for training, _ in self.plan.earlier(stage)]
+        besides = [*earlier, *self._measured(stage, read.times(1 / settings.epochs), dev)]
         flops = self._training(stage, read) + self._forward(stage, dev) * scorings
-        flops += sum(self._forward(stage, amount) for amount in earlier)
+        flops += sum(self._forward(stage, amount) for amount in besides)
         seconds = self._device_seconds(flops, self._rate(settings, runtime))
         encoder = _WEIGHT * self.sizes[stage.model].parameters
-        tokens = read.tokens + dev.tokens * scorings + sum(amount.tokens for amount in earlier)
+        tokens = read.tokens + dev.tokens * scorings + sum(amount.tokens for amount in besides)
         return Estimate(tokens, flops, seconds, encoder + 8 * _RECORD, _TRAIN_FILES)
+
+    def _measured(self, stage: Stage, train: Amount, dev: Amount) -> list[Amount]:
+        """What the start model reads to measure a training's tasks; in tagging less, where a word is a label."""
+        if not self.plan.measures(stage):
+            return []
+        tasks = len(self.plan.steps[stage.definition].parts)
+        limits = ((train, tasks * LABELS["train"]), (dev, tasks * LABELS["dev"]))
+        return [amount.times(min(1.0, most / max(amount.examples, 1.0))) for amount, most in limits]
 
     def _of_evaluate(self, stage: Stage) -> Estimate:
         spec = self.plan.evaluate_spec(stage)

@@ -10,11 +10,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eval.measures import LABELS
 from eval.measures.measure import Measures
 from eval.measures.problems import Candidates
 from eval.prediction import measured_formats, measuring
 from eval.prediction.measured_formats import Sample
-from eval.prediction.measuring import LABELS, Measuring
+from eval.prediction.measuring import Measuring
 from eval.studies.complexity.table import KNOWN
 from tests.training import stage_data
 from tests.training.stage_runs import mini_model

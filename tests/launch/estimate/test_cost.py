@@ -198,6 +198,20 @@ def test_a_training_is_tokens_times_operations_by_a_rate(workspace: Workspace) -
     assert seconds == pytest.approx(30 + found.gpu_seconds + estimates.of_stage(evaluate).gpu_seconds)
 
 
+def test_what_a_training_looks_at_besides_is_counted(workspace: Workspace) -> None:
+    """The start model's pass over what it measures; English dev of earlier tasks, where there are any."""
+    plain = workspace.plan(recipes=["squad > hellaswag", "hellaswag"], targets=["xnli"], seeds=["1"])
+    for asked, name in (("measures_tasks", "hellaswag-s1"), ("scores_earlier_dev", "squad.hellaswag-s1")):
+        looking = planning.make(replace(plain.experiment, **{asked: True}))
+        more = {
+            stage.name
+            for stage in plain.stages.values()
+            if Estimates(looking).of_stage(stage).tokens > Estimates(plain).of_stage(stage).tokens
+        }
+        assert name in more and not any("mnli" in other for other in more)
+        assert ("squad.hellaswag-s1" in more) == (asked == "scores_earlier_dev")
+
+
 def test_encoders_that_go_take_no_room(workspace: Workspace) -> None:
     encoder = 4 * 558_840_832  # bytes, nearly
     grid: dict[str, Any] = {"model": LARGE, "cluster": GPU, "recipes": ["squad"], "targets": ["xnli"], "seeds": ["1"]}
