@@ -6,6 +6,7 @@ function `find`, and a line here. Imports `eval.statistics` alone. Not covered: 
 finding is drawn.
 """
 
+from eval.studies.alignment.study import find as find_alignment
 from eval.studies.complexity.study import find as find_complexity
 from eval.studies.correlation.study import find as find_correlation
 from eval.studies.order.study import find as find_order
@@ -16,4 +17,6 @@ STUDIES = (
     Study("correlation", "Which metric of an intermediate task predicts transfer?", ("runs", "dev_points"),
           find_correlation),
     Study("complexity", "Does a harder intermediate task transfer more?", ("runs", "measures"), find_complexity),
+    Study("alignment", "Does English intermediate training align languages, and in which domains?",
+          ("runs", "representations"), find_alignment),
 )  # fmt: skip

@@ -46,6 +46,20 @@ class Measure:
 
 
 @dataclass(frozen=True)
+class Representation:
+    """A measure of alignment (`eval.alignment`) of a recipe's encoder on parallel text. `domain`: the target; `value`:
+    at the layer and pooling that scores are of; `curve`: at every layer from 0, under that pooling."""
+
+    recipe: Recipe
+    seed: int | None
+    domain: str
+    language: str
+    measure: str
+    value: float
+    curve: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Group:
     """Some languages, or some targets, under one name."""
 
@@ -62,6 +76,7 @@ class Results:
     measures: tuple[Measure, ...] = ()
     language_groups: tuple[Group, ...] = ()
     target_groups: tuple[Group, ...] = ()
+    representations: tuple[Representation, ...] = ()
 
 
 def recipe_tasks(recipe: Recipe) -> tuple[str, ...]:

@@ -7,7 +7,9 @@ from typing import Literal
 from eval.studies.finding import Finding
 from eval.studies.records import Results
 
-Need = Literal["runs", "dev_points", "measures"]  # the fields of `Results` without which there is nothing to say
+Need = Literal[
+    "runs", "dev_points", "measures", "representations"
+]  # the fields of `Results` without which there is nothing to say
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,7 @@ def load(path: Path, text: str | None = None) -> Experiment:
         if name not in catalogue.targets():
             raise document.error(("languages", name), f"'{name}' is no target{nearest(name, catalogue.targets())}")
     study.check(document, content.study, _check_intermediate)
+    targets = tuple(dict.fromkeys((*targets, *content.study.targets())))
     all_recipes = _recipes(document, content)
     race = content.seeds if isinstance(content.seeds, Race) else None
     if race is not None:

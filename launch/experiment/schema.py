@@ -13,7 +13,7 @@ from launch.experiment.failures import Failures, Rule
 from launch.experiment.fields import Matching, Name, Number, Section, Text, Whole, YesNo
 from launch.experiment.notify import Notify
 from launch.experiment.race import Race
-from launch.experiment.study import OrderStudy, StudySection, TasksOfStudy
+from launch.experiment.study import AlignmentStudy, OrderStudy, StudySection, TasksOfStudy
 from launch.experiment.yaml_text import Location
 from training.spec import RUNTIME, SETTINGS, Says, Setting
 from training.tasks.task import Preset
@@ -232,7 +232,11 @@ _SECTIONS: dict[str, Any] = {
     "tasks": Overrides,
 }
 
-_STUDIES: dict[Location, type[Section]] = {(): StudySection, ("order",): OrderStudy}
+_STUDIES: dict[Location, type[Section]] = {
+    (): StudySection,
+    ("order",): OrderStudy,
+    ("alignment",): AlignmentStudy,
+}
 
 
 def known_keys(location: Location) -> list[str]:

@@ -5,7 +5,7 @@ a study computes stands in `eval.studies`, under the same name.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from launch.experiment import recipes
 from launch.experiment.fields import Section, Text, YesNo
@@ -13,13 +13,17 @@ from launch.experiment.recipes import NONE, Recipe
 from launch.experiment.yaml_text import Document
 from slurm.base import UsageError
 from training.spec import Says
+from training.tasks import catalogue
 
+PARALLEL = "parallel"  # the format of a domain's text
+_DOMAIN = "alignment_{}"  # what the built-in ones are called as targets
 _MOST_ORDERED = 6  # tasks: of seven there are 5,040 orders, which nobody trains
 
 
 class TasksOfStudy(Section):
     """A study of intermediate tasks, each alone."""
 
+    fewest_tasks: ClassVar[int] = 2
     tasks: Annotated[list[Text], Says("the intermediate tasks that are compared", "[mnli, squad, hellaswag]")]
 
     def recipes(self) -> tuple[Recipe, ...]:
@@ -44,6 +48,30 @@ class OrderStudy(TasksOfStudy):
         return *super().recipes(), *orders, *repeats, (tuple(sorted(self.tasks)),)
 
 
+class AlignmentStudy(TasksOfStudy):
+    """The study of alignment: each task alone, on parallel text of several domains."""
+
+    fewest_tasks: ClassVar[int] = 1
+    domains: Annotated[
+        list[Text],
+        Says(
+            "alignment: parallel text, as `medical` for the target `alignment_medical`, or a task of format `parallel`;"
+            " they are targets without being named as such",
+            "[medical, legal]",
+        ),
+    ]
+
+    def targets(self) -> tuple[str, ...]:
+        """Those of the domains, in their order."""
+        return tuple(target_of(domain) for domain in self.domains)
+
+
+def target_of(domain: str) -> str:
+    """The target that a domain is."""
+    built_in = _DOMAIN.format(domain)
+    return built_in if built_in in catalogue.TARGETS else domain
+
+
 class StudySection(Section):
     """`study:` of the file: a key for each study that it asks for."""
 
@@ -59,6 +87,11 @@ class StudySection(Section):
         Says("does a harder task transfer more?", "{tasks: [mnli, qqp, squad, hellaswag, siqa]}"),
     ] = None
 
+    alignment: Annotated[
+        AlignmentStudy | None,
+        Says("does intermediate training align languages?", "{tasks: [mnli, squad], domains: [medical, legal]}"),
+    ] = None
+
     def asked(self) -> Iterator[tuple[str, TasksOfStudy]]:
         """The studies that the file asks for, by name."""
         for name in type(self).model_fields:
@@ -69,6 +102,10 @@ class StudySection(Section):
     def recipes(self) -> tuple[Recipe, ...]:
         """All that are needed, each once."""
         return tuple(dict.fromkeys(recipe for _, study in self.asked() for recipe in study.recipes()))
+
+    def targets(self) -> tuple[str, ...]:
+        """Those that studies need besides the file's own."""
+        return self.alignment.targets() if self.alignment else ()
 
 
 def check(document: Document, section: StudySection, check_task: Callable[[str], None]) -> None:
@@ -85,9 +122,27 @@ def check(document: Document, section: StudySection, check_task: Callable[[str],
                 check_task(task)
             except UsageError as error:
                 raise document.error((*where, position), f"study.{name}.tasks: {error}") from None
-        if len(study.tasks) < 2:
-            message = f"study.{name}.tasks: there is nothing to compare; name two tasks or more"
+        if len(study.tasks) < study.fewest_tasks:
+            fewest = "two tasks" if study.fewest_tasks > 1 else "one"
+            message = f"study.{name}.tasks: there is nothing to compare; name {fewest} or more"
             raise document.error(where, message)
         if isinstance(study, OrderStudy) and len(study.tasks) > _MOST_ORDERED:
             message = f"study.{name}.tasks: {len(study.tasks)} tasks have too many orders; at most {_MOST_ORDERED}"
             raise document.error(where, message)
+    if section.alignment is not None:
+        _check_domains(document, section.alignment)
+
+
+def _check_domains(document: Document, study: AlignmentStudy) -> None:
+    where = ("study", "alignment", "domains")
+    if not study.domains:
+        raise document.error(where, "study.alignment.domains: none is named; name one or more, as medical, legal")
+    for position, (domain, target) in enumerate(zip(study.domains, study.targets(), strict=True)):
+        if target in study.targets()[:position]:
+            message = f"study.alignment.domains: {domain} stands here twice; keep one"
+            raise document.error((*where, position), message)
+        if target not in catalogue.targets() or catalogue.find(target).format != PARALLEL:
+            built_in = [name.removeprefix(_DOMAIN.format("")) for name in catalogue.targets()
+                        if catalogue.find(name).format == PARALLEL]  # fmt: skip
+            message = f"study.alignment.domains: '{domain}' is no parallel text; {catalogue.nearest(domain, built_in)}"
+            raise document.error((*where, position), message)

@@ -7,7 +7,7 @@ from eval.tables.baseline import with_label
 from launch.estimate import amounts
 from launch.experiment import recipes
 from launch.experiment.recipes import Recipe
-from launch.experiment.study import OrderStudy, TasksOfStudy
+from launch.experiment.study import AlignmentStudy, OrderStudy, TasksOfStudy
 from launch.plan import Plan
 from launch.text import some
 
@@ -23,6 +23,8 @@ def plan_lines(plan: Plan) -> list[tuple[str, str]]:
         if isinstance(study, OrderStudy):
             lines += _of_steps(study, steps_of_recipes(plan, study))
             lines += _of_seeds(len(study.tasks), len(plan.experiment.seeds))
+        elif isinstance(study, AlignmentStudy):
+            lines += _of_domains(study, len(plan.experiment.seeds))
         else:
             lines += _of_units(name, len(study.tasks))
     return [("study", line) for line in lines]
@@ -61,7 +63,7 @@ def steps_of_recipes(plan: Plan, study: TasksOfStudy) -> dict[Recipe, int]:
 
 def _recipes_in_words(study: TasksOfStudy) -> str:
     if not isinstance(study, OrderStudy):
-        return f"none, and each of {len(study.tasks)} tasks alone"
+        return "none, and the task" if len(study.tasks) == 1 else f"none, and each of {len(study.tasks)} tasks alone"
     count = len(recipes.expand(f"orders({', '.join(study.tasks)})"))
     if not study.controls:
         return f"none and {count} orders, without controls"
@@ -94,6 +96,13 @@ def _of_seeds(tasks: int, seeds: int) -> Iterator[str]:
             f"{seeds} seeds of {tasks} tasks: no p of what is trained first can be below {least:.2g}, whatever comes"
             " out; give more seeds"
         )
+
+
+def _of_domains(study: AlignmentStudy, seeds: int) -> Iterator[str]:
+    """What is tested is over seeds."""
+    yield f"on parallel text: {some(study.targets(), _LISTED)}"
+    if seeds < 2:
+        yield "one seed: no change of alignment can be tested; give two or more, better three"
 
 
 def _of_units(name: str, tasks: int) -> Iterator[str]:

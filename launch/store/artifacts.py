@@ -115,6 +115,7 @@ class LanguageScores:
     attempt: str | None = None  # as in TrainResult; None: of an earlier version
     examples: int = 0
     generation: str = ""  # of the encoder
+    layers: dict[str, list[float]] = field(default_factory=dict)  # by curve, as eval.prediction.predict has them
     code: str = ""
     seconds: float | None = None  # of evaluating this language, tokenising included
     versions: dict[str, str] = field(default_factory=dict)  # of the packages that made it

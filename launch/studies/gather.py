@@ -2,12 +2,13 @@
 
 from collections.abc import Collection, Iterator, Sequence
 
-from eval.studies.records import SOURCE, Group, Measure, Recipe, Results, Run
+from eval.studies.records import SOURCE, Group, Measure, Recipe, Representation, Results, Run
 from eval.tables import cells, facts
 from eval.tables.averages import BENCHMARKS
 from eval.tables.rows import Row
 from launch.estimate import amounts
 from launch.experiment import recipes
+from launch.experiment.study import PARALLEL
 from launch.plan import Plan
 from launch.results import table
 from launch.store import Store
@@ -27,6 +28,7 @@ def results(plan: Plan, store: Store, rows: Sequence[Row], of_recipes: Collectio
         _measures(plan, of_trainings),
         _language_groups(runs),
         _target_groups(runs),
+        tuple(_representations(plan, store, of_recipes)),
     )
 
 
@@ -40,6 +42,19 @@ def _runs(plan: Plan, rows: Sequence[Row], of_recipes: Collection[Recipe]) -> It
         counts = row.metric == metrics[row.target] and row.language in counted_languages[row.target]
         if counts and row.recipe in by_text:
             yield Run(by_text[row.recipe], row.seed, row.target, row.language, row.score, row.diverged)
+
+
+def _representations(plan: Plan, store: Store, of_recipes: Collection[Recipe]) -> Iterator[Representation]:
+    """Of targets of parallel text, every evaluation once: what seeds share has one."""
+    parallel_targets = {name: target for name, target in plan.targets.items() if target.task.format == PARALLEL}
+    for target, definition in parallel_targets.items():
+        for recipe in of_recipes:
+            keys = dict.fromkeys(plan.paths[recipes.show(recipe), target, seed] for seed in plan.experiment.seeds)
+            for stage in (plan.stages[key] for key in keys):
+                for language, result in store.language_results(plan, stage).items():
+                    for measure, value in result.scores.items():
+                        curve = result.layers.get(f"{definition.settings.pooling}/{measure}", ())
+                        yield Representation(recipe, stage.seed, target, language, measure, value, tuple(curve))
 
 
 def _measures(plan: Plan, of_trainings: Sequence[dev.StepTraining]) -> tuple[Measure, ...]:

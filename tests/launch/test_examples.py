@@ -16,6 +16,7 @@ EXAMPLES = ROOT / "examples"
 PAPER = ("xnli", "pawsx", "udpos", "panx", "xquad", "mlqa", "tydiqa", "bucc", "tatoeba")
 NINE = ("anli_plus", "mnli", "qqp", "squad_v2", "squad", "hellaswag", "ccg", "cosmos_qa", "commonsense_qa")
 STUDIES = ("study-order.yaml", "study-correlation.yaml", "study-complexity.yaml")
+OF_REAL_TEXT = ("study-alignment.yaml",)
 _LEFT_OUT = re.compile(r"^#(?=\S| {2})", re.MULTILINE)  # a line that needs local data; prose begins with `# `
 
 
@@ -41,9 +42,19 @@ def test_small_ones_plan_with_what_small_sh_makes(name: str, tmp_path: Path, tin
     assert plan.make(experiment.load(tmp_path / name)).stages
 
 
+@pytest.mark.parametrize("name", OF_REAL_TEXT)
+def test_those_of_real_text_plan_with_it(name: str, tmp_path: Path, tiny_model: Path, shared_data: Path) -> None:
+    (tmp_path / "model").symlink_to(tiny_model)
+    (tmp_path / "data").symlink_to(shared_data)
+    (tmp_path / name).write_text((EXAMPLES / name).read_text())
+    planned = plan.make(experiment.load(tmp_path / name))
+    languages = {target: list(definition.languages) for target, definition in planned.targets.items()}
+    assert languages["alignment_medical"] == ["es", "fr", "zh"] and languages["alignment_legal"] == ["de", "fr", "hu"]
+
+
 def test_every_file_is_tried_here() -> None:
     assert {path.name for path in EXAMPLES.glob("*.yaml")} == {
-        "paper.yaml", "xtreme-r.yaml", "crossing.yaml", "every-task.yaml", "small-study.yaml", *STUDIES,
+        "paper.yaml", "xtreme-r.yaml", "crossing.yaml", "every-task.yaml", "small-study.yaml", *STUDIES, *OF_REAL_TEXT,
     }  # fmt: skip
 
 

@@ -1,12 +1,12 @@
 """Invented results whose truth is known: with planted effects, or none; for tests and benchmarks."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import permutations
 
 import numpy as np
 
-from eval.studies.records import NONE, DevPoint, Measure, Recipe, Results, Run
+from eval.studies.records import NONE, DevPoint, Measure, Recipe, Representation, Results, Run
 
 LANGUAGES = ("de", "sw")
 
@@ -93,3 +93,43 @@ def task_results(world: TaskWorld, seed: int) -> Results:
                 points += [DevPoint(((name,),), name, run_seed, progress, metric, float(value), at == 0)
                            for progress in (0.5, 1.0)]  # fmt: skip
     return Results(tuple(runs), tuple(points), tuple(measures))
+
+
+@dataclass(frozen=True)
+class AlignmentWorld:
+    """`effects`: points of retrieval that a recipe adds in a domain; `transfer`: points of gain on xnli for each point
+    of what a recipe adds, mean over domains; `luck`: of a training, in every domain alike, and of a cell alone."""
+
+    effects: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    recipes: int = 5
+    domains: tuple[str, ...] = ("medical", "legal")
+    seeds: int = 3
+    luck: float = 1.0
+    transfer: float = 0.0
+
+
+def alignment_results(world: AlignmentWorld, seed: int) -> Results:
+    """Recipes `task0` and so on, and `none`, which owes nothing to chance on parallel text; 3 layers, of which the
+    middle one is scored; accuracy and CKA."""
+    random = np.random.default_rng(seed)
+    records, runs = [], []
+
+    def measured(recipe: Recipe, run_seed: int | None, domain: str, change: float) -> None:
+        for at, language in enumerate(LANGUAGES):
+            for measure, level in (("accuracy", 60.0), ("cka_debiased", 40.0)):
+                value = level + 5 * at + change
+                curve = (level, value, value + change)
+                records.append(Representation(recipe, run_seed, domain, language, measure, value, curve))
+
+    for domain in world.domains:
+        measured(NONE, None, domain, 0.0)
+    for run_seed in range(1, world.seeds + 1):
+        runs += [Run(NONE, run_seed, "xnli", language, 60.0) for language in LANGUAGES]
+        for number in range(world.recipes):
+            name, of_training = f"task{number}", random.normal(0, world.luck)
+            planted = [world.effects.get((name, domain), 0.0) for domain in world.domains]
+            for domain, effect in zip(world.domains, planted, strict=True):
+                measured(((name,),), run_seed, domain, effect + of_training + random.normal(0, world.luck))
+            score = 60 + world.transfer * float(np.mean(planted)) + random.normal(0, world.luck)
+            runs += [Run(((name,),), run_seed, "xnli", language, score) for language in LANGUAGES]
+    return Results(tuple(runs), representations=tuple(records))

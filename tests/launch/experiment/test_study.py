@@ -1,5 +1,6 @@
 """`study:` of the experiment file: the recipes that each study needs, and what `plan` says of them."""
 
+import re
 from typing import Any
 
 import pytest
@@ -89,3 +90,25 @@ def test_plan_says_what_cannot_be_shown(workspace: Workspace) -> None:
     four = ["mnli", "qqp", "squad", "hellaswag"]
     assert "of 4 tasks no correlation can reach p < 0.05" in _said(workspace, {"correlation": {"tasks": four}})[-1]
     assert _said(workspace, {"complexity": {"tasks": four}})[-1] == "of 4 tasks complexity says nothing: name 5 or more"
+
+
+def test_domains_of_alignment_are_targets(workspace: Workspace) -> None:
+    news = {"format": "parallel", "languages": ["de"], "files": {"test": ["news/{lang}.tmx"]}}
+    study = {"alignment": {"tasks": ["mnli"], "domains": ["news", "medical"]}}
+    loaded = experiment.load(workspace.file(recipes=None, study=study, targets=["xnli"], catalogue={"news": news}))
+    assert loaded.targets == ("xnli", "news", "alignment_medical")
+    assert list(loaded.recipes) == _expanded("none", "mnli")
+
+
+@pytest.mark.parametrize(
+    ("domains", "said"),
+    [
+        (["medcal"], "study.alignment.domains: 'medcal' is no parallel text; did you mean medical?"),
+        (["tatoeba"], "study.alignment.domains: 'tatoeba' is no parallel text; known are medical, legal, conversation"),
+        (["legal", "alignment_legal"], "study.alignment.domains: alignment_legal stands here twice; keep one"),
+    ],
+)
+def test_a_domain_that_is_none_is_one_line(workspace: Workspace, domains: list[str], said: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(said)) as caught:
+        experiment.load(workspace.file(study={"alignment": {"tasks": ["mnli"], "domains": domains}}))
+    assert "\n" not in str(caught.value)

@@ -21,6 +21,7 @@ PREDICTIONS = {
     "xnli": [{"id": str(n), "prediction": "neutral", "gold": "neutral"} for n in range(3)],
     "xquad": [{"id": "q1", "prediction": "Bonn", "gold": ["Bonn"]}],
     "tatoeba": [{"id": str(n), "prediction": ["0", "1"], "gold": str(n)} for n in range(2)],
+    "alignment_legal": [{"id": str(n), "prediction": ["0", "1", "0", "1"], "gold": str(n)} for n in range(2)],
 }
 
 
@@ -58,7 +59,13 @@ def generation(plan: Plan, stage: Stage) -> str:
 
 
 def publish_language(
-    plan: Plan, store: Store, stage: Stage, language: str, code: str = "c", scores: dict[str, float] | None = None
+    plan: Plan,
+    store: Store,
+    stage: Stage,
+    language: str,
+    code: str = "c",
+    scores: dict[str, float] | None = None,
+    layers: dict[str, list[float]] | None = None,
 ) -> bool:
     split = plan.by_digest[stage.definition].languages[language]
     lines = "".join(json.dumps(line) + "\n" for line in PREDICTIONS[stage.task])
@@ -66,7 +73,7 @@ def publish_language(
         "key": stage.key, "language": language, "generation": generation(plan, stage),
         "scores": scores or SCORES[stage.task], "examples": len(PREDICTIONS[stage.task]), "code": code, "seconds": 9.0,
         "device_name": "NVIDIA A100", "attempt": "attempts/0001",
-    }  # fmt: skip
+    } | ({"layers": layers} if layers else {})  # fmt: skip
     folder = store.stage_folder(stage.folder)
     return artifacts.publish_language(folder, generation(plan, stage), language, split, record, lines.encode())
 

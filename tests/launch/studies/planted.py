@@ -34,7 +34,10 @@ def publish(of_plan: Plan, *, leave: tuple[str, ...] = (), **fields: Any) -> Sto
             if language not in leave:
                 score = 50 + gain + _chance(f"{stage.seed} {recipe[:1]}") + _chance(f"{stage.key} {language}")
                 scores = {"accuracy": score, "accuracy_reverse": score} if stage.task == "tatoeba" else None
-                published.publish_language(of_plan, store, stage, language, scores=scores or {"accuracy": score})
+                layers = {"mean/accuracy": [score, score - 1]} if stage.task == "alignment_legal" else None
+                published.publish_language(
+                    of_plan, store, stage, language, scores=scores or {"accuracy": score}, layers=layers
+                )
     published.settle(store.root)
     return store
 

@@ -29,7 +29,7 @@ def _words(result: Result) -> str:
 def test_studies_are_listed() -> None:
     output = _study().output
     assert [line.split()[0] for line in output.splitlines() if not line.startswith(" ")] == [
-        "order", "correlation", "complexity"
+        "order", "correlation", "complexity", "alignment"
     ]  # fmt: skip
     assert max(map(len, output.splitlines())) <= 80
     assert json.loads(_study("--json").output)["studies"][0]["name"] == "order"
@@ -100,7 +100,10 @@ def test_a_file_without_studies_is_asked_for_what_its_recipes_have(workspace: Wo
     ("arguments", "message"),
     [
         (("ordr", "experiment.yaml"), "study ordr: there is none; did you mean order?"),
-        (("sizes", "experiment.yaml"), "study sizes: there is none; known are order, correlation, complexity."),
+        (
+            ("sizes", "experiment.yaml"),
+            "study sizes: there is none; known are order, correlation, complexity, alignment.",
+        ),
         (("experiment.yaml",), "which study of experiment.yaml? `stepstone study order experiment.yaml`"),
         (("order",), "of which experiment? `stepstone study order FILE`"),
         (("order", "nowhere.yaml"), "nowhere.yaml: No such file or directory"),

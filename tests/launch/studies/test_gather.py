@@ -106,6 +106,29 @@ def test_groups_of_languages_and_of_targets(workspace: Workspace) -> None:
     assert _results(alone).language_groups == ()
 
 
+def test_alignment_has_the_scored_layer_and_all_others(workspace: Workspace) -> None:
+    """Domains are targets without being named as such; `none`, whom no seed touches, is one."""
+    folder = workspace.root / "data" / "domain_legal_eurlex"
+    folder.mkdir()
+    for code in ("en", "de"):
+        (folder / f"dev.{code}").write_text("One two three.\n")
+    study = {"alignment": {"tasks": ["mnli", "squad"], "domains": ["legal"]}}
+    plan = planted.plan(workspace, study=study, targets=["tatoeba"])
+    assert list(plan.targets) == ["tatoeba", "alignment_legal"]
+    store = planted.publish(plan)
+    records = _results(plan).representations
+    assert {(record.recipe, record.seed) for record in records} == {
+        ((), None), *((_recipe(task), seed) for task in ("mnli", "squad") for seed in (1, 2, 3)),
+    }  # fmt: skip
+    assert all((record.domain, record.measure) == ("alignment_legal", "accuracy") for record in records)
+    assert all(record.curve == (record.value, record.value - 1) for record in records)
+    answered = answer(plan, store, collect(plan, store, write=False), find("alignment"))
+    assert answered.lacking == ()
+    assert answered.finding.sentence.startswith(
+        "Retrieval of translations changed in 1 of 2 tests over domains: squad on"
+    )
+
+
 def test_a_study_of_the_file_is_drawn_from_its_own_recipes(workspace: Workspace) -> None:
     study = {"order": planted.ORDER, "complexity": {"tasks": planted.TASKS}}
     plan = planted.plan(workspace, study=study, targets=["tatoeba"])
