@@ -1,7 +1,7 @@
-"""Every data set of the catalogue in miniature, in the layout of its real repository, for the Hub on loopback.
+"""Every data set of the catalogue, and a model, in miniature, laid out as the real repositories are.
 
-The layout: a README whose head names a Parquet file per configuration and split, and the columns with their types. What
-of it was seen in public code at the pinned commit, and what is recalled, is said where it stands.
+Of data: a README whose head names a Parquet file per configuration and split, and the columns with their types. What of
+it was seen in public code at the pinned commit, and what is recalled, is said where it stands.
 """
 
 import io
@@ -10,9 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
+from safetensors.numpy import save
 
 from tests.hub.server import Repository
 from training.data import locate
@@ -98,6 +100,23 @@ LAYOUTS = {
         {"tokens": _WORDS, "pos_tags": list(examples.POS["pos_tags"])}, {"pos_tags": Classes(_UPOS, listed=True)}
     ),
 }
+
+
+def model_files() -> dict[str, bytes]:
+    """The files of an XLM-R without meaning, and those beside them that nobody needs."""
+    sizes = {"vocab_size": 8, "hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1}
+    config = {"model_type": "xlm-roberta", "max_position_embeddings": 16} | sizes
+    return {
+        "README.md": b"# XLM-R",
+        "config.json": json.dumps(config).encode(),
+        "tokenizer.json": b"{}",
+        "tokenizer_config.json": b"{}",
+        "sentencepiece.bpe.model": b"pieces",
+        "model.safetensors": save({"roberta.embeddings.word_embeddings.weight": np.zeros((8, 4), np.float32)}),
+        "pytorch_model.bin": b"a pickle",
+        "onnx/model.onnx": b"graph",
+        "onnx/config.json": b"{}",
+    }
 
 
 def layout_of(part: HubPart) -> Layout:

@@ -11,14 +11,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from safetensors.numpy import save
 
 from tests.hub import miniatures, xet
 from tests.hub.client import Order, Outcome
 from tests.hub.server import Fault, Hub, Repository, served
 from tests.paths import ROOT
+from training.pretrained.start import PINNED
 from training.spec import HubPart
 from training.tasks import Task
 
@@ -63,24 +62,6 @@ def _one_of_each() -> dict[str, tuple[Task, str, HubPart]]:
 
 
 OF_CATALOGUE = _one_of_each()
-
-
-def _model() -> dict[str, bytes]:
-    """The files of an XLM-R without meaning, and those beside them that nobody needs."""
-    sizes = {"vocab_size": 8, "hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1}
-    config = {"model_type": "xlm-roberta", "max_position_embeddings": 16} | sizes
-    weights = save({"roberta.embeddings.word_embeddings.weight": np.zeros((8, 4), np.float32)})
-    return {
-        "README.md": b"# XLM-R",
-        "config.json": json.dumps(config).encode(),
-        "tokenizer.json": b"{}",
-        "tokenizer_config.json": b"{}",
-        "sentencepiece.bpe.model": b"pieces",
-        "model.safetensors": weights,
-        "pytorch_model.bin": b"a pickle",
-        "onnx/model.onnx": b"graph",
-        "onnx/config.json": b"{}",
-    }
 
 
 # --- ways to fail
@@ -149,13 +130,21 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     hub = Hub()
     for repository in miniatures.repositories([part for *_, part in miniatures.parts_of_catalogue()]):
         hub.add(repository)
-    hub.add(Repository("models", "org/encoder", {COMMIT: _model()}))
+    hub.add(Repository("models", "org/encoder", {COMMIT: miniatures.model_files()}))
     hub.add(
-        Repository("models", "org/damaged", {COMMIT: _model()}, faults=[Fault(damaged=True, ending=".safetensors")])
+        Repository(
+            "models",
+            "org/damaged",
+            {COMMIT: miniatures.model_files()},
+            faults=[Fault(damaged=True, ending=".safetensors")],
+        )
     )
-    hub.add(Repository("models", "org/encoder-by-xet", {COMMIT: _model()}, xet=True))
-    hub.add(Repository("models", "org/other-commit", {OTHER: _model()}, answers_newest=True))
-    hub.add(Repository("models", "org/gated", {COMMIT: _model()}, access="gated"))
+    hub.add(Repository("models", "org/encoder-by-xet", {COMMIT: miniatures.model_files()}, xet=True))
+    hub.add(Repository("models", "org/other-commit", {OTHER: miniatures.model_files()}, answers_newest=True))
+    hub.add(Repository("models", "org/pickle", {COMMIT: PICKLE_ONLY}))
+    for name, commit in PINNED.items():
+        hub.add(Repository("models", name, {commit: miniatures.model_files()}, xet=True))
+    hub.add(Repository("models", "org/gated", {COMMIT: miniatures.model_files()}, access="gated"))
     _broken(hub)
     orders = [
         Order(name, part.repo, part.revision, part.config, part.split, task.name, language)
@@ -164,13 +153,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     orders += [_order(name) for name in (*FAULTS, *ACCESS)]
     orders += [replace(_order(name), name=f"{name} again") for name in ("damaged", "xet-damaged", "longer")]
     orders += [Order(f"model {name}", f"org/{name}", COMMIT) for name in MODELS]
+    orders += [Order(name, name, commit) for name, commit in PINNED.items()]
     for whose, token in (("stranger", hub.stranger), ("nobody", "hf_nobody"), ("member", hub.member)):
         orders += [replace(_order(name), name=f"{name} for {whose}", token=token) for name in ("gated", "private")]
     with served(hub):
         yield carry_out(hub, orders, tmp_path_factory.mktemp("hub"))
 
 
-MODELS = ("encoder", "encoder-by-xet", "damaged", "gated", "missing", "other-commit")
+PICKLE_ONLY = {path: content for path, content in miniatures.model_files().items() if path != "model.safetensors"}
+MODELS = ("encoder", "encoder-by-xet", "damaged", "gated", "missing", "other-commit", "pickle")
 
 
 def _order(name: str) -> Order:
@@ -184,6 +175,12 @@ def test_every_data_set_of_the_catalogue_is_fetched_and_read(name: str, run: Run
     outcome = run.outcomes[name]
     assert outcome.error == "" and outcome.rows == 2
     assert set(outcome.labels) <= {*task.labels, "None", ""} or task.format == "tagging", outcome.labels
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PINNED)
+def test_every_pinned_model_is_fetched(name: str, run: Run) -> None:
+    assert run.outcomes[name].error == ""
 
 
 @pytest.mark.slow
@@ -242,6 +239,7 @@ def test_a_model_that_cannot_be_had_is_one_line(run: Run) -> None:
     line = run.outcomes["model damaged"].error
     assert line.startswith(f"model org/damaged@{COMMIT[:12]}: model.safetensors arrived damaged") and "\n" not in line
     assert f"answers with commit {OTHER} instead" in run.outcomes["model other-commit"].error
+    assert "has no safetensors weights, and a pickle is never loaded" in run.outcomes["model pickle"].error
     assert "https://huggingface.co/org/gated, then type hf auth login" in run.outcomes["model gated"].error
     assert "removed or renamed (give a folder as `model:`)" in run.outcomes["model missing"].error
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from slurm.base import UserError
+from tests.hub import miniatures
 from tests.hub.server import git_oid
 from training.hub_client import Repository, errors_in_one_line, verify
+from training.pretrained import start_model_folder
 
 MODEL = Repository("model", "org/encoder", "1" * 40)
 CONTENT = b"weights\n"
@@ -55,6 +57,20 @@ def test_what_is_not_is_deleted_with_its_link(kind: str, tmp_path: Path) -> None
 def test_a_cache_without_links_is_taken_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(CONTENT)
     verify([tmp_path / "model.safetensors"])
+
+
+def test_a_job_reads_no_weights_to_verify_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    snapshot = tmp_path / "models--org--encoder" / "snapshots" / MODEL.commit
+    blobs = tmp_path / "models--org--encoder" / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    for number, (name, content) in enumerate(miniatures.model_files().items()):
+        if "/" not in name:
+            (blobs / f"{number:064}").write_bytes(content)  # another hash than the file's
+            (snapshot / name).symlink_to(blobs / f"{number:064}")
+    assert start_model_folder(MODEL.name, MODEL.commit) == snapshot
 
 
 UNKNOWN = ValueError("https://x/y?X-Amz-Signature=abc is odd\nand more")
