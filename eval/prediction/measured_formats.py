@@ -194,9 +194,9 @@ _FORMATS: dict[str, MeasuredFormat] = {
 }
 
 
-def get(name: str) -> MeasuredFormat:
-    """How a format that is trained is measured."""
-    return _FORMATS[name]
+def get(name: str) -> MeasuredFormat | None:
+    """How a format that is trained is measured; None: nobody has said, so that only its examples are counted."""
+    return _FORMATS.get(name)
 
 
 def sentences(text: str) -> list[tuple[int, int]]:

@@ -60,14 +60,15 @@ class Measuring:
         train = [example for examples, _ in loaded_parts for example in examples]
         dev = [example for _, examples in loaded_parts for example in examples]
         task = with_labels(find(name), train)
-        form = measured_formats.get(task.format)
+        form, measures = measured_formats.get(task.format), {"examples": float(len(train))}
+        if form is None:
+            return measures
         samples = []
         for split, examples in (("train", train), ("dev", dev)):
             seed = sub_seed(self.spec.seed, "measures", name, split)
             sample = first_labels(form, [examples[at] for at in permutation(seed, len(examples))], LABELS[split])
             pieces = formats.get(task.format).encode(sample, self.tokenizer, task, self.spec.settings)
             samples.append(Sample(task, sample, pieces))
-        measures = {"examples": float(len(train))}
         ways: dict[str, Callable[[], Measures]] = {
             "its texts": lambda: self._of_texts(form, samples[0]),
             "its labels": lambda: _of_labels(form, *samples),

@@ -149,7 +149,7 @@ def _sample(data: Path, tokenizer: Any, name: str, count: int = 8) -> Sample:
 @pytest.mark.slow
 def test_the_right_candidates_of_spans_are_the_answer(data: Path, tokenizer: Any) -> None:
     sample = _sample(data, tokenizer, "squad")
-    form = measured_formats.get("span")
+    form = measured_formats.Span()
     pieces = form.probed_pieces(sample)
     rows = [token for piece in pieces for token in piece.rows[0]]
     start, end = form.of_states(sample, pieces, np.zeros((len(rows), 1)))
@@ -161,7 +161,7 @@ def test_the_right_candidates_of_spans_are_the_answer(data: Path, tokenizer: Any
 @pytest.mark.slow
 def test_the_right_choice_is_the_label(data: Path, tokenizer: Any) -> None:
     sample = _sample(data, tokenizer, "copa")
-    problem = measured_formats.get("choice").of_states(sample, sample.pieces, np.zeros((16, 1)))[0]
+    problem = measured_formats.Choice().of_states(sample, sample.pieces, np.zeros((16, 1)))[0]
     assert isinstance(problem, Candidates)
     labels = [sample.task.labels[place % 2] for place in problem.right.tolist()]
     assert labels == [example.label for example in sample.examples] and len(set(labels)) == 2
@@ -179,11 +179,16 @@ def test_an_answer_is_in_the_sentence_that_it_starts_in() -> None:
         id="2", language="en", group="g", question="", context="A. B.", answers=(), unanswerable=True
     )
     sample = Sample(find("squad"), [*map(_question, places), unanswerable], [])
-    form = measured_formats.get("span")
+    form = measured_formats.Span()
     assert form.bags(sample)[1] == ["1 two", "1 was", "1 here"]
     problem = form.of_words(sample, np.zeros((18, 1)))
     assert isinstance(problem, Candidates) and problem.ends.tolist() == [0, 3, 6, 9, 12, 15, 18]
     assert (problem.right - problem.ends[:-1]).tolist() == list(places.values())
+
+
+def test_every_format_that_trains_is_measured() -> None:
+    for name in formats.NAMES:
+        assert (measured_formats.get(name) is not None) == formats.get(name).has_head, name
 
 
 @given(st.text(alphabet="ab.!? \n", max_size=40))
@@ -196,7 +201,7 @@ def test_sentences_are_the_text(text: str) -> None:
 @pytest.mark.slow
 def test_as_many_examples_as_have_so_many_labels(data: Path, tokenizer: Any) -> None:
     sample = _sample(data, tokenizer, "panx", 50)
-    form = measured_formats.get("tagging")
+    form = measured_formats.Tagging()
     first = measuring.first_labels(form, sample.examples, 20)
     lengths = [len(example.words) for example in first]
     assert sum(lengths) >= 20 > sum(lengths[:-1])
