@@ -25,7 +25,7 @@ def of_content(content: Content) -> dict[str, Chart]:
         _transfer(content.transfer),
         _costs(content.costs),
     )
-    of_studies = (plot for study in content.studies for plot in study_charts.of_finding(study.finding))
+    of_studies = (plot for study in content.studies for plot in study_charts.of_study(study))
     return {plot.name: plot for plot in (*plots, *of_studies) if plot is not None}
 
 

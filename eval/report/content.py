@@ -207,11 +207,22 @@ class Raced:
 
 @dataclass(frozen=True)
 class AskedStudy:
-    """A study that the experiment asks for. `lacking`: what is not there yet, and what to type."""
+    """A study that the experiment asks for. `lacking`: what is not there yet, and what to type. `model`: the label of
+    the start model that it is of; "" without one."""
 
     question: str
     finding: Finding
     lacking: tuple[str, ...]
+    model: str = ""
+
+    @property
+    def address(self) -> str:
+        """Of its section, and the beginning of its plots' names."""
+        return f"study-{self.finding.study}" + (f"-{self.model}" if self.model else "")
+
+    @property
+    def title(self) -> str:
+        return f"Study: {self.finding.study}" + (f", from {self.model}" if self.model else "")
 
 
 @dataclass(frozen=True)

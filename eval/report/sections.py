@@ -49,10 +49,7 @@ def all_of(page: Page) -> list[Section]:
         Section("matrix", "Recipes by targets", _matrix(page)),
         Section("languages", "Languages", _languages(page)),
         Section("groups", "Family, script, pretraining text", _groups(page)),
-        *(
-            Section(f"study-{study.finding.study}", f"Study: {study.finding.study}", studies.html(study, page.plot))
-            for study in page.content.studies
-        ),
+        *(Section(study.address, study.title, studies.html(study, page.plot)) for study in page.content.studies),
         Section("transfer", "English dev against transfer", _transfer(page)),
         Section("curves", "Training curves", _curves(page)),
         Section("cost", "Cost", _cost(page)),

@@ -16,7 +16,7 @@ def html(study: AskedStudy, plot: Callable[[str], str]) -> str:
     finding = study.finding
     lacking = "".join(f'<p class="partial">So far: {escape(line)}.</p>\n' for line in study.lacking)
     kinds = {type(figure).__name__.lower() for figure in finding.figures}
-    figures = "".join(plot(f"study-{finding.study}-{kind}") for kind in _PLOTS if kind in kinds)
+    figures = "".join(plot(f"{study.address}-{kind}") for kind in _PLOTS if kind in kinds)
     first, *more = [_table(table) for table in finding.tables] or [""]
     limits = "".join(f"<li>{escape(line)}</li>" for line in finding.limits)
     return (

@@ -3,14 +3,15 @@
 from collections.abc import Iterator
 
 from eval.report.chart import DOWN, MUTED, ROW, SERIES, STRONG, TEXT, UP, Chart, Row, chosen, finished, named_rows
-from eval.studies.finding import Estimates, Finding, Matrix, Scatter
+from eval.report.content import AskedStudy
+from eval.studies.finding import Estimates, Matrix, Scatter
 
 _MOST_ROWS = 3000  # of a plot's data: a page has other parts too
 
 
-def of_finding(finding: Finding) -> Iterator[Chart]:
+def of_study(study: AskedStudy) -> Iterator[Chart]:
     """Those that there is something for."""
-    name = f"study-{finding.study}"
+    name, finding = study.address, study.finding
     estimates = [figure for figure in finding.figures if isinstance(figure, Estimates)]
     matrices = [figure for figure in finding.figures if isinstance(figure, Matrix)]
     scatters = [figure for figure in finding.figures if isinstance(figure, Scatter)]

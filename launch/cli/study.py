@@ -31,6 +31,7 @@ def study(
     ] = "column",
 ) -> None:
     """Answer a question from all results together; without NAME list the questions."""
+    from eval.tables.baseline import with_label
     from launch import studies
     from launch.merging import collect
     from launch.show import finding, results
@@ -59,14 +60,17 @@ def study(
     plan = load_plan(file)
     store = Store(plan.experiment.store)
     collection = collect(plan, store, write=False)
-    answer = studies.answer(plan, store, collection, asked_study)
-    if out is not None:
-        names = writing.write(answer, out, inches, forms)
-        print(answer.finding.sentence)
-        say(f"written: {out}: {some(names, _LISTED)}")
-    elif as_json:
-        print_json(finding.finding_json(answer))
-    else:
-        finding.print_finding(answer, console())
-    for line in (*results.damaged(plan, collection), *(f"missing: {line}" for line in answer.lacking)):
+    answers = studies.of_study(plan, store, collection, asked_study)
+    if as_json:
+        print_json(finding.findings_json(answers))
+    for answer in () if as_json else answers:
+        if out is not None:
+            folder = out / answer.model
+            names = writing.write(answer, folder, inches, forms)
+            print(with_label(answer.model, answer.finding.sentence))
+            say(f"written: {folder}: {some(names, _LISTED)}")
+        else:
+            finding.print_finding(answer, console())
+    lacking = [f"missing: {with_label(answer.model, line)}" for answer in answers for line in answer.lacking]
+    for line in (*results.damaged(plan, collection), *lacking):
         say(line)

@@ -84,7 +84,7 @@ def content(plan: Plan, store: Store, observation: Observation, draws: int = DRA
         environment=origins.environment(plan, store),
         notes=tuple(table.notes(plan, store, rows, metrics)),
         studies=tuple(
-            AskedStudy(answer.study.question, answer.finding, answer.lacking)
+            AskedStudy(answer.study.question, answer.finding, answer.lacking, answer.model)
             for answer in studies.answers(plan, store, collection)
         ),
     )

@@ -39,8 +39,15 @@ def list_json() -> dict[str, Any]:
     return {"schema": forms.SCHEMA, "studies": studies}
 
 
-def finding_json(answer: Answer) -> dict[str, Any]:
-    """The contract of `stepstone study NAME FILE --json`."""
+def findings_json(answers: Sequence[Answer]) -> dict[str, Any]:
+    """The contract of `stepstone study NAME FILE --json`: a finding; where start models have labels, one by each."""
+    if any(answer.model for answer in answers):
+        return {"schema": forms.SCHEMA, "models": {answer.model: _finding_json(answer) for answer in answers}}
+    (answer,) = answers
+    return _finding_json(answer)
+
+
+def _finding_json(answer: Answer) -> dict[str, Any]:
     about = {"schema": forms.SCHEMA, "question": answer.study.question, "lacking": list(answer.lacking)}
     return about | forms.as_record(answer.finding)
 
@@ -48,6 +55,8 @@ def finding_json(answer: Answer) -> dict[str, Any]:
 def print_finding(answer: Answer, console: Console) -> None:
     """For a terminal, at its width."""
     finding = answer.finding
+    if answer.model:
+        _print(f"start model {answer.model}", console, "bold")
     _print(answer.study.question, console, "bold")
     _print(finding.sentence, console)
     for table in finding.tables:

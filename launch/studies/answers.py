@@ -21,11 +21,13 @@ from training.tasks import catalogue
 
 @dataclass(frozen=True)
 class Answer:
-    """`lacking`: lines that say what is not there yet, and what to type; empty where all is."""
+    """From one start model, `model` by its label, if any. `lacking`: lines that say what is not there yet, and what to
+    type; empty where all is."""
 
     study: Study
     finding: Finding
     lacking: tuple[str, ...]
+    model: str = ""
 
 
 def find(name: str) -> Study:
@@ -38,24 +40,21 @@ def find(name: str) -> Study:
 
 
 def answers(plan: Plan, store: Store, collection: Collected) -> tuple[Answer, ...]:
-    """Of every study that the file asks for; of a file with several start models none, as a study takes one."""
-    if len(plan.starts) > 1:
-        return ()
-    return tuple(answer(plan, store, collection, find(name)) for name, _ in plan.experiment.study.asked())
+    """Of every study that the file asks for, from each of its start models."""
+    studies = [find(name) for name, _ in plan.experiment.study.asked()]
+    return tuple(answer for study in studies for answer in of_study(plan, store, collection, study))
 
 
-def answer(plan: Plan, store: Store, collection: Collected, study: Study) -> Answer:
-    """Of the recipes that the file names for the study; where it has no such section, of all. UsageError where the file
-    has several start models."""
-    if len(plan.starts) > 1:
-        raise UsageError(
-            f"study {study.name}: {as_typed(plan.experiment.path)} has several start models; give one as `model:` in a"
-            " copy of it with the same `store:`, where nothing is trained again"
-        )
-    (model,) = plan.starts
+def of_study(plan: Plan, store: Store, collection: Collected, study: Study) -> tuple[Answer, ...]:
+    """From each start model of the file, as if it alone were there."""
+    return tuple(_of_model(plan, store, collection, study, model) for model in plan.starts)
+
+
+def _of_model(plan: Plan, store: Store, collection: Collected, study: Study, model: str) -> Answer:
+    """Of the recipes that the file names for the study; where it has no such section, of all."""
     plan = plan.of_model(model)
-    rows = [row._replace(recipe=split(row.recipe)[1]) for row in collection.rows]
-    gaps = [replace(gap, recipe=split(gap.recipe)[1]) for gap in collection.missing]
+    rows = [row._replace(recipe=split(row.recipe)[1]) for row in collection.rows if split(row.recipe)[0] == model]
+    gaps = [replace(gap, recipe=split(gap.recipe)[1]) for gap in collection.missing if split(gap.recipe)[0] == model]
     section = dict(plan.experiment.study.asked()).get(study.name)
     of_recipes = plan.experiment.recipes if section is None else section.recipes()
     results = gather.results(plan, store, rows, of_recipes)
@@ -66,7 +65,7 @@ def answer(plan: Plan, store: Store, collection: Collected, study: Study) -> Ans
             f"{as_typed(plan.experiment.path)} does not name what it is drawn from: `study: {{{study.name}: {{tasks:"
             " [mnli, squad, …]}}` in it does"
         )
-    return Answer(study, finding, tuple(lacking))
+    return Answer(study, finding, tuple(lacking), model)
 
 
 def _scores(plan: Plan, rows: Sequence[Row], gaps: Sequence[Gap], of_recipes: Sequence[Recipe]) -> Iterator[str]:

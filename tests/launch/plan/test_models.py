@@ -7,16 +7,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eval.studies import STUDIES
 from launch.draft import elements
 from launch.draft.manifests import identity, manifest
 from launch.job.inputs import Inputs
-from launch.merging import collect
 from launch.plan import Plan
 from launch.preflight import rehearse
 from launch.results.export import folder_name
 from launch.store import Store, manifests
-from launch.studies import answer
 from slurm.base import UsageError, UserError
 from tests.launch.workspace import Workspace, write_model
 
@@ -149,12 +146,3 @@ def test_both_keys_or_none(several: Workspace) -> None:
 
 def test_an_export_has_a_folder_for_each_model() -> None:
     assert folder_name("large: squad > a + b", 1) == "large/squad.a+b-s1"
-
-
-def test_a_study_takes_one_model(several: Workspace) -> None:
-    plan = _plan(several, "large", "v1.5")
-    store = Store(plan.experiment.store)
-    with pytest.raises(UsageError, match="has several start models; give one as `model:` in a copy of it"):
-        answer(plan, store, collect(plan, store, write=False), STUDIES[0])
-    plan = _plan(several, "large")
-    assert answer(plan, store, collect(plan, store, write=False), STUDIES[0]).lacking

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from launch.cli.app import app
 from slurm.base import UserError
 from tests.launch.studies import planted
-from tests.launch.workspace import Workspace
+from tests.launch.workspace import Workspace, write_model
 
 pytestmark = pytest.mark.usefixtures("in_its_folder")
 SINGLE_TASKS = {"complexity": {"tasks": planted.TASKS}, "correlation": {"tasks": planted.TASKS}}
@@ -128,3 +128,24 @@ def test_the_report_has_a_section_of_each_study_that_the_file_asks_for(workspace
     ]  # fmt: skip
     assert "That the order of mnli and squad matters was not shown" in text
     assert "So far: 7 of 14 scores that it is drawn from are missing" in text
+
+
+@pytest.mark.slow
+def test_from_each_start_model_there_is_a_finding(workspace: Workspace, tmp_path: Path) -> None:
+    """Those of files with one of the models each, whose results they are."""
+    write_model(workspace.root / "large", 9)
+    grid = {"study": {"order": planted.ORDER}, "targets": ["tatoeba"]}
+    planted.publish(planted.plan(workspace, **grid))
+    expected = json.loads(_study("order", "experiment.yaml", "--json").output)
+    planted.plan(workspace, **grid, model=None, models={"small": "./model", "large": "./large"})
+    records = json.loads(_study("order", "experiment.yaml", "--json").stdout)["models"]
+    assert list(records) == ["small", "large"] and records["small"] == expected
+    assert records["large"]["lacking"] and not records["large"]["tables"]
+    result = _study("order", "experiment.yaml")
+    assert "start model small" in result.output and "missing: large: " in _words(result)
+    _study("order", "experiment.yaml", "--out", str(tmp_path / "out"))
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["large", "small"]
+    report = CliRunner().invoke(app, ["report", "experiment.yaml"], catch_exceptions=False)
+    assert report.exit_code == 0
+    page = (workspace.root / "store/results/small/report.html").read_text()
+    assert 'id="study-order-large"' in page and "Study: order, from small" in page

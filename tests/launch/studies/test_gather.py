@@ -9,7 +9,7 @@ from launch.merging import collect
 from launch.plan import Plan
 from launch.store import Store
 from launch.studies import gather
-from launch.studies.answers import answer, find
+from launch.studies.answers import find, of_study
 from tests.launch.studies import planted
 from tests.launch.workspace import Workspace
 
@@ -122,7 +122,7 @@ def test_alignment_has_the_scored_layer_and_all_others(workspace: Workspace) -> 
     }  # fmt: skip
     assert all((record.domain, record.measure) == ("alignment_legal", "accuracy") for record in records)
     assert all(record.curve == (record.value, record.value - 1) for record in records)
-    answered = answer(plan, store, collect(plan, store, write=False), find("alignment"))
+    (answered,) = of_study(plan, store, collect(plan, store, write=False), find("alignment"))
     assert answered.lacking == ()
     assert answered.finding.sentence.startswith(
         "Retrieval of translations changed in 1 of 2 tests over domains: squad on"
@@ -133,5 +133,6 @@ def test_a_study_of_the_file_is_drawn_from_its_own_recipes(workspace: Workspace)
     study = {"order": planted.ORDER, "complexity": {"tasks": planted.TASKS}}
     plan = planted.plan(workspace, study=study, targets=["tatoeba"])
     store = planted.publish(plan)
-    gains = answer(plan, store, collect(plan, store, write=False), find("complexity")).finding.tables[-1]
+    (answer,) = of_study(plan, store, collect(plan, store, write=False), find("complexity"))
+    gains = answer.finding.tables[-1]
     assert sorted(row[0] for row in gains.rows if isinstance(row[0], str)) == sorted(planted.TASKS)
