@@ -15,6 +15,7 @@ from launch.store.artifacts import TrainResult
 from launch.store.manifests import Manifest, StageEntry
 from slurm.signals import StopFlag
 from tests.training import stage_data
+from tests.training.ranks import finish, start_ranks
 from tests.training.stage_runs import mini_model
 from training import distributed
 from training.model.parent import read_parent
@@ -36,12 +37,20 @@ class Bench:
         self.start = start.resolve(str(mini_model(root / "model")))
 
     def train(self, folder: str, *, measures: bool) -> TrainResult:
+        path, entry = self.told(folder, measures=measures)
+        world = distributed.current() or distributed.init("cpu")
+        ElementRun(manifests.read(path), path, world, StopFlag()).run(entry)
+        return self.result(folder)
+
+    def told(self, folder: str, *, measures: bool) -> tuple[Path, StageEntry]:
+        """The manifest of a job that has this stage, and its entry."""
         entry = replace(self.entry, folder=folder, measures=measures)
         path = self.root / "submissions" / folder / "manifest-0.json"
         path.parent.mkdir(parents=True)
         manifests.write(path, Manifest(str(self.root), self.start, {0: (entry,)}, {0: ()}))
-        world = distributed.current() or distributed.init("cpu")
-        ElementRun(manifests.read(path), path, world, StopFlag()).run(entry)
+        return path, entry
+
+    def result(self, folder: str) -> TrainResult:
         result = artifacts.read_train_result(self.root / "stages" / folder)
         assert result is not None
         return result
@@ -63,14 +72,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return bench
 
 
-def _result(bench: Bench, folder: str) -> TrainResult:
-    result = artifacts.read_train_result(bench.root / "stages" / folder)
-    assert result is not None
-    return result
-
-
 def test_a_training_is_the_same_bit_for_bit(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    plain, result = _result(bench, "plain"), bench.train("measured", measures=True)
+    plain, result = bench.result("plain"), bench.train("measured", measures=True)
     assert result.encoder_hash == plain.encoder_hash and result.dev_scores == plain.dev_scores
     assert result.files == plain.files  # encoder and head, by their hashes
     assert bench.steps("measured") == bench.steps("plain") != []
@@ -86,7 +89,7 @@ def test_no_training_fails_of_its_measures(
 ) -> None:
     monkeypatch.setattr(measuring, "SECONDS", 0.0)
     late = bench.train("late", measures=True)
-    assert late.encoder_hash == _result(bench, "plain").encoder_hash
+    assert late.encoder_hash == bench.result("plain").encoder_hash
     assert "label_entropy" in late.measures[0].measures and "probe_loss" not in late.measures[0].measures
     assert "warning: late: task mnli: a probe could not be measured (TimeoutError: 0 s" in capsys.readouterr().err
 
@@ -104,3 +107,12 @@ def test_who_is_to_stop_measures_no_longer(bench: Bench, capsys: pytest.CaptureF
     parent = read_parent(Path(bench.start.folder))
     tasks = measuring.measures_of(bench.entry, parent, torch.device("cpu"), lambda: True)
     assert "probe_loss" not in tasks[0].measures and "InterruptedError: the job is to stop" in capsys.readouterr().err
+
+
+def test_of_two_ranks_one_measures(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEPSTONE_INDEX", "0")
+    path, _ = bench.told("ranks", measures=True)
+    finish(start_ranks("launch.job", str(path), 2))
+    result = bench.result("ranks")
+    assert result.world_size == 2 and [of_task.task for of_task in result.measures] == ["mnli"]
+    assert result.measures[0].measures["probe_loss"] > 0
