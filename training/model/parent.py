@@ -25,6 +25,7 @@ from training.tensors import PassingHash, read_hashed, read_passing, tensors_has
 
 _LM_HEAD = "lm_head."  # as XLM-R's published checkpoints call it; the output embeddings are the input's
 _LM_HEAD_PARTS = ("bias", "dense.bias", "dense.weight", "layer_norm.bias", "layer_norm.weight")
+_BESIDE_ENCODER = frozenset((*PROJECTION, *(_LM_HEAD + part for part in _LM_HEAD_PARTS)))
 
 
 @dataclass(frozen=True)
@@ -105,11 +106,11 @@ class Parent:
 
 
 def read_parent(folder: Path, heads: Path | None = None, known_hash: str | None = None) -> Parent:
-    """Read a model folder: every byte of its weights once. `heads`: the folder of the heads trained with it.
+    """Read a model folder: what is needed of its weights, once. `heads`: the folder of the heads trained with it.
 
-    `known_hash`: the encoder's, where whoever wrote the folder has said it: then the files are hashed on the way
-    (`sha256`, by their names in the folder), else the encoder is. UserError where something is missing, torn or of
-    another shape than the config's.
+    `known_hash`: the encoder's, where whoever wrote the folder has said it: then the files are hashed on the way, every
+    byte of them (`sha256`, by their names in the folder), else the encoder is. UserError where something is missing,
+    torn or of another shape than the config's.
     """
     check_folder(folder)
     config = encoder_config(folder)
@@ -121,8 +122,7 @@ def read_parent(folder: Path, heads: Path | None = None, known_hash: str | None 
     sha256: dict[str, str] = {}
 
     def is_needed(name: str) -> bool:
-        beside_encoder = {*PROJECTION, *(_LM_HEAD + part for part in _LM_HEAD_PARTS)}
-        return name_in_encoder(name) in shapes or name in beside_encoder
+        return name_in_encoder(name) in shapes or name in _BESIDE_ENCODER
 
     def name_in_hash(name: str) -> str | None:
         own_name = name_in_encoder(name)
