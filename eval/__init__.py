@@ -5,7 +5,7 @@
     prediction  an evaluate stage: a model on a target's languages; needs torch
     measures    how complex a task is: its texts, labels, code length; pure functions
     statistics  how sure a difference is: intervals, tests, power; pure functions
-    studies     questions asked of all results: order, correlation, complexity, alignment; pure functions
+    studies     questions asked of all results together: pure functions
     tables      rows of scores into cells, averages, tables and submissions
     report      an experiment's results as one HTML page
     figures     the same as figures for a paper: PDF, SVG, PNG

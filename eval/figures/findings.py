@@ -30,7 +30,7 @@ def draw(figure: finding.Figure, inches: float) -> list[Figure]:
 
 def _scatter(scatter: Scatter, inches: float) -> list[Figure]:
     """A sign a point, which the legend names: labels beside points would stand on each other."""
-    names = [point.label + (f" ({point.group})" if point.group else "") for point in scatter.points]
+    names = [point.name for point in scatter.points]
     signs = [style.point(number) for number in range(len(names))]
     below = style.legend_height(names, inches) + 0.05
     x_label = style.wrapped(scatter.x, style.SMALL, inches - _LEFT)

@@ -117,7 +117,7 @@ def _scatters(name: str, figures: list[Scatter]) -> Chart | None:
             continue
         for point in figure.points:
             fitted = _short(figure.line[0] + figure.line[1] * point.x) if figure.line else None
-            rows.append({"figure": words, "label": point.label, "group": point.group, "x": _short(point.x),
+            rows.append({"figure": words, "label": point.name, "x": _short(point.x),
                          "y": _short(point.y), "fitted": fitted})  # fmt: skip
     if not rows:
         return None

@@ -34,13 +34,17 @@ class Table:
 
 @dataclass(frozen=True)
 class Point:
-    """`group`: points of one group have one colour."""
+    """`group`: what the point is of, said behind its label."""
 
     label: str
     x: float
     y: float
     group: str = ""
     interval: tuple[float, float] | None = None  # of y
+
+    @property
+    def name(self) -> str:
+        return f"{self.label} ({self.group})" if self.group else self.label
 
 
 @dataclass(frozen=True)

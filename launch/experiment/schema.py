@@ -13,7 +13,7 @@ from launch.experiment.failures import Failures, Rule
 from launch.experiment.fields import Matching, Name, Number, Section, Text, Whole, YesNo
 from launch.experiment.notify import Notify
 from launch.experiment.race import Race
-from launch.experiment.study import AlignmentStudy, OrderStudy, StudySection, TasksOfStudy
+from launch.experiment.study import StudySection, designs
 from launch.experiment.yaml_text import Location
 from training.spec import RUNTIME, SETTINGS, Says, Setting
 from training.tasks.task import Preset
@@ -232,19 +232,13 @@ _SECTIONS: dict[str, Any] = {
     "tasks": Overrides,
 }
 
-_STUDIES: dict[Location, type[Section]] = {
-    (): StudySection,
-    ("order",): OrderStudy,
-    ("alignment",): AlignmentStudy,
-}
-
 
 def known_keys(location: Location) -> list[str]:
     section: Any = FileContent
     if location[:1] == ("failures",):
         section, location = Rule if location[1:] else Failures, ()
     if location[:1] == ("study",):
-        section, location = _STUDIES.get(location[1:2], TasksOfStudy), ()
+        section, location = designs()[str(location[1])] if location[1:] else StudySection, ()
     for part in location:
         section = _SECTIONS.get(str(part), section)
     return [field.alias or name for name, field in section.model_fields.items()]

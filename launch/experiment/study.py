@@ -5,7 +5,7 @@ a study computes stands in `eval.studies`, under the same name.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, get_args
 
 from launch.experiment import recipes
 from launch.experiment.fields import Section, Text, YesNo
@@ -86,7 +86,6 @@ class StudySection(Section):
         TasksOfStudy | None,
         Says("does a harder task transfer more?", "{tasks: [mnli, qqp, squad, hellaswag, siqa]}"),
     ] = None
-
     alignment: Annotated[
         AlignmentStudy | None,
         Says("does intermediate training align languages?", "{tasks: [mnli, squad], domains: [medical, legal]}"),
@@ -106,6 +105,11 @@ class StudySection(Section):
     def targets(self) -> tuple[str, ...]:
         """Those that studies need besides the file's own."""
         return self.alignment.targets() if self.alignment else ()
+
+
+def designs() -> dict[str, type[TasksOfStudy]]:
+    """What the key of each study takes, by its name."""
+    return {name: get_args(field.annotation)[0] for name, field in StudySection.model_fields.items()}
 
 
 def check(document: Document, section: StudySection, check_task: Callable[[str], None]) -> None:

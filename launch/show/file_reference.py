@@ -17,7 +17,7 @@ from launch.experiment.fields import Section
 from launch.experiment.notify import Notify
 from launch.experiment.race import Race
 from launch.experiment.schema import Data, FileContent, Overrides, Presets
-from launch.experiment.study import OrderStudy, StudySection
+from launch.experiment.study import StudySection, designs
 from training import formats
 from training.spec import RUNTIME, SETTINGS, InKey, Says, Setting
 
@@ -129,7 +129,7 @@ def markdown() -> str:
         ("The file", "", _rows(FileContent)),
         ("`seeds`, where it is a mapping: [racing](racing.md)", "", _rows(Race)),
         ("`study`", _STUDY_FOOT, _rows(StudySection)),
-        ("Each entry of `study`", "", _rows(OrderStudy)),
+        ("Each entry of `study`", "", dict.fromkeys(row for design in designs().values() for row in _rows(design))),
         ("`data`", "", _rows(Data)),
         ("`presets`", "", _rows(Presets)),
         ("`training`, and each entry of `tasks`: what changes numbers", "", [_setting_row(s) for s in SETTINGS]),

@@ -62,8 +62,14 @@ def steps_of_recipes(plan: Plan, study: TasksOfStudy) -> dict[Recipe, int]:
 
 
 def _recipes_in_words(study: TasksOfStudy) -> str:
-    if not isinstance(study, OrderStudy):
-        return "none, and the task" if len(study.tasks) == 1 else f"none, and each of {len(study.tasks)} tasks alone"
+    if isinstance(study, OrderStudy):
+        return _orders_in_words(study)
+    if any(sum(map(len, recipe)) > 1 for recipe in study.recipes()):
+        return some(map(recipes.show, study.recipes()), _LISTED)
+    return "none, and the task" if len(study.tasks) == 1 else f"none, and each of {len(study.tasks)} tasks alone"
+
+
+def _orders_in_words(study: OrderStudy) -> str:
     count = len(recipes.expand(f"orders({', '.join(study.tasks)})"))
     if not study.controls:
         return f"none and {count} orders, without controls"

@@ -23,12 +23,12 @@ def results(plan: Plan, store: Store, rows: Sequence[Row], of_recipes: Collectio
     of_trainings = dev.trainings(plan, store, of_recipes)
     runs = tuple(_runs(plan, rows, of_recipes))
     return Results(
-        runs,
-        dev.points(plan, of_trainings),
-        _measures(plan, of_trainings),
-        _language_groups(runs),
-        _target_groups(runs),
-        tuple(_representations(plan, store, of_recipes)),
+        runs=runs,
+        dev_points=dev.points(plan, of_trainings),
+        measures=_measures(plan, of_trainings),
+        language_groups=_language_groups(runs),
+        target_groups=_target_groups(runs),
+        representations=tuple(_representations(plan, store, of_recipes)),
     )
 
 

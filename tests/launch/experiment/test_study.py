@@ -8,6 +8,7 @@ import pytest
 from launch import experiment
 from launch.experiment import recipes
 from launch.experiment.recipes import Recipe
+from launch.experiment.study import TasksOfStudy
 from launch.show import study as study_shown
 from slurm.base import UsageError
 from tests.launch.workspace import Workspace
@@ -81,6 +82,15 @@ def test_plan_says_where_controls_have_other_steps(workspace: Workspace) -> None
     ).values()
     steps = {of_recipe["recipe"]: of_recipe["steps"] for of_recipe in record["recipes"]}
     assert (steps["none"], steps["mnli"], steps["hellaswag + mnli + squad"]) == (0, 2, 4)
+
+
+def test_plan_names_the_recipes_of_a_design_that_it_has_no_words_for(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_design = tuple(_expanded("none", "mnli", "mnli > mnli"))
+    monkeypatch.setattr(TasksOfStudy, "recipes", lambda study: of_design)
+    said = _said(workspace, {"complexity": {"tasks": ["mnli", "qqp"]}})
+    assert said[0] == "complexity of mnli, qqp: none, mnli, mnli > mnli"
 
 
 def test_plan_says_what_cannot_be_shown(workspace: Workspace) -> None:

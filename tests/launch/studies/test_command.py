@@ -9,12 +9,14 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from eval.studies import STUDIES
 from launch.cli.app import app
 from slurm.base import UserError
 from tests.launch.studies import planted
 from tests.launch.workspace import Workspace, write_model
 
 pytestmark = pytest.mark.usefixtures("in_its_folder")
+NAMES = tuple(study.name for study in STUDIES)
 SINGLE_TASKS = {"complexity": {"tasks": planted.TASKS}, "correlation": {"tasks": planted.TASKS}}
 
 
@@ -28,9 +30,7 @@ def _words(result: Result) -> str:
 
 def test_studies_are_listed() -> None:
     output = _study().output
-    assert [line.split()[0] for line in output.splitlines() if not line.startswith(" ")] == [
-        "order", "correlation", "complexity", "alignment"
-    ]  # fmt: skip
+    assert [line.split()[0] for line in output.splitlines() if not line.startswith(" ")] == list(NAMES)
     assert max(map(len, output.splitlines())) <= 80
     assert json.loads(_study("--json").output)["studies"][0]["name"] == "order"
 
@@ -102,7 +102,7 @@ def test_a_file_without_studies_is_asked_for_what_its_recipes_have(workspace: Wo
         (("ordr", "experiment.yaml"), "study ordr: there is none; did you mean order?"),
         (
             ("sizes", "experiment.yaml"),
-            "study sizes: there is none; known are order, correlation, complexity, alignment.",
+            f"study sizes: there is none; known are {', '.join(NAMES)}.",
         ),
         (("experiment.yaml",), "which study of experiment.yaml? `stepstone study order experiment.yaml`"),
         (("order",), "of which experiment? `stepstone study order FILE`"),
