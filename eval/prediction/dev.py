@@ -84,11 +84,14 @@ def score_dev(model: StageModel, dev: Sequence[Dev], settings: Settings, runtime
     )
 
 
-def evaluate(model: StageModel, dev: Dev, settings: Settings, runtime: Runtime) -> tuple[LanguageResult, TaskMetrics]:
+def evaluate(
+    model: StageModel, dev: Dev, settings: Settings, runtime: Runtime, between: Callable[[], None] = lambda: None
+) -> tuple[LanguageResult, TaskMetrics]:
     """Predictions and scores of a part's English dev, and these scores with all other metrics that are defined: of
     labels `accuracy`, `macro_f1`, `micro_f1`, `mcc`; the `calibration_error` of what has a confidence; the mean `loss`
-    in nats of a term, as in training. All others are in percent. What is not finite is left out."""
-    outputs = predict.head_outputs(model, dev.task.format, dev.head, dev.examples.pieces, runtime)
+    in nats of a term, as in training. All others are in percent. What is not finite is left out. `between` is called
+    before every batch; what it raises ends the work."""
+    outputs = predict.head_outputs(model, dev.task.format, dev.head, dev.examples.pieces, runtime, between)
     result = predict.result_of(dev.task, dev.examples, outputs, settings)
     values = result.scores | _beyond_scores(dev, result, outputs, settings)
     finite = {name: value for name, value in values.items() if math.isfinite(value)}

@@ -31,8 +31,8 @@ from training.tasks import find
 
 class Measuring:
     """The tasks of a train stage. `parent`: the start model; its tensors move to `device`. `between` is called before
-    every batch and every step of a fit: what it raises ends one measure. `warn` is told of each that could not be had,
-    and why."""
+    every batch and every step of a fit: what it raises ends one measure, InterruptedError all of them. `warn` is told
+    of each that could not be had, and why."""
 
     def __init__(
         self,
@@ -78,6 +78,8 @@ class Measuring:
         for what, work in ways.items():
             try:
                 measures |= work()
+            except InterruptedError:
+                raise
             except Exception as error:  # whatever it is: a training goes without
                 reason = " ".join(str(error).split())[:200]
                 self.warn(f"task {name}: {what} could not be measured ({type(error).__name__}: {reason})")

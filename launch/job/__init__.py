@@ -2,8 +2,8 @@
 
 Imports `launch.store` and `launch.status`, `eval.prediction` and `training.engine`. Begin with `__main__`, then
 `element` (its stages in order) and `stage` (the story of one), which asks `inputs` what a stage starts from and
-`results` what it leaves; `earlier` scores what a training may have made forget. Nothing is imported here: signals get
-their handlers before torch comes.
+`results` what it leaves; `measuring` and `earlier` add to it what stands `beside` a training. Nothing is imported here:
+signals get their handlers before torch comes.
 """
 
 FAILED, TRY_AGAIN = 1, 75  # exit codes; the second: stopped by a signal, or another job is at the stage

@@ -1,11 +1,11 @@
 """English dev of what earlier steps trained, by the heads that they left, under the encoder that is handed on now.
 
-What cannot be had any more (a head that is gone or damaged, data that changed) is left out with a line in the log: the
-training is none the worse.
+What cannot be had (a head that is gone or damaged, data that changed, no memory or no time for it) is left out with a
+line in the log: the training is none the worse.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import torch
 
 from eval.prediction import predict
 from eval.prediction.dev import Dev, evaluate
+from launch.job import beside
 from launch.job.inputs import Inputs
 from launch.store import artifacts
 from launch.store.artifacts import DevMetrics
@@ -30,17 +31,34 @@ from training.tasks import Task, find
 
 @phase("dev")
 def score(
-    entry: StageEntry, inputs: Inputs, handed_over: Parent, steps: int, device: torch.device
+    entry: StageEntry,
+    inputs: Inputs,
+    handed_over: Parent,
+    steps: int,
+    device: torch.device,
+    should_stop: Callable[[], bool],
 ) -> tuple[DevMetrics, ...]:
-    """The earlier steps' dev at the end of a training of `steps` steps, the latest step first."""
+    """The earlier steps' dev at the end of a training of `steps` steps, the latest step first. InterruptedError where
+    the job is to stop: the next attempt hands over once more, and scores them."""
     points: list[DevMetrics] = []
+    between = beside.limit(should_stop)
     for step in entry.earlier:
         try:
-            points += _of_step(entry, step, _verified_heads(inputs, step), handed_over, steps, device)
-        except (UserError, OSError) as error:
-            line = f"warning: {entry.folder}: English dev of {step.folder} is not scored again: {error}"
+            between()
+            points += _of_step(entry, step, _verified_heads(inputs, step), handed_over, steps, device, between)
+        except InterruptedError:
+            raise
+        except Exception as error:  # whatever it is: a training that is done does not fail of it
+            text = str(error) if _is_foreseen(error) else f"{type(error).__name__}: {error}"
+            reason = " ".join(text.split())
+            line = f"warning: {entry.folder}: English dev of {step.folder} is not scored again: {reason[:300]}"
             print(line, file=sys.stderr, flush=True)
     return tuple(points)
+
+
+def _is_foreseen(error: Exception) -> bool:
+    """Whether its own words say enough."""
+    return isinstance(error, UserError) or (isinstance(error, OSError) and error.filename is not None)
 
 
 def _verified_heads(inputs: Inputs, step: EarlierStep) -> Path:
@@ -59,7 +77,13 @@ def _verified_heads(inputs: Inputs, step: EarlierStep) -> Path:
 
 
 def _of_step(
-    entry: StageEntry, step: EarlierStep, folder: Path, handed_over: Parent, steps: int, device: torch.device
+    entry: StageEntry,
+    step: EarlierStep,
+    folder: Path,
+    handed_over: Parent,
+    steps: int,
+    device: torch.device,
+    between: Callable[[], None],
 ) -> Iterator[DevMetrics]:
     spec = step.train_spec()
     tokenizer = tokenizer_of(handed_over.folder, handed_over.tokenizer_hash)
@@ -71,7 +95,8 @@ def _of_step(
         if data.head_name in heads:
             task = _task(data, heads[data.head_name].kind)
             examples = predict.encoded(task, "en", load_dev(data), tokenizer, spec.settings)
-            _, task_metrics = evaluate(model, Dev(task, data.head_name, examples), spec.settings, entry.read_runtime())
+            dev = Dev(task, data.head_name, examples)
+            _, task_metrics = evaluate(model, dev, spec.settings, entry.read_runtime(), between)
             yield DevMetrics(task_metrics.task, task_metrics.head, steps, 1.0, task_metrics.metrics)
 
 

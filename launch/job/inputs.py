@@ -61,6 +61,12 @@ class Inputs:
             code for code, split in languages.items() if not artifacts.read_language(folder, generation, code, split)
         ]
 
+    def may_start_at(self, entry: StageEntry, place: Place) -> bool:
+        """Whether a place is where a stage starts: its parent, or its own start model of several. Reads nothing."""
+        if entry.parent is None and place.stage is None:
+            return place.generation == generation_of(self._manifest.start_of(entry).identity)
+        return place.stage == entry.parent
+
     def origin(self, entry: StageEntry, in_memory: Origin | None = None) -> Origin:
         """What a stage starts from: `in_memory`, where that is it; else it is read, and every byte verified.
 

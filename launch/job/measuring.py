@@ -10,26 +10,19 @@ from collections.abc import Callable
 import torch
 
 from eval.prediction.measuring import Measuring
+from launch.job import beside
 from launch.store.artifacts import TaskMeasures
 from launch.store.manifests import StageEntry
 from training.engine import matmul
 from training.model.parent import Parent
-
-SECONDS = 900.0  # for all tasks of a stage: half of what the other ranks wait for rank 0
 
 
 def measures_of(
     entry: StageEntry, parent: Parent, device: torch.device, should_stop: Callable[[], bool]
 ) -> tuple[TaskMeasures, ...]:
     """Of every task of the stage. Whatever fails, or is not done in time, is left out and named on stderr: no training
-    fails of it. Where the job is to stop, the training does so as ever, and its next attempt measures again."""
+    fails of it. InterruptedError where the job is to stop: the next attempt measures again."""
     started_at = time.monotonic()
-
-    def check_time() -> None:
-        if should_stop():
-            raise InterruptedError("the job is to stop")
-        if time.monotonic() - started_at > SECONDS:
-            raise TimeoutError(f"{SECONDS:.0f} s were not enough")
 
     def warn(line: str) -> None:
         print(f"warning: {entry.folder}: {line}", file=sys.stderr, flush=True)
@@ -37,8 +30,10 @@ def measures_of(
     runtime = entry.read_runtime()
     try:
         with matmul.using(runtime.matmul, device):
-            measuring = Measuring(entry.train_spec(), runtime, parent, device, check_time, warn)
+            measuring = Measuring(entry.train_spec(), runtime, parent, device, beside.limit(should_stop), warn)
             tasks = tuple(TaskMeasures(name, measures) for name, measures in measuring.tasks())
+    except InterruptedError:
+        raise
     except Exception as error:  # what is wrong with data or model the training says itself
         warn(f"its tasks could not be measured ({type(error).__name__}: {error})")
         return ()

@@ -25,7 +25,7 @@ from launch.job.sampling import Node
 from launch.job.verdicts import StageFailed, error_verdict, stop_verdict
 from launch.status import breaker, history, policy
 from launch.store import artifacts, attempts, logs, provenance, sharing
-from launch.store.artifacts import generation_of
+from launch.store.artifacts import DevMetrics, TaskMeasures, generation_of
 from launch.store.attempts import Attempt, BeforeNote, FailureNote, Fenced, Heartbeat, RunningElsewhere, Starter
 from launch.store.manifests import Manifest, StageEntry
 from launch.store.store import processors_folder, token_folder
@@ -72,8 +72,8 @@ class ElementRun:
     def run(self, entry: StageEntry) -> None:
         """Do one stage, or nothing where it is finished. StageFailed where it did not get its result."""
         logs.mark_stage(entry.folder)
-        if self._held is not None and self._held.place.stage != entry.parent:
-            self._held = None
+        if self._held is not None and not self.inputs.may_start_at(entry, self._held.place):
+            self._held = None  # before what it does start from is read
         try:
             attempt = self._begin_unless_finished(entry)
             if attempt is None:
@@ -164,7 +164,7 @@ class ElementRun:
         self._held = None  # the training takes it
         earlier = [a.folder for a in attempts.attempts_of(attempt.stage_folder) if a.number < attempt.number]
         with Heartbeat(attempt) as heartbeat:
-            measures = self._measures(entry, parent)
+            measures = self._measures(entry, attempt, parent)
             start = setup.read(train_spec, parent)
             stage = train.train(
                 start,
@@ -175,7 +175,7 @@ class ElementRun:
                 resume_from=earlier,
                 on_step=lambda step, total, loss: heartbeat.progress(step=step, total=total, loss=loss),
             )
-            facts = stage.facts | measures | self._earlier_dev(entry, stage)
+            facts = stage.facts | measures | self._earlier_dev(entry, attempt, stage)
         with phase("save"):
             if stage.handed_over is not None:
                 files, model = stage.handed_over.files, stage.handed_over.model
@@ -184,24 +184,40 @@ class ElementRun:
                 self._held = Origin(Place(entry.folder, name, generation_of(model.encoder_hash)), model)
             distributed.wait_for_all(self.world)
 
-    def _earlier_dev(self, entry: StageEntry, stage: train.TrainedStage) -> dict[str, Any]:
-        """What rank 0 adds to a training's result of the steps before it; the others wait for it at the end."""
-        if stage.handed_over is None or not entry.earlier:
+    def _earlier_dev(self, entry: StageEntry, attempt: Attempt, stage: train.TrainedStage) -> dict[str, Any]:
+        """What a training's result says of the steps before it."""
+        if not entry.earlier:
             return {}
-        device = self.world.device
-        with matmul.using(entry.read_runtime().matmul, device):
-            points = earlier_steps.score(entry, self.inputs, stage.handed_over.model, stage.facts["steps"], device)
-        return {"earlier_dev": [asdict(point) for point in points]}
+        device, stop = self.world.device, self.stop.is_set
 
-    def _measures(self, entry: StageEntry, parent: Parent) -> dict[str, Any]:
-        """What rank 0 adds to a training's result of its tasks, by the start model, before the training takes that. The
-        others wait for it where the training begins."""
-        if not (entry.measures and self.world.first):
+        def points() -> tuple[DevMetrics, ...]:
+            assert stage.handed_over is not None, "rank 0 has it"
+            with matmul.using(entry.read_runtime().matmul, device):
+                model, steps = stage.handed_over.model, stage.facts["steps"]
+                return earlier_steps.score(entry, self.inputs, model, steps, device, stop)
+
+        return {"earlier_dev": self._beside(attempt, points)}
+
+    def _measures(self, entry: StageEntry, attempt: Attempt, parent: Parent) -> dict[str, Any]:
+        """What a training's result says of its tasks, by the start model, before the training takes that."""
+        if not entry.measures:
             return {}
         from launch.job import measuring  # brings scipy
 
-        tasks = measuring.measures_of(entry, parent, self.world.device, self.stop.is_set)
-        return {"measures": [asdict(task) for task in tasks]}
+        device, stop = self.world.device, self.stop.is_set
+        return {"measures": self._beside(attempt, lambda: measuring.measures_of(entry, parent, device, stop))}
+
+    def _beside(self, attempt: Attempt, work: Callable[[], tuple[DevMetrics | TaskMeasures, ...]]) -> Any:
+        """The records that rank 0 works out while the others wait here. Where it was asked to stop on the way, all
+        raise Stopped: the next attempt does it again."""
+        records: list[dict[str, Any]] | None = None
+        if self.world.first:
+            with suppress(InterruptedError):
+                records = [asdict(record) for record in work()]
+        records = distributed.from_first(records, self.world)
+        if records is None:
+            raise train.Stopped(attempt.folder)
+        return records
 
     def _evaluate(self, entry: StageEntry, attempt: Attempt) -> None:
         """Every rank evaluates its share of the missing languages; the first result of a language stays."""

@@ -1,5 +1,6 @@
 """Forgetting, in real trainings: an earlier dev by the head that its step left, under the encoder of the next step."""
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ import torch
 
 from eval.prediction import predict
 from eval.prediction.dev import Dev, evaluate
+from launch.job import beside, earlier
 from launch.job.stage import ElementRun
+from launch.job.verdicts import StageFailed
 from launch.store import artifacts, manifests
 from launch.store.artifacts import TrainResult
 from launch.store.manifests import EarlierStep, Manifest, StageEntry
@@ -20,7 +23,7 @@ from training.data.load import load_dev, load_training
 from training.model.parent import read_parent
 from training.pretrained.start import StartModel
 from training.pretrained.tokenizer import Tokenizer
-from training.spec import Runtime, Settings, TrainSpec, to_record
+from training.spec import Runtime, Settings, TaskData, TrainSpec, to_record
 from training.tasks import find
 
 pytestmark = pytest.mark.slow
@@ -37,13 +40,13 @@ class TwoSteps:
         parts = {name: stage_data.task_data(data, name) for name in ("mnli", "panx", "squad")}
         self.first = self._entry("first", TrainSpec((parts["mnli"], parts["panx"]), SETTINGS, 1))
         self.second = self._entry("second", TrainSpec((parts["squad"],), SETTINGS, 1), parent="first")
-        earlier = EarlierStep("first", ("mnli", "panx"), self.first.spec)
-        self.second = replace(self.second, earlier=(earlier,))
+        before = EarlierStep("first", ("mnli", "panx"), self.first.spec)
+        self.second = replace(self.second, earlier=(before,))
 
     def _entry(self, name: str, spec: TrainSpec, parent: str | None = None) -> StageEntry:
         return StageEntry(name, name, "train", to_record(spec), to_record(RUNTIME), parent)
 
-    def run(self, entry: StageEntry) -> TrainResult:
+    def run(self, entry: StageEntry, stop: StopFlag | None = None) -> TrainResult:
         """Train a stage as a job does."""
         path = self.root / "submissions" / "s" / f"manifest-{entry.folder}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +57,7 @@ class TwoSteps:
         torch.set_num_threads(1)
         try:
             world = distributed.current() or distributed.init("cpu")
-            ElementRun(manifest, path, world, StopFlag()).run(manifest.elements[0][0])
+            ElementRun(manifest, path, world, stop or StopFlag()).run(manifest.elements[0][0])
         finally:
             torch.set_num_threads(threads)
         result = artifacts.read_train_result(self.root / "stages" / entry.folder)
@@ -132,6 +135,52 @@ def test_a_head_that_cannot_be_read_is_left_out(
     assert result.earlier_dev == () and result.dev_points
     (line,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("warning: ")]
     assert line.startswith(f"warning: {name}: English dev of first is not scored again: ") and said in line
+
+
+@pytest.mark.parametrize(
+    ("name", "trouble", "said"),
+    [
+        ("out-of-memory", torch.OutOfMemoryError("CUDA out of memory.\nTried to"), "CUDA out of memory. Tried to"),
+        ("late", None, "TimeoutError: 0 s were not enough"),
+    ],
+)
+def test_no_training_fails_of_it(
+    steps: TwoSteps,
+    name: str,
+    trouble: Exception | None,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_: object) -> None:
+        raise trouble or AssertionError("not reached")
+
+    monkeypatch.setattr(earlier, "evaluate", fail)
+    if trouble is None:
+        monkeypatch.setattr(beside, "SECONDS", 0.0)
+    assert steps.run(replace(steps.second, folder=name, key=name)).earlier_dev == ()
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert said in line
+
+
+def test_a_job_that_is_to_stop_scores_it_in_its_next_attempt(
+    steps: TwoSteps, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stop = StopFlag()
+
+    def read_and_stop(data: TaskData) -> Any:
+        stop.received = signal.SIGTERM
+        return load_dev(data)
+
+    entry = replace(steps.second, folder="stopped", key="stopped")
+    with monkeypatch.context() as patches, pytest.raises(StageFailed) as failed:
+        patches.setattr(earlier, "load_dev", read_and_stop)
+        steps.run(entry, stop)
+    assert failed.value.stopped and failed.value.cause == "preempted"
+    assert artifacts.read_train_result(steps.root / "stages" / "stopped") is None
+    result, whole = steps.run(entry), artifacts.read_train_result(steps.root / "stages" / "second")
+    assert whole is not None and result.encoder_hash == whole.encoder_hash
+    assert result.earlier_dev == whole.earlier_dev and "warning" not in capfd.readouterr().err
 
 
 def test_dev_alone_is_what_training_has(steps: TwoSteps) -> None:

@@ -1,15 +1,16 @@
 """A real stage measures its tasks before it trains, and trains as if it had not."""
 
 import json
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from launch.job import measuring
+from launch.job import beside, measuring
 from launch.job.stage import ElementRun
+from launch.job.verdicts import StageFailed
 from launch.store import artifacts, manifests
 from launch.store.artifacts import TrainResult
 from launch.store.manifests import Manifest, StageEntry
@@ -18,7 +19,6 @@ from tests.training import stage_data
 from tests.training.ranks import finish, start_ranks
 from tests.training.stage_runs import mini_model
 from training import distributed
-from training.model.parent import read_parent
 from training.pretrained import start
 from training.spec import Runtime, Settings, TrainSpec, to_record
 
@@ -36,17 +36,17 @@ class Bench:
         self.entry = StageEntry("k", "", "train", to_record(spec), to_record(RUNTIME))
         self.start = start.resolve(str(mini_model(root / "model")))
 
-    def train(self, folder: str, *, measures: bool) -> TrainResult:
+    def train(self, folder: str, *, measures: bool, stop: StopFlag | None = None) -> TrainResult:
         path, entry = self.told(folder, measures=measures)
         world = distributed.current() or distributed.init("cpu")
-        ElementRun(manifests.read(path), path, world, StopFlag()).run(entry)
+        ElementRun(manifests.read(path), path, world, stop or StopFlag()).run(entry)
         return self.result(folder)
 
     def told(self, folder: str, *, measures: bool) -> tuple[Path, StageEntry]:
         """The manifest of a job that has this stage, and its entry."""
         entry = replace(self.entry, folder=folder, measures=measures)
         path = self.root / "submissions" / folder / "manifest-0.json"
-        path.parent.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         manifests.write(path, Manifest(str(self.root), self.start, {0: (entry,)}, {0: ()}))
         return path, entry
 
@@ -87,7 +87,7 @@ def test_a_training_is_the_same_bit_for_bit(bench: Bench, capsys: pytest.Capture
 def test_no_training_fails_of_its_measures(
     bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measuring, "SECONDS", 0.0)
+    monkeypatch.setattr(beside, "SECONDS", 0.0)
     late = bench.train("late", measures=True)
     assert late.encoder_hash == bench.result("plain").encoder_hash
     assert "label_entropy" in late.measures[0].measures and "probe_loss" not in late.measures[0].measures
@@ -102,11 +102,14 @@ def test_no_training_fails_of_its_measures(
     assert "warning: broken: its tasks could not be measured (RuntimeError: out" in capsys.readouterr().err
 
 
-def test_who_is_to_stop_measures_no_longer(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    assert bench.start.folder is not None
-    parent = read_parent(Path(bench.start.folder))
-    tasks = measuring.measures_of(bench.entry, parent, torch.device("cpu"), lambda: True)
-    assert "probe_loss" not in tasks[0].measures and "InterruptedError: the job is to stop" in capsys.readouterr().err
+def test_who_is_to_stop_measures_and_trains_no_longer(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    stop = StopFlag()
+    stop.received = signal.SIGTERM
+    with pytest.raises(StageFailed) as failed:
+        bench.train("stopped", measures=True, stop=stop)
+    assert failed.value.stopped and failed.value.cause == "preempted" and bench.steps("stopped") == []
+    assert "warning" not in capsys.readouterr().err
+    assert bench.train("stopped", measures=True).measures == bench.result("measured").measures
 
 
 def test_of_two_ranks_one_measures(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

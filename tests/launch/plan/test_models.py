@@ -87,6 +87,10 @@ def test_elements_of_one_array_start_from_different_models(several: Workspace, m
     expected = {stage.folder: stage.model for stage in plan.stages.values() if stage.parent is None}
     assert {folder: origin.parent.name for folder, origin in origins.items()} == expected  # type: ignore[attr-defined]
     assert len({origin.place for origin in origins.values()}) == 2
+    # What a job has in memory goes before it reads the next model.
+    for entry in told.entries():
+        starts = {origin.parent.name for origin in origins.values() if Inputs(told).may_start_at(entry, origin.place)}  # type: ignore[attr-defined]
+        assert starts == ({entry.model} if entry.parent is None else set())
 
 
 def test_a_manifest_of_before_there_were_labels_is_read(workspace: Workspace, tmp_path: Path) -> None:
