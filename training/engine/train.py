@@ -3,9 +3,7 @@
 Below `out`: log.jsonl (see `training.engine.log`), checkpoints/, and at the end encoder/ and heads/ of the best epoch.
 """
 
-import math
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,18 +22,17 @@ from training.checkpoints.saver import Saver
 from training.distributed import World
 from training.engine import choices, setup
 from training.engine import matmul as matmul_library
-from training.engine.batches import Feed, Maker, Micro, PreparedStep
+from training.engine.batches import Feed, Maker
 from training.engine.ddp import PlainEngine
 from training.engine.dev import DevSchedule, DevScoring
-from training.engine.log import TrainingLog, timed
+from training.engine.log import TrainingLog
 from training.engine.lone import LoneEngine
 from training.engine.optimizer import learning_rate
 from training.engine.setup import StageModelParts
+from training.engine.steps import Engine, Steps
 from training.engine.zero import ZeroEngine
-from training.flops import training_flops
-from training.model import attention, heads
+from training.model import attention
 from training.model.encoder import StageModel, use_bf16
-from training.model.packing import Packed
 from training.model.vocabulary import full_table, ids_hash
 from training.spec import Runtime
 from training.stopwatch import phase
@@ -99,7 +96,7 @@ class _Training:
         self.spec, self.order = start.spec, start.order
         self.sizes = self.start.encoder.config.sizes
         self.progress = Progress()
-        self.engine: ZeroEngine | PlainEngine | LoneEngine | None = None
+        self.engine: Engine | None = None  # None: only the hand-over is still to be done
         self.feed: Feed | None = None
         self._matmul_before: str | None = None
         out.mkdir(parents=True, exist_ok=True)
@@ -122,14 +119,14 @@ class _Training:
         self.dev = DevScoring(schedule, self.progress, self.record, self.world)
         self._choose(folders)
         if len(self.progress.scores) == self.spec.settings.epochs:
-            return  # only the hand-over is still to be done
+            return
         if checkpoint is not None:
             self._load_parameters(checkpoint)
-        self._start_engine()
+        self.engine = self._start_engine()
         if checkpoint is not None:
-            self._engine.state.load(checkpoint.reader())
-            self._engine.state.set_updates(self.progress.step)
-        self.saver.begin(self._engine.state, self.ids)
+            self.engine.state.load(checkpoint.reader())
+            self.engine.state.set_updates(self.progress.step)
+        self.saver.begin(self.engine.state, self.ids)
         maker = self._maker()
         self.feed = Feed(
             lambda number, budget: maker.prepare(self.order.step(number), budget),
@@ -182,20 +179,14 @@ class _Training:
             for name, parameter in self.model.named_parameters():
                 parameter.copy_(reader.tensor("parameters", name, tuple(parameter.shape)))
 
-    def _start_engine(self) -> None:
+    def _start_engine(self) -> Engine:
         if self.runtime.compile:
             setup.compile_layers(self.model.encoder)
         if self.shape.zero == "none":
-            self.engine = PlainEngine(self.model, self.spec.settings, self.world)
-        elif self.shape.zero == 0 and self.world.size == 1:
-            self.engine = LoneEngine(self.model, self.spec.settings, self.world)
-        else:
-            self.engine = ZeroEngine(self.model, self.spec.settings, self.shape, self.world)
-
-    @property
-    def _engine(self) -> ZeroEngine | PlainEngine | LoneEngine:
-        assert self.engine is not None, "all steps are done"
-        return self.engine
+            return PlainEngine(self.model, self.spec.settings, self.world)
+        if self.shape.zero == 0 and self.world.size == 1:
+            return LoneEngine(self.model, self.spec.settings, self.world)
+        return ZeroEngine(self.model, self.spec.settings, self.shape, self.world)
 
     def _maker(self) -> Maker:
         return Maker(
@@ -215,17 +206,23 @@ class _Training:
         self, dev_score: Callable[[StageModel], DevScore], should_stop: Callable[[], bool], on_step: OnStep | None
     ) -> None:
         """All steps that are still to be done."""
+        if self.engine is None:
+            return
+        assert self.feed is not None
+        steps = Steps(
+            self.start, self.shape, self.engine, self.feed, self.progress, self.record, self.saver, self.out, self.world
+        )
         self.model.train()
-        self._score_dev_where_due(dev_score)
+        self._score_dev_where_due(self.engine.model, dev_score)
         self.record.pause()
         while self.progress.step < self.order.total:
-            loss, stop, save = self._one_step(self.progress.step, should_stop)
+            step = steps.take(self.progress.step, should_stop)
             if on_step is not None:
-                on_step(self.progress.step, self.order.total, loss)
-            if stop:  # at once: scoring dev may take longer than is left
+                on_step(self.progress.step, self.order.total, step.loss)
+            if step.stop:  # at once: scoring dev may take longer than is left
                 self._stop()
-            self._score_dev_where_due(dev_score)
-            if save and self.progress.step < self.order.total:
+            self._score_dev_where_due(self.engine.model, dev_score)
+            if step.save and self.progress.step < self.order.total:
                 with phase("save"):
                     self.record.times.stall += self.saver.save(self.progress)
 
@@ -239,130 +236,13 @@ class _Training:
             print(str(error), file=sys.stderr, flush=True)
         raise Stopped(folder)
 
-    def _one_step(self, number: int, should_stop: Callable[[], bool]) -> tuple[float, bool, bool]:
-        """One update. Returns the loss, whether to stop, and whether to save: the same on every rank."""
-        started_at = time.monotonic()
-        prepared_step, losses = self._gradients(number)
-        rate = learning_rate(number, self.order.total, self.spec.settings)
-        norm, updating = timed(lambda: self._engine.update(rate))
-        # A place for each micro-batch and three flags: one sum over the ranks serves all, the losses' order is fixed.
-        flags = [float(should_stop()), float(self.saver.is_due()), float(self.saver.failed)]
-        news = torch.cat([losses, losses.new_tensor(flags)])
-        *summed_losses, stop, save, write_failed = distributed.summed(news, self.world).tolist()
-        if not all(map(math.isfinite, [*summed_losses, norm])):
-            self._refuse_divergence(prepared_step, summed_losses)
-        loss = sum(summed_losses) / prepared_step.terms
-        self._note(prepared_step, loss, rate, norm, time.monotonic() - started_at, updating)
-        if write_failed:
-            self._note_failed_write(number)
-        return loss, stop > 0, save > 0
-
-    def _gradients(self, number: int) -> tuple[PreparedStep, torch.Tensor]:
-        """The gradients of a step, and the undivided losses of its micro-batches, this rank's in their places."""
-        assert self.feed is not None
-        while True:
-            prepared_step, wait_seconds = timed(lambda: self.feed.take(number))  # type: ignore[union-attr]
-            self.record.times.data_wait += wait_seconds
-            try:
-                return prepared_step, self._accumulate(prepared_step)
-            except RuntimeError as error:
-                if not choices.is_out_of_memory(error):
-                    raise
-            self._shrink(prepared_step)
-
-    def _accumulate(self, prepared_step: PreparedStep) -> torch.Tensor:
-        losses = torch.zeros(len(prepared_step.micros), dtype=torch.float64, device=self.world.device)
-        for place, (micro, batch) in enumerate(prepared_step.batches):
-            last = place == len(prepared_step.batches) - 1
-            losses[micro.index] += self._backward(prepared_step, micro, batch, last=last).double()
-        return losses
-
-    def _backward(self, prepared_step: PreparedStep, micro: Micro, micro_batch: Packed, *, last: bool) -> torch.Tensor:
-        form, contrast = prepared_step.part.task.format, self.spec.settings.contrast_size
-        batch = micro_batch.to(self.world.device)
-        # Dropout by place in the data, not by rank: a resume, or a rank more, needs no state of a generator.
-        torch.manual_seed(setup.dropout_seed(self.spec.seed, prepared_step.step.number, micro.index))
-        return self._engine.backward(
-            batch,
-            prepared_step.part.head.name,
-            lambda logits: heads.loss(form, logits, batch.pieces, contrast) * micro.weight,
-            prepared_step.terms,
-            last=last,
-        )
-
-    def _shrink(self, prepared_step: PreparedStep) -> None:
-        """Out of memory: half as many tokens at a time. UserError where it cannot be done in this process."""
-        assert self.feed is not None
-        budget = self.progress.token_budget // 2
-        hint = f"step {prepared_step.step.number}: out of memory with token_budget {self.progress.token_budget}"
-        if max(len(micro) for micro in prepared_step.micros) <= prepared_step.unit:
-            raise UserError(f"{hint}, with one sequence at a time; ask for more memory or set a smaller max_length.")
-        if self.world.size > 1 or self.shape.zero not in ("none", 0):
-            # Other ranks, or DeepSpeed itself, are in the middle of something: the next attempt has smaller ones.
-            choices.note(self.out, prepared_step.step.number, budget)
-            raise UserError(f"{hint}; submit again: it goes on with {budget}, the same examples a step.")
-        self._engine.discard()
-        if self.world.device.type == "cuda":
-            torch.cuda.empty_cache()
-        self.progress.out_of_memory.append({"step": prepared_step.step.number, "token_budget": budget})
-        self.progress.token_budget = self.feed.budget = budget
-        self.record.line(out_of_memory=prepared_step.step.number, token_budget=budget)
-        print(f"{hint}: going on with {budget}, the same examples a step", file=sys.stderr, flush=True)
-
-    def _refuse_divergence(self, prepared_step: PreparedStep, losses: list[float]) -> NoReturn:
-        bad = [micro for micro, loss in zip(prepared_step.micros, losses, strict=True) if not math.isfinite(loss)]
-        quantity = "loss" if bad else "gradient"
-        ids = list(dict.fromkeys(id_ for micro in bad or prepared_step.micros for id_ in prepared_step.ids(micro)))
-        number, task = prepared_step.step.number, prepared_step.part.task.name
-        self.record.line(not_finite=quantity, step=number, task=task, ids=ids)
-        more = f" and {len(ids) - 8} more (log.jsonl has all)" if len(ids) > 8 else ""
-        raise UserError(
-            f"step {number} of task {task}: the {quantity} is not finite at examples {', '.join(ids[:8])}"
-            f"{more}; look at them, lower learning_rate or set precision: fp32."
-        )
-
-    # --- what is noted
-
-    def _note(
-        self, prepared_step: PreparedStep, loss: float, rate: float, norm: float, seconds: float, updating: float
-    ) -> None:
-        step, progress, times = prepared_step.step, self.progress, self.record.times
-        progress.step, progress.examples = progress.step + 1, progress.examples + len(step.examples)
-        progress.tokens, progress.seconds = progress.tokens + prepared_step.tokens, progress.seconds + seconds
-        self.record.line(
-            step=step.number,
-            epoch=step.epoch,
-            task=prepared_step.part.task.name,
-            loss=loss,
-            learning_rate=rate,
-            grad_norm=norm,
-            examples=len(step.examples),
-            tokens=prepared_step.tokens,
-            seconds=round(seconds, 4),
-        )
-        lengths = [len(row) for piece in prepared_step.pieces for row in piece.rows]
-        times.steps, times.examples = times.steps + 1, times.examples + len(step.examples)
-        times.tokens, times.filler = times.tokens + prepared_step.tokens, times.filler + prepared_step.filler
-        times.computed += sum(batch.layout.tokens for _, batch in prepared_step.batches)
-        predicted_tokens = prepared_step.terms if prepared_step.part.form.is_language_model else 0
-        squares = sum(length**2 for length in lengths)
-        times.flops += training_flops(self.sizes, prepared_step.tokens, squares, predicted_tokens=predicted_tokens)
-        times.update += updating
-        self.record.step_done(step.number)
-
-    def _note_failed_write(self, number: int) -> None:
-        """A checkpoint that could not be written costs time after a kill, not the run."""
-        reason = self.saver.take_failure() or "on another rank"
-        self.record.line(checkpoint_failed=reason, step=number)
-        print(f"{self.out}: a checkpoint could not be written ({reason}): going on", file=sys.stderr, flush=True)
-
     # --- epochs and the end
 
-    def _score_dev_where_due(self, dev_score: Callable[[StageModel], DevScore]) -> None:
+    def _score_dev_where_due(self, model: StageModel, dev_score: Callable[[StageModel], DevScore]) -> None:
         """Dropout is drawn by the place in the data, so that scoring between two steps changes none of them."""
         if self.dev.is_due:
             ends_epoch = self.dev.epoch_is_unscored
-            dev_result = self.dev.score(self._engine.model, dev_score)
+            dev_result = self.dev.score(model, dev_score)
             if ends_epoch:
                 self._end_epoch(dev_result)
 
