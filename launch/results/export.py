@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.tables import export
-from eval.tables.baseline import split, with_label
+from eval.tables.baseline import AFTER_LABEL, split, with_label
 from launch.experiment import recipes
 from launch.plan import Plan, Stage, TargetDefinition
 from launch.store import Store
@@ -90,7 +90,7 @@ def _chosen(plan: Plan, recipe: str | None, seed: int | None) -> dict[str, Entri
 
 def _names(plan: Plan, text: str) -> set[str]:
     """Of the recipes that a person means: from the start model whose label stands before them, else from all."""
-    model, recipe = split(text)
+    model, _, recipe = text.rpartition(AFTER_LABEL.strip())  # with blanks as people put them
     models = [model.strip()] if model else plan.starts
     return {with_label(label, recipes.show(expansion)) for label in models for expansion in recipes.expand(recipe)}
 

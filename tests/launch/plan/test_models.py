@@ -12,7 +12,7 @@ from launch.draft.manifests import identity, manifest
 from launch.job.inputs import Inputs
 from launch.plan import Plan
 from launch.preflight import rehearse
-from launch.results.export import folder_name
+from launch.results import export
 from launch.store import Store, manifests
 from slurm.base import UsageError, UserError
 from tests.launch.workspace import Workspace, write_model
@@ -149,4 +149,12 @@ def test_both_keys_or_none(several: Workspace) -> None:
 
 
 def test_an_export_has_a_folder_for_each_model() -> None:
-    assert folder_name("large: squad > a + b", 1) == "large/squad.a+b-s1"
+    assert export.folder_name("large: squad > a + b", 1) == "large/squad.a+b-s1"
+
+
+@pytest.mark.parametrize("recipe", ["large: squad", "large:squad", "squad"])
+def test_an_export_is_asked_for_with_or_without_a_label(several: Workspace, recipe: str) -> None:
+    with pytest.raises(UserError, match="nothing to export is finished"):
+        list(export.write(_plan(several, "large", "v1.5"), several.root / "out", recipe, 1))
+    with pytest.raises(UsageError, match="there is no recipe 'x-2: squad' with seed 1"):
+        list(export.write(_plan(several, "large", "v1.5"), several.root / "out", "x-2: squad", 1))
