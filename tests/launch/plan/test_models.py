@@ -9,13 +9,15 @@ from hypothesis import strategies as st
 
 from launch.draft import elements
 from launch.draft.manifests import identity, manifest
+from launch.estimate import race as estimated
+from launch.estimate.cost import Estimates
 from launch.job.inputs import Inputs
 from launch.plan import Plan
 from launch.preflight import rehearse
 from launch.results import export
 from launch.store import Store, manifests
 from slurm.base import UsageError, UserError
-from tests.launch.workspace import Workspace, write_model
+from tests.launch.workspace import Workspace, look_at, write_model
 
 LABELS = ("large", "v1.5", "x-2")
 GRID: dict[str, Any] = {"recipes": ["none", "squad"], "targets": ["tatoeba"], "seeds": ["1"]}
@@ -111,6 +113,19 @@ def test_every_model_is_rehearsed(several: Workspace) -> None:
     assert [stage.name for stage in plan.stages.values()] == [
         f"{label}/{name}" for label in ("large", "v1.5") for name in ("start--tatoeba", "squad-s1", "squad-s1--tatoeba")
     ]
+
+
+def test_a_race_is_within_a_model(several: Workspace) -> None:
+    """Of two recipes from each of two models; `none` of a third seed serves its own model's pair alone."""
+    plan = _plan(several, "large", "v1.5", seeds={"min": "2", "max": "3", "until": "0.5"}, targets=["xnli"])
+    race = look_at(plan).racing
+    assert {cell: pair.wanted for cell, pair in race.pairs.items()} == {
+        (f"{label}: squad", "xnli"): (1, 2) for label in ("large", "v1.5")
+    }
+    baselines = {plan.paths[f"{label}: none", "xnli", 3] for label in ("large", "v1.5")}
+    assert {race.unneeded[key] for key in baselines} == {"racing: not wanted yet by 1 of 1 pairs"}
+    hours, alone = (estimated.hours(of, Estimates(of)) for of in (plan, plan.of_model("large")))
+    assert hours.expected == pytest.approx(2 * alone.expected) and hours.most == pytest.approx(2 * alone.most)
 
 
 def test_a_model_that_is_no_xlm_r(several: Workspace) -> None:
