@@ -19,7 +19,12 @@ from tests.launch import golden
 from training.tasks import catalogue
 
 GOLDEN = Path(__file__).parent / "golden"
-TARGETS = (*catalogue.targets(), *(f"my_own_task_{n}" for n in range(7)), "a_task_of_somebody_with_a_long_name")
+# Names, not the catalogue's targets, which grow: the pictures stay.
+TARGETS = (
+    *["xnli", "pawsx", "udpos", "panx", "xquad", "mlqa", "tydiqa", "bucc", "tatoeba", "xcopa", "lareqa", "mewslix"],
+    *(f"my_own_task_{n}" for n in range(7)),
+    "a_task_of_somebody_with_a_long_name",
+)
 STEPS = catalogue.intermediate()
 RECIPES = (
     "none", *STEPS[:13], *(f"{a} > {b}" for a, b in pairwise(STEPS[:9])),
