@@ -16,7 +16,7 @@ from training.model.encoder import StageModel
 from training.spec import Runtime, Settings
 from training.tasks import Task
 
-_SCORES_SHARE = 4  # mlm: of the budget one in so many, for every masked token is scored for the whole vocabulary
+SCORES_SHARE = 4  # mlm: of the budget one in so many, for every masked token is scored for the whole vocabulary
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def head_outputs(
     """The head's fp32 outputs, one array per piece in their order (see `training.model.heads.unbatch`)."""
     budget = token_budget(model, runtime)
     if formats.get(form).is_language_model:
-        budget = max(1, budget // _SCORES_SHARE)
+        budget = max(1, budget // SCORES_SHARE)
     return by_length(
         model,
         form,

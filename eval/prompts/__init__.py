@@ -4,5 +4,6 @@ against.
     scoring    answers' scores: sum, mean, PMI, contextual calibration
     baselines  the majority class and chance, which stand beside every result of prompts
 
-Pure functions, no model, no torch; imports nothing of ours. Not covered: how a model makes the log-probabilities.
+Pure functions, no model, no torch; imports nothing of ours. Not covered: how a model makes the log-probabilities
+(`eval.prediction.cloze`).
 """

@@ -36,12 +36,11 @@ def calibrated(scores: Scores, content_free: Scores) -> Scores:
     """Contextual calibration (Zhao et al. 2021, arXiv 2102.09690): the labels' probabilities, each divided by its own
     on inputs that say nothing, so that these would be undecided; as logarithms of probabilities.
 
-    content_free: [inputs, labels], or [inputs, examples, labels]; probabilities are averaged over the inputs. With one
-    input it predicts what `pmi` does.
+    content_free: [inputs, labels], or [inputs, examples, labels]; probabilities are averaged over the inputs before the
+    labels are held against each other, as the paper's code does. With one input it predicts what `pmi` does.
     """
-    logs = log_shares(content_free)
-    mean = np.logaddexp.reduce(logs, axis=0) - np.log(len(logs))
-    return log_shares(log_shares(scores) - mean)
+    mean = np.logaddexp.reduce(content_free, axis=0) - np.log(len(content_free))
+    return log_shares(scores - mean)
 
 
 def log_shares(scores: Scores) -> Scores:

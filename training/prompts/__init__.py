@@ -4,8 +4,9 @@
     templates        those of XNLI, PAWS-X and XCOPA, with their words by language and where these come from
     texts            what a template says of an example: its texts, prepared
     demonstrations   which training examples are shown: balanced over the labels, or the nearest
+    cloze            prompts as rows with masks for a masked language model's head
 
 Imports `formats` and what lies below it; no torch. Begin with `template`. A template serves both kinds of model: of a
 masked one the answer's place is masked, of a causal one it is what comes next (`Prompt.continuations`). Not covered:
-how a model scores answers, and what is made of the scores (`eval.prompts`).
+how a masked model scores answers (`eval.prediction.cloze`), and what is made of the scores (`eval.prompts`).
 """
