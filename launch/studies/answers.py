@@ -51,10 +51,20 @@ def of_study(plan: Plan, store: Store, collection: Collected, study: Study) -> t
 
 
 def _of_model(plan: Plan, store: Store, collection: Collected, study: Study, model: str) -> Answer:
-    """Of the recipes that the file names for the study; where it has no such section, of all."""
+    """Of the recipes that the file names for the study; where it has no such section, of all. The parallel text that
+    the study of alignment asks for is no target of the others."""
     plan = plan.of_model(model)
-    rows = [row._replace(recipe=split(row.recipe)[1]) for row in collection.rows if split(row.recipe)[0] == model]
-    gaps = [replace(gap, recipe=split(gap.recipe)[1]) for gap in collection.missing if split(gap.recipe)[0] == model]
+    domains = set() if "representations" in study.needs else set(plan.experiment.study.targets())
+    rows = [
+        row._replace(recipe=split(row.recipe)[1])
+        for row in collection.rows
+        if split(row.recipe)[0] == model and row.target not in domains
+    ]
+    gaps = [
+        replace(gap, recipe=split(gap.recipe)[1])
+        for gap in collection.missing
+        if split(gap.recipe)[0] == model and gap.target not in domains
+    ]
     section = dict(plan.experiment.study.asked()).get(study.name)
     of_recipes = plan.experiment.recipes if section is None else section.recipes()
     results = gather.results(plan, store, rows, of_recipes)

@@ -1,6 +1,7 @@
 """English dev while the steps of recipes were trained, and what trainings measured of their tasks, as records.
 
-Of the epochs the selected one is handed on: its end is progress 1, and what was scored after it is left out.
+Of the epochs the selected one is handed on: its end stands where it was in the training, and as progress 1; what was
+scored after it is left out.
 """
 
 from collections import defaultdict
@@ -64,10 +65,11 @@ def _of_training(plan: Plan, training: StepTraining) -> Iterator[DevPoint]:
     by_step: dict[tuple[int, float], list[DevMetrics]] = defaultdict(list)
     for of_part in result.dev_points:
         if handed_on_at is None or of_part.step <= handed_on_at:
-            progress = 1.0 if of_part.step == handed_on_at else of_part.progress
-            by_step[of_part.step, progress].append(of_part)
-    for (_, progress), of_parts in by_step.items():
+            by_step[of_part.step, of_part.progress].append(of_part)
+    for (step, progress), of_parts in by_step.items():
         yield from _of_heads(training, progress, of_parts)
+        if step == handed_on_at and progress < 1:
+            yield from _of_heads(training, 1.0, of_parts)
     if not result.dev_points:
         yield from _primary_alone(plan, training)
     # The head of a task that is trained again is another one.

@@ -8,7 +8,7 @@ from scipy import special
 from eval.studies import transfer as transfers
 from eval.studies.complexity import regressions
 from eval.studies.complexity.regressions import LEAST, Regression
-from eval.studies.complexity.table import ALL, GroupGains, gains_of, measures_of
+from eval.studies.complexity.table import ALL, GroupGains, distinct, gains_of, measures_of
 from eval.studies.finding import Column, Finding, Point, Scatter, Table, Value, listed, write_p
 from eval.studies.records import Results
 
@@ -19,7 +19,8 @@ LEVEL = 0.05
 def find(results: Results) -> Finding:
     """Of recipes that are one task alone, with measures of the task and a gain over `none`."""
     groups, measures = gains_of(results), measures_of(results)
-    singles, together = regressions.singles(groups, measures), regressions.together(groups, measures)
+    tested_groups = distinct(groups)
+    singles, together = regressions.singles(tested_groups, measures), regressions.together(tested_groups, measures)
     left_out = tuple(line for transfer in transfers.of_targets(results.runs) for line in transfer.left_out)
     if not singles:
         text = f"Nothing can be said yet: no measure is known of {LEAST} tasks that have a gain over none."
@@ -97,7 +98,9 @@ def _limits(singles: Sequence[Regression], groups: Sequence[GroupGains]) -> tupl
         "Measures of few tasks vary together (large tasks are long, hard ones differ in kind): one that predicts need"
         " not be what helps, and these tasks are no sample of all."
     )
-    lines += [f"{group.group}: {len(group.targets)} targets ({listed(group.targets, 20)})."
+    tested_groups = {row.group for row in singles}
+    lines += [f"{group.group}: {_targets(group)} ({listed(group.targets, 20)})"
+              + ("." if group.group in tested_groups else f": its gains are those on {ALL}, and not tested again.")
               for group in groups if group.group != ALL and " less " not in group.group]  # fmt: skip
     target_sets = [set(group.targets) for group in groups if group.group != ALL and " less " not in group.group]
     if len(target_sets) == 2 and (overlap := target_sets[0] & target_sets[1]):
@@ -121,6 +124,10 @@ def _errors_and_p(row: Regression) -> tuple[Value, ...]:
 
 def _errors(row: Regression) -> str:
     return f"{row.left_out.error:.2f} points, of the mean {row.left_out.error_of_mean:.2f}"
+
+
+def _targets(group: GroupGains) -> str:
+    return f"{len(group.targets)} target{'s' * (len(group.targets) > 1)}"
 
 
 def _name(row: Regression) -> str:

@@ -82,6 +82,16 @@ def gains_of(results: Results) -> tuple[GroupGains, ...]:
     return tuple(gains for gains in (_of_group(all_targets, of_targets), *present, *less) if gains.tasks)
 
 
+def distinct(groups: Sequence[GroupGains]) -> tuple[GroupGains, ...]:
+    """Without those whose gains are another's: of a group that all targets are of, a second test would count one
+    question twice."""
+    return tuple(
+        group
+        for at, group in enumerate(groups)
+        if not any(group.tasks == other.tasks and np.array_equal(group.gains, other.gains) for other in groups[:at])
+    )
+
+
 def _of_group(group: Group, of_targets: Sequence[Transfer]) -> GroupGains:
     """Of the targets that most tasks have; a task that lacks one of them is left out."""
     by_target = {

@@ -1,8 +1,9 @@
 """Each recipe's English dev metric, while its last step was trained, beside what it scores zero-shot on a target."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isclose
 from typing import Literal
 
 import numpy as np
@@ -46,18 +47,39 @@ class DevScore:
 
 
 def dev_scores(points: Sequence[DevPoint], progress: float = 1.0) -> tuple[DevScore, ...]:
-    """At one point of training."""
+    """At one point of training. Of one whose selected epoch had ended by then, that end: it is what is handed on."""
+    latest_points: dict[tuple[Recipe, int, str, str], DevPoint] = {}
+    for point in sorted(points, key=lambda point: point.progress):
+        is_there = point.progress == progress or point.progress < progress < 1
+        if is_there and point.trained and point.task in point.trained[-1]:
+            latest_points[point.trained, point.seed, point.metric, point.task] = point
     values: dict[tuple[Recipe, int, str], list[float]] = defaultdict(list)
-    for point in points:
-        if point.progress == progress and point.trained and point.task in point.trained[-1]:
-            values[point.trained, point.seed, point.metric].append(point.value)
+    for point in latest_points.values():
+        values[point.trained, point.seed, point.metric].append(point.value)
     return tuple(DevScore(*key, float(np.mean(of_tasks))) for key, of_tasks in values.items())
+
+
+def repeated(points: Sequence[DevPoint]) -> dict[str, str]:
+    """Metrics that are another under a second name, as micro-averaged F1 of single labels is the accuracy: by name the
+    one that has the same value at the end of all their trainings. To test both would count one question twice."""
+    by_metric: dict[str, dict[tuple[Recipe, int], float]] = defaultdict(dict)
+    for score in dev_scores(points):
+        by_metric[score.metric][score.recipe, score.seed] = score.value
+    by_count = sorted(by_metric, key=lambda metric: -len(by_metric[metric]))
+    names: dict[str, str] = {}
+    for at, metric in enumerate(by_count):
+        for other in by_count[:at]:
+            if other not in names and _agree(by_metric[metric], by_metric[other]):
+                names[metric] = other
+                break
+    return names
 
 
 def of_languages(results: Results, by_group: bool, progress: float = 1.0) -> tuple[Paired, ...]:
     """Every metric, of at least as many recipes as a coefficient needs, with every target's score and gain: over all
     languages or, `by_group`, over each group of them."""
-    scores = dev_scores(results.dev_points, progress)
+    second_names = repeated(results.dev_points)
+    scores = [score for score in dev_scores(results.dev_points, progress) if score.metric not in second_names]
     if not by_group:
         return _of_transfers(transfers.of_targets(results.runs), ALL, scores)
     return tuple(
@@ -73,6 +95,12 @@ def log_sizes(recipes: Sequence[Recipe], measures: Sequence[Measure]) -> NDArray
     if not all(sizes.get(task, 0) > 0 for recipe in recipes for task in recipe_tasks(recipe)):
         return None
     return np.array([np.log(sum(sizes[task] for task in recipe_tasks(recipe))) for recipe in recipes])
+
+
+def _agree(values: Mapping[tuple[Recipe, int], float], others: Mapping[tuple[Recipe, int], float]) -> bool:
+    return all(
+        run in others and isclose(value, others[run], rel_tol=1e-9, abs_tol=1e-9) for run, value in values.items()
+    )
 
 
 def _of_transfers(of_targets: Sequence[Transfer], languages: str, scores: Sequence[DevScore]) -> tuple[Paired, ...]:

@@ -33,7 +33,7 @@ def find(results: Results) -> Finding:
          *((tables.given_size(partial),) if partial else ()), *_of_groups(results), *_of_training(results)),
         (*(tables.matrix(by_kind[kind], NAMES[kind]) for kind in COEFFICIENTS),
          *(tables.scatter(pair) for pair in all_pairs)),
-        (*_limits(by_kind[_MAIN], bool(partial)), *_few(results), *left_out),
+        (*_limits(by_kind[_MAIN], bool(partial)), *_second_names(results), *_few(results), *left_out),
     )  # fmt: skip
 
 
@@ -102,9 +102,15 @@ def _reach(recipes: int, count: int) -> str:
     return f"{least}, after Holm for {count} tests of ±{together:.2f} or more: weaker ones can be there, unseen."
 
 
+def _second_names(results: Results) -> tuple[str, ...]:
+    names = [f"{metric} is {other}" for metric, other in pairs.repeated(results.dev_points).items()]
+    return (f"In all trainings that have both {listed(names, 8)}: one question, tested once.",) if names else ()
+
+
 def _few(results: Results) -> tuple[str, ...]:
     recipes: dict[str, set[object]] = {}
-    for score in pairs.dev_scores(results.dev_points):
+    second_names = pairs.repeated(results.dev_points)
+    for score in [score for score in pairs.dev_scores(results.dev_points) if score.metric not in second_names]:
         recipes.setdefault(score.metric, set()).add(score.recipe)
     rare = [f"{metric} ({len(with_it)})" for metric, with_it in recipes.items() if len(with_it) < correlations.LEAST]
     return (f"Not tested, as fewer than {correlations.LEAST} recipes have it: {listed(rare, 8)}.",) if rare else ()

@@ -55,9 +55,10 @@ def of_training(by_progress: Sequence[tuple[float, Sequence[Paired]]]) -> Table:
     return Table(
         "How early it is seen: Spearman's rho of the metric at each point of the intermediate training",
         (Column("target", "text"), Column("metric", "text"), Column("with", "text"),
-         *(Column(f"{progress:.0%}", "coefficient") for progress, _ in by_progress)),
+         *(Column("end" if progress == 1 else f"{progress:.0%}", "coefficient") for progress, _ in by_progress)),
         tuple((*name, *(values.get((progress, *name)) for progress, _ in by_progress)) for name in names),
-        ("Points of one training are not independent; nothing is tested here.",),
+        ("Shares of the whole training: each one's last point by then; where its selected epoch had ended, that end.",
+         "Points of one training are not independent; nothing is tested here."),
     )  # fmt: skip
 
 

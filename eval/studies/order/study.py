@@ -77,7 +77,7 @@ def _tables(
     tests: Sequence[Agreement],
     forgotten: Sequence[forgetting.Forgetting],
 ) -> tuple[Table, ...]:
-    of_all = [tables.of_agreements(tests, of_targets, design)] if tests else []
+    of_all = [tables.of_agreements(tests, seeds, design)] if tests else []
     for of_target, of_seeds, target_effects in zip(of_targets, seeds, of_effects, strict=True):
         if target_effects:
             of_all.append(tables.of_effects(of_target.target, target_effects))
@@ -138,6 +138,8 @@ def _missing(forgotten: forgetting.Scored) -> tuple[str, ...]:
 
 
 def _seeds(seeds: Sequence[Seeds]) -> str:
+    if not seeds:
+        return "no zero-shot score of them that counts"
     counts = sorted({len(of_target.blocks) for of_target in seeds})
     text = "–".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
     return f"{text} seed{'s' * (text != '1')} of each target"

@@ -18,23 +18,23 @@ LEVEL = 0.05
 _TESTED = "p: by permutation within seeds, of whole branches of runs that share trainings; p (Holm) for all rows."
 
 
-def of_agreements(agreements: Sequence[Agreement], transfers: Sequence[Transfer], design: Design) -> Table:
+def of_agreements(agreements: Sequence[Agreement], seeds: Sequence[Seeds], design: Design) -> Table:
     """Whether order matters, a row a target and question."""
-    by_target = {transfer.target: transfer for transfer in transfers}
+    by_target = {of_target.target: of_target for of_target in seeds}
     rows = []
     for agreement in agreements:
-        transfer = by_target[agreement.target]
-        scores = {recipe: score for recipe in design.orders if (score := transfer.mean(recipe)) is not None}
-        best, worst = max(scores, key=scores.__getitem__), min(scores, key=scores.__getitem__)
-        rows.append((agreement.target, agreement.question, scores[best] - scores[worst], show(best), show(worst),
-                     agreement.p, agreement.adjusted_p))  # fmt: skip
+        deviations = deviations_of(by_target[agreement.target], design)
+        best, worst = max(deviations, key=deviations.__getitem__), min(deviations, key=deviations.__getitem__)
+        rows.append((agreement.target, agreement.question, deviations[best] - deviations[worst], show(best),
+                     show(worst), agreement.p, agreement.adjusted_p))  # fmt: skip
     return Table(
         "Does order matter?",
         (Column("target", "text"), Column("question", "text"), Column("best less worst", "difference"),
          Column("best order", "text"), Column("worst order", "text"), Column("p", "p"), Column("p (Holm)", "p")),
         tuple(rows),
         ("p: whether seeds agree on which orders are better, more than branches of runs permuted within seeds do.",
-         "The best and the worst of several always lie apart: that they do shows nothing."),
+          "The best and the worst of several always lie apart: that they do shows nothing. By the mean of what an order"
+         " scores over all of its seed's orders."),
     )  # fmt: skip
 
 
@@ -95,6 +95,11 @@ def centred_mean(seeds: Seeds, order: Recipe) -> float | None:
     return float(np.mean(values)) if values else None
 
 
+def deviations_of(seeds: Seeds, design: Design) -> dict[Recipe, float]:
+    """Of each order that some seed has: `centred_mean`."""
+    return {order: deviation for order in design.orders if (deviation := centred_mean(seeds, order)) is not None}
+
+
 def _additive(deviations: Sequence[float | None], orders: Sequence[Recipe], design: Design) -> list[float | None]:
     """What positions alone give; None where there are no more orders than such effects to fit."""
     tasks = [[order[place] == (task,) for place in range(len(order)) for task in design.tasks] for order in orders]
@@ -110,7 +115,7 @@ def _additive(deviations: Sequence[float | None], orders: Sequence[Recipe], desi
 
 def neighbours_figure(target: str, seeds: Seeds, design: Design) -> Matrix:
     """The mean of orders in which the row's task is trained just before the column's."""
-    deviations = {order: deviation for order in design.orders if (deviation := centred_mean(seeds, order)) is not None}
+    deviations = deviations_of(seeds, design)
     values = tuple(
         tuple(_mean([value for order, value in deviations.items() if follows(order, earlier, later)])
               for later in design.tasks)

@@ -56,6 +56,15 @@ def test_no_relation_is_not_shown() -> None:
     assert finding.limits[0].startswith("Of 7 tasks a measure must correlate with gain by about ±0.75")
 
 
+def test_a_group_that_all_targets_are_of_is_not_tested_again() -> None:
+    groups = (Group("XTREME", WORLD.targets), Group("XTREME-R", ("xnli", "xcopa")))
+    finding = find(replace(task_results(WORLD, 4), target_groups=groups))
+    tested_groups = {row[0] for table in finding.tables[:2] for row in table.rows}
+    assert tested_groups == {"all targets", "XTREME-R", "XTREME-R less XTREME"}
+    assert any(line.startswith("XTREME: 3 targets (") and line.endswith("not tested again.") for line in finding.limits)
+    assert [column.name for column in _table(finding, "Gain").columns][1:3] == ["all targets", "XTREME"]
+
+
 def test_groups_of_targets_and_their_difference() -> None:
     results = replace(task_results(WORLD, 4), target_groups=GROUPS)
     everything, first, second, less = gains_of(results)

@@ -111,7 +111,7 @@ def test_figures_and_texts() -> None:
     for table in finding.tables:
         for row in table.rows:
             assert all(write(value, column.kind) for value, column in zip(row, table.columns, strict=True))
-    assert [column.name for column in _table(finding, "How early").columns][-2:] == ["50%", "100%"]
+    assert [column.name for column in _table(finding, "How early").columns][-2:] == ["50%", "end"]
 
 
 def test_a_target_that_owes_nothing_to_chance() -> None:
@@ -136,6 +136,26 @@ def test_recipes_that_share_trainings_are_said() -> None:
     )
     assert any("share trainings" in limit for limit in find(results).limits)
     assert not any("share trainings" in limit for limit in find(task_results(TaskWorld(tasks=5), 10)).limits)
+
+
+def test_a_metric_under_two_names_is_tested_once() -> None:
+    """Micro-averaged F1 of single labels is the accuracy; of fewer recipes that have it too."""
+    results = task_results(STRONG, 11)
+    copies = [replace(p, metric="micro_f1") for p in results.dev_points if p.task != "task0"]
+    repeating = find(replace(results, dev_points=(*copies, *results.dev_points)))
+    line = "In all trainings that have both micro_f1 is accuracy: one question, tested once."
+    assert line in repeating.limits
+    assert repeating.tables == find(results).tables and repeating.figures == find(results).figures
+    other = [replace(p, value=p.value + (p.seed == 3)) for p in copies]
+    assert len(_table(find(replace(results, dev_points=(*results.dev_points, *other))), "Metrics and tr").rows) == 2
+
+
+def test_how_early_counts_a_training_that_was_handed_on_before_with_its_end() -> None:
+    points = [DevPoint((("a",),), "a", 1, progress, "accuracy", value, True)
+              for progress, value in ((0.25, 40.0), (0.5, 60.0), (1.0, 60.0))]  # fmt: skip
+    values = {at: [score.value for score in pairs.dev_scores(points, at)] for at in (0.1, 0.25, 0.5, 0.75, 1.0)}
+    assert values == {0.1: [], 0.25: [40.0], 0.5: [60.0], 0.75: [60.0], 1.0: [60.0]}
+    assert pairs.dev_scores(points[:2]) == ()
 
 
 def test_nothing_at_all() -> None:

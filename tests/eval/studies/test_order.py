@@ -1,6 +1,7 @@
 """The order study: effects by their definitions, planted ones shown and absent ones not, what is missing said."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,6 +47,23 @@ def test_no_effect_is_not_shown() -> None:
     finding = find(Results(tuple(order_runs(_a_last(0), 2))))
     assert finding.sentence.startswith("That the order of a, b and c matters was not shown on any of 2 targets")
     assert any("would be missed" in limit for limit in finding.limits)
+
+
+@pytest.mark.parametrize("change", [{"diverged": True}, {"language": "en"}])
+def test_of_orders_without_a_score_that_counts_nothing_is_said(change: dict[str, Any]) -> None:
+    runs = tuple(replace(run, **change) for run in order_runs(_a_last(5), 1))
+    finding = find(Results(runs))
+    assert finding.sentence.endswith("cannot be said: no target has two seeds with at least two orders.")
+    assert finding.tables == () and "no zero-shot score of them that counts" in finding.limits[0]
+
+
+def test_an_order_that_lacks_a_seed_has_no_other_seeds_luck() -> None:
+    """The seed that it lacks is 40 points better in all orders."""
+    world = OrderWorld(tasks=("a", "b"), seeds=3, luck=0, target_luck=0, seed_luck=0)
+    runs = [replace(run, score=run.score + 40 * (run.seed == 3) + 2 * (run.recipe == (A, B)))
+            for run in order_runs(world, 1) if (run.recipe, run.seed) != ((A, B), 3)]  # fmt: skip
+    ((_, _, apart, best, worst, *_),) = _table(find(Results(tuple(runs))), "Does order matter?").rows
+    assert (apart, best, worst) == (pytest.approx(2), "a > b", "b > a")
 
 
 @settings(max_examples=25, deadline=None)

@@ -32,6 +32,13 @@ def _points(results: Results, steps: str, task: str, seed: int = 1) -> Mapping[t
     }
 
 
+def _write_legal_text(workspace: Workspace) -> None:
+    folder = workspace.root / "data" / "domain_legal_eurlex"
+    folder.mkdir()
+    for code in ("en", "de"):
+        (folder / f"dev.{code}").write_text("One two three.\n")
+
+
 def test_scores_are_of_the_targets_own_metric_in_all_languages(workspace: Workspace) -> None:
     plan = planted.plan(workspace, study={"order": planted.ORDER}, targets=["xnli", "tatoeba"])
     planted.publish(plan)
@@ -47,9 +54,10 @@ def test_the_selected_epoch_is_the_end_and_later_points_are_left_out(workspace: 
     plan = planted.plan(workspace, study={"order": planted.ORDER}, targets=["tatoeba"])
     planted.publish(plan)
     of_squad = _points(_results(plan), "mnli > squad", "squad")
-    assert {progress for _, progress in of_squad} == {0.25, 1.0}
-    assert round(of_squad["f1", 1.0].value) == 60 + 2 * 2  # of progress 0.5, where the first of two epochs ended
-    assert [metric for metric, progress in of_squad if of_squad[metric, progress].primary] == ["f1", "f1"]
+    assert {progress for _, progress in of_squad} == {0.25, 0.5, 1.0}
+    assert round(of_squad["f1", 0.5].value) == 60 + 2 * 2  # where the first of two epochs ended
+    assert of_squad["f1", 1.0].value == of_squad["f1", 0.5].value
+    assert {metric for metric, progress in of_squad if of_squad[metric, progress].primary} == {"f1"}
 
 
 def test_earlier_tasks_are_scored_at_the_end_but_for_what_is_trained_again(workspace: Workspace) -> None:
@@ -108,10 +116,7 @@ def test_groups_of_languages_and_of_targets(workspace: Workspace) -> None:
 
 def test_alignment_has_the_scored_layer_and_all_others(workspace: Workspace) -> None:
     """Domains are targets without being named as such; `none`, whom no seed touches, is one."""
-    folder = workspace.root / "data" / "domain_legal_eurlex"
-    folder.mkdir()
-    for code in ("en", "de"):
-        (folder / f"dev.{code}").write_text("One two three.\n")
+    _write_legal_text(workspace)
     study = {"alignment": {"tasks": ["mnli", "squad"], "domains": ["legal"]}}
     plan = planted.plan(workspace, study=study, targets=["tatoeba"])
     assert list(plan.targets) == ["tatoeba", "alignment_legal"]
@@ -127,6 +132,18 @@ def test_alignment_has_the_scored_layer_and_all_others(workspace: Workspace) -> 
     assert answered.finding.sentence.startswith(
         "Retrieval of translations changed in 1 of 2 tests over domains: squad on"
     )
+
+
+def test_parallel_text_of_the_study_of_alignment_is_no_target_of_the_others(workspace: Workspace) -> None:
+    _write_legal_text(workspace)
+    study = {
+        "order": {"tasks": ["mnli", "squad"], "controls": "false"},
+        "alignment": {"tasks": ["mnli"], "domains": ["legal"]},
+    }
+    plan = planted.plan(workspace, study=study, targets=["tatoeba"])
+    store = planted.publish(plan)
+    (answer,) = of_study(plan, store, collect(plan, store, write=False), find("order"))
+    assert {row[0] for row in answer.finding.tables[0].rows} == {"tatoeba"} and answer.lacking == ()
 
 
 def test_a_study_of_the_file_is_drawn_from_its_own_recipes(workspace: Workspace) -> None:
