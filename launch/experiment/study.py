@@ -7,6 +7,8 @@ a study computes stands in `eval.studies`, under the same name.
 from collections.abc import Callable, Iterator
 from typing import Annotated, ClassVar, get_args
 
+from pydantic import model_validator
+
 from launch.experiment import recipes
 from launch.experiment.fields import Section, Text, YesNo
 from launch.experiment.recipes import NONE, Recipe
@@ -25,6 +27,14 @@ class TasksOfStudy(Section):
 
     fewest_tasks: ClassVar[int] = 2
     tasks: Annotated[list[Text], Says("the intermediate tasks that are compared", "[mnli, squad, hellaswag]")]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_keys(cls, value: object) -> object:
+        """A list alone is what people type."""
+        if isinstance(value, list):
+            raise ValueError(f"expected `key: value` lines: write {{tasks: [{', '.join(map(str, value))}]}}")
+        return value
 
     def recipes(self) -> tuple[Recipe, ...]:
         """Those that the study is drawn from: `none`, and each task alone."""

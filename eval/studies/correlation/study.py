@@ -13,6 +13,7 @@ from eval.studies.records import Results
 
 NAME = "correlation"
 _MAIN: Coefficient = "spearman"  # of which the sentence speaks, as Pruksachatkun et al. 2020 do
+_KINDS = (_MAIN, *(kind for kind in COEFFICIENTS if kind != _MAIN))
 
 
 def find(results: Results) -> Finding:
@@ -23,15 +24,15 @@ def find(results: Results) -> Finding:
         least = correlations.LEAST
         text = f"Nothing can be said yet: no metric has a dev score at the end of training in {least} recipes or more."
         return Finding(NAME, text, (), (), (*_few(results), *left_out))
-    by_kind = {kind: tests.of_pairs(kind, all_pairs) for kind in COEFFICIENTS}
+    by_kind = {kind: tests.of_pairs(kind, all_pairs) for kind in _KINDS}
     partial = tests.given_size(all_pairs, results.measures)
     return Finding(
         NAME,
         _sentence(by_kind[_MAIN]),
         (*(tables.of_correlations(f"Metrics and transfer: {NAMES[kind]}", by_kind[kind], with_groups=False)
-           for kind in (_MAIN, *(k for k in COEFFICIENTS if k != _MAIN))),
+           for kind in _KINDS),
          *((tables.given_size(partial),) if partial else ()), *_of_groups(results), *_of_training(results)),
-        (*(tables.matrix(by_kind[kind], NAMES[kind]) for kind in COEFFICIENTS),
+        (*(tables.matrix(by_kind[kind], NAMES[kind]) for kind in _KINDS),
          *(tables.scatter(pair) for pair in all_pairs)),
         (*_limits(by_kind[_MAIN], bool(partial)), *_second_names(results), *_few(results), *left_out),
     )  # fmt: skip
@@ -41,7 +42,7 @@ def _of_groups(results: Results) -> tuple[Table, ...]:
     by_group = pairs.of_languages(results, by_group=True)
     return tuple(
         tables.of_correlations(f"By group of languages: {NAMES[kind]}", tests.of_pairs(kind, by_group), True)
-        for kind in COEFFICIENTS
+        for kind in _KINDS
         if by_group
     )
 

@@ -43,7 +43,9 @@ def of_recipes(recipes: Sequence[Recipe]) -> Design | None:
     _, _, names = max(designs)
     orders = tuple(sorted(by_tasks[frozenset(names)]))
     controls = [recipe for recipe in recipes if recipe not in orders and {t for s in recipe for t in s} <= set(names)]
-    return Design(tuple(names), orders, tuple(sorted(controls, key=lambda recipe: (-len(recipe), show(recipe)))))
+    return Design(
+        tuple(names), orders, tuple(sorted(controls, key=lambda recipe: (-sum(map(len, recipe)), show(recipe))))
+    )
 
 
 def contrasts(design: Design) -> tuple[Contrast, ...]:

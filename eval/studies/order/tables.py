@@ -137,16 +137,17 @@ def of_controls(transfer: Transfer, design: Design) -> Table | None:
     adjusted_values = iter(holm(p_values))
     return Table(
         f"The mean over orders beside other recipes on {transfer.target}",
-        (Column("recipe", "text"), Column("steps", "count"), Column("score", "score"),
+        (Column("recipe", "text"), Column("tasks trained", "count"), Column("score", "score"),
          Column("orders over it", "difference"), Column("95 %", "interval"), Column("seeds", "count"),
          Column("p", "p"), Column("p (Holm)", "p")),
         tuple(
-            (show(control), len(control), score, difference.value, difference.interval, difference.seeds, difference.p,
-             None if difference.p is None else next(adjusted_values))
+            (show(control), sum(map(len, control)), score, difference.value, difference.interval, difference.seeds,
+             difference.p, None if difference.p is None else next(adjusted_values))
             for control, score, difference in rows
         ),
         ("orders over it: the mean over orders less this recipe, of the same seed, over seeds that have all orders; a",
-         "t test over seeds. A recipe of as many steps that repeats a task had as much training, fewer had less."),
+         "t test over seeds. Where as many tasks were trained, one repeatedly or all jointly, training was as long, if",
+         "tasks are equally long (`stepstone plan` says it); where fewer were, it was shorter."),
     )  # fmt: skip
 
 

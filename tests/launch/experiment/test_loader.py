@@ -303,7 +303,7 @@ MISTAKES: list[tuple[str, int, str]] = [
     ("study: {order: {tasks: [mnli, squad], control: false}}", 8, "in `study.order:`; did you mean 'controls'?"),
     ("study: {complexity: {tasks: [mnli, qqp], controls: false}}", 8, "in `study.complexity:` (known: tasks)"),
     ("study: [order]", 8, "study: expected `key: value` lines"),
-    ("study: {order: [mnli, squad]}", 8, "study.order: expected `key: value` lines"),
+    ("study: {order: [mnli, squad]}", 8, "study.order: expected `key: value` lines: write {tasks: [mnli, squad]}"),
     ("study: {order: {}}", 8, "`study.order.tasks:` is missing"),
     ("study: {order: {tasks: mnli}}", 8, "study.order.tasks: expected a list: write [mnli]"),
     ("study:\n  order:\n    tasks: [mnli, sqaud]", 10, "tasks: 'sqaud' is no intermediate task; did you mean 'squad'?"),
