@@ -94,10 +94,12 @@ def _of_steps(study: OrderStudy, steps: Mapping[Recipe, int]) -> Iterator[str]:
 
 
 def _of_seeds(tasks: int, seeds: int) -> Iterator[str]:
-    """Permutation is of whole branches within seeds: `eval.studies.order`."""
+    """Permutation is of whole branches within seeds, of two tasks of which order is better: `eval.studies.order`."""
     if seeds < 2:
         yield "one seed: whether order matters cannot be tested; give two or more"
-    elif (least := tasks**-seeds) > _LEVEL:
+    elif tasks == 2 and (least := 2 * 2.0**-seeds) > _LEVEL:
+        yield f"{seeds} seeds of 2 tasks: no p can be below {least:.2g}, whatever comes out; give six seeds or more"
+    elif (least := float(tasks) ** -seeds) > _LEVEL:
         yield (
             f"{seeds} seeds of {tasks} tasks: no p of what is trained first can be below {least:.2g}, whatever comes"
             " out; give more seeds"

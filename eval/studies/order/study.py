@@ -106,6 +106,9 @@ def _limits(design: Design, seeds: Sequence[Seeds], of_effects: Sequence[Sequenc
     fewest = min((len(of_target.blocks) for of_target in seeds), default=0)
     lines = [f"{there} of {every} orders of {len(design.tasks)} tasks, {_seeds(seeds)}; these tasks alone, at the "
              "lengths and learning rates that they were trained with."]  # fmt: skip
+    if len(design.tasks) == 2 and fewest:
+        lines.append(f"Seeds can but agree that one order is the better: with {fewest} seed{'s' * (fewest > 1)} no p is"
+                     f" below {2 * 2.0**-fewest:.2g}.")  # fmt: skip
     if len(design.tasks) > 2 and fewest:
         lines.append(
             f"Orders that begin with the same task share its training, so what a task does first rests on one training"

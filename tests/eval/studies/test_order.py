@@ -49,6 +49,12 @@ def test_no_effect_is_not_shown() -> None:
     assert any("would be missed" in limit for limit in finding.limits)
 
 
+def test_the_least_p_of_two_tasks_is_said() -> None:
+    finding = find(Results(tuple(order_runs(OrderWorld(lambda r: 50 * (r[0] == A), tasks=("a", "b"), seeds=3), 1))))
+    assert _table(finding, "Does order matter?").rows[0][-2] == 0.25
+    assert any("with 3 seeds no p is below 0.25." in limit for limit in finding.limits)
+
+
 @pytest.mark.parametrize("change", [{"diverged": True}, {"language": "en"}])
 def test_of_orders_without_a_score_that_counts_nothing_is_said(change: dict[str, Any]) -> None:
     runs = tuple(replace(run, **change) for run in order_runs(_a_last(5), 1))

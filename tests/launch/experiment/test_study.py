@@ -97,6 +97,10 @@ def test_plan_says_what_cannot_be_shown(workspace: Workspace) -> None:
     order = {"order": {"tasks": TASKS}}
     assert _said(workspace, order, seeds=["1"])[-1].startswith("one seed: whether order matters cannot be tested")
     assert "2 seeds of 3 tasks: no p of what is trained first can be below 0.11" in _said(workspace, order)[-1]
+    two_tasks = {"order": {"tasks": ["mnli", "squad"]}}
+    five_seeds, six_seeds = ([str(seed) for seed in range(count)] for count in (5, 6))
+    assert "5 seeds of 2 tasks: no p can be below 0.062" in _said(workspace, two_tasks, seeds=five_seeds)[-1]
+    assert "no p" not in _said(workspace, two_tasks, seeds=six_seeds)[-1]
     four = ["mnli", "qqp", "squad", "hellaswag"]
     assert "of 4 tasks no correlation can reach p < 0.05" in _said(workspace, {"correlation": {"tasks": four}})[-1]
     assert _said(workspace, {"complexity": {"tasks": four}})[-1] == "of 4 tasks complexity says nothing: name 5 or more"
