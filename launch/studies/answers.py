@@ -14,7 +14,7 @@ from launch.merging import Collected
 from launch.plan import Plan
 from launch.store import Store
 from launch.studies import gather
-from launch.text import as_typed
+from launch.text import as_typed, some
 from slurm.base import UsageError
 from training.tasks import catalogue
 
@@ -91,10 +91,21 @@ def _scores(plan: Plan, rows: Sequence[Row], gaps: Sequence[Gap], of_recipes: Se
 
 
 def _records(results: Results, study: Study) -> Iterator[str]:
-    """Of kinds of records of which there is none at all."""
-    if "dev_points" in study.needs and results.runs and not results.dev_points:
+    """Of kinds of records of which there is none at all, or of older trainings only a part. Of what diverged there is
+    none, which the finding says."""
+    has_trained = any(run.recipe and not run.diverged for run in results.runs)
+    if "dev_points" in study.needs and has_trained and not results.dev_points:
         yield "no training of a recipe is finished that has English dev scores"
-    if "measures" in study.needs and results.runs and {measure.name for measure in results.measures} <= {"examples"}:
+    primary_alone = {point.trained for point in results.dev_points} - {
+        point.trained for point in results.dev_points if not point.primary
+    }
+    if "dev_points" in study.needs and primary_alone:
+        names = some(map(recipes.show, sorted(primary_alone)))
+        yield (
+            f"all dev metrics but the one that selected the epoch, of {names}: trained before there were others; what"
+            " is finished is not scored again"
+        )
+    if "measures" in study.needs and has_trained and {measure.name for measure in results.measures} <= {"examples"}:
         yield (
             f"no training measured its task: they do where `study: {{{study.name}: …}}` stands in the file when they"
             " run; what was trained before is not measured again"

@@ -88,7 +88,10 @@ def distinct(groups: Sequence[GroupGains]) -> tuple[GroupGains, ...]:
     return tuple(
         group
         for at, group in enumerate(groups)
-        if not any(group.tasks == other.tasks and np.array_equal(group.gains, other.gains) for other in groups[:at])
+        if not any(
+            group.tasks == earlier_group.tasks and np.array_equal(group.gains, earlier_group.gains)
+            for earlier_group in groups[:at]
+        )
     )
 
 

@@ -68,9 +68,9 @@ def repeated(points: Sequence[DevPoint]) -> dict[str, str]:
     by_count = sorted(by_metric, key=lambda metric: -len(by_metric[metric]))
     names: dict[str, str] = {}
     for at, metric in enumerate(by_count):
-        for other in by_count[:at]:
-            if other not in names and _agree(by_metric[metric], by_metric[other]):
-                names[metric] = other
+        for first_name in by_count[:at]:
+            if first_name not in names and _agree(by_metric[metric], by_metric[first_name]):
+                names[metric] = first_name
                 break
     return names
 
@@ -97,9 +97,10 @@ def log_sizes(recipes: Sequence[Recipe], measures: Sequence[Measure]) -> NDArray
     return np.array([np.log(sum(sizes[task] for task in recipe_tasks(recipe))) for recipe in recipes])
 
 
-def _agree(values: Mapping[tuple[Recipe, int], float], others: Mapping[tuple[Recipe, int], float]) -> bool:
+def _agree(values: Mapping[tuple[Recipe, int], float], first_values: Mapping[tuple[Recipe, int], float]) -> bool:
     return all(
-        run in others and isclose(value, others[run], rel_tol=1e-9, abs_tol=1e-9) for run, value in values.items()
+        run in first_values and isclose(value, first_values[run], rel_tol=1e-9, abs_tol=1e-9)
+        for run, value in values.items()
     )
 
 

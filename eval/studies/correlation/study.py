@@ -104,7 +104,7 @@ def _reach(recipes: int, count: int) -> str:
 
 
 def _second_names(results: Results) -> tuple[str, ...]:
-    names = [f"{metric} is {other}" for metric, other in pairs.repeated(results.dev_points).items()]
+    names = [f"{metric} is {first_name}" for metric, first_name in pairs.repeated(results.dev_points).items()]
     return (f"In all trainings that have both {listed(names, 8)}: one question, tested once.",) if names else ()
 
 

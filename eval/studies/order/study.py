@@ -24,7 +24,8 @@ def find(results: Results) -> Finding:
     design = designs.of_recipes(recipes)
     if design is None:
         return Finding(NAME, "Nothing can be said yet: no two recipes are orders of the same tasks.", (), (), ())
-    of_targets = [t for t in transfers.of_targets(results.runs) if any(t.seeds(order) for order in design.orders)]
+    all_targets = transfers.of_targets(results.runs)
+    of_targets = [t for t in all_targets if any(t.seeds(order) for order in design.orders)]
     seeds = [seeds_of(of_target, design) for of_target in of_targets]
     of_effects = [effects(of_target, design) for of_target in seeds]
     of_agreements = agreements(seeds, design)
@@ -34,7 +35,11 @@ def find(results: Results) -> Finding:
         _sentence(design, seeds, of_effects, of_agreements),
         _tables(design, of_targets, seeds, of_effects, of_agreements, forgotten.values),
         _figures(design, seeds, of_effects, forgotten.values),
-        (*_limits(design, seeds, of_effects), *_missing(forgotten), *(w for t in of_targets for w in t.left_out)),
+        (
+            *_limits(design, seeds, of_effects),
+            *_missing(forgotten),
+            *(line for target in all_targets for line in target.left_out),
+        ),
     )
 
 

@@ -146,8 +146,11 @@ def test_a_metric_under_two_names_is_tested_once() -> None:
     line = "In all trainings that have both micro_f1 is accuracy: one question, tested once."
     assert line in repeating.limits
     assert repeating.tables == find(results).tables and repeating.figures == find(results).figures
-    other = [replace(p, value=p.value + (p.seed == 3)) for p in copies]
-    assert len(_table(find(replace(results, dev_points=(*results.dev_points, *other))), "Metrics and tr").rows) == 2
+    differing_points = [replace(p, value=p.value + (p.seed == 3)) for p in copies]
+    assert (
+        len(_table(find(replace(results, dev_points=(*results.dev_points, *differing_points))), "Metrics and tr").rows)
+        == 2
+    )
 
 
 def test_how_early_counts_a_training_that_was_handed_on_before_with_its_end() -> None:

@@ -61,6 +61,7 @@ def test_of_orders_without_a_score_that_counts_nothing_is_said(change: dict[str,
     finding = find(Results(runs))
     assert finding.sentence.endswith("cannot be said: no target has two seeds with at least two orders.")
     assert finding.tables == () and "no zero-shot score of them that counts" in finding.limits[0]
+    assert any("left out, as it diverged" in limit for limit in finding.limits) == ("diverged" in change)
 
 
 def test_an_order_that_lacks_a_seed_has_no_other_seeds_luck() -> None:

@@ -78,6 +78,11 @@ def test_of_results_from_before_there_were_dev_points_the_score_that_selected(wo
     (point,) = _points(results, "squad", "squad").values()
     assert (point.metric, point.progress, point.value, point.primary) == ("f1", 1.0, 61.5, True)
     assert not any(len(point.trained[-1]) > 1 for point in results.dev_points)  # of a mixture it is a mean of metrics
+    store = Store(plan.experiment.store)
+    (answer,) = of_study(plan, store, collect(plan, store, write=False), find("correlation"))
+    assert answer.lacking[0].startswith(
+        "all dev metrics but the one that selected the epoch, of hellaswag, hellaswag > hel"
+    )
 
 
 def test_what_diverged_has_no_dev_and_its_runs_are_marked(workspace: Workspace) -> None:
