@@ -9,6 +9,9 @@ English. Sources of words, both read on 2026-11-27:
 - lm-evaluation-harness (EleutherAI): lm_eval/tasks/xnli/utils.py, paws-x/_generate_config.py, xcopa/utils.py,
   super_glue/copa/utils.py (the English connectors); XNLI's words are Google's translations, as it says.
 
+Patterns after Schick & Schütze are not theirs to the letter (`quoted` takes the second text, too, without its
+punctuation; `choices` has a comma before `because`), so that numbers do not compare with theirs.
+
 Nobody here checked a translation as a speaker.
 """
 
@@ -19,8 +22,8 @@ from training.prompts.template import Template, Wording
 
 _ZHAO = "Zhao & Schütze 2021 (2109.03630)"
 _HARNESS = "lm-evaluation-harness"
-_PET = "Schick & Schütze 2021 (2001.07676)"
-_PET_SUPERGLUE = "Schick & Schütze 2021 (2009.07118)"
+_PET = "after Schick & Schütze 2021 (2001.07676)"
+_PET_SUPERGLUE = "after Schick & Schütze 2021 (2009.07118)"
 
 # Question, answer, and the words of entailment, neutral, contradiction.
 _QUESTION_WORDS = {
