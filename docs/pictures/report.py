@@ -1,6 +1,7 @@
-"""The picture of docs/report.md: the top of a report, as Chromium shows it.
+"""The pictures of docs/report.md and docs/small-study.md: the top of a report, as Chromium shows it.
 
-stepstone demo FOLDER && python docs/pictures/report.py FOLDER/experiment.yaml
+stepstone demo FOLDER && python docs/pictures/report.py FOLDER/experiment.yaml report.png
+examples/small-study.sh && python docs/pictures/report.py examples/small-study.yaml small-study.png
 """
 
 import shutil
@@ -13,7 +14,6 @@ from playwright.sync_api import sync_playwright
 from launch import experiment, plan
 from launch.report import write
 
-PICTURE = Path(__file__).with_name("report.png")
 _WIDTH, _HEIGHT = 1000, 1060  # pixels
 _FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
@@ -25,7 +25,7 @@ def main() -> None:
         view = browser.new_page(viewport={"width": _WIDTH, "height": _HEIGHT})
         view.goto(page.as_uri())
         view.wait_for_selector("html[data-ready]", state="attached")
-        view.screenshot(path=PICTURE)
+        view.screenshot(path=Path(__file__).with_name(sys.argv[2]))
         browser.close()
 
 
