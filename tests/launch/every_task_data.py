@@ -57,6 +57,7 @@ def write(root: Path, languages: Iterable[str] = ("en", "de", "zh")) -> None:
     _own_splits(root)
     _bucc(root)
     _mewslix(root, codes)
+    _domains(root, codes)
     for code in ("en", "de"):
         _write(root / f"mlm/{code}.txt", "\n".join(_LINES * 3) + "\n")
 
@@ -144,6 +145,13 @@ def _bucc(root: Path, pairs: int = 6, others: int = 24) -> None:
         outside = [line for line in lines[kind] if line.split("\t")[0] not in all_gold][:others]
         _write(root / names[kind], "\n".join(inside + outside) + "\n")
     _write(root / names["gold"], "\n".join("\t".join(pair) for pair in gold) + "\n")
+
+
+def _domains(root: Path, codes: tuple[str, ...]) -> None:
+    """The domains of `alignment` whose files are no other task's."""
+    for template in ("domain_medical_tico19/tico19.en-{lang}.tsv.gz", "domain_legal_eurlex/dev.{lang}.gz"):
+        _cut_all(template, root, codes)
+    _cut_all("domain_medical_tico19/tico19.en.tsv.gz", root, ("en",))
 
 
 def _mewslix(root: Path, codes: tuple[str, ...]) -> None:
