@@ -3,12 +3,11 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from eval.prediction import mining, predict, retrieval
-from eval.prediction.alignment import Alignment
 from eval.prediction.answers import Answers
 from eval.prediction.forward import token_budget
 from eval.prediction.image_text import ImageText
@@ -22,6 +21,9 @@ from training.model.parent import Parent
 from training.spec import EvaluateSpec, Runtime
 from training.stopwatch import phase
 from training.tasks import catalogue
+
+if TYPE_CHECKING:
+    from eval.prediction.alignment import Alignment
 
 _HEADLESS = {"retrieval": retrieval.evaluate_language, "mining": mining.evaluate_language}
 _BATCHES = 32  # languages are joined until they fill so many: the rest of the last batch weighs little then
@@ -42,10 +44,12 @@ class EvaluateStage:
             retrieval.chosen_layer(self.model, spec.settings)
         self.keeper = self._keeper(parent)
 
-    def _keeper(self, parent: Parent) -> Answers | Alignment | ImageText | None:
+    def _keeper(self, parent: Parent) -> "Answers | Alignment | ImageText | None":
         """What keeps vectors from one language to the next, where there is reason to."""
         settings, runtime = self.spec.settings, self.runtime
         if self.form.name == "parallel":
+            from eval.prediction.alignment import Alignment  # brings scipy, which other jobs do without
+
             return Alignment(self.model, self.task, self.tokenizer, settings, runtime)
         if self.form.needs_projection:
             return ImageText(self.model, parent, self.task, self.tokenizer, settings, runtime)
