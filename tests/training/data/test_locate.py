@@ -66,9 +66,13 @@ def test_training_data_has_the_published_count(name: str, shared_data: Path) -> 
         assert not {e.group for e in train} & {e.group for e in dev}
 
 
+# Mined and ranked text are not counted by file; parallel text leaves short and repeated pairs out (test_parallel).
+COUNTED_OTHERWISE = ("mining", "dual_encoder", "parallel")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", [name for name, task in TASKS.items() if task.languages and task.format not in ("mining", "dual_encoder")]
+    "name", [name for name, task in TASKS.items() if task.languages and task.format not in COUNTED_OTHERWISE]
 )
 def test_every_languages_data_has_the_published_count(name: str, shared_data: Path) -> None:
     counts, task = manifest(shared_data), find(name)
@@ -462,7 +466,7 @@ def test_offline_the_hub_gives_one_line(tmp_path: Path) -> None:
     )
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
     run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert run.stdout.startswith("Rowan/hellaswag@218ec52e09a7  train: cannot be loaded: ")
+    assert run.stdout.startswith("Rowan/hellaswag@218ec52e09a7 train: cannot be fetched: ")
     assert run.stdout.count("\n") == 1
 
 
