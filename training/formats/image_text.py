@@ -13,8 +13,9 @@ from typing import Any
 from slurm.base import UserError
 from training.formats import image_features
 from training.formats.base import Example as BaseExample
-from training.formats.base import Floats, Format, Piece
+from training.formats.base import Piece
 from training.formats.batch import token_ids
+from training.formats.compared import Compared
 from training.formats.report import current
 from training.formats.rows import Row, RowError, bad_row, malformed, read_rows, text_of
 from training.spec import DataFile, Settings
@@ -29,13 +30,11 @@ class Example(BaseExample):
     features: str
 
 
-class ImageText(Format[Example]):
+class ImageText(Compared[Example]):
     """A piece per caption; `way_back` is its place among those of its image."""
 
     name = "image_text"
     kind_of_data = "images, and captions of them"
-    has_head = False
-    compares_examples = True
     metrics = ("image_text",)
     target_settings = presets.RETRIEVAL_TARGET
     needs_projection = True
@@ -45,9 +44,6 @@ class ImageText(Format[Example]):
 
     def roles(self, split: str) -> tuple[tuple[str, ...], ...]:
         return (("captions", "images"),) if split == "test" else ((),)
-
-    def read(self, path: Path, task: Task, language: str) -> list[Example]:
-        raise AssertionError("captions and images are two files: use read_split")
 
     def read_split(self, files: Sequence[DataFile], task: Task, language: str) -> list[Example]:
         by_role = {file.role: Path(file.path) for file in files}
@@ -64,16 +60,6 @@ class ImageText(Format[Example]):
         texts = [examples[index].captions[place] for index, place in places]
         rows = token_ids(tokenizer, texts, max_length=settings.max_length)
         return [Piece(index, (tuple(row),), (), place) for (index, place), row in zip(places, rows, strict=True)]
-
-    def decode(
-        self,
-        examples: Sequence[Example],
-        pieces: Sequence[Piece],
-        outputs: Sequence[Floats],
-        task: Task,
-        settings: Settings,
-    ) -> list[Any]:
-        raise AssertionError("eval.prediction.image_text compares all captions with all images")
 
     def gold(self, example: Example, task: Task) -> str:
         return example.id

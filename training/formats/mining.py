@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from training.formats.base import Example as BaseExample
-from training.formats.base import Floats, Format, Piece
+from training.formats.base import Piece
 from training.formats.batch import token_ids
+from training.formats.compared import Compared
 from training.formats.rows import bad_row, malformed, read_lines, render, row_id
 from training.spec import DataFile, Settings, Split
 from training.tasks import Task
@@ -36,22 +37,17 @@ class Example(BaseExample):
     translations: tuple[str, ...] | None
 
 
-class Mining(Format[Example]):
+class Mining(Compared[Example]):
     """One piece per sentence."""
 
     name = "mining"
     kind_of_data = "which sentences are translations, among others that are not"
-    has_head = False
-    compares_examples = True
     evaluates_dev = True
     usual_tokens = 35
     key_settings = ("layer", "pooling")
 
     def roles(self, split: str) -> tuple[tuple[str, ...], ...]:
         return ((*SIDES, "gold"), SIDES) if split in SPLITS else ((),)
-
-    def read(self, path: Path, task: Task, language: str) -> list[Example]:
-        raise AssertionError("a mining split is several files: use read_split")
 
     def read_split(self, files: Sequence[DataFile], task: Task, language: str) -> list[Example]:
         by_role = {file.role: Path(file.path) for file in files}
@@ -75,16 +71,6 @@ class Mining(Format[Example]):
     def encode(self, examples: Sequence[Example], tokenizer: Any, task: Task, settings: Settings) -> list[Piece]:
         rows = token_ids(tokenizer, [example.text for example in examples], max_length=settings.max_length)
         return [Piece(index, (tuple(row),), ()) for index, row in enumerate(rows)]
-
-    def decode(
-        self,
-        examples: Sequence[Example],
-        pieces: Sequence[Piece],
-        outputs: Sequence[Floats],
-        task: Task,
-        settings: Settings,
-    ) -> list[Any]:
-        raise AssertionError("eval.prediction.mining compares all sentences with all")
 
     def gold(self, example: Example, task: Task) -> list[str]:
         return list(example.translations or ())

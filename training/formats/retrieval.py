@@ -7,8 +7,9 @@ from typing import Any
 
 from slurm.base import UserError
 from training.formats.base import Example as BaseExample
-from training.formats.base import Floats, Format, Piece
+from training.formats.base import Piece
 from training.formats.batch import token_ids
+from training.formats.compared import Compared
 from training.formats.rows import ends_with_newline, malformed, read_lines, render, row_id
 from training.spec import DataFile, Settings
 from training.tasks import Task
@@ -20,21 +21,16 @@ class Example(BaseExample):
     other: str
 
 
-class Retrieval(Format[Example]):
+class Retrieval(Compared[Example]):
     """Two pieces per example, the English sentence and then the other one; `way_back` says which."""
 
     name = "retrieval"
     kind_of_data = "which sentences are each other's translations, of as many"
-    has_head = False
-    compares_examples = True
     usual_tokens = 30
     key_settings = ("layer", "pooling")
 
     def roles(self, split: str) -> tuple[tuple[str, ...], ...]:
         return (("other", "english"),) if split == "test" else ((),)
-
-    def read(self, path: Path, task: Task, language: str) -> list[Example]:
-        raise AssertionError("a retrieval split is two files: use read_split")
 
     def read_split(self, files: Sequence[DataFile], task: Task, language: str) -> list[Example]:
         by_role = {file.role: file for file in files}
@@ -54,16 +50,6 @@ class Retrieval(Format[Example]):
             Piece(index // 2, (tuple(row),), (), ("english", "other")[index % 2])
             for index, row in enumerate(token_ids(tokenizer, texts, max_length=settings.max_length))
         ]
-
-    def decode(
-        self,
-        examples: Sequence[Example],
-        pieces: Sequence[Piece],
-        outputs: Sequence[Floats],
-        task: Task,
-        settings: Settings,
-    ) -> list[Any]:
-        raise AssertionError("eval.prediction.retrieval compares all sentences with all")
 
     def gold(self, example: Example, task: Task) -> str:
         return example.id
