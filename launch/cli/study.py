@@ -63,13 +63,14 @@ def study(
     answers = studies.of_study(plan, store, collection, asked_study)
     if as_json:
         print_json(finding.findings_json(answers))
-    for answer in () if as_json else answers:
-        if out is not None:
-            folder = out / answer.model
-            names = writing.write(answer, folder, inches, forms)
+    elif out is not None:
+        for answer in answers:
+            names = writing.write(answer, out / answer.model, inches, forms)
             print(with_label(answer.model, answer.finding.sentence))
-            say(f"written: {folder}: {some(names, _LISTED)}")
-        else:
+            say(f"written: {out / answer.model}: {some(names, _LISTED)}")
+    else:
+        for number, answer in enumerate(answers):
+            print("\n" * bool(number), end="")
             finding.print_finding(answer, console())
     lacking = [f"missing: {with_label(answer.model, line)}" for answer in answers for line in answer.lacking]
     for line in (*results.damaged(plan, collection), *lacking):
