@@ -96,8 +96,8 @@ def test_it_allows_its_own_two_scripts_and_nothing_else() -> None:
 
 
 def _named(name: str) -> Content:
-    """A content in which everything that people name has this in its name."""
-    content = invented.content(("none", f"{name}xx"), (f"{name}yy",), ("en", f"{name}zz"))
+    """A content in which everything that people name has this in its name; a colon in a recipe ends a model's label."""
+    content = invented.content(("none", f"{name.replace(':', '')}xx"), (f"{name}yy",), ("en", f"{name}zz"))
     return replace(invented.partial(content), name=name, file=name, notes=(name,))
 
 
