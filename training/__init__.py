@@ -4,7 +4,6 @@
     pretrained  what training starts from                 checkpoints  state on disk, whole or not at all
     formats     what a kind of task means                 engine       the training itself
     data        sources, the token cache, batches
-    prompts     examples as prompts, for a model that nothing was trained on
 
 Imports `slurm.base` alone besides itself, never `eval` or `launch`; pyproject.toml holds the order of the rooms. `spec`
 (the settings), `seeds`, `stopwatch` and `flops` lie below all of them. Planning needs no torch: `model`, `checkpoints`

@@ -16,13 +16,13 @@ from eval.prediction.predict import SCORES_SHARE, Encoded, LanguageResult, resul
 from eval.prompts import scoring
 from slurm.base import UserError
 from training.formats.base import Piece
+from training.formats.prompts.cloze import Question, encode
+from training.formats.prompts.template import Template
+from training.formats.prompts.texts import Example
 from training.model import heads
 from training.model.encoder import StageModel, use_bf16
 from training.model.packing import Packed
 from training.model.parent import Parent
-from training.prompts.cloze import Question, encode
-from training.prompts.template import Template
-from training.prompts.texts import Example
 from training.spec import Runtime, Settings
 from training.tasks import Task
 
@@ -63,7 +63,7 @@ def evaluate_language(
     """Predictions and scores of one language's examples; `wording`: the language of the prompts.
 
     `demonstrations`: of every example the answered prompts before it, the nearest last. UserError: see
-    `training.prompts.cloze.encode`.
+    `training.formats.prompts.cloze.encode`.
     """
     shown_prompts = demonstrations if demonstrations is not None else [()] * len(examples)
 

@@ -214,7 +214,7 @@ def token_values(pieces: Sequence[Piece]) -> Iterator[NDArray[Any]]:
 @cache
 def _code_hash() -> str:
     """Of the formats' source: a changed encoder finds nothing that an earlier one made."""
-    paths = sorted(Path(formats.__file__).parent.glob("*.py"))
+    paths = sorted(Path(formats.__file__).parent.rglob("*.py"))
     assert paths, formats.__file__
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in paths)).hexdigest()
 

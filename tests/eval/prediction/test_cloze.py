@@ -12,12 +12,12 @@ from eval.prediction import cloze
 from eval.prompts import scoring
 from slurm.base import UserError
 from training import formats
+from training.formats.prompts.cloze import Question, encode
+from training.formats.prompts.demonstrations import balanced
+from training.formats.prompts.templates import of_task
 from training.model.encoder import StageModel
 from training.model.parent import Parent, read_parent
 from training.pretrained import load_tokenizer
-from training.prompts.cloze import Question, encode
-from training.prompts.demonstrations import balanced
-from training.prompts.templates import of_task
 from training.spec import Runtime, Settings
 from training.tasks import find
 

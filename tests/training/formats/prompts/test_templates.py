@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from slurm.base import UserError
 from training import formats
 from training.formats import choice, sequence
-from training.prompts.template import Prompt, Template
-from training.prompts.templates import TEMPLATES, of_task
-from training.prompts.texts import Example, copa
+from training.formats.prompts.template import Prompt, Template
+from training.formats.prompts.templates import TEMPLATES, of_task
+from training.formats.prompts.texts import Example, copa
 from training.tasks import find
 
 NLI = sequence.Example(

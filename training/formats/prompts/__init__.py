@@ -6,7 +6,8 @@
     demonstrations   which training examples are shown: balanced over the labels, or the nearest
     cloze            prompts as rows with masks for a masked language model's head
 
-Imports `formats` and what lies below it; no torch. Begin with `template`. A template serves both kinds of model: of a
-masked one the answer's place is masked, of a causal one it is what comes next (`Prompt.continuations`). Not covered:
-how a masked model scores answers (`eval.prediction.cloze`), and what is made of the scores (`eval.prompts`).
+Imports the formats whose examples it words, and what lies below them; no torch. Begin with `template`. A template
+serves both kinds of model: of a masked one the answer's place is masked, of a causal one it is what comes next
+(`Prompt.continuations`). Not covered: how a masked model scores
+answers (`eval.prediction.cloze`), and what is made of the scores (`eval.prompts`).
 """

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from training.prompts.texts import Example, Prepare, Texts
+from training.formats.prompts.texts import Example, Prepare, Texts
 
 ENGLISH = "en"
 _ANSWER = "{answer}"
@@ -60,7 +60,7 @@ class Template:
         return self.wordings.get(language, self.wordings[ENGLISH])
 
     def prompt(self, example: Example, language: str) -> Prompt:
-        """An example of any language in a prompt worded in `language`. UserError: see `training.prompts.texts`."""
+        """An example of any language in a prompt worded in `language`. UserError: see `texts`."""
         return self._filled(self.prepare(example), language)
 
     def content_free(self, example: Example, language: str, content: str = "N/A") -> Prompt:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurm.base import UserError
-from training.prompts.demonstrations import balanced, nearest
+from training.formats.prompts.demonstrations import balanced, nearest
 
 LABELS = ("entailment", "neutral", "contradiction")
 GOLDS = [LABELS[number % 7 % 3] for number in range(70)]

@@ -13,7 +13,7 @@ from slurm.base import UserError
 from training.formats.base import IGNORED, Piece
 from training.formats.batch import token_ids
 from training.formats.lengths import SPECIALS
-from training.prompts.template import Prompt
+from training.formats.prompts.template import Prompt
 
 
 @dataclass(frozen=True)

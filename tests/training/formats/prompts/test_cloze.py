@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from slurm.base import UserError
 from training.formats.base import IGNORED
-from training.prompts.cloze import Question, _cut, encode
-from training.prompts.template import Prompt
+from training.formats.prompts.cloze import Question, _cut, encode
+from training.formats.prompts.template import Prompt
 
 PROMPT = Prompt("The kite flies . Question: Is it red ? Answer: ", ("yes", "no", "perhaps the red one"), " .")
 

@@ -17,8 +17,8 @@ Nobody here checked a translation as a speaker.
 
 from collections.abc import Mapping
 
-from training.prompts import texts
-from training.prompts.template import Template, Wording
+from training.formats.prompts import texts
+from training.formats.prompts.template import Template, Wording
 
 _ZHAO = "Zhao & Schütze 2021 (2109.03630)"
 _HARNESS = "lm-evaluation-harness"
