@@ -10,6 +10,7 @@ from eval.studies.alignment.study import find as find_alignment
 from eval.studies.complexity.study import find as find_complexity
 from eval.studies.correlation.study import find as find_correlation
 from eval.studies.order.study import find as find_order
+from eval.studies.prompts.study import find as find_prompts
 from eval.studies.study import Study
 
 STUDIES = (
@@ -19,4 +20,6 @@ STUDIES = (
     Study("complexity", "Does a harder intermediate task transfer more?", ("runs", "measures"), find_complexity),
     Study("alignment", "Does English intermediate training align languages, and in which domains?",
           ("runs", "representations"), find_alignment),
+    Study("prompts", "Do intermediate training and in-context prompts add up?", ("runs", "prompted_targets"),
+          find_prompts),
 )  # fmt: skip

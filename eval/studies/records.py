@@ -1,6 +1,7 @@
 """What studies are drawn from, as frozen records: a row for everything that was measured. Scores are in percent."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 Step = tuple[str, ...]  # tasks, trained jointly
 Recipe = tuple[Step, ...]  # as in the experiment file; () is `none`
@@ -60,6 +61,33 @@ class Representation:
 
 
 @dataclass(frozen=True)
+class PromptedTarget:
+    """A target whose examples are those of another, `of`, in prompts. `kind`: `prompt`, of a model that was trained on
+    nothing of that target; `both`, of one that was trained on its prompted English text. `demonstrations`: how many
+    answered examples each prompt shows. Its run's score is the accuracy, mean over templates."""
+
+    target: str
+    of: str
+    kind: Literal["prompt", "both"]
+    demonstrations: int = 0
+
+
+@dataclass(frozen=True)
+class TemplateScores:
+    """What a recipe scored on a prompted target in a language by the best template and the worst one, and what any
+    answer is held against: always the commonest label, and a guess."""
+
+    recipe: Recipe
+    seed: int | None
+    target: str
+    language: str
+    best: float
+    worst: float
+    majority: float
+    chance: float
+
+
+@dataclass(frozen=True)
 class Group:
     """Some languages, or some targets, under one name."""
 
@@ -77,6 +105,8 @@ class Results:
     language_groups: tuple[Group, ...] = ()
     target_groups: tuple[Group, ...] = ()
     representations: tuple[Representation, ...] = ()
+    prompted_targets: tuple[PromptedTarget, ...] = ()
+    template_scores: tuple[TemplateScores, ...] = ()
 
 
 def recipe_tasks(recipe: Recipe) -> tuple[str, ...]:

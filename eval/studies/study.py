@@ -8,7 +8,7 @@ from eval.studies.finding import Finding
 from eval.studies.records import Results
 
 Need = Literal[
-    "runs", "dev_points", "measures", "representations"
+    "runs", "dev_points", "measures", "representations", "prompted_targets"
 ]  # the fields of `Results` without which there is nothing to say
 
 

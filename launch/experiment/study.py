@@ -4,8 +4,9 @@ Each study names the recipes that it is drawn from; together with `recipes:` the
 a study computes stands in `eval.studies`, under the same name.
 """
 
+import re
 from collections.abc import Callable, Iterator
-from typing import Annotated, ClassVar, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import model_validator
 
@@ -19,6 +20,7 @@ from training.tasks import catalogue
 
 PARALLEL = "parallel"  # the format of a domain's text
 _DOMAIN = "alignment_{}"  # what the built-in ones are called as targets
+_PROMPTED = re.compile(r"(?P<of>.+)_(?P<kind>prompt|both)(?:_(?P<demonstrations>[1-9]\d*))?")  # `xnli_both_4`
 _MOST_ORDERED = 6  # tasks: of seven there are 5,040 orders, which nobody trains
 
 
@@ -80,6 +82,22 @@ def target_of(domain: str) -> str:
     """The target that a domain is."""
     built_in = _DOMAIN.format(domain)
     return built_in if built_in in catalogue.TARGETS else domain
+
+
+PromptKind = Literal["prompt", "both"]  # by the model as it is; trained on the target's prompted English text first
+
+
+def prompted_name(of: str, kind: PromptKind, demonstrations: int) -> str:
+    """What a target is called whose examples are put in prompts."""
+    return f"{of}_{kind}" + (f"_{demonstrations}" if demonstrations else "")
+
+
+def prompted_parts(name: str) -> tuple[str, PromptKind, int] | None:
+    """The inverse; None of a name that is none of these, or not of a target's."""
+    match = _PROMPTED.fullmatch(name)
+    if match is None or match["of"] not in catalogue.targets():
+        return None
+    return match["of"], "both" if match["kind"] == "both" else "prompt", int(match["demonstrations"] or 0)
 
 
 class StudySection(Section):

@@ -20,7 +20,7 @@ _ROWS = 40  # of a table; what is more is counted
 _TEXT, _HEADING = 30, 12  # letters: longer texts are folded, longer headings wrapped
 _NEEDS: dict[Need, str] = {
     "runs": "scores", "dev_points": "English dev of recipes' steps", "measures": "measures of their tasks' data",
-    "representations": "measures on parallel text",
+    "representations": "measures on parallel text", "prompted_targets": "answers to prompts",
 }  # fmt: skip
 
 

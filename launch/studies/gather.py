@@ -1,20 +1,33 @@
 """An experiment's collected scores and its trainings' dev as the records that studies are drawn from."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 
-from eval.studies.records import SOURCE, Group, Measure, Recipe, Representation, Results, Run
+from eval.studies.records import (
+    SOURCE,
+    Group,
+    Measure,
+    PromptedTarget,
+    Recipe,
+    Representation,
+    Results,
+    Run,
+    TemplateScores,
+)
 from eval.tables import cells, facts
 from eval.tables.averages import BENCHMARKS
 from eval.tables.rows import Row
 from launch.estimate import amounts
 from launch.experiment import recipes
-from launch.experiment.study import PARALLEL
+from launch.experiment.study import PARALLEL, prompted_parts
 from launch.plan import Plan
 from launch.results import table
 from launch.store import Store
 from launch.studies import dev
 
 _BENCHMARKS = {"XTREME": "xtreme", "XTREME-R": "xtreme-r"}  # targets are grouped by: ours, by their names in print
+# Metrics of answers to prompts (`eval.metrics.prompts`), and what records call them.
+_BESIDE_PROMPTS = {"accuracy_best": "best", "accuracy_worst": "worst", "majority": "majority", "chance": "chance"}
 
 
 def results(plan: Plan, store: Store, rows: Sequence[Row], of_recipes: Collection[Recipe]) -> Results:
@@ -22,6 +35,9 @@ def results(plan: Plan, store: Store, rows: Sequence[Row], of_recipes: Collectio
     tables show."""
     of_trainings = dev.trainings(plan, store, of_recipes)
     runs = tuple(_runs(plan, rows, of_recipes))
+    prompted_targets = tuple(
+        PromptedTarget(name, *parts) for name in plan.targets if (parts := prompted_parts(name)) is not None
+    )
     return Results(
         runs=runs,
         dev_points=dev.points(plan, of_trainings),
@@ -29,6 +45,8 @@ def results(plan: Plan, store: Store, rows: Sequence[Row], of_recipes: Collectio
         language_groups=_language_groups(runs),
         target_groups=_target_groups(runs),
         representations=tuple(_representations(plan, store, of_recipes)),
+        prompted_targets=prompted_targets,
+        template_scores=tuple(_template_scores(rows, of_recipes, {target.target for target in prompted_targets})),
     )
 
 
@@ -55,6 +73,21 @@ def _representations(plan: Plan, store: Store, of_recipes: Collection[Recipe]) -
                     for measure, value in result.scores.items():
                         curve = result.layers.get(f"{definition.settings.pooling}/{measure}", ())
                         yield Representation(recipe, stage.seed, target, language, measure, value, tuple(curve))
+
+
+def _template_scores(
+    rows: Sequence[Row], of_recipes: Collection[Recipe], targets: Collection[str]
+) -> Iterator[TemplateScores]:
+    """Of prompted targets, in languages that count there or not."""
+    by_text = {recipes.show(recipe): recipe for recipe in of_recipes}
+    by_cell: dict[tuple[str, int | None, str, str], dict[str, float]] = defaultdict(dict)
+    for row in rows:
+        if row.target in targets and row.recipe in by_text:
+            by_cell[row.recipe, row.seed, row.target, row.language][row.metric] = row.score
+    for (recipe, seed, target, language), scores in by_cell.items():
+        if scores.keys() >= _BESIDE_PROMPTS.keys():
+            beside = {field: scores[metric] for metric, field in _BESIDE_PROMPTS.items()}
+            yield TemplateScores(by_text[recipe], seed, target, language, **beside)
 
 
 def _measures(plan: Plan, of_trainings: Sequence[dev.StepTraining]) -> tuple[Measure, ...]:

@@ -23,14 +23,18 @@ from eval.studies.complexity.table import gains_of, measures_of
 from eval.studies.correlation import pairs, tests
 from eval.studies.order import design as designs
 from eval.studies.order.effects import agreements, effects, seeds_of
+from eval.studies.prompts import effects as prompt_effects
+from eval.studies.prompts import modes as prompt_modes
 from eval.studies.records import Recipe
 from tests.eval.studies.worlds import (
     AlignmentWorld,
     OrderWorld,
+    PromptWorld,
     TaskWorld,
     alignment_results,
     order_runs,
     orders,
+    prompt_results,
     task_results,
 )
 
@@ -184,6 +188,21 @@ def alignment_shares(world: AlignmentWorld, worlds: int) -> Shares:
     return tuple(counts / worlds)
 
 
+def prompt_shares(world: PromptWorld, worlds: int) -> Shares:
+    """Anything beyond a sum, any change by a recipe, any by prompts; the first by exchanged signs; and of task0 what is
+    beyond the sum with prompted text."""
+    counts = np.zeros(5)
+    for seed in range(worlds):
+        targets = prompt_modes.of_results(prompt_results(world, seed))
+        families = [prompt_effects.of_targets(question, targets) for question in prompt_effects.QUESTIONS]
+        sums = families[0]
+        planted = next(e for e in sums if (e.recipe, e.mode.kind) == ((("task0",),), "both"))
+        by_signs = holm([effect.signs_p for effect in sums if effect.signs_p is not None])
+        counts += [*(any(effect.is_shown for effect in family) for family in families),
+                   min(by_signs) < 0.05, planted.is_shown]  # fmt: skip
+    return tuple(counts / worlds)
+
+
 def _print(name: str, shares: Shares) -> None:
     print(f"| {name} | " + " | ".join(f"{share:.1%}" for share in shares) + " |", flush=True)
 
@@ -251,12 +270,28 @@ def print_alignment(worlds: int) -> None:
             _print(f"a recipe {points:+.0f} on a domain, {seeds} seeds", alignment_shares(world, worlds))
 
 
+def print_prompts(worlds: int) -> None:
+    print("\n| prompts: world | any beyond the sum | any recipe | any prompts | beyond, by signs | the planted one |")
+    print("|---|---:|---:|---:|---:|---:|")
+    for seeds in (2, 3, 5, 10):
+        world = PromptWorld(seeds=seeds, prompted=70.0)
+        _print(f"no effect, {seeds} seeds", prompt_shares(world, worlds))
+        _print(f"no effect, luck of two peaks, {seeds} seeds", prompt_shares(replace(world, rough=True), worlds))
+        sums = replace(world, by_recipe=5.0, by_prompts=4.0)
+        _print(f"+5 and +4 add up, {seeds} seeds", prompt_shares(sums, worlds))
+    for seeds in (3, 5, 10):
+        for points in (-4.0, -8.0):
+            world = PromptWorld(by_recipe=5.0, by_prompts=4.0, beyond=points, seeds=seeds)
+            _print(f"{points:+.0f} beyond the sum, {seeds} seeds", prompt_shares(world, worlds))
+
+
 _PARTS = {
     "order": print_order,
     "correlation": print_correlation,
     "coverage": print_coverage,
     "complexity": print_complexity,
     "alignment": print_alignment,
+    "prompts": print_prompts,
 }
 
 

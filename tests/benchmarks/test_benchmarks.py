@@ -150,7 +150,7 @@ def test_studies_are_simulated_to_their_end() -> None:
 
     assert done.returncode == 0, done.stderr[-3000:]
     rows = [line for line in done.stdout.splitlines() if line.endswith("% |")]
-    assert len(rows) == 17 + 9 + 12 + 9 + 7
+    assert len(rows) == 17 + 9 + 12 + 9 + 7 + 18
 
 
 @pytest.mark.slow

@@ -6,7 +6,17 @@ from itertools import permutations
 
 import numpy as np
 
-from eval.studies.records import NONE, DevPoint, Measure, Recipe, Representation, Results, Run
+from eval.studies.records import (
+    NONE,
+    DevPoint,
+    Measure,
+    PromptedTarget,
+    Recipe,
+    Representation,
+    Results,
+    Run,
+    TemplateScores,
+)
 
 LANGUAGES = ("de", "sw")
 
@@ -133,3 +143,66 @@ def alignment_results(world: AlignmentWorld, seed: int) -> Results:
             score = 60 + world.transfer * float(np.mean(planted)) + random.normal(0, world.luck)
             runs += [Run(((name,),), run_seed, "xnli", language, score) for language in LANGUAGES]
     return Results(tuple(runs), representations=tuple(records))
+
+
+@dataclass(frozen=True)
+class PromptWorld:
+    """`by_recipe`: points that `task0` adds in every mode; `by_prompts`: that training on prompted text adds to a
+    trained head, and each demonstration to prompts; `beyond`: what `task0` and prompted text add together beyond
+    both. `prompted`: what prompts score without either. `luck`: standard deviation of the intermediate training, which
+    modes share, and of each mode's. `rough`: its law has two peaks, as where some trainings fail."""
+
+    by_recipe: float = 0.0
+    by_prompts: float = 0.0
+    beyond: float = 0.0
+    prompted: float = 40.0
+    recipes: int = 2
+    targets: tuple[str, ...] = ("xnli",)
+    seeds: int = 3
+    luck: float = 1.0
+    rough: bool = False
+
+
+def prompt_results(world: PromptWorld, seed: int) -> Results:
+    """Three labels, fine-tuned, prompted with none and 4 demonstrations, and both; what `none` answers to prompts
+    without demonstrations owes nothing to chance. The best template is 3 points above the mean, the worst 3 below."""
+    random = np.random.default_rng(seed)
+    runs, template_scores = [], []
+    modes = {"": 0, "_prompt": 0, "_prompt_4": 4, "_both": 0}  # by the end of the target's name: demonstrations
+
+    def chance() -> float:
+        return world.luck * float(random.normal(random.choice([-1, 1]), 0.1) if world.rough else random.normal())
+
+    def scored(recipe: Recipe, run_seed: int | None, target: str, score: float) -> None:
+        for at, language in enumerate(LANGUAGES):
+            runs.append(Run(recipe, run_seed, target, language, score + at))
+            if "_" in target:
+                template_scores.append(TemplateScores(
+                    recipe, run_seed, target, language, score + at + 3, score + at - 3, 34.0 + at, 100 / 3,
+                ))  # fmt: skip
+
+    all_recipes: list[Recipe] = [NONE, *(((f"task{number}",),) for number in range(world.recipes))]
+    for target in world.targets:
+        scored(NONE, None, f"{target}_prompt", world.prompted)
+        for run_seed in range(1, world.seeds + 1):
+            of_seed = chance()
+            for recipe in all_recipes:
+                of_training = chance() if recipe else 0.0
+                has_task0 = recipe == (("task0",),)
+                for ending, demonstrations in modes.items():
+                    if not recipe and ending == "_prompt":
+                        continue
+                    is_trained = not ending.startswith("_prompt")
+                    level = 70.0 if is_trained else world.prompted
+                    by_prompts = world.by_prompts * (demonstrations or ending == "_both")
+                    together = world.beyond * (has_task0 and ending == "_both")
+                    of_mode = of_training + chance() + (of_seed if is_trained else 0.0)
+                    score = level + world.by_recipe * has_task0 + by_prompts + together + of_mode
+                    scored(recipe, run_seed, target + ending, score)
+    prompted_targets = [
+        PromptedTarget(target + ending, target, "both" if ending == "_both" else "prompt", demonstrations)
+        for target in world.targets
+        for ending, demonstrations in modes.items()
+        if ending
+    ]
+    return Results(tuple(runs), prompted_targets=tuple(prompted_targets), template_scores=tuple(template_scores))

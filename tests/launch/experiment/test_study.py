@@ -8,7 +8,7 @@ import pytest
 from launch import experiment
 from launch.experiment import recipes
 from launch.experiment.recipes import Recipe
-from launch.experiment.study import TasksOfStudy
+from launch.experiment.study import PromptKind, TasksOfStudy, prompted_name, prompted_parts
 from launch.show import study as study_shown
 from slurm.base import UsageError
 from tests.launch.workspace import Workspace
@@ -126,3 +126,20 @@ def test_a_domain_that_is_none_is_one_line(workspace: Workspace, domains: list[s
     with pytest.raises(UsageError, match=re.escape(said)) as caught:
         experiment.load(workspace.file(study={"alignment": {"tasks": ["mnli"], "domains": domains}}))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("xnli_prompt", ("xnli", "prompt", 0)),
+        ("pawsx_both", ("pawsx", "both", 0)),
+        ("alignment_legal_prompt_16", ("alignment_legal", "prompt", 16)),
+    ],
+)
+def test_the_name_of_a_prompted_target_says_what_it_is(name: str, parts: tuple[str, PromptKind, int]) -> None:
+    assert prompted_parts(name) == parts and prompted_name(*parts) == name
+
+
+@pytest.mark.parametrize("name", ["xnli", "my_prompt", "xnli_prompt_", "xnli_prompt_0", "xnli_prompts", "prompt"])
+def test_other_names_say_nothing_of_prompts(name: str) -> None:
+    assert prompted_parts(name) is None

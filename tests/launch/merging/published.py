@@ -20,6 +20,10 @@ SCORES = {
 PREDICTIONS = {
     "xnli": [{"id": str(n), "prediction": "neutral", "gold": "neutral"} for n in range(3)],
     "xquad": [{"id": "q1", "prediction": "Bonn", "gold": ["Bonn"]}],
+    **{
+        name: [{"id": str(n), "prediction": ["neutral"], "gold": "neutral"} for n in range(3)]
+        for name in ("xnli_prompt", "xnli_prompt_4", "xnli_both", "xnli_both_4")
+    },
     "tatoeba": [{"id": str(n), "prediction": ["0", "1"], "gold": str(n)} for n in range(2)],
     "alignment_legal": [{"id": str(n), "prediction": ["0", "1", "0", "1"], "gold": str(n)} for n in range(2)],
 }

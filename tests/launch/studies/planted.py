@@ -34,6 +34,9 @@ def publish(of_plan: Plan, *, leave: tuple[str, ...] = (), **fields: Any) -> Sto
             if language not in leave:
                 score = 50 + gain + _chance(f"{stage.seed} {recipe[:1]}") + _chance(f"{stage.key} {language}")
                 scores = {"accuracy": score, "accuracy_reverse": score} if stage.task == "tatoeba" else None
+                if stage.task.startswith("xnli_"):
+                    beside = {"accuracy_best": score + 2, "accuracy_worst": score - 1, "majority": 35.0, "chance": 33.0}
+                    scores = {"accuracy": score} | beside
                 layers = {"mean/accuracy": [score, score - 1]} if stage.task == "alignment_legal" else None
                 published.publish_language(
                     of_plan, store, stage, language, scores=scores or {"accuracy": score}, layers=layers

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from eval.studies.records import DevPoint, Recipe, Results
+from eval.studies.records import DevPoint, PromptedTarget, Recipe, Results
 from launch.experiment import recipes
 from launch.merging import collect
 from launch.plan import Plan
@@ -158,3 +158,17 @@ def test_a_study_of_the_file_is_drawn_from_its_own_recipes(workspace: Workspace)
     (answer,) = of_study(plan, store, collect(plan, store, write=False), find("complexity"))
     gains = answer.finding.tables[-1]
     assert sorted(row[0] for row in gains.rows if isinstance(row[0], str)) == sorted(planted.TASKS)
+
+
+def test_answers_to_prompts_have_templates_and_what_they_are_held_against(workspace: Workspace) -> None:
+    added: dict[str, Any] = {"catalogue": {"xnli_both_4": {"like": "xnli"}}, "languages": {"default": ["de", "zh"]}}
+    plan = workspace.plan(recipes=["none", "squad"], targets=["xnli", "xnli_both_4"], **added)
+    planted.publish(plan)
+    results = _results(plan)
+    assert results.prompted_targets == (PromptedTarget("xnli_both_4", "xnli", "both", 4),)
+    runs = {(r.recipe, r.seed, r.language): r.score for r in results.runs if r.target == "xnli_both_4"}
+    records = {(r.recipe, r.seed, r.language): r for r in results.template_scores}
+    assert records.keys() == runs.keys() and len(runs) == 2 * 2 * 2
+    for cell, record in records.items():
+        assert (record.best, record.worst) == (runs[cell] + 2, runs[cell] - 1)
+        assert (record.target, record.majority, record.chance) == ("xnli_both_4", 35.0, 33.0)
