@@ -7,11 +7,16 @@ _CHUNK = 4096  # texts: what the library says of them takes ten times the memory
 
 
 def token_ids(
-    tokenizer: Any, texts: Sequence[str], seconds: Sequence[str] | None = None, max_length: int | None = None
+    tokenizer: Any,
+    texts: Sequence[str],
+    seconds: Sequence[str] | None = None,
+    max_length: int | None = None,
+    *,
+    specials: bool = False,
 ) -> list[list[int]]:
     """The tokens of every text, or of every pair of texts, with `<s>` and `</s>` where `max_length` is given: then the
-    longer text is cut first. Without it the tokens alone."""
-    specials = max_length is not None
+    longer text is cut first. Without it the tokens alone, or what the tokenizer puts around a text too (`specials`)."""
+    specials = specials or max_length is not None
     rows = texts if seconds is None else list(zip(texts, seconds, strict=True))
     return [encoding.ids for encoding in _encodings(tokenizer, rows, max_length, specials, offsets=False)]
 

@@ -5,9 +5,10 @@
     texts            what a template says of an example: its texts, prepared
     demonstrations   which training examples are shown: balanced over the labels, or the nearest
     cloze            prompts as rows with masks for a masked language model's head
+    causal           prompts as prefixes and continuations for a causal language model
 
 Imports the formats whose examples it words, and what lies below them; no torch. Begin with `template`. A template
 serves both kinds of model: of a masked one the answer's place is masked, of a causal one it is what comes next
-(`Prompt.continuations`). Not covered: how a masked model scores
-answers (`eval.prediction.cloze`), and what is made of the scores (`eval.prompts`).
+(`Prompt.continuations`). Not covered: how a model scores answers (`eval.prediction.cloze` and `causal`), and what is
+made of the scores (`eval.prompts`).
 """
