@@ -60,10 +60,12 @@ def _app() -> typer.Typer:
     for command in (devcluster.up, devcluster.down, devcluster.status, devcluster.env):
         slurm_here.command()(command)
     app.add_typer(slurm_here, name="devcluster", help="A real Slurm on this one machine.")
-    folders = typer.Typer(cls=Group, help="Model folders to start from.", no_args_is_help=True)
-    folders.callback()(models.only_group)
+    folders = typer.Typer(
+        cls=Group, help="Model folders to start from, and what is made with one.", no_args_is_help=True
+    )
     folders.command()(models.small)
-    app.add_typer(folders, name="models", help="Small start models to try things with.")
+    folders.command()(models.image_features)
+    app.add_typer(folders, name="models", help="A small start model to try things with; image features.")
     return app
 
 

@@ -8,10 +8,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from safetensors.numpy import save_file
 
 from tests.paths import SHARED_DATA
+from training.formats import image_features
 from training.tasks import catalogue, examples
 from training.tasks.languages import ISO3
 
@@ -58,6 +61,7 @@ def write(root: Path, languages: Iterable[str] = ("en", "de", "zh")) -> None:
     _bucc(root)
     _mewslix(root, codes)
     _domains(root, codes)
+    _xflickrco(root, codes)
     for code in ("en", "de"):
         _write(root / f"mlm/{code}.txt", "\n".join(_LINES * 3) + "\n")
 
@@ -152,6 +156,16 @@ def _domains(root: Path, codes: tuple[str, ...]) -> None:
     for template in ("domain_medical_tico19/tico19.en-{lang}.tsv.gz", "domain_legal_eurlex/dev.{lang}.gz"):
         _cut_all(template, root, codes)
     _cut_all("domain_medical_tico19/tico19.en.tsv.gz", root, ("en",))
+
+
+def _xflickrco(root: Path, codes: tuple[str, ...], width: int = 10) -> None:
+    """Captions, and random vectors in the place of their images' features, as wide as those of the tests' AltCLIP."""
+    template = "xflickrco/{lang}/test.jsonl"
+    _cut_all(f"{template}.gz", root, codes)
+    rows = (root / _name(template, "en")).read_text().splitlines()
+    names = [image_features.image_name(json.loads(row)["img_path"]) for row in rows]
+    vectors = np.random.default_rng(0).standard_normal((len(names), width), np.float32)
+    save_file(dict(zip(names, vectors, strict=True)), root / "xflickrco/features.safetensors")
 
 
 def _mewslix(root: Path, codes: tuple[str, ...]) -> None:

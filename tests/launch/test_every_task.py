@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 _HEADS = "store/stages/*/attempts/*/heads"
 # No scorer; dev alone; no benchmark's.
-_UNPUBLISHED = {"lareqa", "bucc", *(name for name in catalogue.TARGETS if name.startswith("alignment_"))}
+_UNPUBLISHED = {"lareqa", "bucc", "xflickrco", *(name for name in catalogue.TARGETS if name.startswith("alignment_"))}
 STEPS = (*catalogue.INTERMEDIATE, "squad@de")
 EXPERIMENT = """\
 name: every
@@ -39,11 +39,11 @@ cluster: {{executor: local, workers: 2, bundle: "04:00"}}
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
-    """The folder of the finished experiment."""
+def finished(tmp_path_factory: pytest.TempPathFactory, altclip_model: Path) -> Path:
+    """The folder of the finished experiment: with a model of images and text, as one of the targets needs it."""
     folder = tmp_path_factory.mktemp("every-task")
     every_task_data.write(folder / "data")
-    text = EXPERIMENT.format(model=tiny_model, mixture=" + ".join(STEPS), targets=", ".join(catalogue.TARGETS))
+    text = EXPERIMENT.format(model=altclip_model, mixture=" + ".join(STEPS), targets=", ".join(catalogue.TARGETS))
     (folder / "experiment.yaml").write_text(text)
     done = run(folder, "submit", "experiment.yaml", "--wait")
     logs = "".join(path.read_text()[-2000:] for path in folder.glob("store/submissions/*/local/logs/*"))
@@ -82,7 +82,8 @@ def _scored(finished: Path) -> list[dict[str, Any]]:
 
 def test_every_target_has_a_score(finished: Path) -> None:
     rows = _scored(finished)
-    assert all(0.0 <= row["score"] <= 100.0 for row in rows)
+    # Of a few sentences an unbiased measure of alignment may be below what can be true.
+    assert all((0.0 if row["primary"] else -100.0) <= row["score"] <= 100.0 for row in rows)
     found = {row["target"] for row in rows if row["primary"]}
     assert found == set(catalogue.TARGETS) - {"bucc"}
     # The data at hand has no gold but dev's: tuned and scored on the same set, which has a name of its own.

@@ -5,7 +5,7 @@ A split is two files: role "captions", JSON lines of `img_path` and `sentences` 
 that have captions; what else the file of features holds is no candidate.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from training.formats.report import current
 from training.formats.rows import Row, RowError, bad_row, malformed, read_rows, text_of
 from training.spec import DataFile, Settings
 from training.tasks import Task, presets
+from training.tasks.languages import fill
+from training.tasks.task import File, Files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,22 @@ class ImageText(Compared[Example]):
 
     def roles(self, split: str) -> tuple[tuple[str, ...], ...]:
         return (("captions", "images"),) if split == "test" else ((),)
+
+    def target_files(
+        self, task: Task, files: Files, language: str, is_there: Callable[[File, str], bool], named_in: Path
+    ) -> list[tuple[File, str]]:
+        """The features may be the same for all languages, so they say nothing of whether one is there. UserError where
+        there are captions, and no features of their images."""
+        if not any(is_there(file, language) for file in files.test if file.role == "captions"):
+            return []
+        for file in files.test:
+            if file.role == "images" and not is_there(file, language):
+                path = named_in.parent / fill(file.path, language, task.iso3)
+                raise UserError(
+                    f"task {task.name}: {path}: no file of image features; make one of a folder of images: `stepstone"
+                    " models image-features MODEL FOLDER FILE` (docs/image-text.md)"
+                )
+        return [(file, language) for file in files.test]
 
     def read_split(self, files: Sequence[DataFile], task: Task, language: str) -> list[Example]:
         by_role = {file.role: Path(file.path) for file in files}
@@ -74,14 +92,7 @@ def read_captions(path: Path, features: Path, language: str) -> list[Example]:
     images_with_features = image_features.names(features)
     line_of_image: dict[str, int] = {}
     examples: list[Example] = []
-    for _, line, row in read_rows(path, None):
-        try:
-            image, captions = _image(row), _captions(row)
-        except RowError as error:
-            bad_row(path, line, str(error))
-            continue
-        if image in line_of_image:
-            malformed(path, line, f"image {image!r} was on line {line_of_image[image]}: write its captions in one row")
+    for line, image, captions in _rows(path):
         line_of_image[image] = line
         if "" in captions:  # published German and Indonesian have one each: with fewer images others are found sooner
             current().remarks.append(f"{path}:{line}: an empty caption, which tells nothing of its image")
@@ -91,6 +102,26 @@ def read_captions(path: Path, features: Path, language: str) -> list[Example]:
         line = line_of_image[missing_images[0]]
         raise UserError(f"{image_features.lacks(features, missing_images)} It is on line {line} of {path}.")
     return examples
+
+
+def read_images(path: Path) -> list[str]:
+    """The images that a file has captions of, in its order. UserError as in `read_captions`."""
+    return [image for _, image, _ in _rows(path)]
+
+
+def _rows(path: Path) -> Iterator[tuple[int, str, tuple[str, ...]]]:
+    """Line, image and captions of each row."""
+    line_of_image: dict[str, int] = {}
+    for _, line, row in read_rows(path, None):
+        try:
+            image, captions = _image(row), _captions(row)
+        except RowError as error:
+            bad_row(path, line, str(error))
+            continue
+        if image in line_of_image:
+            malformed(path, line, f"image {image!r} was on line {line_of_image[image]}: write its captions in one row")
+        line_of_image[image] = line
+        yield line, image, captions
 
 
 def _image(row: Row) -> str:

@@ -51,6 +51,7 @@ TARGETS = (
     "alignment_legal",
     "alignment_conversation",
     "alignment_encyclopaedia",
+    "xflickrco",
 )
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")  # of a user's task: a part of folders, recipes and modules
 ENTRY_POINTS = "stepstone.tasks"

@@ -6,7 +6,7 @@ downloads (XTREME's `download` folder for its tasks). Labels have names, never b
 and sets that mean the same use the same.
 """
 
-from training.tasks import choice, retrieval, sequence, span, tagging, text
+from training.tasks import choice, image_text, retrieval, sequence, span, tagging, text
 from training.tasks.task import Task
 
 ENTRIES: tuple[Task, ...] = (
@@ -15,5 +15,6 @@ ENTRIES: tuple[Task, ...] = (
     *tagging.ENTRIES,
     *choice.ENTRIES,
     *retrieval.ENTRIES,
+    *image_text.ENTRIES,
     *text.ENTRIES,
 )

@@ -32,6 +32,7 @@ MLQA_PAIRS = tuple(f"{context}-{question}" for context in MLQA for question in M
 TICO19 = codes("ar bn es fa fr hi id mr pt ru tl ur zh")
 EURLEX = codes("de fr hu")
 TYDIQA = codes("ar bn en fi id ko ru sw te")
+XFLICKRCO = codes("de en es id ja ru tr zh")
 XCOPA = codes("et ht id it qu sw ta th tr vi zh")
 TATOEBA = codes(
     "af ar bg bn de el es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr nl pt ru sw ta te th tl tr ur vi zh"

@@ -90,7 +90,7 @@ class Task:
     open_labels: bool = False  # the labels are those of the training examples
     sources: tuple[str, ...] = ()  # the tasks that are trained under this one's head, with its labels (ANLI+)
     sizes: Mapping[str, int] = field(default_factory=dict)  # published number of rows by split of the Hub's data set
-    parallel: bool = False  # targets: the test says the same in every language, row by row
+    parallel: bool = False  # targets: the test says the same in every language, or is of the same images, row by row
     corrected: str = ""  # the primary metric of profile `corrected`, where it is another
     languages: tuple[str, ...] = ()  # targets: the benchmark's
     extra_languages: tuple[str, ...] = ()  # also known, used where named; XTREME-R's, where it adds some

@@ -137,6 +137,17 @@ def test_pairs_of_languages_never_enter() -> None:
     assert averages.average(benchmark, [*_everything(benchmark), *pair], ["none"], [1]) == alone
 
 
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_targets_of_no_benchmark_never_enter(name: str) -> None:
+    """Nor do they make an average whole."""
+    benchmark = BENCHMARKS[name]
+    captions = [Row("none", "xflickrco", code, 1, "mean_recall", True, 0.0, 1, "k", "g", "c") for code in ("de", "en")]
+    alone = averages.average(benchmark, _everything(benchmark), ["none"], [1])
+    assert averages.average(benchmark, [*_everything(benchmark), *captions], ["none"], [1]) == alone
+    without = _everything(benchmark, keep=lambda target, *_: target != "tatoeba")
+    assert not averages.average(benchmark, [*without, *captions], ["none"], [1]).cells
+
+
 def test_recipes_that_are_whole_are_averaged_beside_those_that_are_not() -> None:
     benchmark = BENCHMARKS["xtreme"]
     rows = [*_everything(benchmark), *_everything(benchmark, "squad", keep=lambda target, *_: target != "xnli")]

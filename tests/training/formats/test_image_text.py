@@ -12,6 +12,8 @@ from safetensors.numpy import save_file
 
 from slurm.base import UserError
 from training import formats
+from training.data.load import load_language
+from training.data.locate import find_languages
 from training.formats import image_features
 from training.formats.image_text import read_captions
 from training.formats.report import reporting
@@ -140,3 +142,25 @@ def test_what_is_no_file_of_features_is_one_line(tmp_path: Path) -> None:
 def test_names_of_images() -> None:
     names = {"a/b.c/COCO_1.jpg": "COCO_1", "1007129816.jpg": "1007129816", "plain": "plain", "x.tar.gz": "x.tar"}
     assert {path: image_features.image_name(path) for path in names} == names
+
+
+def test_the_built_in_target_is_there_where_its_captions_are(tmp_path: Path) -> None:
+    task, asked = find("xflickrco"), ["de", "en", "ja"]
+    folder = tmp_path / "xflickrco"
+    for language in ("de", "en"):
+        (folder / language).mkdir(parents=True)
+        captions(folder / language / "test.jsonl", ROWS)
+    with pytest.raises(
+        UserError, match=r"xflickrco: \S+/xflickrco/features.safetensors: no file of image features"
+    ) as e:
+        find_languages(task, tmp_path, asked)
+    assert "\n" not in str(e.value) and "`stepstone models image-features MODEL FOLDER FILE`" in str(e.value)
+    (folder / "features.safetensors").mkdir()  # images themselves are no features
+    with pytest.raises(UserError, match="no file of image features"):
+        find_languages(task, tmp_path, asked)
+    (folder / "features.safetensors").rmdir()
+    features(folder / "features.safetensors", TWO)
+    languages = find_languages(task, tmp_path, asked)
+    assert (sorted(languages.found), languages.missing) == (["de", "en"], ("ja",))
+    examples = load_language(task, "de", languages.found["de"], None)
+    assert [example.id for example in examples] == ["a", "COCO_7"]
