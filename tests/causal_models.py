@@ -80,11 +80,15 @@ def causal_model(name: str, vocabulary: int = VOCABULARY, window: int = WINDOW) 
     torch.manual_seed(7)
     config = CONFIGS[name]()
     config.vocab_size = vocabulary
+    config.tie_word_embeddings = False  # else the likeliest token is the last one again
     if hasattr(config, "max_position_embeddings"):
         config.max_position_embeddings = window
     model = AutoModelForCausalLM.from_config(config).eval()
-    for parameter in model.parameters():
-        parameter.data.normal_(0.0, 0.5)
+    for name_in_model, parameter in model.named_parameters():
+        if parameter.dim() > 1:
+            parameter.data.normal_(0.0, 0.6)
+        else:
+            parameter.data.normal_(float(name_in_model.endswith("weight")), 0.1)
     return model
 
 

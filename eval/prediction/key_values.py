@@ -45,14 +45,16 @@ def walk(
     token_budget: int,
     visit: Callable[[Sequence[Segment], Tensor, Keys], None],
     between: Callable[[], None],
+    growth: int = 0,
 ) -> None:
     """Compute all segments of the trees, and `visit` each batch of them with the logits asked for and its keys.
 
     Logits: [outputs, vocabulary], segment by segment. A batch is of one level; the longest rows come first.
+    growth: how many tokens `visit` may add to each row.
     """
 
     def descend(segments: Sequence[Segment], parents: Sequence[int], keys: Keys | None) -> None:
-        for batch in _batches(segments, token_budget):
+        for batch in _batches(segments, token_budget, growth):
             members = [segments[place] for place in batch]
             outputs = [range(segment.first_output, len(segment.tokens)) for segment in members]
             between()
@@ -69,7 +71,7 @@ def walk(
     descend(roots, [0] * len(roots), None)
 
 
-def _batches(segments: Sequence[Segment], token_budget: int) -> Iterator[list[int]]:
+def _batches(segments: Sequence[Segment], token_budget: int, growth: int) -> Iterator[list[int]]:
     """Places, those with the longest rows first, such that all rows under them can be computed side by side, or one.
 
     Of one that is too large its branches are cut again, each time with its keys.
@@ -79,7 +81,7 @@ def _batches(segments: Sequence[Segment], token_budget: int) -> Iterator[list[in
     for place in sorted(range(len(segments)), key=lambda place: -segments[place].longest):
         segment = segments[place]
         leaves, outputs, longest = leaves + segment.leaves, outputs + segment.outputs, max(longest, segment.longest)
-        if batch and (leaves * longest > token_budget or outputs > max(1, token_budget // SCORES_SHARE)):
+        if batch and (leaves * (longest + growth) > token_budget or outputs > max(1, token_budget // SCORES_SHARE)):
             yield batch
             batch = []
             leaves, outputs, longest = segment.leaves, segment.outputs, segment.longest
@@ -138,6 +140,7 @@ def step(
 def _gathered(keys: Keys, parents: Sequence[int], width: int) -> Cache:
     """The keys of rows' parents, the last `width` places before their ends: what is left of a row is masked."""
     device = keys.layers[0][0].device
+    as_they_are = [*parents] == [*range(len(keys.ends))] and {*keys.ends} == {width, keys.layers[0][0].shape[2]}
     at = torch.tensor(parents, device=device)[:, None]
     ends = torch.tensor([keys.ends[parent] for parent in parents], device=device)[:, None]
     places = (ends - width + torch.arange(width, device=device)).clamp(min=0)
@@ -147,7 +150,8 @@ def _gathered(keys: Keys, parents: Sequence[int], width: int) -> Cache:
         cache_layer.lazy_initialization(of_keys, of_values)
         # Not by `update`, which would copy them once more.
         cache_layer.keys, cache_layer.values = (
-            tensor.transpose(1, 2)[at, places].transpose(1, 2) for tensor in (of_keys, of_values)
+            tensor if as_they_are else tensor.transpose(1, 2)[at, places].transpose(1, 2)
+            for tensor in (of_keys, of_values)
         )
         return cache_layer
 

@@ -56,7 +56,10 @@ def random_prefixes(
     return prefixes, [[tokens(1, 5) for _ in range(dice.randint(1, 4))] for _ in prefixes]
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize(
+    "name",
+    [name if name in ("xglm", "bloom", "qwen2") else pytest.param(name, marks=pytest.mark.slow) for name in CONFIGS],
+)
 def test_every_class_is_equal_to_row_by_row(name: str) -> None:
     prefixes, continuations = random_prefixes(1, questions=6, demonstration_tokens=9, length=20)
     prefixes += [[BOS], [BOS], [*range(3, 60), 5, 6, 7]]  # no text, and longer than the window
@@ -64,7 +67,7 @@ def test_every_class_is_equal_to_row_by_row(name: str) -> None:
     prefixes += [[*range(3, 47)], [*range(13, 23)]]  # beside each other they are wider than the window
     continuations += [[[5, 6, 7], [6, 6, 6]], [[*range(4, 28)], [*range(5, 30)]]]
     reference = row_by_row(model_of(name), prefixes, continuations, WINDOW)
-    for budget in (1, 120, 10_000):
+    for budget in (1, 150):
         values = causal.log_probabilities(
             model_of(name), prefixes, continuations, token_budget=budget, window=WINDOW, least_shared=4
         )
