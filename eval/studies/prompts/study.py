@@ -10,6 +10,7 @@ from eval.studies.prompts.modes import Target
 from eval.studies.records import NONE, Results, show
 
 NAME = "prompts"
+_FEW = 10  # seeds: of fewer, Student's p does not bear luck of two peaks (docs/benchmarks.md#studies)
 
 
 def find(results: Results) -> Finding:
@@ -91,6 +92,11 @@ def _limits(targets: Sequence[Target], effects: Sequence[Effect]) -> tuple[str, 
             f"Within each of {seeds} seeds, of trainings and of the demonstrations; test examples and templates are as"
             " they are. p and intervals are Student's, as if seeds' values were normal; no p by exchanged signs, which"
             f" takes them for symmetric alone, can be below {2.0 ** (1 - counts[-1]):.2g}."
+        )
+    if counts and counts[0] < _FEW:
+        lines.append(
+            f"With fewer than {_FEW} seeds p can be too small where some trainings fail and others do not: seeds then"
+            " agree by chance."
         )
     lines.append("A sum is one of points: where a score has little room left, gains add up to less.")
     if constant_modes := _without_chance(targets):
