@@ -2,6 +2,7 @@
 
     template         what a template is, and an example in it: `Template`, `Prompt`
     templates        those of XNLI, PAWS-X and XCOPA, with their words by language and where these come from
+    passages         those of XQuAD, MLQA and TyDiQA, whose answers are generated
     texts            what a template says of an example: its texts, prepared
     demonstrations   which training examples are shown: balanced over the labels, or the nearest
     cloze            prompts as rows with masks for a masked language model's head

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from slurm.base import UserError
-from training.formats import choice, sequence
+from training.formats import choice, sequence, span
 
 _COPA = re.compile(r"(?P<premise>.*) What was the (?P<relation>cause|effect)\?", re.DOTALL)  # as the catalogue asks
 
@@ -25,7 +25,7 @@ class Texts:
         return replace(self, first=content, second=content)
 
 
-Example = sequence.Example | choice.Example
+Example = sequence.Example | choice.Example | span.Example
 Prepare = Callable[[Example], Texts]
 
 
