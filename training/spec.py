@@ -292,14 +292,19 @@ class TrainSpec:
 
 @dataclass(frozen=True)
 class EvaluateSpec:
-    """One evaluate stage: a target in some languages, which its key leaves out: every result names its own data."""
+    """One evaluate stage: a target in some languages, which its key leaves out: every result names its own data.
+
+    `demonstrations`: where the examples are from that prompts show, `seed` of what chance chooses them by.
+    """
 
     target: str
-    head: str | None  # the train task whose head is used; None for retrieval
+    head: str | None  # the train task whose head is used; None: of retrieval, and of prompts
     languages: dict[str, Split]
     settings: Settings
     max_eval: int | None = None
     skip_bad_rows: bool = False
+    demonstrations: TaskData | None = None
+    seed: int | None = None
 
 
 _ADAPTERS: dict[type, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in (TrainSpec, EvaluateSpec, Runtime)}

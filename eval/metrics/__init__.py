@@ -11,7 +11,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from eval.metrics import accuracy, alignment, corrected, image_text, mlqa, ranking, retrieval, squad, squad_v2, tags
+from eval.metrics import (
+    accuracy,
+    alignment,
+    corrected,
+    image_text,
+    mlqa,
+    prompts,
+    ranking,
+    retrieval,
+    squad,
+    squad_v2,
+    tags,
+)
 
 Scores = dict[str, float]
 Layout = Literal["labels", "tags", "answers", "ranked", "pairs", "places"]
@@ -55,6 +67,7 @@ _FAMILIES: dict[str, Family] = {
     "mrr20": Family("mrr@20", "ranked", lambda golds, predictions, _: ranking.score_mrr(golds, predictions)),
     "alignment": Family("accuracy", "places", lambda golds, predictions, _: alignment.score(golds, predictions)),
     "image_text": Family("mean_recall", "ranked", lambda golds, predictions, _: image_text.score(golds, predictions)),
+    "prompts": Family("accuracy", "ranked", lambda golds, predictions, _: prompts.score(golds, predictions)),
     "mining": Family("f1", "pairs", None),
 }
 FAMILIES = tuple(name for name, family in _FAMILIES.items() if family.score)
@@ -75,9 +88,10 @@ def score(family: str, golds: Sequence[Any], predictions: Sequence[Any], languag
 
     One gold and one prediction per example, at least one example: `accuracy` a label; `squad`, `mlqa` a list of
     right answers and a string (None: no prediction); `squad_v2` a list of right answers (empty: there is none) and a
-    record of `text`, `span`, `null_odds`; `words`, `ner`, `pos` a list of labels, equally many; `retrieval` an id and
-    the two ids found, forward (English query) and in reverse; `alignment` an id and these two by cosine and then by
-    margin; `map20` the right ids and up to 20 ids, best first; `mrr20` the right id and the same; `image_text` an
+    record of `text`, `span`, `null_odds`; `prompts` a label and one by every template; `words`, `ner`, `pos` a list of
+    labels, equally many; `retrieval` an id and the two ids found, forward (English query) and in reverse; `alignment`
+    an id and these two by cosine and then by margin; `map20` the right ids and up to 20 ids, best first; `mrr20` the
+    right id and the same; `image_text` an
     image's name and its `Rankings`. `language`, the context's, matters to question answering alone; of a pair of
     languages (`de-en`: a German context, an English question) it is the first.
     """

@@ -42,6 +42,8 @@ def of_examples(
         score = _scorer(family, metric, language)
         alone = [score([gold], [prediction])[metric] / 100 for gold, prediction in pairs]
         return "mean", np.array(alone, np.float32)[:, None]
+    if family == "prompts":
+        return _of_prompts(metric, pairs)
     if family == "paraphrase":
         return _of_paraphrases(metric, pairs)
     if family == "image_text":
@@ -82,6 +84,15 @@ def _ratio(metric: str, counts: Parts) -> Parts:
     if metric == "recall":
         return np.stack([right, gold], axis=1)
     return np.stack([2 * right, guesses + gold], axis=1)
+
+
+def _of_prompts(metric: str, pairs: Sequence[tuple[str, Sequence[str]]]) -> tuple[Kind, Parts] | None:
+    """`eval.metrics.prompts.score`: of all templates or of one; which is best is another question."""
+    right = np.array([[label == gold for label in labels] for gold, labels in pairs], np.float32)
+    if metric == "accuracy":
+        return "mean", right.mean(axis=1, keepdims=True)
+    number = metric.removeprefix("accuracy_")
+    return ("mean", right[:, int(number) - 1 :][:, :1]) if number.isdigit() else None
 
 
 def _of_paraphrases(metric: str, pairs: Sequence[tuple[str, str]]) -> tuple[Kind, Parts]:

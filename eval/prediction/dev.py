@@ -24,7 +24,6 @@ from eval.prediction.predict import Encoded, LanguageResult
 from training import formats
 from training.checkpoints.progress import DevScore, TaskMetrics
 from training.data.parts import Part
-from training.data.tokens import token_values
 from training.model import heads
 from training.model.encoder import StageModel
 from training.spec import Runtime, Settings
@@ -54,7 +53,7 @@ def dev_scorer(
 
 def _encoded_dev(part: Part, tokenizer: Any, settings: Settings) -> Encoded:
     pieces = part.form.for_dev(part.dev, part.dev_examples, tokenizer, settings)
-    return Encoded("en", part.dev_examples, pieces, sum(len(values) for values in token_values(pieces)))
+    return predict.encoded_as("en", part.dev_examples, pieces)
 
 
 def score_dev(model: StageModel, dev: Sequence[Dev], settings: Settings, runtime: Runtime) -> DevScore:

@@ -49,6 +49,11 @@ def encoded(task: Task, language: str, examples: Sequence[Any], tokenizer: Any, 
     """The pieces of a target's or a dev set's examples."""
     form = formats.get(task.format)
     pieces = form.for_dev(encode(form, examples, tokenizer, task, settings), examples, tokenizer, settings)
+    return encoded_as(language, examples, pieces)
+
+
+def encoded_as(language: str, examples: Sequence[Any], pieces: Sequence[Piece]) -> Encoded:
+    """These pieces of them."""
     return Encoded(language, examples, pieces, sum(len(values) for values in token_values(pieces)))
 
 

@@ -9,6 +9,7 @@ import torch
 
 from eval.prediction import mining, predict, retrieval
 from eval.prediction.answers import Answers
+from eval.prediction.demonstrations import Demonstrations
 from eval.prediction.forward import token_budget
 from eval.prediction.image_text import ImageText
 from eval.prediction.predict import Encoded, LanguageResult
@@ -17,7 +18,7 @@ from training import formats
 from training.data.load import load_language
 from training.data.tokens import tokenizer_of
 from training.model.encoder import check_fit
-from training.model.parent import Parent
+from training.model.parent import LANGUAGE_MODEL, Parent
 from training.spec import EvaluateSpec, Runtime
 from training.stopwatch import phase
 from training.tasks import catalogue
@@ -37,9 +38,16 @@ class EvaluateStage:
         self.runtime = runtime
         self.task = catalogue.find(spec.target)
         self.tokenizer = tokenizer_of(parent.folder, parent.tokenizer_hash)
-        self.model = parent.model((spec.head,) if spec.head else (), spec.settings, device)
-        check_fit(parent.config, self.tokenizer, spec.settings, parent.folder)
         self.form = formats.get(self.task.format)
+        self.head = LANGUAGE_MODEL if self.form.is_prompted else spec.head
+        if self.form.is_prompted:
+            self.model = parent.language_model(spec.settings, device)
+        else:
+            self.model = parent.model((spec.head,) if spec.head else (), spec.settings, device)
+        check_fit(parent.config, self.tokenizer, spec.settings, parent.folder)
+        self.demonstrations = (
+            Demonstrations(self.model, self.task, self.tokenizer, spec, runtime) if spec.demonstrations else None
+        )
         if not self.form.has_head:
             retrieval.chosen_layer(self.model, spec.settings)
         self.keeper = self._keeper(parent)
@@ -96,8 +104,8 @@ class EvaluateStage:
     def _together(
         self, codes: Sequence[str], between: Callable[[], None], errors: list[UserError]
     ) -> Iterator[tuple[str, LanguageResult]]:
-        assert self.spec.head is not None, self.spec.target
-        head, settings = self.spec.head, self.spec.settings
+        assert self.head is not None, self.spec.target
+        head, settings = self.head, self.spec.settings
         for group in self._groups(codes, between, errors):
             results = predict.evaluate_languages(self.model, self.task, head, group, settings, self.runtime, between)
             yield from zip((language.language for language in group), results, strict=True)
@@ -122,8 +130,12 @@ class EvaluateStage:
 
     def _encoded(self, code: str) -> Encoded:
         started_at = time.monotonic()
-        pieces_of_language = predict.encoded(self.task, code, self._examples(code), self.tokenizer, self.spec.settings)
-        return replace(pieces_of_language, seconds=time.monotonic() - started_at)
+        examples, settings = self._examples(code), self.spec.settings
+        if self.demonstrations:
+            of_language = predict.encoded_as(code, examples, self.demonstrations.pieces(examples))
+        else:
+            of_language = predict.encoded(self.task, code, examples, self.tokenizer, settings)
+        return replace(of_language, seconds=time.monotonic() - started_at)
 
     @phase("tokenise")
     def _examples(self, code: str) -> Sequence[Any]:

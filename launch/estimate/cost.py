@@ -200,8 +200,8 @@ class Estimates:
     def _training(self, stage: Stage, read: Amount) -> float:
         """Operations of training, all epochs."""
         step = self.plan.steps[stage.definition]
-        language_model = any(formats.get(catalogue.find(part.task).format).is_language_model for part in step.parts)
-        predicted_tokens = int(read.tokens * step.settings.mask_probability) if language_model else 0
+        forms = [formats.get(catalogue.find(part.task).format) for part in step.parts]
+        predicted_tokens = int(read.tokens * max(form.predicted_share(step.settings) for form in forms))
         sizes = self.sizes[stage.model]
         return training_flops(sizes, int(read.tokens), int(read.squares), predicted_tokens=predicted_tokens)
 

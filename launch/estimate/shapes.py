@@ -119,7 +119,6 @@ def _of_step(name: str, step: StepDefinition, sizes: Sizes, cluster: Cluster) ->
     bf16 = settings.precision == "bf16" or (settings.precision == "auto" and gpu)
     forms = [formats.get(task.format) for task in tasks]
     language_model = any(form.is_language_model for form in forms)
-    predicted_share = settings.mask_probability if language_model else 0.0
     shape = choose(
         sizes,
         cluster.ranks,
@@ -128,7 +127,7 @@ def _of_step(name: str, step: StepDefinition, sizes: Sizes, cluster: Cluster) ->
         bf16=bf16,
         gpu=gpu,
         max_length=settings.max_length,
-        predicted_share=predicted_share,
+        predicted_share=max(form.predicted_share(settings) for form in forms),
     )
     loads = [
         shape.most(
@@ -144,7 +143,7 @@ def _of_step(name: str, step: StepDefinition, sizes: Sizes, cluster: Cluster) ->
     longest = max(shape.token_budget if windows else 0, *(tokens for _, tokens in loads))
     peak_bytes = shape.states_bytes + longest * shape.token_bytes
     if language_model:
-        vocabulary = "all rows, because mlm predicts any token"
+        vocabulary = "all rows, because a language model predicts any token"
     else:
         vocabulary = "compact" if runtime.compact_vocabulary else "all rows (compact_vocabulary: false)"
     return StepShape(name, shape, gpu, max(shape.token_budget, longest), micro_batches, peak_bytes, windows, vocabulary)

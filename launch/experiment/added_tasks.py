@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Discriminator, Tag, TypeAdapter
 from eval.metrics import FAMILIES, primary
 from launch.experiment import recipes
 from launch.experiment.fields import Form, Matching, Number, Section, Text
+from launch.experiment.prompting import Mode, PromptSection, in_mode
 from slurm.base import UsageError
 from training import formats
 from training.spec import Says
@@ -166,6 +167,18 @@ class Definition(Section):
         ColumnsSection | None, Says("where a table's texts are", '{first: "{premise}"}', in_key="train, evaluate")
     ] = None
     licence: Annotated[Text | None, Says("the data's licence, for people", "CC-BY-4.0")] = None
+    mode: Annotated[
+        Mode | None,
+        Says(
+            "`finetune`: a head is trained for it; `prompt`: a language model's own head answers [prompts](prompts.md);"
+            " not given: as in `like`",
+            "prompt",
+            in_key="train, evaluate",
+        ),
+    ] = None
+    prompt: Annotated[
+        PromptSection | None, Says("of mode prompt: what is asked, and how", "{demonstrations: 4}", in_key="as below")
+    ] = None
 
 
 def to_task(name: str, section: Definition) -> Task:
@@ -178,6 +191,12 @@ def to_task(name: str, section: Definition) -> Task:
             f"task {name}: that name is taken, or is not up to 32 letters, digits, '_' and '-'; take another"
         )
     task = _with_files(_with_labels(_base(name, section), section), section)
+    task = in_mode(task, section.mode, section.like, section.prompt)
+    if task.prompting and (section.metric or section.labels):
+        forbidden_key = (
+            "metric; leave `metric` out" if section.metric else "labels, those of its templates; leave `labels` out"
+        )
+        raise UsageError(f"task {name}: mode prompt has its own {forbidden_key}")
     task = replace(
         task,
         unlabelled=task.unlabelled if section.unlabelled is None else tuple(section.unlabelled),
@@ -196,7 +215,7 @@ def _base(name: str, section: Definition) -> Task:
         if section.format not in (None, like.format):
             raise UsageError(f"task {name}: it is like {like.name}, whose format is {like.format}; leave `format` out")
         path = name if like.training_path == like.name else like.training_path
-        base = replace(like, name=name, training_path=path)
+        base = replace(like, name=name, training_path=path, data_of=like.data_of or like.name)
     elif section.format is None:
         raise UsageError(f"task {name}: give `like: TASK` or `format:`, one of {', '.join(_METRICS)}")
     else:
@@ -241,7 +260,7 @@ def _with_files(task: Task, section: Definition) -> Task:
     """With files of its own, it is not the Hub's data set of the task it is like."""
     if section.files is None:
         return task
-    return replace(task, files=section.files.files(), hub=Hub("", None), sizes={}, sources=(), example={})
+    return replace(task, files=section.files.files(), hub=Hub("", None), sizes={}, sources=(), example={}, data_of="")
 
 
 def _with_target(task: Task, section: Definition) -> Task:
@@ -251,7 +270,8 @@ def _with_target(task: Task, section: Definition) -> Task:
     if not task.files.test and section.languages is None:  # like a target, but with training files only
         return replace(task, languages=(), extra_languages=(), other_languages=(), training_path=None)
     further = tuple(code for code in task.other_languages if code not in (*languages, *extra))
-    usual_path = "none" if not formats.get(task.format).has_head else task.name if task.files.train else None
+    form = formats.get(task.format)
+    usual_path = "none" if form.is_prompted or not form.has_head else task.name if task.files.train else None
     path = section.training_path or task.training_path or usual_path
     return replace(task, languages=languages, extra_languages=extra, other_languages=further, training_path=path)
 
@@ -278,7 +298,10 @@ def _check_target(task: Task) -> None:
             f"task {task.name}: one test file for several languages; write {{lang}} for the language's code"
         )
     (path,) = recipes.expand(task.training_path, lambda name: None if name == task.name else _known(task, name))
-    has_head = formats.get(task.format).has_head
+    form = formats.get(task.format)
+    if form.is_prompted:
+        return  # the head comes with the model, whatever was trained before
+    has_head = form.has_head
     if bool(path) != has_head:
         why = "needs a trained head" if has_head else "has no head to train: its training_path is none"
         raise UsageError(f"task {task.name}: training_path {task.training_path}: format {task.format} {why}")

@@ -12,6 +12,7 @@ from launch.experiment.environment import Environment
 from launch.experiment.failures import Failures, Rule
 from launch.experiment.fields import Matching, Name, Number, Section, Text, Whole, YesNo
 from launch.experiment.notify import Notify
+from launch.experiment.prompting import PromptSection
 from launch.experiment.race import Race
 from launch.experiment.study import StudySection, designs
 from launch.experiment.yaml_text import Location
@@ -224,6 +225,7 @@ _SECTIONS: dict[str, Any] = {
     "catalogue": Definition,
     "files": FilesSection,
     "columns": ColumnsSection,
+    "prompt": PromptSection,
     "training": Overrides,
     "cluster": Cluster,
     "environment": Environment,

@@ -68,13 +68,20 @@ def _task_content(task: Task) -> dict[str, Any]:
     """A built-in task is what its name and version say; a user's is what of its definition makes examples and scores:
     neither its files' names nor its languages."""
     definition = {name: getattr(task, name) for name in _OF_DEFINITION} | {"columns": asdict(task.columns)}
+    if task.prompting is not None:
+        definition["prompting"] = asdict(task.prompting)
     return {"version": task.version, "definition": definition if task.added else None}
 
 
-def target_digest(target: Task, settings: Settings, max_eval: int | None) -> str:
-    """What evaluating a target means, but for the encoder and the languages. Skipping malformed rows is no part of it,
-    nor of a train's: where there are any, a stage has no result without it."""
+def target_digest(
+    target: Task, settings: Settings, max_eval: int | None, demonstrations: TaskData | None = None
+) -> str:
+    """What evaluating a target means, but for the encoder, the languages and what its demonstrations are drawn by.
+    Skipping malformed rows is no part of it, nor of a train's: where there are any, a stage has no result without it.
+    """
     content = {"task": target.name, **_task_content(target), "max_eval": max_eval}
+    if demonstrations is not None:
+        content["demonstrations"] = _part_content(demonstrations, find(demonstrations.task))
     return _digest(
         {"key": VERSION, "kind": "evaluate", **content, "settings": _settings_content("evaluate", settings, [target])}
     )

@@ -52,7 +52,7 @@ class _Planner:
         parent: Stage | None = None
         for step in steps:
             parent = self._train_stage(model, step, parent, seed)
-        evaluate = self._evaluate_stage(model, self.result.targets[target], parent)
+        evaluate = self._evaluate_stage(model, self.result.targets[target], parent, seed)
         self.result.paths[(*pair, seed)] = evaluate.key
         self.result.trainings_from_scratch += len(steps)
 
@@ -69,12 +69,15 @@ class _Planner:
             self.trained[meaning] = self.result.stages[key] = stage
         return self.trained[meaning]
 
-    def _evaluate_stage(self, model: str, target: TargetDefinition, parent: Stage | None) -> Stage:
-        """Chance plays no part in it but through its parent: that of the start model is one for all seeds."""
-        parent_key, seed = (parent.key, parent.seed) if parent else (None, None)
-        key = keys.stage_key(target.digest, None, parent_key or self.result.starts[model].identity)
+    def _evaluate_stage(self, model: str, target: TargetDefinition, parent: Stage | None, path_seed: int) -> Stage:
+        """Chance plays no part in it but through its parent, and through demonstrations: without, that of the start
+        model is one for all seeds."""
+        parent_key = parent.key if parent else None
+        drawn_by = path_seed if target.demonstrations else None
+        seed = parent.seed if parent else drawn_by
+        key = keys.stage_key(target.digest, drawn_by, parent_key or self.result.starts[model].identity)
         if key not in self.result.stages:
-            before = f"{self.readable[parent_key]}-s{seed}" if parent else "start"
+            before = (self.readable[parent_key] if parent else "start") + ("" if seed is None else f"-s{seed}")
             name = _name(model, f"{before}--{target.task.name}")
             task = target.task.name
             self.result.stages[key] = Stage(key, name, "evaluate", task, seed, parent_key, target.digest, model)
@@ -152,8 +155,16 @@ class _Planner:
         settings, runtime = _split(values)
         languages, missing = self._languages(task)
         head = path[-1][0] if path else None
-        digest = keys.target_digest(task, settings, e.max_eval)
-        return TargetDefinition(task, head, languages, missing, settings, runtime, e.max_eval, digest)
+        demonstrations = self._demonstrations(task)
+        digest = keys.target_digest(task, settings, e.max_eval, demonstrations)
+        return TargetDefinition(task, head, languages, missing, settings, runtime, e.max_eval, digest, demonstrations)
+
+    def _demonstrations(self, task: Task) -> TaskData | None:
+        """The English training data whose examples a prompted target shows, if it shows any."""
+        if task.prompting is None or not task.prompting.demonstrations:
+            return None
+        (data,) = self._task_data(self._task(task.prompting.demonstration_task))
+        return data
 
     def _languages(self, task: Task) -> tuple[dict[str, Split], tuple[str, ...]]:
         """The data of a target's languages, and those of them that have none. Of the ones that the file names under the

@@ -44,6 +44,7 @@ class TargetDefinition:
     runtime: Runtime
     max_eval: int | None
     digest: str
+    demonstrations: TaskData | None = None  # of a prompted one: where the examples are from that prompts show
 
 
 class Stage(NamedTuple):  # of 100,000, dataclasses take more than twice as long
@@ -197,6 +198,8 @@ class Plan:
             target.settings,
             target.max_eval,
             self.experiment.skip_bad_rows,
+            target.demonstrations,
+            stage.seed if target.demonstrations else None,
         )
 
     def runtime(self, stage: Stage) -> Runtime:
@@ -212,6 +215,7 @@ class Plan:
     def added_tasks(self) -> list[Task]:
         """The users' tasks among the plan's: jobs are told what they were when the plan was made."""
         parts = [part for step in self.steps.values() for part in step.parts]
+        parts += [target.demonstrations for target in self.targets.values() if target.demonstrations]
         names = dict.fromkeys([*(name for part in parts for name in (part.task, part.head_name)), *self.targets])
         return [task for task in map(catalogue.find, names) if task.added]
 

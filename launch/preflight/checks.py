@@ -10,7 +10,7 @@ from training import formats
 from training.data import hub, load
 from training.formats.report import Report, reporting
 from training.pretrained import start as start_model
-from training.spec import DataFile, HubPart, Split
+from training.spec import DataFile, HubPart, Split, TaskData
 from training.tasks import catalogue
 
 
@@ -87,14 +87,19 @@ def _not_fetched(plan: Plan, subject: str) -> UserError:
 
 def hub_parts(plan: Plan) -> list[HubPart]:
     """The splits of data sets on the Hub that the plan's stages read, once each."""
-    splits = [split for step in plan.steps.values() for part in step.parts for split in (part.train, part.dev)]
+    splits = [split for part in _training_parts(plan) for split in (part.train, part.dev)]
     splits += [split for target in plan.targets.values() for split in target.languages.values()]
     return list(dict.fromkeys(part for split in splits for part in split if isinstance(part, HubPart)))
 
 
+def _training_parts(plan: Plan) -> list[TaskData]:
+    """What is trained on, and what prompts show."""
+    shown_parts = [target.demonstrations for target in plan.targets.values() if target.demonstrations]
+    return [part for step in plan.steps.values() for part in step.parts] + shown_parts
+
+
 def _read_data(plan: Plan, report: Report) -> None:
-    parts = {part.task: part for step in plan.steps.values() for part in step.parts}
-    for part in parts.values():
+    for part in {part.task: part for part in _training_parts(plan)}.values():
         if _is_local(part.train) and _is_local(part.dev):
             load.load_training(part)
     for target in plan.targets.values():

@@ -189,6 +189,8 @@ class _Language:
     def read(self, skip: bool) -> _Lists:
         task, split = self.target.task, self.target.languages[self.language]
         examples = load.load_language(task, self.language, split, self.target.max_eval, skip_bad_rows=skip)
+        if self.target.demonstrations:
+            return []  # what stands before an example is chosen by the job
         return [(task, part) for part in formats.get(task.format).evaluated_lists(examples)]
 
     def name(self, settings: Settings, position: int) -> str:

@@ -249,4 +249,6 @@ def kind_of_task(form: str) -> str:
         "span": "question-answering",
         "tagging": "token-classification",
         "mlm": "fill-mask",
+        "prompted_pair": "fill-mask",
+        "prompted_choice": "fill-mask",
     }.get(form, "sentence-similarity" if form in formats.NAMES else form)

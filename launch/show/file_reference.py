@@ -15,6 +15,7 @@ from launch.experiment.environment import Environment
 from launch.experiment.failures import Failures, Rule
 from launch.experiment.fields import Section
 from launch.experiment.notify import Notify
+from launch.experiment.prompting import PromptSection
 from launch.experiment.race import Race
 from launch.experiment.schema import Data, FileContent, Overrides, Presets
 from launch.experiment.study import StudySection, designs
@@ -119,6 +120,9 @@ _FOOT = """\
 _STUDY_FOOT = """\
 What each needs, computes and shows: [studies](studies.md)."""
 
+_PROMPT_FOOT = """\
+Templates, answers and what is made of them: [prompts](prompts.md)."""
+
 _ENVIRONMENT_FOOT = """\
 Which variables always go, and why: [launching](launching.md#what-jobs-see-of-your-shell)."""
 
@@ -137,6 +141,7 @@ def markdown() -> str:
         ("Each entry of `catalogue`: a task of your own", _FOOT, _rows(Definition)),
         ("`files` of such an entry", "", _rows(FilesSection)),
         ("`columns` of such an entry", "", _rows(ColumnsSection)),
+        ("`prompt` of such an entry, in mode prompt", _PROMPT_FOOT, _rows(PromptSection)),
         ("`cluster`", "", _rows(Cluster)),
         ("`environment` of `cluster`", _ENVIRONMENT_FOOT, _rows(Environment)),
         ("`notify`", "", _rows(Notify)),

@@ -82,7 +82,7 @@ def _local(task: Task, root: Path | None) -> Files | None:
         return None
     if not root.is_dir():
         raise UserError(f"data.root {root}: no such folder")
-    entry = read_splits(root).get(task.name)
+    entry = read_splits(root).get(task.name) or read_splits(root).get(task.data_of)
     if entry is not None:
         if wrong := formats.get(task.format).wrong_roles(entry):
             raise UserError(f"task {task.name}: {wrong}: mend its entry in {root / SPLITS}")

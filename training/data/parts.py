@@ -73,7 +73,7 @@ def load_part(data: TaskData, tokenizer: Any, settings: Settings) -> Part:
     if not useful:
         raise UserError(f"task {task.name}: no labelled training example; look at its files and at max_train.")
     ids = tuple(examples[index].id for index in useful)
-    pieces_by_example = tuple(tuple(by_example[index]) for index in useful)
+    pieces_by_example = tuple(tuple(i for i in by_example[index] if form.trains_on(pieces[i])) for index in useful)
     return Part(task, head, form, ids, pieces, pieces_by_example, dev, dev_examples)
 
 

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, overload
@@ -108,6 +108,8 @@ class TokenCache:
             "settings": {name: getattr(settings, name) for name in form.encode_settings},
             "examples": _examples_hash(examples),
         }
+        if task.prompting is not None:
+            meaning["prompting"] = asdict(task.prompting)
         return hashlib.sha256(to_json(meaning)).hexdigest()[:32]
 
     def tokenizer(self, folder: Path) -> Tokenizer:

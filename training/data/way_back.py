@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from training.formats.prompts.cloze import Asked
 from training.formats.span import Window
 
 Array = NDArray[Any]
@@ -97,6 +99,24 @@ def _windows(arrays: Arrays) -> Callable[[int], Window]:
     return window
 
 
+def _pack_asked(values: Sequence[Asked]) -> dict[str, Array]:
+    rows = ragged([(a.template, a.content, a.start, len(a.labels), *a.labels, *chain(*a.tokens)) for a in values])
+    return {"way_values": rows.values, "way_ends": rows.ends}
+
+
+def _asked(arrays: Arrays) -> Callable[[int], Asked]:
+    rows = Ragged(arrays["way_values"], arrays["way_ends"])
+
+    def asked(index: int) -> Asked:
+        template, content, start, count, *values = rows[index].tolist()
+        labels, tokens = tuple(values[:count]), values[count:]
+        width = len(tokens) // count
+        answers = tuple(tuple(tokens[place : place + width]) for place in range(0, len(tokens), width))
+        return Asked(template, content, start, labels, answers)
+
+    return asked
+
+
 _KINDS = {
     "nothing": _Kind(type(None), lambda values: {}, lambda arrays: lambda index: None),
     "number": _Kind(
@@ -107,4 +127,5 @@ _KINDS = {
     "text": _Kind(str, _pack_texts, _texts),
     "numbers": _Kind(tuple, _pack_tuples, _tuples),
     "window": _Kind(Window, _pack_windows, _windows),
+    "asked": _Kind(Asked, _pack_asked, _asked),
 }

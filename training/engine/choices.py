@@ -43,7 +43,7 @@ def run_shape(start: StageModelParts, model: StageModel, words: int | None, runt
         gpu=on_gpu,
         max_length=settings.max_length,
         parameters=parameter_count(model),
-        predicted_share=settings.mask_probability if start.needs_all_words else 0.0,
+        predicted_share=max(part.form.predicted_share(settings) for part in start.parts),
     )
 
 

@@ -14,6 +14,7 @@ from training.formats.image_text import ImageText
 from training.formats.mining import Mining
 from training.formats.mlm import MaskedLanguageModel
 from training.formats.parallel import Parallel
+from training.formats.prompts.form import PromptedChoice, PromptedPair
 from training.formats.retrieval import Retrieval
 from training.formats.sequence import Sequence
 from training.formats.span import Span
@@ -27,6 +28,8 @@ _FORMATS: dict[str, Format[Any]] = {
         Span(),
         Tagging(),
         MaskedLanguageModel(),
+        PromptedPair(),
+        PromptedChoice(),
         DualEncoder(),
         Retrieval(),
         Parallel(),

@@ -66,6 +66,7 @@ class Format(ABC, Generic[E]):
     evaluates_dev: ClassVar[bool] = False  # a target may come with dev data alone
     makes_windows: ClassVar[bool] = False  # a long text is several sequences
     labels_are_classes: ClassVar[bool] = False  # a label means the same in every example; of a choice it is a place
+    is_prompted: ClassVar[bool] = False  # a language model's head, trained on the task or not, answers prompts
     needs_projection: ClassVar[bool] = False  # texts are compared with images, in the space that AltCLIP has for both
     roles_without_text: ClassVar[tuple[str, ...]] = ()  # of files that the model reads nothing of
 
@@ -126,6 +127,10 @@ class Format(ABC, Generic[E]):
     ) -> Sequence[Piece]:
         """What the model sees when it is scored, the same every time."""
         return pieces
+
+    def trains_on(self, piece: Piece) -> bool:
+        """Whether training takes a piece of an example that it takes."""
+        return True
 
     def count(self, piece: Piece) -> int:
         """How many loss terms the piece has."""
@@ -237,6 +242,10 @@ class Format(ABC, Generic[E]):
         return [f"the answer: {text}"]
 
     # --- estimates, before anything is read
+
+    def predicted_share(self, settings: Settings) -> float:
+        """Of a language model the share of tokens that scores of the whole vocabulary are worked out for."""
+        return 0.0
 
     def sequences_of_piece(self, task: "Task") -> int:
         """Sequences that a piece counts as (those of a dual encoder's as one)."""

@@ -118,6 +118,9 @@ class MaskedLanguageModel(Format[Example]):
     def answer_shown(self, example: Example, gold: Any, tokenizer: Any) -> list[str]:
         return ["the answer:", " ".join(tokenizer.convert_ids_to_tokens(gold))]
 
+    def predicted_share(self, settings: Settings) -> float:
+        return settings.mask_probability
+
     def tokens_and_length(self, examples: float, tokens: float, task: Task, settings: Settings) -> tuple[float, float]:
         """Long lines go on in further sequences."""
         return examples * (tokens + SPECIALS), min(settings.max_length, tokens + SPECIALS)

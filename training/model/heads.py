@@ -208,6 +208,53 @@ class MaskedTokensHead(FormatHead):
         return float(sum(output[:, 1].sum(dtype=np.float64) for output in outputs))
 
 
+class AnswersHead(MaskedTokensHead):
+    """How likely prompts' answers are: of each, one behind the other, the log-probability of each of its tokens at that
+    token's mask, where all of them are masked at once. No other score leaves the device."""
+
+    def reads(self, pieces: Sequence[Piece]) -> list[int]:
+        return [
+            place + piece.way_back.start + mask
+            for place, piece in _placed(pieces)
+            for mask in range(piece.way_back.width)
+        ]
+
+    def loss(self, logits: Tensor, pieces: Sequence[Piece], contrast_size: int) -> Tensor:
+        return _sum_loss(logits, [label for piece in pieces for label in _under_masks(piece)])
+
+    def unbatch(self, logits: Tensor, pieces: Sequence[Piece]) -> list[NDArray[Any]]:
+        masks: list[int] = []
+        tokens: list[int] = []
+        first = 0
+        for piece in pieces:
+            for answer in piece.way_back.tokens:
+                masks.extend(range(first, first + len(answer)))
+                tokens.extend(answer)
+            first += piece.way_back.width
+        # Some at a time: in fp32 all scores would take twice the room.
+        normalisers = torch.cat([some_rows.float().logsumexp(dim=1) for some_rows in torch.split(logits, _ROWS)])
+        at_masks = torch.tensor(masks, device=logits.device)
+        chosen_logits = logits[at_masks, torch.tensor(tokens, device=logits.device)].float()
+        return _cut(_array(chosen_logits - normalisers[at_masks]), [_answer_tokens(piece) for piece in pieces])
+
+    def loss_of_outputs(self, outputs: Sequence[NDArray[Any]], pieces: Sequence[Piece], contrast_size: int) -> float:
+        losses = 0.0
+        for output, piece in zip(outputs, pieces, strict=True):
+            right = _under_masks(piece)
+            if right in piece.way_back.tokens:
+                place = piece.way_back.tokens.index(right) * piece.way_back.width
+                losses -= float(output[place : place + piece.way_back.width].sum(dtype=np.float64))
+        return losses
+
+
+def _under_masks(piece: Piece) -> tuple[int, ...]:
+    return piece.target[piece.way_back.start : piece.way_back.start + piece.way_back.width]
+
+
+def _answer_tokens(piece: Piece) -> int:
+    return sum(map(len, piece.way_back.tokens))
+
+
 class QuestionsHead(FormatHead):
     """A vector of every row, [rows, width]; the loss draws questions to their own answers."""
 
@@ -227,6 +274,8 @@ _HEADS: dict[str, FormatHead] = {
     "span": SpanHead(),
     "tagging": TaggingHead(),
     "mlm": MaskedTokensHead(),
+    "prompted_pair": AnswersHead(),
+    "prompted_choice": AnswersHead(),
     "dual_encoder": QuestionsHead(),
 }
 
@@ -270,6 +319,7 @@ def unbatch(form: str, logits: Tensor, pieces: Sequence[Piece]) -> list[NDArray[
 
     Sequence [labels]; choice [choices]; span [length, 2]; tagging [words, labels]; dual_encoder [rows, width];
     mlm [masked tokens, 2]: the best token's id and the right one's loss, for the scores are as many as the vocabulary.
+    prompted_* [tokens of all answers that are asked for]: log-probabilities.
     """
     return _HEADS[form].unbatch(logits, pieces)
 

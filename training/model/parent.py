@@ -23,6 +23,7 @@ from training.pretrained.start import name_in_encoder
 from training.spec import Settings
 from training.tensors import PassingHash, read_hashed, read_passing, tensors_hash
 
+LANGUAGE_MODEL = "mlm"  # the task whose head comes with a model
 _LM_HEAD = "lm_head."  # as XLM-R's published checkpoints call it; the output embeddings are the input's
 _LM_HEAD_PARTS = ("bias", "dense.bias", "dense.weight", "layer_norm.bias", "layer_norm.weight")
 _BESIDE_ENCODER = frozenset((*PROJECTION, *(_LM_HEAD + part for part in _LM_HEAD_PARTS)))
@@ -103,6 +104,20 @@ class Parent:
         self.move(device)
         heads = {task: self.head(task) for task in tasks}
         return StageModel(self.encoder(), heads, bf16=use_bf16(settings, device)).to(device).eval()
+
+    def language_model(self, settings: Settings, device: torch.device) -> StageModel:
+        """A model to evaluate whose one head, `LANGUAGE_MODEL`, is the language model's that came with it. UserError
+        where none did. The tensors move to its device."""
+        if not self.lm_head:
+            raise UserError(
+                f"{self.folder}: has no masked language model's head (lm_head.*), which prompts need; take a model that"
+                " has one, or train `mlm` first."
+            )
+        self.move(device)
+        head = head_kinds.build("mlm", self.config.vocab_size, self.config.hidden_size, dropout=0.0)
+        head.load_state_dict(self.lm_head)
+        model = StageModel(self.encoder(), {LANGUAGE_MODEL: head}, bf16=use_bf16(settings, device))
+        return model.to(device).eval()
 
 
 def read_parent(folder: Path, heads: Path | None = None, known_hash: str | None = None) -> Parent:

@@ -7,6 +7,10 @@ from typing import Any, Literal, get_args
 from training.tasks.languages import fill
 
 Preset = Literal["paper-intermediate", "paper-target", "xtreme"]
+PromptLanguage = Literal["english", "target"]
+DemonstrationChoice = Literal["balanced", "nearest"]
+Calibration = Literal["none", "pmi", "contextual"]
+AnswerScore = Literal["mean", "sum"]
 PRESETS: tuple[Preset, ...] = get_args(Preset)
 Overrides = Mapping[str, Any]  # fields of training.spec.Settings
 
@@ -71,6 +75,24 @@ class Columns:
 
 
 @dataclass(frozen=True)
+class Prompting:
+    """How a task's examples are put to a language model, whose head for words answers.
+
+    `template_task`: whose templates these are; `templates`: their names; on the first one it is trained.
+    `demonstrations`: how many answered training examples of `demonstration_task` come before each that is evaluated.
+    """
+
+    template_task: str
+    templates: tuple[str, ...]
+    language: PromptLanguage = "english"  # of templates and answers
+    demonstrations: int = 0
+    demonstration_task: str = ""
+    demonstration_choice: DemonstrationChoice = "balanced"
+    calibration: Calibration = "none"
+    answer_score: AnswerScore = "mean"  # of an answer's log-probability: by token, or of all of them
+
+
+@dataclass(frozen=True)
 class Task:
     """One entry. `version` goes up when the same data would make other examples, for it is a part of stage keys."""
 
@@ -101,6 +123,8 @@ class Task:
     target: Overrides = field(default_factory=dict)  # preset paper-target
     xtreme: Overrides | None = None  # preset xtreme; None: XTREME has no recipe for it
     example: Mapping[str, Any] = field(default_factory=dict)  # a row of our own, to show what the model sees
+    data_of: str = ""  # the task whose data it has, where it has none of its own: so splits.yaml may say it of that one
+    prompting: Prompting | None = None  # mode prompt: else a head of its own is trained
     added: bool = False  # by a user: its definition is a part of stage keys
 
     @property

@@ -41,6 +41,7 @@ PAIRS: dict[str, st.SearchStrategy[tuple[Any, Any]]] = {
     "image_text": st.sampled_from("pqrst").flatmap(
         lambda name: st.tuples(st.just(name), st.tuples(st.lists(ids, min_size=1, max_size=3), ids))
     ),
+    "prompts": st.tuples(labels, st.tuples(labels, labels)),
     "ner": _tagged(),
     "pos": _tagged(),
     "words": _tagged(),
@@ -55,7 +56,9 @@ PAIRS: dict[str, st.SearchStrategy[tuple[Any, Any]]] = {
         ),
     ),
 }
-_NOT_SUMS = {("squad_v2", "best_f1"), ("squad_v2", "best_exact_match")}
+_NOT_SUMS = {("squad_v2", "best_f1"), ("squad_v2", "best_exact_match")} | {
+    ("prompts", metric) for metric in ("accuracy_best", "accuracy_worst", "majority", "chance")
+}
 
 
 @pytest.mark.parametrize("family", PAIRS)

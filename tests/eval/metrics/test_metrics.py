@@ -35,6 +35,7 @@ EXAMPLES = {
     "map20": ([["a"], ["a", "b"]], [["a", "b"], ["x", "b"]]),
     "mrr20": (["a", "b"], [["a", "b"], ["x", "b"]]),
     "alignment": (["0", "1", "2", "3"], [["0", "1", "0", "0"], ["1", "1", "1", "0"], ["0", "0", "2", "0"], [*"3021"]]),
+    "prompts": (["a", "b", "a", "c"], [["a", "a"], ["a", "b"], ["a", "b"], ["b", "c"]]),
     "image_text": (["a", "b"], [([["a", "b"], ["b", "a"]], ["b", "a", "a"]), ([["b", "a"]], ["b", "a", "a"])]),
 }
 _QA = dict.fromkeys(("f1", "exact_match", "f1_corrected", "exact_match_corrected"), 200 / 3)
@@ -51,6 +52,8 @@ EXPECTED = {
     "map20": {"map@20": 62.5},
     "mrr20": {"mrr@20": 75},
     "alignment": {"accuracy": 75, "accuracy_reverse": 25, "margin_accuracy": 75, "margin_accuracy_reverse": 25},
+    "prompts": {"accuracy": 62.5, "accuracy_1": 50, "accuracy_2": 75, "accuracy_best": 75, "accuracy_worst": 50,
+                "majority": 50, "chance": 100 / 3},
     "image_text": {"mean_recall": (200 / 3 + 50 + 400) / 6, "ir@1": 200 / 3, "ir@5": 100, "ir@10": 100,
                    "tr@1": 50, "tr@5": 100, "tr@10": 100},
 }  # fmt: skip

@@ -88,7 +88,8 @@ def test_a_language_model_in_a_mixture_keeps_all_rows(workspace: Workspace) -> N
     (workspace.root / "data" / "mlm-en.txt").write_text("A sentence.\n" * 8)
     added = {"my_mlm": {"format": "mlm", "files": {"train": ["mlm-{lang}.txt"], "dev": ["mlm-{lang}.txt"]}}}
     told = {"recipes": ["my_mlm + qqp"], "targets": ["tatoeba"], "catalogue": added}
-    assert _lines(workspace, "vocabulary", **told) == ["my_mlm + qqp: all rows, because mlm predicts any token"]
+    line = "my_mlm + qqp: all rows, because a language model predicts any token"
+    assert _lines(workspace, "vocabulary", **told) == [line]
 
 
 def test_a_model_without_known_sizes_says_what_to_type(workspace: Workspace) -> None:

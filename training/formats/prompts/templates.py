@@ -154,6 +154,21 @@ TEMPLATES = (
 )
 
 
+# Whose examples the templates of a target fit, besides its own: the same texts and labels.
+_LIKE = {"mnli": "xnli", "snli": "xnli", "anli": "xnli", "copa": "xcopa"}
+
+
+def template_task(task: str) -> str | None:
+    """The target whose templates fit a built-in task; None: there are none."""
+    target = _LIKE.get(task, task)
+    return target if of_task(target) else None
+
+
 def of_task(task: str) -> tuple[Template, ...]:
     """The templates of a target, in the order above; empty: it has none."""
     return tuple(template for template in TEMPLATES if template.task == task)
+
+
+def named(task: str, name: str) -> Template:
+    """A target's template of this name, which it has."""
+    return next(template for template in of_task(task) if template.name == name)

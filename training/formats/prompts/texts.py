@@ -25,7 +25,8 @@ class Texts:
         return replace(self, first=content, second=content)
 
 
-Example = sequence.Example | choice.Example | span.Example
+Labelled = sequence.Example | choice.Example
+Example = Labelled | span.Example
 Prepare = Callable[[Example], Texts]
 
 

@@ -38,7 +38,7 @@ def harness(tokenizer: Any, context: str, continuation: str) -> tuple[list[int],
 def test_as_the_harness_encodes_pairs(kind: str, before: str, answers: list[str], after: str) -> None:
     tokenizer = TOKENIZERS[kind]()
     pairs = [harness(tokenizer, before, answer + after) for answer in answers]
-    question = Question("7", Prompt(before, tuple(answers), after))
+    question = Question(0, "7", Prompt(before, tuple(answers), after))
     if not all(tokens for _, tokens in pairs):
         with pytest.raises(UserError, match="example 7: an answer has no token of its own"):
             causal.encode([question], tokenizer, 1000)
@@ -48,7 +48,7 @@ def test_as_the_harness_encodes_pairs(kind: str, before: str, answers: list[str]
 
 
 def test_spaces_are_the_answers_and_a_tokenizers_specials_stand_first() -> None:
-    question = Question("1", Prompt("The glass fell. Answer: ", ("Yes", "No"), "."))
+    question = Question(0, "1", Prompt("The glass fell. Answer: ", ("Yes", "No"), "."))
     rows = causal.encode([question], tokenizer_of_bytes(), 100)
     tokenizer = tokenizer_of_bytes()
     assert tokenizer.decode(rows.prefixes[0]) == "The glass fell. Answer:"
@@ -57,7 +57,7 @@ def test_spaces_are_the_answers_and_a_tokenizers_specials_stand_first() -> None:
 
 
 def test_a_whole_text_follows_what_stands_for_none() -> None:
-    question = Question("1", Prompt("The glass fell, right? ", ("Yes", "No"), ", it broke."))
+    question = Question(0, "1", Prompt("The glass fell, right? ", ("Yes", "No"), ", it broke."))
     for tokenizer, first in ((tokenizer_of_bytes(), 0), (tokenizer_of_pieces(), 0)):
         rows = causal.encode([question], tokenizer, 100, whole_after=" ")
         assert rows.prefixes == ((first,),)
@@ -68,14 +68,14 @@ def test_a_whole_text_follows_what_stands_for_none() -> None:
 def test_the_first_demonstrations_go_where_there_is_no_room(kind: str) -> None:
     tokenizer = TOKENIZERS[kind]()
     demonstrations = tuple(f"The table fell, right? {answer}." for answer in ("Yes", "No", "Yes", "Also"))
-    question = Question("1", Prompt("The glass fell, right? ", ("Yes", "No, nobody saw it"), "."), demonstrations)
+    question = Question(0, "1", Prompt("The glass fell, right? ", ("Yes", "No, nobody saw it"), "."), demonstrations)
 
     def length(count: int, answer: str) -> int:
         return len(tokenizer.encode("\n\n".join([*demonstrations[4 - count :], f"The glass fell, right? {answer}."])))
 
     for count in range(5):
         window = length(count, "No, nobody saw it") - 1  # the last token is not read
-        rows = causal.encode([question, Question("2", question.prompt)], tokenizer, window)
+        rows = causal.encode([question, Question(0, "2", question.prompt)], tokenizer, window)
         assert rows.demonstrations == (count, 0)
         assert len(rows.prefixes[0]) + len(rows.continuations[0][0]) == length(count, "Yes")
         if count:
@@ -85,7 +85,7 @@ def test_the_first_demonstrations_go_where_there_is_no_room(kind: str) -> None:
 def test_contexts_leave_room_for_what_is_generated() -> None:
     tokenizer = tokenizer_of_bytes()
     demonstration, prompt = "Question: who? Answer: nobody", Prompt("Question: who saw it? Answer: ", ("nobody",), "")
-    question = Question("1", prompt, (demonstration,))
+    question = Question(0, "1", prompt, (demonstration,))
     whole = tokenizer.encode(f"{demonstration}\n\nQuestion: who saw it? Answer:")
     rows = causal.contexts([question], tokenizer, len(whole) + 5, max_tokens=5)
     assert (list(rows.prefixes[0]), rows.demonstrations, rows.continuations) == (whole, (1,), ((),))
@@ -103,7 +103,7 @@ def test_a_generated_answer_is_its_first_line() -> None:
 
 def test_what_no_prompt_can_be_made_of() -> None:
     tokenizer = tokenizer_of_bytes()
-    question = Question("9", Prompt("The ", ("glass fell off the table",), ""))
+    question = Question(0, "9", Prompt("The ", ("glass fell off the table",), ""))
     with pytest.raises(UserError, match="example 9: an answer has 15 tokens, of 5 in all"):
         causal.encode([question], tokenizer, 5)
     tokenizer.eos_token = None

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from slurm.base import UserError
 from training.formats.base import IGNORED
-from training.formats.prompts.cloze import Question, _cut, encode
+from training.formats.prompts.cloze import Question, _cut, _fitting, encode
 from training.formats.prompts.template import Prompt
 
 PROMPT = Prompt("The kite flies . Question: Is it red ? Answer: ", ("yes", "no", "perhaps the red one"), " .")
@@ -20,32 +20,48 @@ def tokens(tokenizer: Any, *texts: str) -> list[int]:
 
 def test_a_row_for_every_length_of_answer(xlmr_tokenizer: Any, library_tokenizer: Any) -> None:
     demonstrations = ("The sun is up . Question: Is it dark ? Answer: no .",)
-    cloze = encode([Question("a", PROMPT, demonstrations)] * 2, xlmr_tokenizer, 128)
-    assert cloze.demonstrations == (1, 1) and [piece.example for piece in cloze.pieces] == [0, 0, 1, 1]
-    for piece, labels in zip(cloze.pieces, [(0, 1), (2,)] * 2, strict=True):
+    pieces = encode([Question(n, "a", PROMPT, demonstrations, gold=gold) for n, gold in enumerate((0, 2))],
+                    xlmr_tokenizer, 128)  # fmt: skip
+    assert [piece.example for piece in pieces] == [0, 0, 1, 1]
+    for piece, labels, gold in zip(pieces, [(0, 1), (2,)] * 2, [0, None, None, 2], strict=True):
         answers = [tokens(library_tokenizer, PROMPT.answers[label]) for label in labels]
         masks = [library_tokenizer.mask_token_id] * len(answers[0])
         before = tokens(library_tokenizer, *demonstrations, PROMPT.before.rstrip())
         assert piece.rows == ((0, *before, *masks, *tokens(library_tokenizer, PROMPT.after), 2),)
         assert piece.way_back.labels == labels and [*map(list, piece.way_back.tokens)] == answers
-        asked = [place for place, target in enumerate(piece.target) if target != IGNORED]
-        assert [piece.rows[0][place] for place in asked] == masks and len(piece.target) == len(piece.rows[0])
+        start = piece.way_back.start
+        assert [*piece.rows[0][start : start + piece.way_back.width]] == masks and start == 1 + len(before)
+        targets = {place: target for place, target in enumerate(piece.target) if target != IGNORED}
+        expected = {} if gold is None else dict(enumerate(answers[labels.index(gold)], start))
+        assert targets == expected and len(piece.target) == len(piece.rows[0])
 
 
 @pytest.mark.parametrize("max_length", [8, 14, 24, 40, 64, 200])
 def test_too_long_loses_the_first_demonstrations_and_then_the_far_ends(xlmr_tokenizer: Any, max_length: int) -> None:
     demonstrations = tuple(f"Number {number} is here : yes ." for number in range(4))
-    cloze = encode([Question("a", PROMPT, demonstrations)], xlmr_tokenizer, max_length)
-    whole = encode([Question("a", PROMPT, demonstrations)], xlmr_tokenizer, 1000)
-    (shown,) = cloze.demonstrations
-    of_last = encode([Question("a", PROMPT, demonstrations[4 - shown :])], xlmr_tokenizer, 1000)
-    for row, last_row in zip((piece.rows[0] for piece in cloze.pieces), of_last.pieces, strict=True):
+
+    def rows_after(count: int, most: int) -> list[tuple[int, ...]]:
+        question = Question(0, "a", PROMPT, demonstrations[4 - count :])
+        return [piece.rows[0] for piece in encode([question], xlmr_tokenizer, most)]
+
+    rows, rows_by_count = rows_after(4, max_length), [rows_after(count, 1000) for count in range(5)]
+    fitting = [count for count, whole_rows in enumerate(rows_by_count) if max(map(len, whole_rows)) <= max_length]
+    for row, whole_row in zip(rows, rows_by_count[max(fitting, default=0)], strict=True):
         assert len(row) <= max_length and (row[0], row[-1]) == (0, 2)
-        inside, last_inside = row[1:-1], last_row.rows[0][1:-1]
-        starts = range(len(last_inside) - len(inside) + 1)
-        assert any(last_inside[start:][: len(inside)] == inside for start in starts)  # far ends alone are gone
-    if shown < 4:
-        assert max(len(piece.rows[0]) for piece in whole.pieces) > max_length
+        inside, whole_inside = row[1:-1], whole_row[1:-1]
+        starts = range(len(whole_inside) - len(inside) + 1)
+        assert any(whole_inside[start:][: len(inside)] == inside for start in starts)  # far ends alone are gone
+        assert not fitting or row == whole_row
+
+
+@given(st.lists(st.integers(1, 9), max_size=8), st.integers(-5, 40))
+def test_the_last_demonstrations_that_fit_stay(lengths: list[int], room: int) -> None:
+    demonstrations = [[number] * length for number, length in enumerate(lengths)]
+    fitting = _fitting(demonstrations, room)
+    assert fitting == demonstrations[len(demonstrations) - len(fitting) :]
+    assert sum(map(len, fitting)) <= max(room, 0)
+    if len(fitting) < len(demonstrations):
+        assert sum(map(len, fitting)) + len(demonstrations[-1 - len(fitting)]) > room
 
 
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 40))
@@ -62,6 +78,6 @@ def test_the_longer_side_gives(before: int, after: int, room: int) -> None:
 
 def test_answers_that_cannot_be_asked_are_one_line(xlmr_tokenizer: Any) -> None:
     with pytest.raises(UserError, match=r"^example 7: an answer is empty; no prompt can be made of it\.$"):
-        encode([Question("7", Prompt("a", ("", "b"), ""))], xlmr_tokenizer, 64)
+        encode([Question(0, "7", Prompt("a", ("", "b"), ""))], xlmr_tokenizer, 64)
     with pytest.raises(UserError, match=r"^example 7: an answer has \d+ tokens, of 10 in all"):
-        encode([Question("7", Prompt("a", ("word " * 30, "b"), ""))], xlmr_tokenizer, 10)
+        encode([Question(0, "7", Prompt("a", ("word " * 30, "b"), ""))], xlmr_tokenizer, 10)

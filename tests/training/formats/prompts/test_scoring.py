@@ -3,11 +3,10 @@
 import math
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.prompts import baselines, scoring
+from training.formats.prompts import scoring
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -60,8 +59,3 @@ def test_very_small_probabilities_stay_finite() -> None:
     scores = np.array([[-9000.0, -9001.0]])
     np.testing.assert_allclose(np.exp(scoring.log_shares(scores)), [[1 / (1 + math.exp(-1)), 1 / (1 + math.e)]])
     assert np.isfinite(scoring.calibrated(scores, np.array([[-9e3, 0.0]]))).all()
-
-
-def test_what_results_are_held_against() -> None:
-    assert baselines.majority(["a", "b", "a", "c"]) == 50.0
-    assert baselines.chance(("a", "b", "c")) == pytest.approx(100 / 3)
