@@ -90,6 +90,8 @@ def load(path: Path, text: str | None = None) -> Experiment:
             catalogue.register(to_task(name, definition))
         except UsageError as error:
             raise document.error(("catalogue", name), str(error)) from None
+    study.check(document, content.study, _check_intermediate)
+    study.add_tasks(document, content.study, content.catalogue.keys())
     _check_offload(document, content)
     _check_resources(document, content.cluster)
     targets = _targets(document, content.targets)
@@ -100,8 +102,8 @@ def load(path: Path, text: str | None = None) -> Experiment:
     for name in languages:
         if name not in catalogue.targets():
             raise document.error(("languages", name), f"'{name}' is no target{nearest(name, catalogue.targets())}")
-    study.check(document, content.study, _check_intermediate)
-    targets = tuple(dict.fromkeys((*targets, *content.study.targets())))
+    languages = content.study.languages(languages)
+    targets = tuple(dict.fromkeys((*targets, *content.study.added_targets())))
     all_recipes = _recipes(document, content)
     race = content.seeds if isinstance(content.seeds, Race) else None
     if race is not None:

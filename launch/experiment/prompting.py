@@ -13,7 +13,7 @@ from training.tasks.task import AnswerScore, Calibration, DemonstrationChoice, P
 
 Mode = Literal["finetune", "prompt"]
 _FORMATS = {"sequence": "prompted_pair", "choice": "prompted_choice"}
-_MOST = 32  # demonstrations
+MOST_DEMONSTRATIONS = 32
 
 
 class PromptSection(Section):
@@ -32,7 +32,7 @@ class PromptSection(Section):
         Says("the language of a template's words: English, or that of the example", "target", in_key="evaluate"),
     ] = "english"
     demonstrations: Annotated[
-        Annotated[int, Whole(0, _MOST)],
+        Annotated[int, Whole(0, MOST_DEMONSTRATIONS)],
         Says("how many answered English training examples come before each that is evaluated", "4", in_key="evaluate"),
     ] = 0
     demonstration_task: Annotated[

@@ -5,13 +5,15 @@ a study computes stands in `eval.studies`, under the same name.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import model_validator
 
 from launch.experiment import recipes
-from launch.experiment.fields import Section, Text, YesNo
+from launch.experiment.added_tasks import Definition, to_task
+from launch.experiment.fields import Section, Text, Whole, YesNo
+from launch.experiment.prompting import MOST_DEMONSTRATIONS
 from launch.experiment.recipes import NONE, Recipe
 from launch.experiment.yaml_text import Document
 from slurm.base import UsageError
@@ -41,6 +43,14 @@ class TasksOfStudy(Section):
     def recipes(self) -> tuple[Recipe, ...]:
         """Those that the study is drawn from: `none`, and each task alone."""
         return NONE, *(((task,),) for task in self.tasks)
+
+    def added_targets(self) -> tuple[str, ...]:
+        """Those that it needs besides the file's own."""
+        return ()
+
+    def targets_apart(self) -> tuple[str, ...]:
+        """Of these those that no other study is drawn from."""
+        return self.added_targets()
 
 
 class OrderStudy(TasksOfStudy):
@@ -73,7 +83,7 @@ class AlignmentStudy(TasksOfStudy):
         ),
     ]
 
-    def targets(self) -> tuple[str, ...]:
+    def added_targets(self) -> tuple[str, ...]:
         """Those of the domains, in their order."""
         return tuple(target_of(domain) for domain in self.domains)
 
@@ -85,6 +95,7 @@ def target_of(domain: str) -> str:
 
 
 PromptKind = Literal["prompt", "both"]  # by the model as it is; trained on the target's prompted English text first
+PROMPT_KINDS: tuple[PromptKind, ...] = get_args(PromptKind)
 
 
 def prompted_name(of: str, kind: PromptKind, demonstrations: int) -> str:
@@ -98,6 +109,55 @@ def prompted_parts(name: str) -> tuple[str, PromptKind, int] | None:
     if match is None or match["of"] not in catalogue.targets():
         return None
     return match["of"], "both" if match["kind"] == "both" else "prompt", int(match["demonstrations"] or 0)
+
+
+class PromptStudy(TasksOfStudy):
+    """The study of prompts: each task alone, and targets fine-tuned, prompted and both."""
+
+    fewest_tasks: ClassVar[int] = 1
+    targets: Annotated[
+        list[Text],
+        Says(
+            "prompts: targets with templates, such as xnli; of each also `xnli_prompt` and `xnli_both` are targets, in"
+            " mode prompt and trained on prompted text first, like entries of `catalogue:`, where others of that name"
+            " take their place",
+            "[xnli, pawsx]",
+        ),
+    ]
+    demonstrations: Annotated[
+        list[Annotated[int, Whole(0, MOST_DEMONSTRATIONS)]],
+        Says("prompts: how many answered examples are shown before each question; several are compared", "[0, 4]"),
+    ] = [0]
+
+    def added_targets(self) -> tuple[str, ...]:
+        return tuple(name for target in self.targets for name in (target, *self._prompted(target)))
+
+    def targets_apart(self) -> tuple[str, ...]:
+        return tuple(name for target in self.targets for name in self._prompted(target))
+
+    def _prompted(self, target: str) -> tuple[str, ...]:
+        return tuple(prompted_name(target, kind, count) for kind in PROMPT_KINDS for count in self.demonstrations)
+
+    def entries(self, target: str) -> dict[str, Definition]:
+        """Those of `catalogue:` that its prompted targets are, and the training on prompted text that `both` needs: of
+        the last step of the target's training path. UsageError where it has no such path."""
+        (path,) = recipes.expand(catalogue.find(target).training_path or "none")
+        if not path:
+            raise UsageError(
+                f"'{target}' is not trained for, so that there is no fine-tuning; name one that is, as xnli"
+            )
+        prompted_step = tuple(sorted(prompted_name(task, "prompt", 0) for task in path[-1]))
+        entries = {name: _entry(task) for name, task in zip(prompted_step, sorted(path[-1]), strict=True)}
+        for count in self.demonstrations:
+            prompt = {"prompt": {"demonstrations": str(count)}} if count else {}
+            entries[prompted_name(target, "prompt", count)] = _entry(target, **prompt)
+            of_both = {"training_path": recipes.show((*path[:-1], prompted_step))}
+            entries[prompted_name(target, "both", count)] = _entry(target, **of_both, **prompt)
+        return entries
+
+
+def _entry(like: str, **keys: object) -> Definition:
+    return Definition.model_validate({"like": like, "mode": "prompt", **keys})
 
 
 class StudySection(Section):
@@ -119,6 +179,14 @@ class StudySection(Section):
         Says("does intermediate training align languages?", "{tasks: [mnli, squad], domains: [medical, legal]}"),
     ] = None
 
+    prompts: Annotated[
+        PromptStudy | None,
+        Says(
+            "do intermediate training and prompts add up?",
+            "{tasks: [mnli, squad], targets: [xnli], demonstrations: [0, 4]}",
+        ),
+    ] = None
+
     def asked(self) -> Iterator[tuple[str, TasksOfStudy]]:
         """The studies that the file asks for, by name."""
         for name in type(self).model_fields:
@@ -130,9 +198,27 @@ class StudySection(Section):
         """All that are needed, each once."""
         return tuple(dict.fromkeys(recipe for _, study in self.asked() for recipe in study.recipes()))
 
-    def targets(self) -> tuple[str, ...]:
+    def added_targets(self) -> tuple[str, ...]:
         """Those that studies need besides the file's own."""
-        return self.alignment.targets() if self.alignment else ()
+        return tuple(target for _, study in self.asked() for target in study.added_targets())
+
+    def languages(self, of_file: Mapping[str, tuple[str, ...] | None]) -> dict[str, tuple[str, ...] | None]:
+        """By target, where the file says which: those of a target are those of its modes."""
+        prompted_targets = self.prompts.targets_apart() if self.prompts else ()
+        of_modes = {name: of_file[parts[0]] for name in prompted_targets
+                    if (parts := prompted_parts(name)) and parts[0] in of_file}  # fmt: skip
+        return of_modes | dict(of_file)
+
+    def targets_apart(self, name: str) -> frozenset[str]:
+        """Those that other studies have for themselves, seen from the one called `name`."""
+        studies = [study for study_name, study in self.asked() if study_name != name]
+        return frozenset(target for study in studies for target in study.targets_apart())
+
+
+def example(name: str) -> str | None:
+    """What can stand at the key of the study of this name; None: there is no such key."""
+    field = StudySection.model_fields.get(name)
+    return next((words.example for words in field.metadata if isinstance(words, Says)), None) if field else None
 
 
 def designs() -> dict[str, type[TasksOfStudy]]:
@@ -163,14 +249,54 @@ def check(document: Document, section: StudySection, check_task: Callable[[str],
             raise document.error(where, message)
     if section.alignment is not None:
         _check_domains(document, section.alignment)
+    if section.prompts is not None:
+        _check_prompts(document, section.prompts)
+
+
+def add_tasks(document: Document, section: StudySection, of_file: Collection[str]) -> None:
+    """Make the tasks known that a study needs and the file's `catalogue:`, whose names are `of_file`, does not have."""
+    if section.prompts is None:
+        return
+    for position, target in enumerate(section.prompts.targets):
+        try:
+            for name, definition in section.prompts.entries(target).items():
+                if name not in of_file:
+                    catalogue.register(to_task(name, definition))
+        except UsageError as error:
+            raise document.error(("study", "prompts", "targets", position), f"study.prompts.targets: {error}") from None
+
+
+def _check_prompts(document: Document, study: PromptStudy) -> None:
+    where = ("study", "prompts")
+    for key, values in (("targets", study.targets), ("demonstrations", study.demonstrations)):
+        if not values:
+            raise document.error((*where, key), f"study.prompts.{key}: there is none; name one or more")
+        for position, value in enumerate(values):
+            if value in values[:position]:
+                raise document.error(
+                    (*where, key, position), f"study.prompts.{key}: {value} stands here twice; keep one"
+                )
+    for position, target in enumerate(study.targets):
+        if target not in catalogue.targets():
+            message = (
+                f"study.prompts.targets: '{target}' is no target; {catalogue.nearest(target, catalogue.targets())}"
+            )
+            raise document.error((*where, "targets", position), message)
+        metric = catalogue.find(target).metric
+        if metric != "accuracy":
+            message = (
+                f"study.prompts.targets: {target} is scored by {metric}, answers to prompts by accuracy; name a target"
+                " that is, as xnli"
+            )
+            raise document.error((*where, "targets", position), message)
 
 
 def _check_domains(document: Document, study: AlignmentStudy) -> None:
     where = ("study", "alignment", "domains")
     if not study.domains:
         raise document.error(where, "study.alignment.domains: none is named; name one or more, as medical, legal")
-    for position, (domain, target) in enumerate(zip(study.domains, study.targets(), strict=True)):
-        if target in study.targets()[:position]:
+    for position, (domain, target) in enumerate(zip(study.domains, study.added_targets(), strict=True)):
+        if target in study.added_targets()[:position]:
             message = f"study.alignment.domains: {domain} stands here twice; keep one"
             raise document.error((*where, position), message)
         if target not in catalogue.targets() or catalogue.find(target).format != PARALLEL:

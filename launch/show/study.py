@@ -7,7 +7,7 @@ from eval.tables.baseline import with_label
 from launch.estimate import amounts
 from launch.experiment import recipes
 from launch.experiment.recipes import Recipe
-from launch.experiment.study import AlignmentStudy, OrderStudy, TasksOfStudy
+from launch.experiment.study import AlignmentStudy, OrderStudy, PromptStudy, TasksOfStudy
 from launch.plan import Plan
 from launch.text import some
 
@@ -25,6 +25,8 @@ def plan_lines(plan: Plan) -> list[tuple[str, str]]:
             lines += _of_seeds(len(study.tasks), len(plan.experiment.seeds))
         elif isinstance(study, AlignmentStudy):
             lines += _of_domains(study, len(plan.experiment.seeds))
+        elif isinstance(study, PromptStudy):
+            lines += _of_modes(study, len(plan.experiment.seeds))
         else:
             lines += _of_units(name, len(study.tasks))
     return [("study", line) for line in lines]
@@ -108,9 +110,21 @@ def _of_seeds(tasks: int, seeds: int) -> Iterator[str]:
 
 def _of_domains(study: AlignmentStudy, seeds: int) -> Iterator[str]:
     """What is tested is over seeds."""
-    yield f"on parallel text: {some(study.targets(), _LISTED)}"
+    yield f"on parallel text: {some(study.added_targets(), _LISTED)}"
     if seeds < 2:
         yield "one seed: no change of alignment can be tested; give two or more, better three"
+
+
+def _of_modes(study: PromptStudy, seeds: int) -> Iterator[str]:
+    """What is tested is over seeds: Student's, and beside it by the signs of as many values."""
+    yield f"on targets in each mode: {some(study.added_targets(), 2 * _LISTED)}"
+    if seeds < 2:
+        yield "one seed: whether intermediate training and prompts add up cannot be tested; give three or more"
+    elif (least := 2 * 2.0**-seeds) > _LEVEL:
+        yield (
+            f"{seeds} seeds: what is shown rests on their luck being like a normal one; without that, by exchanged"
+            f" signs, no p can be below {least:.2g}; of six seeds or more it can"
+        )
 
 
 def _of_units(name: str, tasks: int) -> Iterator[str]:

@@ -10,6 +10,7 @@ from eval.studies.study import Study
 from eval.tables.baseline import split
 from eval.tables.rows import Gap, Row
 from launch.experiment import recipes
+from launch.experiment import study as study_section
 from launch.merging import Collected
 from launch.plan import Plan
 from launch.store import Store
@@ -51,29 +52,29 @@ def of_study(plan: Plan, store: Store, collection: Collected, study: Study) -> t
 
 
 def _of_model(plan: Plan, store: Store, collection: Collected, study: Study, model: str) -> Answer:
-    """Of the recipes that the file names for the study; where it has no such section, of all. The parallel text that
-    the study of alignment asks for is no target of the others."""
+    """Of the recipes that the file names for the study; where it has no such section, of all. Parallel text that the
+    study of alignment asks for is no target of the others, nor are the modes of that of prompts."""
     plan = plan.of_model(model)
-    domains = set() if "representations" in study.needs else set(plan.experiment.study.targets())
+    targets_apart = plan.experiment.study.targets_apart(study.name)
     rows = [
         row._replace(recipe=split(row.recipe)[1])
         for row in collection.rows
-        if split(row.recipe)[0] == model and row.target not in domains
+        if split(row.recipe)[0] == model and row.target not in targets_apart
     ]
     gaps = [
         replace(gap, recipe=split(gap.recipe)[1])
         for gap in collection.missing
-        if split(gap.recipe)[0] == model and gap.target not in domains
+        if split(gap.recipe)[0] == model and gap.target not in targets_apart
     ]
     section = dict(plan.experiment.study.asked()).get(study.name)
     of_recipes = plan.experiment.recipes if section is None else section.recipes()
     results = gather.results(plan, store, rows, of_recipes)
     finding = study.find(results)
     lacking = [*_scores(plan, rows, gaps, of_recipes), *_records(results, study)]
-    if section is None and not finding.tables:
+    if section is None and not finding.tables and (keys := study_section.example(study.name)):
         lacking.append(
-            f"{as_typed(plan.experiment.path)} does not name what it is drawn from: `study: {{{study.name}: {{tasks:"
-            " [mnli, squad, …]}}` in it does"
+            f"{as_typed(plan.experiment.path)} does not name what it is drawn from:"
+            f" `study: {{{study.name}: {keys}}}` in it does"
         )
     return Answer(study, finding, tuple(lacking), model)
 

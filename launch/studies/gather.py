@@ -36,7 +36,9 @@ def results(plan: Plan, store: Store, rows: Sequence[Row], of_recipes: Collectio
     of_trainings = dev.trainings(plan, store, of_recipes)
     runs = tuple(_runs(plan, rows, of_recipes))
     prompted_targets = tuple(
-        PromptedTarget(name, *parts) for name in plan.targets if (parts := prompted_parts(name)) is not None
+        PromptedTarget(name, *parts)
+        for name, definition in plan.targets.items()
+        if definition.task.prompting is not None and (parts := prompted_parts(name)) is not None
     )
     return Results(
         runs=runs,

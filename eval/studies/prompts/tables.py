@@ -89,7 +89,7 @@ def of_templates(targets: Sequence[Target]) -> Table:
          Column("majority class", "score"), Column("chance", "score")),
         tuple(rows),
         ("The best and the worst are chosen in every language and seed, on the very examples that they are scored on.",
-         "Nothing is tested here."),
+         "Of `both` only the first template was trained on. Nothing is tested here."),
     )  # fmt: skip
 
 

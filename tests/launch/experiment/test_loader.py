@@ -308,6 +308,7 @@ MISTAKES: list[tuple[str, int, str]] = [
     ("study: {order: {tasks: mnli}}", 8, "study.order.tasks: expected a list: write [mnli]"),
     ("study:\n  order:\n    tasks: [mnli, sqaud]", 10, "tasks: 'sqaud' is no intermediate task; did you mean 'squad'?"),
     ("study: {order: {tasks: [mnli, mnli]}}", 8, "study.order.tasks: mnli stands here twice; keep one"),
+    ("study: {prompts: {tasks: [mnli]}}", 8, "`study.prompts.targets:` is missing"),
     ("study: {correlation: {tasks: [mnli]}}", 8, "there is nothing to compare; name two tasks or more"),
     ("study: {complexity: {tasks: []}}", 8, "there is nothing to compare; name two tasks or more"),
     ("study: {order: {tasks: [mnli, qqp, squad, squad_v2, hellaswag, siqa, copa]}}", 8, "too many orders; at most 6"),

@@ -12,6 +12,7 @@ from launch.experiment.study import PromptKind, TasksOfStudy, prompted_name, pro
 from launch.show import study as study_shown
 from slurm.base import UsageError
 from tests.launch.workspace import Workspace
+from training.tasks import catalogue
 
 TASKS = ["mnli", "squad", "hellaswag"]
 
@@ -125,6 +126,63 @@ def test_domains_of_alignment_are_targets(workspace: Workspace) -> None:
 def test_a_domain_that_is_none_is_one_line(workspace: Workspace, domains: list[str], said: str) -> None:
     with pytest.raises(UsageError, match=re.escape(said)) as caught:
         experiment.load(workspace.file(study={"alignment": {"tasks": ["mnli"], "domains": domains}}))
+    assert "\n" not in str(caught.value)
+
+
+def test_modes_of_targets_are_targets_with_their_own_trainings(workspace: Workspace) -> None:
+    study = {"prompts": {"tasks": ["squad"], "targets": ["xnli", "xcopa"], "demonstrations": ["0", "4"]}}
+    path = workspace.file(recipes=None, study=study, targets=["tatoeba"], languages={"xnli": ["de"]})
+    loaded = experiment.load(path)
+    assert loaded.targets == (
+        "tatoeba", "xnli", "xnli_prompt", "xnli_prompt_4", "xnli_both", "xnli_both_4",
+        "xcopa", "xcopa_prompt", "xcopa_prompt_4", "xcopa_both", "xcopa_both_4",
+    )  # fmt: skip
+    assert list(loaded.recipes) == _expanded("none", "squad")
+    assert loaded.languages["xnli_both_4"] == loaded.languages["xnli_prompt"] == ("de",)
+    paths = {name: catalogue.find(name).training_path for name in loaded.targets}
+    assert (paths["xnli_prompt"], paths["xnli_prompt_4"]) == ("none", "none")
+    assert (paths["xnli_both"], paths["xcopa_both_4"]) == ("mnli_prompt", "siqa > copa_prompt")
+    shown_counts = {name: prompting.demonstrations for name in loaded.targets
+                    if (prompting := catalogue.find(name).prompting)}  # fmt: skip
+    assert shown_counts == {name: 4 if name.endswith("4") else 0 for name in loaded.targets if "_" in name}
+
+
+def test_a_mode_that_the_file_defines_stands(workspace: Workspace) -> None:
+    of_file = {"xnli_prompt": {"like": "xnli", "mode": "prompt", "prompt": {"templates": ["right"]}}}
+    study = {"prompts": {"tasks": ["squad"], "targets": ["xnli"]}}
+    experiment.load(workspace.file(recipes=None, study=study, targets=["tatoeba"], catalogue=of_file))
+    of_study, other = (catalogue.find(name).prompting for name in ("xnli_prompt", "xnli_both"))
+    assert of_study is not None and of_study.templates == ("right",)
+    assert other is not None and len(other.templates) > 1
+
+
+def test_plan_says_what_prompts_cannot_show(workspace: Workspace) -> None:
+    study = {"prompts": {"tasks": ["squad"], "targets": ["xnli"]}}
+    assert _said(workspace, study, seeds=["1"]) == [
+        "prompts of squad: none, and the task",
+        "on targets in each mode: xnli, xnli_prompt, xnli_both",
+        "one seed: whether intermediate training and prompts add up cannot be tested; give three or more",
+    ]
+    assert "by exchanged signs, no p can be below 0.25" in _said(workspace, study, seeds=["1", "2", "3"])[-1]
+    assert len(_said(workspace, study, seeds=[str(seed) for seed in range(6)])) == 2
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"targets": []}, "study.prompts.targets: there is none; name one or more"),
+        ({"targets": ["xnlo"]}, "study.prompts.targets: 'xnlo' is no target; did you mean xnli?"),
+        ({"targets": ["xnli", "xnli"]}, "study.prompts.targets: xnli stands here twice; keep one"),
+        ({"targets": ["panx"]}, "study.prompts.targets: panx is scored by f1, answers to prompts by accuracy"),
+        ({"targets": ["tatoeba"]}, "study.prompts.targets: 'tatoeba' is not trained for, so that"),
+        ({"targets": ["xnli"], "demonstrations": []}, "study.prompts.demonstrations: there is none; name one or more"),
+        ({"targets": ["xnli"], "demonstrations": ["4", "4"]}, "study.prompts.demonstrations: 4 stands here twice"),
+        ({"targets": ["xnli"], "demonstrations": ["99"]}, "study.prompts.demonstrations"),
+    ],
+)
+def test_prompts_that_cannot_be_are_one_line(workspace: Workspace, keys: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(said)) as caught:
+        experiment.load(workspace.file(study={"prompts": {"tasks": ["squad"], **keys}}))
     assert "\n" not in str(caught.value)
 
 

@@ -64,7 +64,9 @@ def test_every_example_can_be_typed(tmp_path: Path, title: str, key: str, exampl
     section = SECTIONS[title]
     if section is OrderStudy:
         section = next(design for design in designs().values() if key in design.model_fields)
-        content = {"tasks": ["mnli", "squad"]} | content
+        required = {name: text for of, name, text in _examples() if of == title and section.model_fields.get(name)
+                    and section.model_fields[name].is_required()}  # fmt: skip
+        content = {name: yaml.load(text, Loader=yaml.BaseLoader) for name, text in required.items()} | content
     section.model_validate(content)
 
 

@@ -72,6 +72,19 @@ def test_files_are_written(workspace: Workspace, tmp_path: Path) -> None:
     assert text.startswith("## Does the order of intermediate tasks change zero-shot transfer?\n\nThat the order")
 
 
+@pytest.mark.slow
+def test_prompts_are_said_with_what_they_are_held_against(workspace: Workspace, tmp_path: Path) -> None:
+    study = {"prompts": {"tasks": ["mnli", "squad"], "targets": ["xnli"], "demonstrations": ["0", "4"]}}
+    planted.publish(planted.plan(workspace, study=study, targets=["tatoeba"]))
+    result = _study("prompts", "experiment.yaml")
+    assert "Intermediate training and prompts do not add up in" in _words(result)
+    assert "majority class" in result.output and "chance" in result.output and "missing" not in result.output
+    assert max(map(len, result.output.splitlines())) <= 80 and "…" not in result.output
+    CliRunner().invoke(app, ["report", "experiment.yaml", "--out", str(tmp_path / "r.html")], catch_exceptions=False)
+    text = (tmp_path / "r.html").read_text()
+    assert 'id="study-prompts"' in text and "Spread over templates" in text
+
+
 def test_what_is_missing_is_said(workspace: Workspace) -> None:
     plan = planted.plan(workspace, study=SINGLE_TASKS, targets=["tatoeba"])
     result = _study("complexity", "experiment.yaml")
@@ -89,7 +102,9 @@ def test_a_file_without_studies_is_asked_for_what_its_recipes_have(workspace: Wo
     workspace.file(recipes=["none", "squad > mnli"], targets=["tatoeba"])
     output = _words(_study("order", "experiment.yaml"))
     assert "Nothing can be said yet: no two recipes are orders of the same tasks." in output
-    assert "experiment.yaml does not name what it is drawn from: `study: {order: {tasks: [mnli, squad, …]}}`" in output
+    assert "experiment.yaml does not name what it is drawn from: `study: {order: {tasks: [mnli, squad]}}`" in output
+    output = _words(_study("prompts", "experiment.yaml"))
+    assert "`study: {prompts: {tasks: [mnli, squad], targets: [xnli], demonstrations: [0, 4]}}` in it does" in output
     plan = workspace.plan(recipes=["none", "orders(squad, mnli)"], targets=["tatoeba"], seeds=["1", "2"])
     planted.publish(plan)
     output = _words(_study("order", "experiment.yaml"))

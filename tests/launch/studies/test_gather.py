@@ -161,14 +161,33 @@ def test_a_study_of_the_file_is_drawn_from_its_own_recipes(workspace: Workspace)
 
 
 def test_answers_to_prompts_have_templates_and_what_they_are_held_against(workspace: Workspace) -> None:
-    added: dict[str, Any] = {"catalogue": {"xnli_both_4": {"like": "xnli"}}, "languages": {"default": ["de", "zh"]}}
-    plan = workspace.plan(recipes=["none", "squad"], targets=["xnli", "xnli_both_4"], **added)
+    prompts = {"tasks": ["squad"], "targets": ["xnli"], "demonstrations": ["4"]}
+    plan = planted.plan(workspace, study={"prompts": prompts}, targets=["tatoeba"])
     planted.publish(plan)
     results = _results(plan)
-    assert results.prompted_targets == (PromptedTarget("xnli_both_4", "xnli", "both", 4),)
-    runs = {(r.recipe, r.seed, r.language): r.score for r in results.runs if r.target == "xnli_both_4"}
-    records = {(r.recipe, r.seed, r.language): r for r in results.template_scores}
-    assert records.keys() == runs.keys() and len(runs) == 2 * 2 * 2
+    assert results.prompted_targets == (
+        PromptedTarget("xnli_prompt_4", "xnli", "prompt", 4),
+        PromptedTarget("xnli_both_4", "xnli", "both", 4),
+    )
+    runs = {(r.target, r.recipe, r.seed, r.language): r.score for r in results.runs if r.target.startswith("xnli_")}
+    records = {(r.target, r.recipe, r.seed, r.language): r for r in results.template_scores}
+    # Demonstrations are drawn by the seed, so that `none` has one too.
+    assert records.keys() == runs.keys() and len(runs) == 2 * 2 * 3 * 3
     for cell, record in records.items():
         assert (record.best, record.worst) == (runs[cell] + 2, runs[cell] - 1)
-        assert (record.target, record.majority, record.chance) == ("xnli_both_4", 35.0, 33.0)
+        assert (record.majority, record.chance) == (35.0, 33.0)
+
+
+def test_modes_of_the_study_of_prompts_are_no_targets_of_the_others(workspace: Workspace) -> None:
+    study = {
+        "order": {"tasks": ["mnli", "squad"], "controls": "false"},
+        "prompts": {"tasks": ["mnli", "squad"], "targets": ["xnli"]},
+    }
+    plan = planted.plan(workspace, study=study, targets=["tatoeba"])
+    store = planted.publish(plan)
+    collection = collect(plan, store, write=False)
+    (answer,) = of_study(plan, store, collection, find("order"))
+    assert {row[0] for row in answer.finding.tables[0].rows} == {"tatoeba", "xnli"} and answer.lacking == ()
+    (answer,) = of_study(plan, store, collection, find("prompts"))
+    assert answer.finding.sentence.startswith("Intermediate training and prompts do not add up in 2 of 2 tests: ")
+    assert answer.lacking == ()
