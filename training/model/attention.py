@@ -5,6 +5,8 @@ With dropout, and on a CPU in training, the rows are padded in a few buckets of 
 without gradients, rows of one length go through the fused kernel together, without any padding.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -73,14 +75,28 @@ def _varlen() -> Any:
 def _by_runs(q: Tensor, k: Tensor, v: Tensor, packing: Layout, scaling: float) -> Tensor:
     """Rows of one length that follow each other are a batch as they lie."""
     out = torch.empty_like(q)
-    for start, rows, length in packing.runs:
-        inside = slice(start, start + rows * length)
-        shape = rows, length
-        attended_values = scaled_dot_product_attention(
-            _batch(q[inside], shape), _batch(k[inside], shape), _batch(v[inside], shape), scale=scaling
-        )
-        out[inside] = attended_values.transpose(1, 2).flatten(0, 1)
+    with _without_onednn():
+        for start, rows, length in packing.runs:
+            inside = slice(start, start + rows * length)
+            shape = rows, length
+            attended_values = scaled_dot_product_attention(
+                _batch(q[inside], shape), _batch(k[inside], shape), _batch(v[inside], shape), scale=scaling
+            )
+            out[inside] = attended_values.transpose(1, 2).flatten(0, 1)
     return out
+
+
+@contextmanager
+def _without_onednn() -> Iterator[None]:
+    """Where the engine has chosen oneDNN for fp32 products: it prepares each of the kernel's small ones anew, which
+    takes two to ten times as long as MKL's."""
+    switch: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before = switch.fp32_precision
+    switch.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        switch.fp32_precision = before
 
 
 def _by_buckets(q: Tensor, k: Tensor, v: Tensor, packing: Layout, dropout: float, scaling: float) -> Tensor:

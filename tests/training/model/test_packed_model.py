@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from tests.training.reference import Reference
+from training.engine import matmul
 from training.formats.base import IGNORED, Piece
 from training.model import attention, heads
 from training.model.encoder import StageModel
@@ -172,6 +173,24 @@ def test_every_way_of_attention_is_that_of_each_row_alone(lengths: list[int], se
     expected = torch.cat(alone)
     torch.testing.assert_close(attention._by_runs(q, k, v, layout, None), expected, atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(attention._by_buckets(q, k, v, layout, 0.0, None), expected, atol=1e-6, rtol=1e-5)
+
+
+def test_evaluation_computes_attention_by_mkl_and_leaves_what_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = []
+
+    def kernel(*states: Tensor, scale: float) -> Tensor:
+        settings.append(torch.backends.mkldnn.matmul.fp32_precision)
+        return scaled_dot_product_attention(*states, scale=scale)
+
+    monkeypatch.setattr(attention, "scaled_dot_product_attention", kernel)
+    q, k, v = torch.randn(3, 13, 2, 8)
+    before = matmul.apply("onednn")
+    try:
+        attention._by_runs(q, k, v, Layout((5, 5, 3), CPU), 1.0)
+        assert settings == ["ieee", "ieee"]
+        assert matmul.apply("onednn") == "bf16"
+    finally:
+        matmul.restore(before)
 
 
 # --- micro-batches
