@@ -52,7 +52,7 @@ class ImageText:
 
         UserError where the features are no vectors of the shared space.
         """
-        images, captions = self._image_vectors(examples), self._caption_vectors(examples)
+        images, captions = self._image_vectors(examples), self.caption_vectors(examples)
         if images.shape[1] != captions.shape[1]:
             raise UserError(
                 f"{examples[0].features}: {images.shape[1]} features per image, but the model projects captions to"
@@ -73,7 +73,7 @@ class ImageText:
             self._images = file, names, image_features.read(Path(file), names)
         return self._images[2]
 
-    def _caption_vectors(self, examples: Sequence[Example]) -> FloatArray:
+    def caption_vectors(self, examples: Sequence[Example]) -> FloatArray:
         """Unit vectors [captions, shared width], in the captions' order."""
         pieces = encode(formats.get(self.task.format), examples, self.tokenizer, self.task, self.settings)
 

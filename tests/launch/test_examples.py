@@ -1,15 +1,20 @@
 """The example files: all plan in a fresh clone; with the lines that need local data, where there are such data."""
 
 import re
+import runpy
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from launch import experiment, plan
 from launch.demo import data as sample_data
 from launch.plan import Plan
+from launch.preflight import checks
 from tests.launch import every_task_data
 from tests.paths import ROOT
+from training.formats import image_features
+from training.formats.image_text import read_captions
 from training.tasks import catalogue
 
 EXAMPLES = ROOT / "examples"
@@ -17,6 +22,7 @@ PAPER = ("xnli", "pawsx", "udpos", "panx", "xquad", "mlqa", "tydiqa", "bucc", "t
 NINE = ("anli_plus", "mnli", "qqp", "squad_v2", "squad", "hellaswag", "ccg", "cosmos_qa", "commonsense_qa")
 STUDIES = ("study-order.yaml", "study-correlation.yaml", "study-complexity.yaml")
 OF_REAL_TEXT = ("study-alignment.yaml",)
+OF_IMAGES = "study-images.yaml"
 _LEFT_OUT = re.compile(r"^#(?=\S| {2})", re.MULTILINE)  # a line that needs local data; prose begins with `# `
 
 
@@ -52,9 +58,33 @@ def test_those_of_real_text_plan_with_it(name: str, tmp_path: Path, tiny_model: 
     assert languages["alignment_medical"] == ["es", "fr", "zh"] and languages["alignment_legal"] == ["de", "fr", "hu"]
 
 
+@pytest.mark.slow
+def test_that_of_images_plans_with_what_its_program_writes(tmp_path: Path, tiny_model: Path, shared_data: Path) -> None:
+    program = runpy.run_path(str(EXAMPLES / "study_images.py"))
+    program["write_data"](shared_data, tmp_path / "data-images")
+    program["write_model"](tiny_model, tmp_path / "altclip")
+    program["write_features"](tmp_path / "altclip", tmp_path / "data-images/xflickrco")
+    (tmp_path / OF_IMAGES).write_text((EXAMPLES / OF_IMAGES).read_text())
+    planned = plan.make(experiment.load(tmp_path / OF_IMAGES))
+    languages = {name: len(target.languages) for name, target in planned.targets.items()}
+    assert languages == {"xflickrco": 8, "unrelated": 3, "tatoeba": 3} and tasks_of(planned) == {"mnli", "squad"}
+    checks.check_settings(planned)
+    # The images are where the start model has their English captions, but for noise; the others are nowhere near.
+    captions = tmp_path / "data-images/xflickrco/en/test.jsonl.gz"
+    examples = read_captions(captions, captions.parents[1] / "features.safetensors", "en")
+    caption_vectors = program["english_vectors"](tmp_path / "altclip", examples).numpy()
+    names = [example.id for example in examples]
+    for name, is_planted in (("features", True), ("unrelated", False)):
+        vectors = image_features.read(captions.parents[1] / f"{name}.safetensors", names)
+        by_coordinate = [(of - of.mean(axis=0)).ravel() for of in (caption_vectors, vectors)]
+        correlation = float(np.corrcoef(*by_coordinate)[0, 1])
+        assert (0.3 < correlation < 0.6) if is_planted else abs(correlation) < 0.02
+
+
 def test_every_file_is_tried_here() -> None:
     assert {path.name for path in EXAMPLES.glob("*.yaml")} == {
         "paper.yaml", "xtreme-r.yaml", "crossing.yaml", "every-task.yaml", "small-study.yaml", *STUDIES, *OF_REAL_TEXT,
+        OF_IMAGES,
     }  # fmt: skip
 
 
