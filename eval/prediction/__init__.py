@@ -1,6 +1,6 @@
 """From a trained model to predictions and scores, language by language; needs torch.
 
 Imports `training` and `eval.metrics`. Begin with `stage`, one target's evaluation; `predict` runs what has a head,
-`cloze`, `causal` and `generation` answer prompts, `retrieval`, `alignment`, `mining` and `answers` compare sentences;
-`dev` is a training's English dev. Nothing is offered here: who reads results must not pay for torch.
+`causal` and `generation` answer prompts with a causal model, `retrieval`, `alignment`, `mining` and `answers` compare
+sentences; `dev` is a training's English dev. Nothing is offered here: who reads results must not pay for torch.
 """

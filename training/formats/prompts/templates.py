@@ -6,8 +6,9 @@ English. Sources of words, both read on 2026-11-27:
 - Zhao & Schütze 2021 (arXiv 2109.03630): their code, mprompting/xlmrprompt at 1455a37, pet/pet/pvps/xnli_pvp.py. Its
   English verbaliser is right / maybe / wrong; `question-yes` has yes / maybe / no, in English alone. The Latin N in the
   Greek word is theirs.
-- lm-evaluation-harness (EleutherAI): lm_eval/tasks/xnli/utils.py, paws-x/_generate_config.py, xcopa/utils.py,
-  super_glue/copa/utils.py (the English connectors); XNLI's words are Google's translations, as it says.
+- lm-evaluation-harness (EleutherAI): lm_eval/tasks/xnli/utils.py, paws-x/*.yaml (whose French no is not that of
+  _generate_config.py), xcopa/utils.py, super_glue/copa/utils.py (the English connectors); XNLI's words are Google's
+  translations, as it says.
 
 Patterns after Schick & Schütze are not theirs to the letter (`quoted` takes the second text, too, without its
 punctuation; `choices` has a comma before `because`), so that numbers do not compare with theirs.
@@ -66,7 +67,7 @@ _PAWSX_RIGHT = {
     "de": ("richtig", "Nein", "Ja"),
     "en": ("right", "No", "Yes"),
     "es": ("verdad", "No", "Sí"),
-    "fr": ("n'est-ce pas", "No", "Oui"),
+    "fr": ("n'est-ce pas", "Non", "Oui"),
     "ja": ("ですね", "いいえ", "はい"),
     "ko": ("맞죠", "아니요", "예"),
     "zh": ("对吧", "不是", "是"),

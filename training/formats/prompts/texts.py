@@ -45,8 +45,10 @@ def unpunctuated_pair(example: Example) -> Texts:
 
 def paraphrase_pair(example: Example) -> Texts:
     """PAWS-X as lm-evaluation-harness reads it: tokenised text joined again, the first without `.`, `,` or `;` at its
-    end, the second beginning in lower case."""
+    end, the second beginning in lower case; Japanese, Korean and Chinese as they are."""
     texts = pair(example)
+    if example.language in ("ja", "ko", "zh"):
+        return texts
     first, second = (_detokenised(text).strip() for text in (texts.first, texts.second))
     return Texts(first[:-1] if first.endswith((".", ",", ";")) else first, _lower_first(second))
 

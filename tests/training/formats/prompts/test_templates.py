@@ -77,6 +77,8 @@ def test_as_their_sources_have_them() -> None:
     assert template_named("pawsx", "right").prompt(PARAPHRASE, "fr").answered(1) == (
         "He didn't say (it), n'est-ce pas? Oui, he said nothing"
     )
+    as_it_is = template_named("pawsx", "right").prompt(replace(PARAPHRASE, language="ja"), "ja")
+    assert as_it_is.before == "He did n't say ( it ) ., ですね? "
     connector = template_named("xcopa", "connector")
     assert connector.prompt(COPA, "id").answered(1) == "The glass fell off the table maka it rang the bell."
     cause = replace(COPA, first=COPA.first.replace("effect", "cause"))
