@@ -38,7 +38,7 @@ lint: .venv/ready  ## lint, format, types, the order of the rooms, names that sa
 bench: .venv/ready  ## training and evaluation against Hugging Face Trainer + DeepSpeed, on the CPU (15 minutes)
 	$(BIN)/python -m tests.benchmarks.train
 
-bench-alignment: .venv/ready  ## 14 languages x 3,071 sentences x all layers of the small model compared: time, memory (minutes)
+bench-alignment: .venv/ready  ## 14 languages x 3,071 sentences x all layers of the small model (4) compared: time, memory (minutes)
 	$(BIN)/python -m tests.benchmarks.alignment
 
 bench-collect: .venv/ready  ## `collect` of 100,000 results beside the obvious pandas loop: time and memory (minutes)
@@ -96,7 +96,7 @@ every-task: .venv/ready  ## every intermediate task x every target once, small (
 	$(BIN)/stepstone submit examples/every-task.yaml --wait
 	$(BIN)/stepstone collect examples/every-task.yaml
 
-studies: .venv/ready  ## the studies of order, correlation and complexity, small (15 minutes; data: see examples/small.sh)
+studies: .venv/ready  ## the studies of order, correlation, complexity and alignment, small (15 minutes; data: see examples/small.sh)
 	examples/studies.sh
 
 clean:  ## remove what was built (not the stores)

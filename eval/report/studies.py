@@ -1,5 +1,6 @@
 """The section of a study: what it asks, its sentence, plots, tables, and the limits of the conclusion."""
 
+import re
 from collections.abc import Callable
 
 from eval.report import elements
@@ -8,6 +9,7 @@ from eval.report.words import escape
 from eval.studies.finding import Table, write
 
 _MOST_ROWS = 200  # of a table; `stepstone study` writes all
+_COMMAND = re.compile("`(stepstone [a-z]+)`")
 _PLOTS = ("estimates", "matrix", "scatter")
 
 
@@ -18,13 +20,17 @@ def html(study: AskedStudy, plot: Callable[[str], str]) -> str:
     kinds = {type(figure).__name__.lower() for figure in finding.figures}
     figures = "".join(plot(f"{study.address}-{kind}") for kind in _PLOTS if kind in kinds)
     first, *more = [_table(table) for table in finding.tables] or [""]
-    limits = "".join(f"<li>{escape(line)}</li>" for line in finding.limits)
+    limits = "".join(f"<li>{_limit(line)}</li>" for line in finding.limits)
     return (
         f"<p>{escape(study.question)}</p>\n{lacking}"
         f'<p class="answer">{escape(finding.sentence)}</p>\n{first}{figures}'
         + elements.folded("The other tables", "\n".join(more))
         + (f"<p>What it cannot show:</p>\n<ul>{limits}</ul>" if limits else "")
     )
+
+
+def _limit(line: str) -> str:
+    return _COMMAND.sub(r"<code>\1</code>", escape(line))
 
 
 def _table(table: Table) -> str:

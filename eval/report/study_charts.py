@@ -7,6 +7,7 @@ from eval.report.content import AskedStudy
 from eval.studies.finding import Estimates, Matrix, Scatter
 
 _MOST_ROWS = 3000  # of a plot's data: a page has other parts too
+_LEVEL = 3  # characters of a column's name that need not be slanted, as of a layer's number
 
 
 def of_study(study: AskedStudy) -> Iterator[Chart]:
@@ -82,9 +83,10 @@ def _matrices(name: str, figures: list[Matrix]) -> Chart | None:
     base = named_rows().transform_filter(altair.datum.figure == shown_figure)
     row_names = list(dict.fromkeys(row for figure in figures for row in figure.rows))
     column_names = list(dict.fromkeys(column for figure in figures for column in figure.columns))
+    angle = -35 if max(map(len, column_names)) > _LEVEL else 0
     base = base.encode(
         y=altair.Y("row:N", sort=row_names, title=None, axis=altair.Axis(labelLimit=160)),
-        x=altair.X("column:N", sort=column_names, title=None, axis=altair.Axis(labelAngle=-35, labelLimit=160)),
+        x=altair.X("column:N", sort=column_names, title=None, axis=altair.Axis(labelAngle=angle, labelLimit=160)),
         tooltip=["row:N", "column:N", "value:Q"],
     )
     boxes = base.mark_rect(stroke="var(--page)", strokeWidth=2).encode(

@@ -45,7 +45,7 @@ th[scope=row] { font-weight: normal; min-width: 5rem; max-width: 14rem; position
 .heat thead th { max-width: 11rem; }
 .heat thead th:first-child { min-width: 5rem; }
 .words th[scope=row] { position: static; }
-.words .num { text-align: right; }
+.words .num { text-align: right; white-space: nowrap; }
 .words td, .words th { min-width: 3.5rem; max-width: 40rem; }
 .up { background: color-mix(in srgb, var(--up) calc(var(--m) * .5%), var(--page)); }
 .down { background: color-mix(in srgb, var(--down) calc(var(--m) * .5%), var(--page)); }
@@ -71,8 +71,8 @@ figcaption { margin-top: .4rem; }
 .plot .vega-bindings { display: flex; flex-wrap: wrap; gap: .25rem 1rem; margin-top: .25rem; }
 .plot .vega-bind { max-width: 100%; }
 .plot .vega-bind-name { margin-right: .3rem; color: var(--muted); }
-.plot select { font: inherit; max-width: min(22rem, 70vw); color: var(--text); background: var(--tint);
-  border: 1px solid var(--muted); }
+.plot select { font: inherit; max-width: min(40rem, 70vw); text-overflow: ellipsis; color: var(--text);
+  background: var(--tint); border: 1px solid var(--muted); }
 #vg-tooltip-element.vg-tooltip { background: var(--tint); color: var(--text); border: 1px solid var(--muted);
   font: 13px/1.4 system-ui, sans-serif; max-width: min(30rem, 90vw); }
 #vg-tooltip-element td { border: 0; text-align: left; }

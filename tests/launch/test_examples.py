@@ -56,6 +56,10 @@ def test_those_of_real_text_plan_with_it(name: str, tmp_path: Path, tiny_model: 
     planned = plan.make(experiment.load(tmp_path / name))
     languages = {target: list(definition.languages) for target, definition in planned.targets.items()}
     assert languages["alignment_medical"] == ["es", "fr", "zh"] and languages["alignment_legal"] == ["de", "fr", "hu"]
+    (tmp_path / "complexity.yaml").write_text((EXAMPLES / "study-complexity.yaml").read_text())
+    complexity = plan.make(experiment.load(tmp_path / "complexity.yaml"))
+    trainings = {stage.key for stage in planned.stages.values() if stage.kind == "train"}
+    assert trainings and trainings <= {stage.key for stage in complexity.stages.values()}
 
 
 @pytest.mark.slow

@@ -116,7 +116,13 @@ def study(name: str) -> AskedStudy:
         Matrix("Neighbours", "points", (name, "squad"), ("squad",), ((1.0,), (None,)), frozenset(((name, "squad"),))),
         Scatter("Dev", "accuracy", "gain", (Point(name, 1.0, 2.0), Point("squad", 2.0, 3.0)), (1.0, 1.0)),
     )
-    finding = Finding("order", "The order changed transfer.", (table, table), figures, ("2 of 6 orders",))
+    finding = Finding(
+        "order",
+        "The order changed transfer.",
+        (table, table),
+        figures,
+        ("2 of 6 orders; more is in `stepstone table`",),
+    )
     return AskedStudy("Does the order change transfer?", finding, ("3 of 9 scores are missing",))
 
 

@@ -147,6 +147,7 @@ def test_a_study_has_its_sentence_tables_plots_and_limits() -> None:
     text = " ".join("".join(outline.of(section).text).split())
     assert "So far: 3 of 9 scores are missing." in text and "The order changed transfer." in text
     assert "+1.25[+0.50, +2.00]" in text and "-0.50-" in text and "2 of 6 orders" in text
+    assert "<code>stepstone table</code>" in section
     assert section.count('data-spec="plot-study-order-') == 3
     assert "study-order" not in "".join(outline.of(page.html(CONTENTS["whole"])).ids)
 
