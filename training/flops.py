@@ -1,4 +1,4 @@
-"""Floating-point operations of an XLM-R encoder, counted from the sizes in its config.json, and what devices can do.
+"""Floating-point operations of a model, counted from the sizes in its config.json, and what devices can do.
 
 A product of [m, k] and [k, n] counts 2·m·k·n; the embeddings are looked up and count nothing. Training is three forward
 passes: the backward pass makes two products for each of the forward pass. No torch.
@@ -14,7 +14,12 @@ _TERA = 1e12
 
 @dataclass(frozen=True)
 class Sizes:
-    """The sizes of an XLM-R encoder. `inner`: the width of a layer's feed-forward part."""
+    """The sizes of an XLM-R encoder. `inner`: the width of a layer's feed-forward part.
+
+    Of a causal language model: `key_value_heads`, where several heads share keys and values; `inner_matrices`, three
+    where the feed-forward part is gated; `has_output_words`, where words are predicted by other embeddings than they
+    are read by. Its biases and norms are counted as XLM-R's.
+    """
 
     layers: int
     width: int
@@ -23,17 +28,23 @@ class Sizes:
     vocabulary: int
     positions: int
     segments: int
+    key_value_heads: int | None = None
+    inner_matrices: int = 2
+    has_output_words: bool = False
 
     @property
     def matmul_parameters(self) -> int:
         """The layers' matrices: what every token is multiplied with."""
-        return self.layers * (4 * self.width**2 + 2 * self.width * self.inner)
+        keys_and_values = self.width * (self.key_value_heads or self.heads) // self.heads
+        attention = 2 * self.width**2 + 2 * self.width * keys_and_values
+        return self.layers * (attention + self.inner_matrices * self.width * self.inner)
 
     @property
     def parameters(self) -> int:
         """All of the encoder's parameters, without pooler and heads."""
         norm = 2 * self.width
-        embeddings = (self.vocabulary + self.positions + self.segments) * self.width + norm
+        words = self.vocabulary * (2 if self.has_output_words else 1)
+        embeddings = (words + self.positions + self.segments) * self.width + norm
         biases_and_norms = 5 * self.width + self.inner + 2 * norm
         return embeddings + self.matmul_parameters + self.layers * biases_and_norms
 
@@ -43,7 +54,9 @@ def sizes_of(config: Mapping[str, Any]) -> Sizes:
     required_names = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads")
     embedding_names = ("vocab_size", "max_position_embeddings", "type_vocab_size")
     usual = {"intermediate_size": 3072, "type_vocab_size": 2}
-    return Sizes(*(int(config.get(name, usual.get(name, 0))) for name in (*required_names, *embedding_names)))
+    sizes = [int(config.get(name, usual.get(name, 0))) for name in (*required_names, *embedding_names)]
+    layers, width, inner, heads, vocabulary, positions, segments = sizes
+    return Sizes(layers, width, inner, heads, vocabulary, positions, segments)
 
 
 def forward_flops(sizes: Sizes, tokens: int, squares: int, *, predicted_tokens: int = 0) -> int:

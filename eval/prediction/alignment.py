@@ -127,7 +127,7 @@ class Alignment:
 
     def _empty(self, sentences: int) -> FloatArray:
         config = self.model.encoder.config
-        return np.empty((sentences, len(POOLINGS), config.num_hidden_layers + 1, config.hidden_size), np.float32)
+        return np.empty((sentences, len(POOLINGS), config.sizes.layers + 1, config.hidden_size), np.float32)
 
 
 _WRITTEN: FloatArray = np.empty(0, np.float32)

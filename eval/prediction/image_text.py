@@ -27,6 +27,7 @@ from training.model.encoder import StageModel
 from training.model.packing import Packed
 from training.model.parent import Parent
 from training.model.projection import TextProjection
+from training.pretrained.config import EncoderConfig
 from training.pretrained.start import lacks_projection
 from training.spec import Runtime, Settings
 from training.tasks import Task
@@ -40,7 +41,7 @@ class ImageText:
     def __init__(
         self, model: StageModel, parent: Parent, task: Task, tokenizer: object, settings: Settings, runtime: Runtime
     ) -> None:
-        if not parent.projection:
+        if not parent.projection or not isinstance(parent.config, EncoderConfig):
             raise lacks_projection(parent.folder, task.name)
         self.model, self.task, self.tokenizer = model, task, tokenizer
         self.settings, self.runtime = settings, runtime

@@ -92,7 +92,7 @@ def _rows(vectors: Tensor, pieces: Sequence[Piece]) -> list[FloatArray]:
 
 def chosen_layer(model: StageModel, settings: Settings) -> int:
     """The layer whose hidden states are pooled; 0: embeddings. By default as deep as the 14th of 24."""
-    layers = model.encoder.config.num_hidden_layers
+    layers = model.encoder.config.sizes.layers
     layer = round(14 / 24 * layers) if settings.layer is None else settings.layer
     if not 0 <= layer <= layers:
         raise UserError(f"layer {layer}: this model has layers 0 (embeddings) to {layers}; set layer to one of them.")

@@ -16,7 +16,7 @@ from training import formats
 from training.flops import Sizes
 from training.pretrained import StartModel
 from training.pretrained import start as start_model
-from training.pretrained.config import encoder_config
+from training.pretrained.config import model_config
 from training.shape import Shape, choose, gigabytes
 from training.tasks import catalogue
 
@@ -152,11 +152,11 @@ def _of_step(name: str, step: StepDefinition, sizes: Sizes, cluster: Cluster) ->
 def model_sizes(start: StartModel) -> Sizes | None:
     """The sizes of a start model; None where it is on the Hub, not fetched yet, and not one whose sizes we know."""
     if start.folder:
-        return encoder_config(Path(start.folder)).sizes
+        return model_config(Path(start.folder)).sizes
     assert start.repo and start.revision, start
     if start.repo in _PUBLISHED:
         return _PUBLISHED[start.repo]
     try:
-        return encoder_config(start_model.start_model_folder(start.repo, start.revision, local_only=True)).sizes
+        return model_config(start_model.start_model_folder(start.repo, start.revision, local_only=True)).sizes
     except UserError:
         return None

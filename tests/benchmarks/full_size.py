@@ -24,7 +24,7 @@ from tests.paths import ROOT
 from training.checkpoints.progress import DevScore
 from training.data import locate
 from training.pretrained import small as small_model
-from training.pretrained.config import encoder_config
+from training.pretrained.config import model_config
 from training.spec import Runtime, Settings, TrainSpec, to_record
 from training.spec import runtime as runtime_of
 from training.tasks import find
@@ -51,7 +51,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         model = _model(Path(name) / "model", told.small)
         demo_data.write(Path(name) / "data")
-        parameters = encoder_config(model).sizes.parameters
+        parameters = model_config(model).sizes.parameters
         print(f"{parameters:,} parameters in the encoder, fp32, {told.steps} steps of 8 examples")
         peaks = [_measure(shape, model, Path(name), told.steps) for shape in told.shapes]
     sys.exit(int(max(peaks) > _LIMIT))

@@ -66,7 +66,7 @@ def dev_score(model: StageModel) -> DevScore:
     model.eval()
     head = model.head_names[0]
     with torch.no_grad():
-        logits = model(pack([Piece(0, ((0, 2),), ())], [0]), head)
+        logits = model(pack([Piece(0, ((0, 2),), ())], [1]), head)
     world = distributed.current()
     assert world is not None
     return DevScore(float(logits.flatten()[0]) + world.rank)

@@ -34,9 +34,9 @@ def run_here(
     asked = iter(range(1, 1000))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    told: dict[str, Any] = {"dev_score": dev_score, "should_stop": lambda: next(asked) == stop_at} | more
+    callables: dict[str, Any] = {"dev_score": dev_score, "should_stop": lambda: next(asked) == stop_at} | more
     try:
-        return train(read(spec, read_parent(parent)), runtime, out, **told).facts
+        return train(read(spec, read_parent(parent)), runtime, out, **callables).facts
     finally:
         torch.set_num_threads(threads)
 
@@ -51,9 +51,14 @@ def dev_scorer(spec: TrainSpec, runtime: Runtime, parent: Path) -> Callable[[Sta
 def start(
     spec: TrainSpec, runtime: Runtime, parent: Path, out: Path, world: int = 1, **more: Any
 ) -> list[subprocess.Popen[str]]:
-    """The ranks' processes. `more`: stop_at, kill_at (a step), resume_from (folders)."""
-    told = {"spec": to_record(spec), "runtime": to_record(runtime), "parent": str(parent), "out": str(out)} | more
-    return start_ranks("tests.training.stage_process", json.dumps(told), world)
+    """The ranks' processes. `more`: see `told`."""
+    return start_ranks("tests.training.stage_process", told(spec, runtime, parent, out, **more), world)
+
+
+def told(spec: TrainSpec, runtime: Runtime, parent: Path, out: Path, **more: Any) -> str:
+    """What a rank's process is told. `more`: stop_at, kill_at (a step), resume_from (folders)."""
+    stage = {"spec": to_record(spec), "runtime": to_record(runtime), "parent": str(parent), "out": str(out)}
+    return json.dumps(stage | more)
 
 
 def run(spec: TrainSpec, runtime: Runtime, parent: Path, out: Path, world: int = 1, **more: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 
 from training import flops
 from training.flops import Sizes
-from training.pretrained.config import encoder_config
+from training.pretrained.config import model_config
 
 LARGE = Sizes(layers=24, width=1024, inner=4096, heads=16, vocabulary=250_002, positions=514, segments=1)
 
@@ -42,7 +42,7 @@ def test_sizes_are_those_of_a_real_model_and_its_counted_operations(tmp_path: Pa
     config = XLMRobertaConfig(vocab_size=50, max_position_embeddings=40, type_vocab_size=1, **sizes)
     model = XLMRobertaModel._from_config(config, attn_implementation="eager", add_pooling_layer=False)
     (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
-    found = encoder_config(tmp_path).sizes
+    found = model_config(tmp_path).sizes
     assert found.parameters == sum(parameter.numel() for parameter in model.parameters())
     ids = torch.full((2, 20), 5)
     with FlopCounterMode(display=False) as counter:

@@ -10,7 +10,7 @@ from slurm.base import UserError
 from slurm.base.files import make_folder, remove_folder, sync_folder
 from training import formats
 from training.checkpoints.fragments import FragmentReader
-from training.model.encoder import FilesWritten, HeadKind, head_module, save_encoder, save_head
+from training.model.encoder import FilesWritten, HeadKind, StageModel, head_module, save_encoder, save_head
 from training.model.parent import Parent, TrainedHead
 from training.pretrained.config import handed_on
 from training.pretrained.start import hash_of_files, read_config, tokenizer_files
@@ -29,18 +29,23 @@ class HandOver:
 
 
 def write(
-    out: Path, reader: FragmentReader, model: nn.Module, table: Tensor | None, kinds: list[HeadKind], parent: Parent
+    out: Path, reader: FragmentReader, model: StageModel, table: Tensor | None, kinds: list[HeadKind], parent: Parent
 ) -> HandOver:
     """Write out/encoder and out/heads from the fragments of the best epoch.
 
     `model` gives names and shapes alone. `table`: all word embeddings, where `reader` has some rows only.
     """
     shapes = {name: parameter_shape(parameter) for name, parameter in model.named_parameters()}
-    tensors = {name: reader.tensor("parameters", name, shape) for name, shape in shapes.items() if name != WORDS}
-    tensors[WORDS] = reader.tensor("parameters", WORDS, shapes[WORDS]) if table is None else table
+    tensors = {
+        name: reader.tensor("parameters", name, shape)
+        for name, shape in shapes.items()
+        if table is None or name != WORDS
+    }
+    if table is not None:
+        tensors[WORDS] = table
     for name in ("encoder", "heads"):  # of a start that did not finish them
         remove_folder(out / name)
-    encoder = below(tensors, ENCODER)
+    encoder = below(tensors, ENCODER + model.encoder.prefix)
     heads = {kind.task: TrainedHead(kind, below(tensors, f"heads.{head_module(kind.task)}.")) for kind in kinds}
     language_models = [head.state for head in heads.values() if formats.get(head.kind.format).is_language_model]
     lm_head = language_models[-1] if language_models else parent.lm_head

@@ -110,6 +110,8 @@ class TokenCache:
         }
         if task.prompting is not None:
             meaning["prompting"] = asdict(task.prompting)
+        if tokenizer.is_causal:
+            meaning["model"] = "causal"
         return hashlib.sha256(to_json(meaning)).hexdigest()[:32]
 
     def tokenizer(self, folder: Path) -> Tokenizer:

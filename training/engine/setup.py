@@ -1,14 +1,17 @@
 """What a train stage starts from: its data, its order of steps, and the parent's encoder with a head per task."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from slurm.base import UserError
 from slurm.base.files import to_json
 from training import formats
 from training.data.parts import Part, load_part
@@ -16,6 +19,7 @@ from training.data.sampling import mix_of
 from training.data.tokens import tokenizer_of
 from training.engine.batches import Order
 from training.model import heads
+from training.model.causal import CausalModel
 from training.model.encoder import (
     HeadKind,
     StageModel,
@@ -24,8 +28,8 @@ from training.model.encoder import (
 )
 from training.model.parent import Parent
 from training.model.vocabulary import CompactEmbedding, used_ids
-from training.model.xlmr import Encoder, Intermediate, Residual, SelfAttention
-from training.pretrained.config import EncoderConfig
+from training.model.xlmr import Encoder, Intermediate, Residual
+from training.pretrained.config import ModelConfig
 from training.pretrained.tokenizer import Tokenizer
 from training.seeds import sub_seed
 from training.spec import TrainSpec, to_record
@@ -42,7 +46,7 @@ class StageModelParts:
     spec: TrainSpec
     parent: Parent
     tokenizer: Tokenizer
-    encoder: Encoder
+    encoder: Encoder | CausalModel
     parts: list[Part]
     kinds: list[HeadKind]  # one per head
 
@@ -81,12 +85,15 @@ class StageModelParts:
     def model(self, ids: NDArray[np.int64] | None, *, bf16: bool) -> tuple[StageModel, Tensor]:
         """The model with fresh heads, and the parent's word embeddings [vocabulary, width]. `ids`: the compact
         vocabulary; None: all rows are trained."""
-        table = self.encoder.embeddings.word_embeddings
+        table = self.encoder.word_embeddings
         if ids is not None:
+            assert isinstance(self.encoder, Encoder), "a causal model trains all words"
             self.encoder.embeddings.word_embeddings = CompactEmbedding(table, ids)  # type: ignore[assignment]
         return StageModel(self.encoder, self._fresh_heads(), bf16=bf16), table.weight.detach()
 
     def _fresh_heads(self) -> dict[str, nn.Module]:
+        if isinstance(self.encoder, CausalModel):
+            return {kind.task: heads.NextWordHead() for kind in self.kinds}
         dropout = head_dropout(self.encoder, self.spec.settings.dropout)
         seed = self.spec.seed
         fresh_heads = {
@@ -107,13 +114,25 @@ def read(spec: TrainSpec, parent: Parent) -> StageModelParts:
     tokenizer = tokenizer_of(parent.folder, parent.tokenizer_hash)
     parts = [load_part(data, tokenizer, settings) for data in spec.parts]
     check_fit(parent.config, tokenizer, settings, parent.folder)
+    if parent.is_causal:
+        _check_heads(parts, parent.folder)
     kinds = list({part.head.name: _head_kind(part, parent.config) for part in parts}.values())
     encoder = parent.take_encoder(settings.dropout, settings.attention_dropout)
     return StageModelParts(spec, parent, tokenizer, encoder, parts, kinds)
 
 
-def compile_layers(encoder: Encoder) -> None:
-    """torch.compile what stands around attention: its own inputs differ too much from batch to batch."""
+def _check_heads(parts: Sequence[Part], folder: Path) -> None:
+    for part in parts:
+        if not part.form.is_language_model or part.form.in_any_language:
+            raise UserError(
+                f"task {part.task.name}: {folder} is a causal language model, which is trained on prompts only; say"
+                " `{like: " + part.task.name + ", mode: prompt}`, or choose an XLM-R as `model:`."
+            )
+
+
+def compile_layers(encoder: Encoder | CausalModel) -> None:
+    """torch.compile what stands around attention: its own inputs differ too much from batch to batch. Of a causal
+    language model nothing."""
     for part in encoder.modules():
         if isinstance(part, Residual | Intermediate):
             part.compile(dynamic=True)
@@ -124,15 +143,11 @@ def dropout_seed(seed: int, step: int, micro: int) -> int:
     return sub_seed(seed, "dropout", step, micro)
 
 
-def attention_dropout(encoder: Encoder) -> float:
-    return next(part.dropout.p for part in encoder.modules() if isinstance(part, SelfAttention))
-
-
 def parameter_count(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _head_kind(part: Part, config: EncoderConfig) -> HeadKind:
+def _head_kind(part: Part, config: ModelConfig) -> HeadKind:
     head = part.head
     outputs = config.vocab_size if formats.get(head.format).is_language_model else len(head.labels)
     return HeadKind(head.name, head.format, head.labels, config.hidden_size, outputs)

@@ -287,9 +287,9 @@ class _Training:
         rows = reader.tensor("parameters", hand_over.WORDS, tuple(self.table.shape))
         return full_table(self.table, used, rows[torch.from_numpy(used)], rates, self.spec.settings)
 
-    def _facts(self, best_epoch: int, encoder: str) -> dict[str, Any]:
+    def _facts(self, best_epoch: int, encoder_hash: str) -> dict[str, Any]:
         progress, device = self.progress, self.world.device
-        dropout = setup.attention_dropout(self.start.encoder)
+        encoder = self.start.encoder
         width = self.sizes.width // self.sizes.heads
         return {
             "steps": progress.step,
@@ -300,7 +300,7 @@ class _Training:
             "at_chance": progress.at_chance[best_epoch],
             "dev_points": progress.points,
             "parent_hash": self.start.parent.encoder_hash,
-            "encoder_hash": encoder,
+            "encoder_hash": encoder_hash,
             "precision": "bf16" if self.model.bf16 else "fp32",
             "device": device.type,
             "world_size": self.world.size,
@@ -309,7 +309,11 @@ class _Training:
             "out_of_memory": progress.out_of_memory,
             "vocabulary_rows": None if self.ids is None else len(self.ids),
             "matmul": progress.matmul or None,
-            "attention": attention.kernel_name(device, width, dropout, half=self.model.bf16),
+            "attention": (
+                "transformers'"
+                if self.start.parent.is_causal
+                else attention.kernel_name(device, width, encoder.attention_dropout, half=self.model.bf16)
+            ),
             "seconds": round(progress.seconds, 3),
             "examples": progress.examples,
             "tokens": progress.tokens,

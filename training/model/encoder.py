@@ -1,4 +1,4 @@
-"""The model of a stage: XLM-R's encoder and one head per train task; how both are handed on."""
+"""The model of a stage: an encoder (or a causal language model) and one head per train task; how both are handed on."""
 
 import hashlib
 import json
@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from slurm.base import UserError
 from slurm.base.files import make_folder, read_json, to_json, write_file
 from training.model import heads as head_kinds
+from training.model.causal import CausalModel
 from training.model.packing import Packed
 from training.model.xlmr import Encoder
-from training.pretrained.config import EncoderConfig
+from training.pretrained.config import ModelConfig
 from training.pretrained.start import WEIGHTS
 from training.spec import Settings
 from training.tensors import read_tensors, write_tensors
@@ -40,9 +41,12 @@ class HeadKind:
 
 
 class StageModel(nn.Module):
-    """An encoder and heads. With `bf16`, the forward pass runs in bf16 autocast; the weights are fp32 always."""
+    """An encoder and heads. With `bf16`, the forward pass runs in bf16 autocast; the weights are fp32 always.
 
-    def __init__(self, encoder: Encoder, heads: Mapping[str, nn.Module], *, bf16: bool = False) -> None:
+    A causal language model takes the encoder's place, under heads without weights.
+    """
+
+    def __init__(self, encoder: Encoder | CausalModel, heads: Mapping[str, nn.Module], *, bf16: bool = False) -> None:
         super().__init__()
         self.encoder = encoder
         # Behind a prefix: a task may be called what a module has for itself, such as `train`.
@@ -51,12 +55,15 @@ class StageModel(nn.Module):
 
     def forward(self, batch: Packed, head: str | None = None, layer: int | None = None) -> Tensor:
         """Logits of `head` for the tokens that it reads; else hidden states [tokens, width] of `layer` (None: the last;
-        0: embeddings)."""
+        0: embeddings). What a causal model says of a token is what it expects there: no row's first one is read."""
         # DeepSpeed switches autocast off around its engine's forward, so it is switched on in here.
         with torch.autocast(batch.ids.device.type, torch.bfloat16, enabled=self.bf16):
             hidden = self._hidden(batch, layer)
             if head is None:
                 return hidden
+            if isinstance(self.encoder, CausalModel):
+                assert batch.reads is not None and isinstance(self.heads[head_module(head)], head_kinds.NextWordHead)
+                return self.encoder.next_words(hidden.index_select(0, batch.reads - 1))
             logits = self._logits(head, hidden if batch.reads is None else hidden.index_select(0, batch.reads))
             return logits + self._nothing(head, hidden) if self.training else logits
 
@@ -84,7 +91,7 @@ class StageModel(nn.Module):
     @property
     def word_embeddings(self) -> nn.Parameter:
         """The encoder's, which a language model's head shares."""
-        return self.encoder.embeddings.word_embeddings.weight  # type: ignore[return-value]
+        return self.encoder.word_embeddings.weight  # type: ignore[return-value]
 
     def _nothing(self, head: str, hidden: Tensor) -> Tensor:
         """Zero, through the other heads: every parameter gets a gradient in every step of a mixture.
@@ -107,15 +114,14 @@ def head_module(task: str) -> str:
     return _HEAD + task
 
 
-def check_fit(config: EncoderConfig, tokenizer: Sized, settings: Settings, folder: Path) -> None:
+def check_fit(config: ModelConfig, tokenizer: Sized, settings: Settings, folder: Path) -> None:
     """Raise a UserError where ids or positions would leave the embeddings."""
     if len(tokenizer) > config.vocab_size:
         raise UserError(f"{folder}: the tokenizer has {len(tokenizer)} tokens, the model only {config.vocab_size}.")
-    longest = config.max_position_embeddings - config.pad_token_id - 1
-    if settings.max_length > longest:
+    if config.longest is not None and settings.max_length > config.longest:
         raise UserError(
-            f"max_length {settings.max_length} is more than the {longest} tokens that {folder} can read;"
-            f" set max_length to {longest} or less."
+            f"max_length {settings.max_length} is more than the {config.longest} tokens that {folder} can read;"
+            f" set max_length to {config.longest} or less."
         )
 
 
@@ -176,12 +182,20 @@ def load_head(folder: Path, task: str) -> tuple[HeadKind, nn.Module]:
         if record is None:
             raise UserError(f"{folder}: holds no head for {task!r}; train that step again.")
         kind = HeadKind(**record | {"labels": tuple(record["labels"])})
-        head = head_kinds.build(kind.format, kind.outputs, kind.width, dropout=0.0)
-        head.load_state_dict(read_tensors(folder / f"{task}.safetensors"))
+        head = head_of(kind, read_tensors(folder / f"{task}.safetensors"))
     except (OSError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{folder}: the head for {task!r} does not load ({reason}); train again.") from error
     return kind, head
+
+
+def head_of(kind: HeadKind, state: Mapping[str, Tensor]) -> nn.Module:
+    """A trained head; one without weights is a causal language model's."""
+    if not state:
+        return head_kinds.NextWordHead()
+    head = head_kinds.build(kind.format, kind.outputs, kind.width, dropout=0.0)
+    head.load_state_dict(state)
+    return head
 
 
 def use_bf16(settings: Settings, device: torch.device) -> bool:

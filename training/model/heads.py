@@ -79,6 +79,10 @@ class LanguageModelHead(nn.Module):
         return functional.linear(inner, embeddings, self.bias)
 
 
+class NextWordHead(nn.Module):
+    """That of a causal language model: its own last layer, so that nothing is here (see `CausalModel.next_words`)."""
+
+
 class DualEncoderHead(nn.Module):
     """From each `<s>`: dense, tanh, length 1, times the root of `scale`: the dot product of two rows' vectors is
     scale · cosine. Vectors [rows, width] in fp32, whatever the encoder computes in.

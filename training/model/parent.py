@@ -11,14 +11,24 @@ import torch
 from torch import Tensor, nn
 
 from slurm.base import UserError
-from training.model import heads as head_kinds
+from training.model import causal
 from training.model import projection as projections
+from training.model.causal import CausalModel
 from training.model.dropout import use_on_cpu
-from training.model.encoder import LM_HEAD_FILE, PROJECTION_FILE, HeadKind, StageModel, load_head, use_bf16
+from training.model.encoder import (
+    LM_HEAD_FILE,
+    PROJECTION_FILE,
+    HeadKind,
+    StageModel,
+    head_of,
+    load_head,
+    use_bf16,
+)
 from training.model.xlmr import Encoder
 from training.pretrained import check_folder, tokenizer_hash, weight_files
 from training.pretrained.altclip import PROJECTION
-from training.pretrained.config import EncoderConfig, encoder_config
+from training.pretrained.causal import CausalConfig
+from training.pretrained.config import ModelConfig, model_config
 from training.pretrained.start import name_in_encoder
 from training.spec import Settings
 from training.tensors import PassingHash, read_hashed, read_passing, tensors_hash
@@ -39,7 +49,9 @@ class TrainedHead:
 
 @dataclass
 class Parent:
-    """A model, for the stages under it. `folder` is the encoder's: its config and its tokenizer are read there.
+    """A model, for the stages under it: an encoder, or a causal language model, which is called one too.
+
+    `folder` is the encoder's: its config and its tokenizer are read there.
 
     `tensors`: the encoder's by their names in a model folder, fp32; empty once a training has taken them. They are in
     one place: on the CPU, until a stage evaluates them on a GPU.
@@ -48,7 +60,7 @@ class Parent:
     """
 
     folder: Path
-    config: EncoderConfig
+    config: ModelConfig
     tensors: dict[str, Tensor]
     tokenizer_hash: str  # as `training.pretrained.start.tokenizer_hash` has it
     lm_head: Mapping[str, Tensor] = field(default_factory=dict)
@@ -70,10 +82,16 @@ class Parent:
         for name in self.tensors:
             self.tensors[name] = self.tensors[name].to(device)
 
-    def encoder(self, dropout: float | None = None, attention_dropout: float | None = None) -> Encoder:
+    @property
+    def is_causal(self) -> bool:
+        return isinstance(self.config, CausalConfig)
+
+    def encoder(self, dropout: float | None = None, attention_dropout: float | None = None) -> Encoder | CausalModel:
         """The encoder on these very tensors, in evaluation. The dropouts replace the config's, in the modules only:
         what is saved later carries no setting of this stage."""
         assert self.tensors, "a training has taken them"
+        if isinstance(self.config, CausalConfig):
+            return CausalModel(self.config, self.tensors, dropout, attention_dropout).eval()
         with torch.device("meta"):
             encoder = Encoder(self.config)
         encoder.load_state_dict(self.tensors, assign=True)
@@ -81,7 +99,9 @@ class Parent:
         use_on_cpu(encoder)
         return encoder.eval()
 
-    def take_encoder(self, dropout: float | None = None, attention_dropout: float | None = None) -> Encoder:
+    def take_encoder(
+        self, dropout: float | None = None, attention_dropout: float | None = None
+    ) -> Encoder | CausalModel:
         """The same on the CPU for a training, which changes the tensors: nobody else can have them then."""
         self.move(torch.device("cpu"))
         encoder = self.encoder(dropout, attention_dropout)
@@ -92,10 +112,7 @@ class Parent:
     def head(self, task: str) -> nn.Module:
         """The trained head of a task. UserError where there is none."""
         if task in self.heads:
-            kind = self.heads[task].kind
-            head = head_kinds.build(kind.format, kind.outputs, kind.width, dropout=0.0)
-            head.load_state_dict(self.heads[task].state)
-            return head
+            return head_of(self.heads[task].kind, self.heads[task].state)
         assert self.heads_folder is not None, task
         return load_head(self.heads_folder, task)[1]
 
@@ -106,16 +123,16 @@ class Parent:
         return StageModel(self.encoder(), heads, bf16=use_bf16(settings, device)).to(device).eval()
 
     def language_model(self, settings: Settings, device: torch.device) -> StageModel:
-        """A model to evaluate whose one head, `LANGUAGE_MODEL`, is the language model's that came with it. UserError
-        where none did. The tensors move to its device."""
-        if not self.lm_head:
+        """A model to evaluate whose one head, `LANGUAGE_MODEL`, is the language model's that came with it, of a causal
+        model its own last layer. UserError where none did. The tensors move to its device."""
+        if not self.is_causal and not self.lm_head:
             raise UserError(
                 f"{self.folder}: has no masked language model's head (lm_head.*), which prompts need; take a model that"
                 " has one, or train `mlm` first."
             )
         self.move(device)
-        head = head_kinds.build("mlm", self.config.vocab_size, self.config.hidden_size, dropout=0.0)
-        head.load_state_dict(self.lm_head)
+        kind = HeadKind(LANGUAGE_MODEL, "mlm", (), self.config.hidden_size, self.config.vocab_size)
+        head = head_of(kind, self.lm_head)
         model = StageModel(self.encoder(), {LANGUAGE_MODEL: head}, bf16=use_bf16(settings, device))
         return model.to(device).eval()
 
@@ -128,9 +145,11 @@ def read_parent(folder: Path, heads: Path | None = None, known_hash: str | None 
     torn or of another shape than the config's.
     """
     check_folder(folder)
-    config = encoder_config(folder)
+    config = model_config(folder)
+    if isinstance(config, CausalConfig):
+        return _read_causal(folder, config, heads, known_hash)
     with torch.device("meta"):
-        shapes = Encoder(config).state_dict()
+        shapes = {name: tensor.shape for name, tensor in Encoder(config).state_dict().items()}
     tensors: dict[str, Tensor] = {}
     lm_head: dict[str, Tensor] = {}
     projection: dict[str, Tensor] = {}
@@ -181,13 +200,30 @@ def read_parent(folder: Path, heads: Path | None = None, known_hash: str | None 
     )
 
 
-def _check_tensors(folder: Path, tensors: Mapping[str, Tensor], shapes: Mapping[str, Tensor]) -> None:
+def _read_causal(folder: Path, config: CausalConfig, heads: Path | None, known_hash: str | None) -> Parent:
+    shapes, prefix = causal.parameter_shapes(config), causal.base_prefix(config)
+    tensors: dict[str, Tensor] = {}
+    sha256: dict[str, str] = {}
+
+    def name_in_model(name: str) -> str:
+        return name if name in shapes or prefix + name not in shapes else prefix + name
+
+    for path in weight_files(folder):
+        by_name, sha256[path.name] = read_hashed(path, lambda name: name_in_model(name) in shapes)
+        tensors |= {name_in_model(name): tensor.float() for name, tensor in by_name.items()}
+    _check_tensors(folder, tensors, shapes)
+    return Parent(
+        folder, config, tensors, tokenizer_hash(folder), heads_folder=heads, sha256=sha256, known_hash=known_hash
+    )
+
+
+def _check_tensors(folder: Path, tensors: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> None:
     missing = sorted(shapes.keys() - tensors.keys())
     if missing:
         raise UserError(f"{folder}: the weights lack {missing[0]} and {len(missing) - 1} more; get them again.")
-    for name, tensor in shapes.items():
-        if tensors[name].shape != tensor.shape:
-            difference = f"{list(tensors[name].shape)}, by config.json it is {list(tensor.shape)}"
+    for name, shape in shapes.items():
+        if tensors[name].shape != shape:
+            difference = f"{list(tensors[name].shape)}, by config.json it is {list(shape)}"
             raise UserError(f"{folder}: the weights' {name} has shape {difference}; get the model again.")
 
 

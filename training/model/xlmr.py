@@ -120,6 +120,8 @@ class Encoder(nn.Module):
     """ids and positions [1, tokens] → hidden states [1, tokens, width] of the last layer; of every one, the embeddings
     first, where `every_layer` asks for them. `depth`: so many layers only."""
 
+    prefix = ""  # its parameters are called as in a model folder
+
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
@@ -130,3 +132,11 @@ class Encoder(nn.Module):
         self, ids: Tensor, positions: Tensor, layout: Layout, depth: int | None = None, every_layer: bool = False
     ) -> tuple[Tensor, ...]:
         return self.encoder(self.embeddings(ids, positions), layout, depth, every_layer)  # type: ignore[no-any-return]
+
+    @property
+    def word_embeddings(self) -> nn.Embedding:
+        return self.embeddings.word_embeddings
+
+    @property
+    def attention_dropout(self) -> float:
+        return next(part.dropout.p for part in self.modules() if isinstance(part, SelfAttention))

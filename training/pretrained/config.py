@@ -1,4 +1,4 @@
-"""An XLM-R's config.json: what the encoder is built by, and what a trained one's says. No torch, no transformers."""
+"""A model's config.json: what it is built by, and what a trained one's says. No torch, no transformers."""
 
 import json
 from collections.abc import Mapping
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from training.flops import Sizes, sizes_of
+from training.pretrained import causal
+from training.pretrained.causal import CausalConfig
 from training.pretrained.start import ACTIVATION, MODEL_TYPE, read_config
 
 # What transformers' XLMRobertaConfig takes where a config.json is silent: it writes these in full ...
@@ -68,16 +70,29 @@ class EncoderConfig:
     def sizes(self) -> Sizes:
         return sizes_of(vars(self))
 
+    @property
+    def longest(self) -> int:
+        """Tokens that it can read: XLM-R counts from its padding id + 1."""
+        return self.max_position_embeddings - self.pad_token_id - 1
 
-def encoder_config(folder: Path) -> EncoderConfig:
-    """The config of a model folder. UserError where it is none of an XLM-R that we can build."""
-    values = _FILLED_IN | read_config(folder)
+
+ModelConfig = EncoderConfig | CausalConfig
+
+
+def model_config(folder: Path) -> ModelConfig:
+    """The config of a model folder. UserError where it is of no model that can be trained."""
+    config = read_config(folder)
+    if causal.is_causal(config):
+        return causal.causal_config(config)
+    values = _FILLED_IN | config
     return EncoderConfig(**{name: values[name] for name in EncoderConfig.__dataclass_fields__})
 
 
 def handed_on(config: Mapping[str, Any]) -> str:
-    """The text of the config.json beside an encoder that was trained from a model with this one: as transformers writes
-    it, so that it loads anywhere."""
+    """The text of the config.json beside a model that was trained from one with this: of an XLM-R as transformers
+    writes it, so that it loads anywhere."""
+    if causal.is_causal(config):
+        return causal.handed_on(config)
     own_values = {
         name: value
         for name, value in config.items()

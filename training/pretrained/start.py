@@ -1,14 +1,14 @@
 """The start model: a Hub id at a pinned revision, or a folder identified by what is in it.
 
 Either holds XLM-R as safetensors with its config and its tokenizer, which is checked before anything is trained; or an
-AltCLIP, whose text tower is one. No torch. Not covered: what the weights' values are like, and tensors other than the
-word embeddings.
+AltCLIP, whose text tower is one; or a causal language model. No torch. Not covered: what the weights' values are like,
+and tensors other than the word embeddings.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 from slurm.base import UsageError, UserError
 from slurm.base.files import make_folder, sha256_file, write_atomic
 from training.hub_client import Repository, errors_in_one_line, fetch_file, set_up_client, verify
-from training.pretrained import altclip
+from training.pretrained import altclip, causal
 
 # Commits of `main`, as several public projects pin them.
 PINNED = {
@@ -92,28 +92,39 @@ def _remembered_sha256(path: Path) -> str:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise a UserError unless `folder` holds an XLM-R encoder in safetensors, its config and its tokenizer."""
+    """Raise a UserError unless `folder` holds an XLM-R encoder, or a causal language model, in safetensors, its config
+    and its tokenizer."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such model folder. `model:` takes a Hub id or a folder relative to the file.")
     config = read_config(folder)
-    _check_tokenizer(folder)
-    _check_word_embeddings(folder, config)
+    if causal.is_causal(config):
+        path = folder / "tokenizer_config.json"
+        causal.check_tokenizer(folder, _read_mapping(path) if path.is_file() else None)
+        sizes = causal.causal_config(config).sizes
+        _check_word_embeddings(folder, [sizes.vocabulary, sizes.width], causal.is_word_embeddings)
+    else:
+        _check_tokenizer(folder)
+        _check_word_embeddings(folder, [config["vocab_size"], config["hidden_size"]], _is_word_embeddings)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The config.json of a model folder; an AltCLIP's as that of the XLM-R in it. UserError where it is missing, or not
-    an XLM-R's."""
+    """The config.json of a model folder; an AltCLIP's as that of the XLM-R in it. UserError where it is missing, or
+    neither an XLM-R's nor a causal language model's that can be trained."""
     path = folder / "config.json"
     if not path.is_file():
         raise UserError(f"{folder}: config.json is missing; a model folder is what `save_pretrained` writes.")
     config = _read_mapping(path)
     if config.get("model_type") == altclip.MODEL_TYPE:
         config = _tower_config(path, config)
+    if causal.is_causal(config):
+        causal.check_config(path, config)
+        return config
     kind = config.get("model_type")
     if kind != MODEL_TYPE:
         raise UserError(
             f"{path}: model_type is {kind!r}, but only {MODEL_TYPE!r} and the text tower of {altclip.MODEL_TYPE!r} can"
-            " be trained; choose an XLM-R model."
+            f" be trained, and of causal language models {', '.join(causal.FAMILIES)}; choose an XLM-R model or one of"
+            " these."
         )
     for name in _SIZES:
         value = config.get(name)
@@ -121,6 +132,11 @@ def read_config(folder: Path) -> dict[str, Any]:
             raise UserError(f"{path}: {name} must be a positive whole number, it is {value!r}.")
     _check_can_be_built(path, config)
     return config
+
+
+def is_causal(folder: Path) -> bool:
+    """Whether a start model is a causal language model."""
+    return causal.is_causal(_read_mapping(folder / "config.json"))
 
 
 def has_projection(folder: Path) -> bool:
@@ -229,24 +245,27 @@ def name_in_encoder(name: str) -> str:
     return name.removeprefix(altclip.TOWER).removeprefix("roberta.")
 
 
-def _check_word_embeddings(folder: Path, config: Mapping[str, Any]) -> None:
-    config_shape = [config["vocab_size"], config["hidden_size"]]
+def _is_word_embeddings(name: str) -> bool:
+    return name_in_encoder(name) == _WORD_EMBEDDINGS
+
+
+def _check_word_embeddings(folder: Path, config_shape: list[int], is_table: Callable[[str], bool]) -> None:
     for path in weight_files(folder):
-        shape = _word_embeddings_shape(path)
+        shape = _word_embeddings_shape(path, is_table)
         if shape is not None and shape != config_shape:
             raise UserError(f"{path}: word embeddings of shape {shape}, but config.json says {config_shape}.")
         if shape is not None:
             return
-    raise UserError(f"{folder}: the weights hold no {_WORD_EMBEDDINGS}; this is not an XLM-R encoder.")
+    raise UserError(f"{folder}: the weights hold no word embeddings; get the model again.")
 
 
-def _word_embeddings_shape(path: Path) -> list[int] | None:
+def _word_embeddings_shape(path: Path, is_table: Callable[[str], bool]) -> list[int] | None:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="numpy") as tensors:
             for name in tensors.keys():  # noqa: SIM118 - not a mapping
-                if name_in_encoder(name) == _WORD_EMBEDDINGS:
+                if is_table(name):
                     return list(tensors.get_slice(name).get_shape())
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: not a whole safetensors file ({error}); copy or download the model again.") from error

@@ -3,13 +3,14 @@ itself imported only when a tokenizer is loaded, and that only when a text is to
 
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from slurm.base import UserError
 from slurm.base.files import read_sealed, seal, write_atomic
-from training.pretrained.start import check_folder, tokenizer_hash
+from training.pretrained.start import check_folder, is_causal, tokenizer_hash
 
 _FEWEST = 100  # tokens: a tokenizer made without its vocabulary is silently five tokens long
 
@@ -20,7 +21,7 @@ class TokenizerFacts:
 
     size: int  # tokens
     special_ids: tuple[int, ...]
-    mask_id: int
+    mask_id: int | None  # of a causal language model's mostly None
 
 
 class Tokenizer:
@@ -34,6 +35,11 @@ class Tokenizer:
         self._facts_file = facts
         self._facts: TokenizerFacts | None = None
 
+    @cached_property
+    def is_causal(self) -> bool:
+        """Whether its model is a causal language model, for which prompts are other rows."""
+        return is_causal(self.folder)
+
     def __len__(self) -> int:
         return self.facts.size
 
@@ -46,7 +52,7 @@ class Tokenizer:
         return list(self.facts.special_ids)
 
     @property
-    def mask_token_id(self) -> int:
+    def mask_token_id(self) -> int | None:
         return self.facts.mask_id
 
     def keep_facts(self) -> None:
@@ -96,7 +102,9 @@ def load_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     check_folder(folder)
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if len(tokenizer) < _FEWEST:
-        raise UserError(f"{folder}: the tokenizer knows {len(tokenizer)} tokens only; copy XLM-R's files again.")
+        raise UserError(f"{folder}: the tokenizer knows {len(tokenizer)} tokens only; copy the model's files again.")
+    if not tokenizer.is_fast:
+        raise UserError(f"{folder}: the tokenizer is no fast one, which alone is used; see its tokenizer.json.")
     return tokenizer

@@ -18,7 +18,7 @@ from training.model.encoder import HeadKind, StageModel, check_fit, load_head, s
 from training.model.packing import Layout, pack
 from training.model.parent import read_parent
 from training.pretrained import check_folder, start_model_folder
-from training.pretrained.config import encoder_config, handed_on
+from training.pretrained.config import handed_on, model_config
 from training.pretrained.start import read_config, tokenizer_files
 from training.pretrained.tokenizer import Tokenizer
 from training.spec import Settings
@@ -263,7 +263,7 @@ def test_torn_or_incomplete_weights_are_refused(broken: Path, tiny_model: Path) 
 
 @pytest.mark.slow
 def test_lengths_beyond_the_positions_are_refused(tiny_model: Path) -> None:
-    config, tokenizer = encoder_config(tiny_model), Tokenizer(tiny_model)
+    config, tokenizer = model_config(tiny_model), Tokenizer(tiny_model)
     check_fit(config, tokenizer, Settings(max_length=512), tiny_model)
     with pytest.raises(UserError, match="max_length 513 is more than the 512 tokens"):
         check_fit(config, tokenizer, Settings(max_length=513), tiny_model)

@@ -14,7 +14,7 @@ from training.model.encoder import save_encoder
 from training.model.packing import pack
 from training.model.parent import read_parent
 from training.pretrained import check_folder, load_tokenizer, start_model_folder
-from training.pretrained.config import encoder_config, handed_on
+from training.pretrained.config import handed_on, model_config
 from training.pretrained.start import WEIGHTS, WEIGHTS_INDEX, read_config, tokenizer_files
 from training.tensors import read_tensors, write_tensors
 
@@ -118,7 +118,7 @@ def test_what_a_config_leaves_out_is_as_in_transformers(values: dict[str, Any], 
     from transformers import AltCLIPConfig
 
     (tmp_path / "config.json").write_text(json.dumps(values))
-    ours, theirs = vars(encoder_config(tmp_path)), AltCLIPConfig.from_pretrained(tmp_path).text_config
+    ours, theirs = vars(model_config(tmp_path)), AltCLIPConfig.from_pretrained(tmp_path).text_config
     for name in ours.keys() - {"classifier_dropout", "attention_probs_dropout_prob"}:
         assert ours[name] == getattr(theirs, name), name
     published_dropout = values.get("text_config", {}).get("attention_probs_dropout_prob", 0)
