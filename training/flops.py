@@ -18,7 +18,8 @@ class Sizes:
 
     Of a causal language model: `key_value_heads`, where several heads share keys and values; `inner_matrices`, three
     where the feed-forward part is gated; `has_output_words`, where words are predicted by other embeddings than they
-    are read by. Its biases and norms are counted as XLM-R's.
+    are read by; `keeps_attention`, where attention's weights are kept for the backward pass on a GPU too. Its biases
+    and norms are counted as XLM-R's.
     """
 
     layers: int
@@ -31,6 +32,7 @@ class Sizes:
     key_value_heads: int | None = None
     inner_matrices: int = 2
     has_output_words: bool = False
+    keeps_attention: bool = False
 
     @property
     def matmul_parameters(self) -> int:

@@ -177,12 +177,13 @@ def training_token_bytes(sizes: Sizes, max_length: int, *, bf16: bool, gpu: bool
     value and output of attention, the inputs of both layer norms (fp32) and of GELU, and two dropout masks. On a CPU
     (counted there, exact to 5 %) attention keeps its weights, before and after dropout, and their mask; the
     fused kernels of GPUs keep none of these, but rows padded in buckets where flash-attn is missing (not measured).
+    Of a gated feed-forward part its four inner tensors (not measured).
     """
     compute, d = (_BF16 if bf16 else _FP32), sizes.width
     inputs = (3 + 1) * compute * d if bf16 else 2 * compute * d  # of query, key, value; of the feed-forward part
     attention = (6 if gpu else 4) * compute * d
-    weights = 0 if gpu else sizes.heads * max_length * 3 * compute
-    inner = 2 * compute * sizes.inner
+    weights = 0 if gpu and not sizes.keeps_attention else sizes.heads * max_length * 3 * compute
+    inner = 2 * (sizes.inner_matrices - 1) * compute * sizes.inner
     mask = d if gpu else compute * d
     layer = inputs + attention + weights + inner + 2 * (_FP32 * d + mask)
     embeddings = 3 * _FP32 * d

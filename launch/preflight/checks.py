@@ -35,7 +35,7 @@ def check_settings(plan: Plan) -> None:
     for start in plan.starts.values():
         if start.folder:
             start_model.check_folder(Path(start.folder))
-            check_projection(plan, Path(start.folder))
+            check_start(plan, Path(start.folder))
     _check_gpus(plan)
     for step in plan.steps.values():
         for part in step.parts:
@@ -45,8 +45,18 @@ def check_settings(plan: Plan) -> None:
         formats.get(target.task.format).check(target.task, target.settings)
 
 
-def check_projection(plan: Plan, folder: Path) -> None:
-    """UserError unless the start model in `folder` has what a target needs that compares texts with images."""
+def check_start(plan: Plan, folder: Path) -> None:
+    """UserError unless the start model in `folder` can do what the plan's tasks need: compare texts with images, or
+    have heads of their own, which no causal language model is given."""
+    if start_model.is_causal(folder):
+        tasks = [catalogue.find(part.task) for step in plan.steps.values() for part in step.parts]
+        for task in [*tasks, *(target.task for target in plan.targets.values())]:
+            if not formats.get(task.format).is_prompted:
+                raise UserError(
+                    f"task {task.name}: {folder} is a causal language model, which is trained and asked in prompts"
+                    f" only: give `catalogue:` an entry `{{like: {task.name}, mode: prompt}}` and name that, or choose"
+                    " an XLM-R as `model:`."
+                )
     for target in plan.targets.values():
         if formats.get(target.task.format).needs_projection and not start_model.has_projection(folder):
             raise start_model.lacks_projection(folder, target.task.name)
@@ -71,7 +81,7 @@ def check_fetched(plan: Plan) -> None:
                 folder = start_model.start_model_folder(start.repo, start.revision, local_only=True)
             except UserError:
                 raise _not_fetched(plan, f"model {start.repo}@{start.revision[:12]} is") from None
-            check_projection(plan, folder)
+            check_start(plan, folder)
     missing = [part for part in hub_parts(plan) if not hub.is_cached(part)]
     if missing:
         first = hub.name_of(missing[0])

@@ -78,7 +78,7 @@ def prepare(plan: Plan, *, skip_bad_rows: bool, track: Track) -> Summary:
     summary = Summary()
     folders = _fetch(plan, summary, track)
     for folder in folders:
-        checks.check_projection(plan, folder)
+        checks.check_start(plan, folder)
     with reporting() as report:
         _encode_all(plan, folders, skip_bad_rows or plan.experiment.skip_bad_rows, summary, track, report)
     summary.remarks = checks.remarks(plan, report)

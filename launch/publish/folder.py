@@ -16,6 +16,7 @@ from launch.store.artifacts import TrainResult
 from launch.text import as_typed
 from slurm.base import UsageError, UserError
 from slurm.base.files import copy_file, make_folder, move_new, remove_folder, sha256_file, to_json, write_file
+from training.pretrained.start import is_causal
 
 RECORD = "stepstone.json"
 _NAMING = ("config.json", "tokenizer_config.json")  # in which transformers may have noted where a model was read
@@ -79,6 +80,12 @@ def _result(plan: Plan, store: Store, stage: Stage, out: Path) -> TrainResult:
         raise UserError(f"{stage.name} is not finished; stepstone logs {file} {word} --why says where it stands")
     if not store.has_encoder(stage):
         raise UserError(_lost(plan, store, stage))
+    encoder = store.stage_folder(stage.folder) / result.attempt / "encoder"
+    if is_causal(encoder):
+        raise UsageError(
+            f"{stage.name} is a causal language model, of which no card can be written yet; {as_typed(encoder)} is an"
+            " ordinary model folder"
+        )
     return result
 
 

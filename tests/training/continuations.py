@@ -24,6 +24,7 @@ class Continuations(sequence.Sequence):
 
     name = "continuations"
     is_language_model = True
+    is_prompted = True
 
     def encode(self, examples: Sequence[Any], tokenizer: Any, task: Task, settings: Settings) -> list[Piece]:
         prefixes = token_ids(tokenizer, [f"{example.first} {example.second} This is" for example in examples])

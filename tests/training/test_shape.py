@@ -203,3 +203,16 @@ def test_buckets_are_even_and_follow_the_model(parameters: int) -> None:
 def test_shapes_need_no_torch() -> None:
     told = "import sys, training.shape, training.flops, launch.show; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", told], check=True)
+
+
+def test_a_gated_feed_forward_part_and_kept_attention_need_more() -> None:
+    per_token = shape.training_token_bytes(BASE, 256, bf16=True, gpu=True)
+    gated = shape.training_token_bytes(replace(BASE, inner_matrices=3), 256, bf16=True, gpu=True)
+    kept = shape.training_token_bytes(replace(BASE, keeps_attention=True), 256, bf16=True, gpu=True)
+    assert gated - per_token == BASE.layers * 2 * 2 * BASE.inner
+    assert kept - per_token == BASE.layers * 3 * 2 * BASE.heads * 256
+    on_cpu = [
+        shape.training_token_bytes(sizes, 256, bf16=False, gpu=False)
+        for sizes in (BASE, replace(BASE, keeps_attention=True))
+    ]
+    assert on_cpu[0] == on_cpu[1]

@@ -123,7 +123,7 @@ def read(spec: TrainSpec, parent: Parent) -> StageModelParts:
 
 def _check_heads(parts: Sequence[Part], folder: Path) -> None:
     for part in parts:
-        if not part.form.is_language_model or part.form.in_any_language:
+        if not part.form.is_prompted:
             raise UserError(
                 f"task {part.task.name}: {folder} is a causal language model, which is trained on prompts only; say"
                 " `{like: " + part.task.name + ", mode: prompt}`, or choose an XLM-R as `model:`."

@@ -20,18 +20,19 @@ TOKENIZER = "tokenizer.json"  # that of a fast tokenizer, which alone is taken
 @dataclass(frozen=True)
 class Family:
     """`model`: transformers' class. `gated`: whether the feed-forward part of a layer has three matrices, not two.
-    `table`: whether positions are a table that is trained."""
+    `table`: whether positions are a table that is trained. `fused`: whether attention's weights are never in memory."""
 
     model: str
     gated: bool = False
     table: bool = False
+    fused: bool = True
 
 
 # Of transformers' causal models those that read a row from the left and nothing of what lies behind it, whose last
 # layer of words takes the last hidden states as they are. (Its list has bidirectional encoders and state-space models
 # too, and models that scale or cap their logits.)
 FAMILIES: Mapping[str, Family] = {
-    "bloom": Family("BloomForCausalLM"),
+    "bloom": Family("BloomForCausalLM", fused=False),
     "gemma": Family("GemmaForCausalLM", gated=True),
     "gpt2": Family("GPT2LMHeadModel", table=True),
     "llama": Family("LlamaForCausalLM", gated=True),
@@ -40,7 +41,7 @@ FAMILIES: Mapping[str, Family] = {
     "qwen2": Family("Qwen2ForCausalLM", gated=True),
     "qwen3": Family("Qwen3ForCausalLM", gated=True),
     "smollm3": Family("SmolLM3ForCausalLM", gated=True),
-    "xglm": Family("XGLMForCausalLM"),
+    "xglm": Family("XGLMForCausalLM", fused=False),
 }
 # What families call one thing, in the order in which they are looked for.
 _NAMES: Mapping[str, tuple[str, ...]] = {
@@ -101,6 +102,7 @@ def causal_config(values: Mapping[str, Any]) -> CausalConfig:
         key_value_heads=values.get("num_key_value_heads"),
         inner_matrices=3 if family.gated else 2,
         has_output_words=values.get("tie_word_embeddings") is False,
+        keeps_attention=not family.fused,
     )
     return CausalConfig(values, sizes, None if longest is None else int(longest))
 
