@@ -80,7 +80,7 @@ bench-watch: .venv/ready  ## calls of the scheduler per hour with five watchers;
 soak: .venv/ready  ## a stage killed at every single write, under every ZeRO stage (an hour)
 	$(BIN)/python -m tests.training.soak
 
-chaos: .venv/ready  ## 1,000 short stages on the dev cluster while jobs, slurmd and slurmctld are killed at random (5 minutes)
+chaos: .venv/ready  ## 1,000 short stages on the dev cluster, undisturbed and while jobs and daemons are killed at random (10 minutes)
 	$(BIN)/python -m tests.launch.chaos 1000
 
 network: .venv/ready  ## all that is tried on a network's file system: the fault matrix, 1,000 random sequences (hours)

@@ -1,5 +1,5 @@
-"""Short stages on the dev cluster while jobs, slurmd and slurmctld are killed at random, to the end: `python -m
-tests.launch.chaos STAGES [SEED]`.
+"""Short stages on the dev cluster, first undisturbed, then while jobs, slurmd and slurmctld are killed at random, both
+to the end: `python -m tests.launch.chaos STAGES [SEED]`.
 
 Whoever types `submit` now and then is all that mends anything, and an administrator who returns nodes to service.
 """
@@ -20,6 +20,7 @@ from launch.store.attempts import attempts_of
 from launch.submit import submit
 from slurm import devcluster
 from slurm.base import UserError
+from slurm.base.files import make_folder
 from slurm.devcluster import cluster
 from tests.conftest import own_devcluster
 from tests.launch.test_faults import NODES, Lab, _with_stub, slurm
@@ -30,6 +31,8 @@ _ALL_AGAIN = {"retry": "1000"}
 BLOWS = {"job": 10, "slurmd": 3, "slurmctld": 1, "requeue": 2}  # how often each, beside the others
 _PAUSE = 6.0  # seconds between two kills, at most
 _BETWEEN_LOOKS = 5.0  # the same between two `submit`s, at least
+_STEP_SECONDS = 0.1  # two to a stage
+_QUIET_AFTER = 1800.0
 CAUSES = ("unknown", "node", "code", "disk", "preempted", "time", "host-oom", "parent-missing", "nccl", "data")
 
 
@@ -148,16 +151,23 @@ class Chaos:
                     self.counts["job released"] += 1
 
 
-def run(lab: Lab, seed: int, quiet_after: float) -> Counter[str]:
-    """To the end; the kills stop after so many seconds, at the latest. AssertionError where a promise is broken."""
+def run(lab: Lab, seed: int, quiet_after: float) -> str:
+    """To the end, and what came of it; the kills stop after so many seconds, at the latest: 0 for none. AssertionError
+    where a promise is broken."""
     chaos = Chaos(lab, seed)
     while not chaos.is_finished():
         if chaos.seconds < quiet_after:
             chaos.strike(chaos.any_blow())
         assert chaos.seconds < quiet_after + 1200, {s.name: lab.look().state(s) for s in lab.plan.stages.values()}
         time.sleep(chaos.random.random() * _PAUSE)
+    seconds = chaos.seconds
     chaos.check()
-    return chaos.counts
+    folders = [lab.store / "stages" / stage.folder for stage in lab.plan.stages.values()]
+    attempts = Counter(len(attempts_of(folder)) for folder in folders)
+    return (
+        f"{len(folders)} stages finished in {seconds:.0f} s; {dict(chaos.counts)};"
+        f" stages by attempts: {dict(sorted(attempts.items()))}"
+    )
 
 
 def main() -> None:
@@ -165,14 +175,16 @@ def main() -> None:
     array_request.request = _with_stub(array_request.request)
     with own_devcluster("chaos") as folder, tempfile.TemporaryDirectory(prefix="stepstone-chaos-") as place:
         cluster.up(devcluster.Options(folder, 2, 4, 8000, gpus_per_node=0, max_array_size=1001))
-        os.environ |= devcluster.environment(folder) | {"XDG_CACHE_HOME": f"{place}/cache"}
-        workspace = make(Path(place))
-        lab = Lab(folder, workspace, plan(workspace, stages))
-        lab.pace(0.1)
-        counts = run(lab, seed, quiet_after=1800)
-        stage_folders = (lab.store / "stages" / stage.folder for stage in lab.plan.stages.values())
-        attempts = Counter(len(attempts_of(stage_folder)) for stage_folder in stage_folders)
-        print(f"{len(lab.plan.stages)} stages finished; {dict(counts)}; attempts: {dict(sorted(attempts.items()))}")
+        os.environ |= devcluster.environment(folder)
+        reports = []
+        for name, quiet_after in (("undisturbed", 0.0), ("killed", _QUIET_AFTER)):
+            os.environ["XDG_CACHE_HOME"] = f"{place}/{name}/cache"
+            workspace = make(make_folder(Path(place) / name))
+            lab = Lab(folder, workspace, plan(workspace, stages))
+            lab.pace(_STEP_SECONDS)
+            print(name, flush=True)
+            reports.append(f"{name}: {run(lab, seed, quiet_after)}")
+        print(*reports, sep="\n")
 
 
 if __name__ == "__main__":
