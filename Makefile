@@ -96,7 +96,7 @@ every-task: .venv/ready  ## every intermediate task x every target once, small (
 	$(BIN)/stepstone submit examples/every-task.yaml --wait
 	$(BIN)/stepstone collect examples/every-task.yaml
 
-studies: .venv/ready  ## the studies of order, correlation, complexity and alignment, small (15 minutes; data: see examples/small.sh)
+studies: .venv/ready  ## the five studies, small (an hour; data: see examples/small.sh)
 	examples/studies.sh
 
 clean:  ## remove what was built (not the stores)

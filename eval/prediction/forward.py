@@ -22,6 +22,7 @@ from training.model.packing import Packed, pack
 from training.spec import Runtime
 
 FloatArray = NDArray[np.float32]
+SCORES_SHARE = 4  # of the budget one in so many where every token that is read is scored for the whole vocabulary
 
 
 def by_length(
@@ -47,7 +48,7 @@ def by_length(
         for row, array in zip(batch, read(outputs, packed_batch.pieces), strict=True):
             arrays[row] = array
 
-    with _evaluating(model), closing(_ahead(rows, form, budget)) as coming:
+    with evaluating(model), closing(_ahead(rows, form, budget)) as coming:
         for batch, packed_batch in coming:
             between()
             outputs = forward(packed_batch.to(model.device))
@@ -104,7 +105,7 @@ def _ahead(rows: Sequence[Piece], form: str, budget: int) -> Generator[tuple[lis
 
 
 @contextmanager
-def _evaluating(model: StageModel) -> Iterator[None]:
+def evaluating(model: StageModel) -> Iterator[None]:
     was_training = model.training
     model.eval()
     try:
@@ -116,10 +117,10 @@ def _evaluating(model: StageModel) -> Iterator[None]:
 
 def _without_gradients(model: StageModel) -> AbstractContextManager[Any]:
     """ZeRO-3 gathers parameters in a forward pass and may keep them: they must not become inference tensors."""
-    return torch.no_grad() if _is_gathered(model) else torch.inference_mode()
+    return torch.no_grad() if is_gathered(model) else torch.inference_mode()
 
 
-def _is_gathered(model: StageModel) -> bool:
+def is_gathered(model: StageModel) -> bool:
     """Whether ZeRO-3 has its parameters."""
     return any(hasattr(parameter, "ds_id") for parameter in model.parameters())
 
@@ -132,7 +133,7 @@ def token_budget(model: StageModel, runtime: Runtime) -> int:
     budget = shape.eval_budget(sizes, _free_memory(device), bf16=model.bf16, gpu=device.type == "cuda")
     world = distributed.current()
     # Where a forward pass is collective, every rank must make as many.
-    return distributed.least(budget, world) if world is not None and _is_gathered(model) else budget
+    return distributed.least(budget, world) if world is not None and is_gathered(model) else budget
 
 
 def _free_memory(device: torch.device) -> int | None:

@@ -20,7 +20,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
-from eval.prediction.predict import SCORES_SHARE
+from eval.prediction.forward import SCORES_SHARE
 from eval.prediction.prefixes import Segment
 from slurm.base import UserError
 

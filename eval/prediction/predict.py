@@ -7,16 +7,16 @@ from itertools import islice
 from typing import Any
 
 from eval import metrics
-from eval.prediction.forward import FloatArray, by_length, token_budget
+from eval.prediction import continuations
+from eval.prediction.forward import SCORES_SHARE, FloatArray, by_length, is_gathered, token_budget
 from training import formats
 from training.data.tokens import encode, token_values
 from training.formats.base import Piece
 from training.model import heads
+from training.model.causal import CausalModel
 from training.model.encoder import StageModel
 from training.spec import Runtime, Settings
 from training.tasks import Task
-
-SCORES_SHARE = 4  # mlm: of the budget one in so many, for every masked token is scored for the whole vocabulary
 
 
 @dataclass(frozen=True)
@@ -85,13 +85,20 @@ def result_of(task: Task, language: Encoded, outputs: Sequence[FloatArray], sett
     """Predictions and scores by what a head made of a language's pieces; it says nothing of the time."""
     form = formats.get(task.format)
     predictions = form.decode(language.examples, language.pieces, outputs, task, settings)
-    golds = form.golds(language.examples, language.pieces, task)
+    return scored(task, language.language, language.examples, language.pieces, predictions)
+
+
+def scored(
+    task: Task, language: str, examples: Sequence[Any], pieces: Sequence[Piece], predictions: Sequence[Any]
+) -> LanguageResult:
+    """The scores of predictions, one per example, and the records of both."""
+    golds = formats.get(task.format).golds(examples, pieces, task)
     pairs = [(gold, prediction) for gold, prediction in zip(golds, predictions, strict=True) if gold is not None]
     scores: dict[str, float] = {}
     if pairs:
         right, predictions_with_gold = zip(*pairs, strict=True)
-        scores = metrics.score(task.metric_family, right, predictions_with_gold, language.language)
-    return LanguageResult(scores, records([example.id for example in language.examples], predictions, golds))
+        scores = metrics.score(task.metric_family, right, predictions_with_gold, language)
+    return LanguageResult(scores, records([example.id for example in examples], predictions, golds))
 
 
 def head_outputs(
@@ -104,6 +111,8 @@ def head_outputs(
 ) -> list[FloatArray]:
     """The head's fp32 outputs, one array per piece in their order (see `training.model.heads.unbatch`)."""
     budget = token_budget(model, runtime)
+    if isinstance(model.encoder, CausalModel) and not is_gathered(model):
+        return continuations.outputs(model, pieces, budget, between)
     if formats.get(form).is_language_model:
         budget = max(1, budget // SCORES_SHARE)
     return by_length(

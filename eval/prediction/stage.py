@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from eval.prediction import mining, predict, retrieval
+from eval.prediction import mining, predict, retrieval, written
 from eval.prediction.answers import Answers
 from eval.prediction.demonstrations import Demonstrations
 from eval.prediction.forward import token_budget
@@ -26,7 +26,11 @@ from training.tasks import catalogue
 if TYPE_CHECKING:
     from eval.prediction.alignment import Alignment
 
-_HEADLESS = {"retrieval": retrieval.evaluate_language, "mining": mining.evaluate_language}
+_ONE_BY_ONE = {
+    "retrieval": retrieval.evaluate_language,
+    "mining": mining.evaluate_language,
+    "prompted_span": written.evaluate_language,
+}
 _BATCHES = 32  # languages are joined until they fill so many: the rest of the last batch weighs little then
 
 
@@ -75,7 +79,8 @@ class EvaluateStage:
         where a language's data is not usable, after all others.
         """
         errors: list[UserError] = []
-        evaluate = self._one_by_one if self.form.compares_examples else self._together
+        one_by_one = self.form.compares_examples or self.form.generates
+        evaluate = self._one_by_one if one_by_one else self._together
         yield from evaluate(codes, between, errors)
         if errors:
             more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
@@ -98,7 +103,7 @@ class EvaluateStage:
         examples = self._examples(code)
         if self.keeper is not None:
             return self.keeper.language(code, examples)
-        evaluate = _HEADLESS[self.form.name]
+        evaluate = _ONE_BY_ONE[self.form.name]
         return evaluate(self.model, self.task, code, examples, self.tokenizer, self.spec.settings, self.runtime)
 
     def _together(

@@ -12,7 +12,7 @@ from training.tasks import Task, catalogue
 from training.tasks.task import AnswerScore, Calibration, DemonstrationChoice, Prompting, PromptLanguage
 
 Mode = Literal["finetune", "prompt"]
-_FORMATS = {"sequence": "prompted_pair", "choice": "prompted_choice"}
+_FORMATS = {"sequence": "prompted_pair", "choice": "prompted_choice", "span": "prompted_span"}
 MOST_DEMONSTRATIONS = 32
 
 
@@ -99,10 +99,23 @@ def _prompted(task: Task, base: Task, section: PromptSection) -> Task:
         section.answer_score,
     )
     form = _FORMATS.get(base.format, base.format)
+    if form == "prompted_span":
+        return _written(task, prompting)
     return replace(
         task, format=form, metric_family="prompts", metric="accuracy", corrected="", training_path=None,
         prompting=prompting,
     )  # fmt: skip
+
+
+def _written(task: Task, prompting: Prompting) -> Task:
+    """One whose answers are written, and scored as those that are found in the text. UsageError for what it lacks."""
+    if prompting.demonstrations or prompting.calibration != "none":
+        raise UsageError(
+            f"task {task.name}: written answers have neither `demonstrations` nor `calibration`; leave it out"
+        )
+    files = replace(task.files, train=(), dev=(), hold_out=None)
+    hub = replace(task.hub, train=(), dev=(), hold_out=None)
+    return replace(task, format="prompted_span", training_path=None, files=files, hub=hub, prompting=prompting)
 
 
 def _demonstration_task(task: Task, template_of: str, section: PromptSection) -> str:

@@ -57,6 +57,13 @@ def check_start(plan: Plan, folder: Path) -> None:
                     f" only: give `catalogue:` an entry `{{like: {task.name}, mode: prompt}}` and name that, or choose"
                     " an XLM-R as `model:`."
                 )
+    else:
+        for target in plan.targets.values():
+            if formats.get(target.task.format).generates:
+                raise UserError(
+                    f"target {target.task.name}: its answers are written, which takes a causal language model, and"
+                    f" {folder} is an encoder; choose another `model:`, or mode finetune."
+                )
     for target in plan.targets.values():
         if formats.get(target.task.format).needs_projection and not start_model.has_projection(folder):
             raise start_model.lacks_projection(folder, target.task.name)

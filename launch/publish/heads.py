@@ -44,7 +44,10 @@ CLASSES: Mapping[str, HeadClass] = {  # by format
     "tagging": HeadClass(
         "XLMRobertaForTokenClassification", "AutoModelForTokenClassification", {"out.": "classifier."}
     ),
-}
+} | dict.fromkeys(
+    ("mlm", "prompted_pair", "prompted_choice"),
+    HeadClass("XLMRobertaForMaskedLM", "AutoModelForMaskedLM", {"": "lm_head."}),
+)
 
 
 def put_on(folder: Path, task: str, stage_name: str) -> str:

@@ -23,6 +23,7 @@ NINE = ("anli_plus", "mnli", "qqp", "squad_v2", "squad", "hellaswag", "ccg", "co
 STUDIES = ("study-order.yaml", "study-correlation.yaml", "study-complexity.yaml")
 OF_REAL_TEXT = ("study-alignment.yaml",)
 OF_IMAGES = "study-images.yaml"
+OF_PROMPTS = ("study-prompts-model.yaml", "study-prompts.yaml")
 _LEFT_OUT = re.compile(r"^#(?=\S| {2})", re.MULTILINE)  # a line that needs local data; prose begins with `# `
 
 
@@ -62,6 +63,21 @@ def test_those_of_real_text_plan_with_it(name: str, tmp_path: Path, tiny_model: 
     assert trainings and trainings <= {stage.key for stage in complexity.stages.values()}
 
 
+def test_those_of_prompts_plan_with_what_their_program_writes(
+    tmp_path: Path, tiny_model: Path, shared_data: Path
+) -> None:
+    runpy.run_path(str(EXAMPLES / "study_prompts.py"))["main"](shared_data, tmp_path / "data-prompts")
+    for name in ("model", "model-prompts"):
+        (tmp_path / name).symlink_to(tiny_model)
+    planned = {}
+    for name in OF_PROMPTS:
+        (tmp_path / name).write_text((EXAMPLES / name).read_text())
+        planned[name] = plan.make(experiment.load(tmp_path / name))
+    first, last = planned.values()
+    assert tasks_of(first) == {"mlm"} and tasks_of(last) == {"qqp", "siqa"}
+    assert {"xnli", "xnli_prompt", "xnli_prompt_4", "xnli_both", "xnli_both_4"} == set(last.targets)
+
+
 @pytest.mark.slow
 def test_that_of_images_plans_with_what_its_program_writes(tmp_path: Path, tiny_model: Path, shared_data: Path) -> None:
     program = runpy.run_path(str(EXAMPLES / "study_images.py"))
@@ -88,7 +104,7 @@ def test_that_of_images_plans_with_what_its_program_writes(tmp_path: Path, tiny_
 def test_every_file_is_tried_here() -> None:
     assert {path.name for path in EXAMPLES.glob("*.yaml")} == {
         "paper.yaml", "xtreme-r.yaml", "crossing.yaml", "every-task.yaml", "small-study.yaml", *STUDIES, *OF_REAL_TEXT,
-        OF_IMAGES,
+        OF_IMAGES, *OF_PROMPTS,
     }  # fmt: skip
 
 

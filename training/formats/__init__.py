@@ -15,6 +15,7 @@ from training.formats.mining import Mining
 from training.formats.mlm import MaskedLanguageModel
 from training.formats.parallel import Parallel
 from training.formats.prompts.form import PromptedChoice, PromptedPair
+from training.formats.prompts.generated import PromptedSpan
 from training.formats.retrieval import Retrieval
 from training.formats.sequence import Sequence
 from training.formats.span import Span
@@ -30,6 +31,7 @@ _FORMATS: dict[str, Format[Any]] = {
         MaskedLanguageModel(),
         PromptedPair(),
         PromptedChoice(),
+        PromptedSpan(),
         DualEncoder(),
         Retrieval(),
         Parallel(),

@@ -67,6 +67,7 @@ class Format(ABC, Generic[E]):
     makes_windows: ClassVar[bool] = False  # a long text is several sequences
     labels_are_classes: ClassVar[bool] = False  # a label means the same in every example; of a choice it is a place
     is_prompted: ClassVar[bool] = False  # a language model's head, trained on the task or not, answers prompts
+    generates: ClassVar[bool] = False  # the language model writes the answer
     needs_projection: ClassVar[bool] = False  # texts are compared with images, in the space that AltCLIP has for both
     roles_without_text: ClassVar[tuple[str, ...]] = ()  # of files that the model reads nothing of
 

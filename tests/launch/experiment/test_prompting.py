@@ -49,6 +49,17 @@ def test_what_an_entry_is_like_may_be_in_mode_prompt_itself() -> None:
     assert (four.prompting.demonstrations, four.prompting.demonstration_task) == (4, "mnli")
 
 
+def test_written_answers_are_scored_as_spans_and_nothing_is_trained_on_them() -> None:
+    task = entry(like="tydiqa", mode="prompt")
+    assert (task.format, task.metric_family, task.training_path, task.trains) == (
+        "prompted_span",
+        "squad",
+        "none",
+        False,
+    )
+    assert task.languages == catalogue.find("tydiqa").languages and task.data_of == "tydiqa"
+
+
 def test_a_training_task_and_what_is_trained_on_it_before() -> None:
     assert entry("mnli_prompt", like="mnli", mode="prompt", prompt={"templates": ["right"]}).trains
     assert entry(**PROMPT, training_path="squad > mnli_prompt").training_path == "squad > mnli_prompt"
@@ -58,8 +69,12 @@ def test_a_training_task_and_what_is_trained_on_it_before() -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ({"like": "xquad", "mode": "prompt"}, "no templates for xquad; there are for mnli"),
+        ({"like": "panx", "mode": "prompt"}, "no templates for panx; there are for "),
         ({"like": "anli_plus", "mode": "prompt"}, "no templates for anli_plus"),
+        (
+            {"like": "xquad", "mode": "prompt", "prompt": {"demonstrations": "4"}},
+            "written answers have neither `demonstrations` nor `calibration`",
+        ),
         ({"format": "sequence", "mode": "prompt", "labels": ["a", "b"]}, "mode prompt needs `like: TASK`"),
         (PROMPT | {"prompt": {"templates": ["rigth"]}}, "template rigth: did you mean right?"),
         ({"like": "xnli", "prompt": {"demonstrations": "4"}}, "`prompt:` is of mode prompt; add `mode: prompt`"),

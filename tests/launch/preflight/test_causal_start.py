@@ -44,6 +44,14 @@ def test_prompts_alone_are_trained_and_asked(workspace: Workspace) -> None:
         assert not re.search("\n", str(error.value))
 
 
+def test_answers_are_written_by_causal_models_alone(workspace: Workspace) -> None:
+    told = {"catalogue": {"written": {"like": "xquad", "mode": "prompt"}}, "targets": ["written"], "recipes": ["none"]}
+    checks.check_settings(workspace.plan(**told, model="./xglm"))
+    with pytest.raises(UserError, match=r"^target written: its answers are written, which takes a causal") as error:
+        checks.check_settings(workspace.plan(**told))
+    assert "\n" not in str(error.value)
+
+
 def test_its_shape_is_known(workspace: Workspace) -> None:
     sizes = shapes.model_sizes(StartModel("x", folder=str(workspace.root / "xglm")))
     assert sizes is not None and (sizes.layers, sizes.width, sizes.vocabulary, sizes.positions) == (2, 16, 320, 0)

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from slurm.base import UserError
+from training.formats.base import IGNORED, Piece
 from training.formats.batch import token_ids
-from training.formats.prompts.cloze import Question
+from training.formats.prompts.cloze import Asked, Question
 
 SEPARATOR = "\n\n"  # between demonstrations, and before the question
 _END = "\n"  # of a generated answer
@@ -69,6 +70,24 @@ def encode(
             wrong = "has no token of its own" if min(lengths) == 0 else f"has {max(lengths)} tokens, of {window} in all"
             raise UserError(f"example {question.name}: an answer {wrong}; no prompt can be made of it.")
     return Causal(tuple(row.prefix for row in rows), tuple(row.continuations for row in rows), counts)
+
+
+def pieces(questions: Sequence[Question], tokenizer: Any, max_length: int) -> list[Piece]:
+    """A piece for every answer: the prompt and it, of what is longer than `max_length` the end; with an `Asked` of this
+    label as way back, and the tokens of the gold answer as target. UserError: see `encode`."""
+    encoded_questions = encode(questions, tokenizer, max_length - 1)
+    answers: list[Piece] = []
+    for question, prefix, continuations in zip(
+        questions, encoded_questions.prefixes, encoded_questions.continuations, strict=True
+    ):
+        for label, tokens in enumerate(continuations):
+            row = (*prefix, *tokens)[-max_length:]
+            start = len(row) - len(tokens)
+            is_gold = label == question.gold
+            target = (*[IGNORED] * start, *(tokens if is_gold else [IGNORED] * len(tokens)))
+            asked_answer = Asked(question.template, question.content, start, (label,), (tokens,))
+            answers.append(Piece(question.example, (row,), target, asked_answer))
+    return answers
 
 
 def contexts(

@@ -1,7 +1,7 @@
 """The formats of tasks in mode prompt: examples of a pair or of a choice, each in all templates of the task.
 
-A language model's head says how likely every label's answer is. It may have been trained on the task: on its English
-examples in the first template, each with the right answer under the masks.
+A language model's head says how likely every label's answer is: under masks, or as what comes next. It may have been
+trained on the task: on the right answers of its English examples in the first template.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,8 +12,8 @@ import numpy as np
 
 from training.formats import choice, sequence
 from training.formats.base import Floats, Format, Piece, pieces_of
-from training.formats.prompts import scoring
-from training.formats.prompts.cloze import Asked, Question, encode
+from training.formats.prompts import causal, cloze, scoring
+from training.formats.prompts.cloze import Asked, Question
 from training.formats.prompts.template import ENGLISH, Template
 from training.formats.prompts.templates import named
 from training.formats.prompts.texts import Labelled
@@ -76,7 +76,8 @@ class Prompted(Format[Any]):
                     is_trained = number == 0 and text is None and bool(example.label)
                     gold = task.labels.index(example.label) if is_trained else None
                     questions.append(Question(place, example.id, prompt, before, number, content, gold))
-        return encode(questions, tokenizer, settings.max_length)
+        make = causal.pieces if tokenizer.is_causal else cloze.encode
+        return make(questions, tokenizer, settings.max_length)
 
     def trains_on(self, piece: Piece) -> bool:
         """Not on other templates, nor on rows that the right answer has too many or too few tokens for."""

@@ -1,4 +1,5 @@
-"""The templates of XNLI, PAWS-X and XCOPA: several each, for the spread over templates is to be seen.
+"""The templates of XNLI, PAWS-X and XCOPA, several each, for the spread over templates is to be seen; and one each of
+English tasks that models are trained on.
 
 Words by language are as their sources have them, mistakes included, so that numbers compare: what no source has is
 English. Sources of words, both read on 2026-11-27:
@@ -19,10 +20,12 @@ Nobody here checked a translation as a speaker.
 from collections.abc import Mapping
 
 from training.formats.prompts import texts
+from training.formats.prompts.passages import PASSAGE_TEMPLATES
 from training.formats.prompts.template import Template, Wording
 
 _ZHAO = "Zhao & Schütze 2021 (2109.03630)"
 _HARNESS = "lm-evaluation-harness"
+_OURS = "ours: English tasks that models are trained on, and nowhere asked so"
 _PET = "after Schick & Schütze 2021 (2001.07676)"
 _PET_SUPERGLUE = "after Schick & Schütze 2021 (2009.07118)"
 
@@ -152,6 +155,12 @@ TEMPLATES = (
         texts.unpunctuated_copa,
         {"en": Wording('"{choice1}" or "{choice2}"? {first}, {connector} {answer}.', (), ("because", "so"))},
     ),
+    Template("continuation", "hellaswag", _HARNESS, texts.choices, {"en": Wording("{first} {answer}")}),
+    *(
+        Template("answer", task, _OURS, texts.choices, {"en": Wording("Question: {first}\nAnswer: {answer}")})
+        for task in ("cosmos_qa", "commonsense_qa", "siqa")
+    ),
+    Template("same", "qqp", _OURS, texts.pair, {"en": Wording("{first} {second} The same? {answer}.", ("No", "Yes"))}),
 )
 
 
@@ -167,7 +176,7 @@ def template_task(task: str) -> str | None:
 
 def of_task(task: str) -> tuple[Template, ...]:
     """The templates of a target, in the order above; empty: it has none."""
-    return tuple(template for template in TEMPLATES if template.task == task)
+    return tuple(template for template in (*TEMPLATES, *PASSAGE_TEMPLATES) if template.task == task)
 
 
 def named(task: str, name: str) -> Template:

@@ -68,6 +68,12 @@ def copa(example: Example) -> Texts:
     return Texts(match["premise"].strip()[:-1], choices=choices, relation=match["relation"])
 
 
+def choices(example: Example) -> Texts:
+    """A text and the choices as they are."""
+    assert isinstance(example, choice.Example), example
+    return Texts(example.first, choices=example.seconds)
+
+
 def unpunctuated_copa(example: Example) -> Texts:
     """The same, the choices without the punctuation at their ends (Schick & Schütze)."""
     texts = copa(example)
