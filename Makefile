@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Processes that `make test` runs tests in: two of them mostly wait for Slurm.
 TESTERS := $(shell expr 2 + $$(nproc))
 
-.PHONY: help demo test quick lint bench bench-alignment bench-collect bench-gpu bench-launch bench-plan bench-start bench-statistics bench-tokenise bench-watch full-size coverage racing soak chaos network docs studies study-simulations every-task clean
+.PHONY: help demo test quick lint bench bench-alignment bench-collect bench-gpu bench-launch bench-pack bench-plan bench-start bench-statistics bench-tokenise bench-watch full-size coverage racing soak chaos network docs studies study-simulations every-task clean
 
 help:  ## this list
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -55,6 +55,9 @@ bench-plan: .venv/ready  ## time and memory of planning 100,000 stages
 
 bench-launch: .venv/ready  ## sending and collecting beside submitit, on the dev cluster; status at 100,000 stages
 	$(BIN)/python -m tests.benchmarks.launch
+
+bench-pack: .venv/ready  ## a sweep of small trainings on the dev cluster: a job each, bundles, packs (minutes)
+	$(BIN)/python -m tests.benchmarks.pack
 
 bench-start: .venv/ready  ## what an element takes beside its steps, local and on the dev cluster, in bare imports
 	$(BIN)/python -m tests.benchmarks.start

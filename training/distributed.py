@@ -24,6 +24,7 @@ from training.spec import Device
 _PATIENCE = timedelta(minutes=5)  # until every rank has come; a slow start of Python on a busy node is normal
 _SILENCE = timedelta(minutes=30)  # the longest that one rank waits for another in the middle
 _LOOPBACK = "127.0.0.1"
+_CONTEXT = 600_000_000  # bytes of a GPU that a process takes beside what torch allocates: CUDA's kernels and libraries
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,21 @@ def init(device: Device, rendezvous: Path | None = None) -> World:
         if _world.first:
             rendezvous.unlink(missing_ok=True)
     return _world
+
+
+def share_gpu(world: World, count: int) -> None:
+    """Keep this process to its part of a GPU that `count` processes share: what it plans with, and what it can take, so
+    that none runs out of memory for its neighbours' sake."""
+    if count > 1 and world.device.type == "cuda":
+        total = torch.cuda.get_device_properties(world.device).total_memory
+        part = (total - count * _CONTEXT) / count
+        torch.cuda.set_per_process_memory_fraction(max(0.0, part / total), world.device)
+
+
+def device_memory(device: torch.device) -> int:
+    """Bytes of a GPU that this process may take."""
+    total = torch.cuda.get_device_properties(device).total_memory
+    return int(total * torch.cuda.get_per_process_memory_fraction(device))
 
 
 def ranks_of(environment: Mapping[str, str]) -> tuple[int, int, int]:

@@ -141,4 +141,6 @@ def _free_memory(device: torch.device) -> int | None:
     if device.type != "cuda":
         return None
     kept_back = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return int(torch.cuda.mem_get_info(device)[0] + kept_back)
+    free = torch.cuda.mem_get_info(device)[0] + kept_back
+    # Of a GPU that is shared with other elements (`pack`) no more than this process's part.
+    return int(min(free, distributed.device_memory(device) - torch.cuda.memory_allocated(device)))

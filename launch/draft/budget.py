@@ -138,4 +138,7 @@ def _spent(store: Store, stage: Stage) -> list[float]:
     if not store.exists(stage):
         return []
     every = attempts.attempts_of(store.stage_folder(stage.folder))
-    return [times.seconds_held(attempts.seconds_of(attempt), times.of_attempt(attempt)) for attempt in every]
+    return [
+        times.seconds_held(attempts.seconds_of(attempt), times.of_attempt(attempt)) * attempts.starter_of(attempt).share
+        for attempt in every
+    ]

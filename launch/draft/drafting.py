@@ -87,7 +87,7 @@ def decide(
     places = _places(plan, observation)
     reachable = _reachable(all_elements, places.keys())
     # Put together, in arrays, and as many of those as there is room for.
-    bundles = _bundled(plan, reachable)
+    bundles = _together_in_one_index(plan, reachable)
     all_arrays = elements.arrange(bundles, places, max_array_size)
     arrays = all_arrays if bounds.elements is None else within(all_arrays, bounds.elements)
     failed_keys = {stage.key for stage in observation.among(["failed"])}
@@ -199,11 +199,12 @@ def _reachable(all_elements: list[Element], queue: Collection[str]) -> list[Elem
         reachable = fewer
 
 
-def _bundled(plan: Plan, reachable: list[Element]) -> list[Element]:
+def _together_in_one_index(plan: Plan, reachable: list[Element]) -> list[Element]:
+    """One after the other where the file has `bundle`, then side by side where it has `pack`."""
     cluster = plan.experiment.cluster
-    if not cluster.bundle:
-        return reachable
-    return draft_elements.pack(reachable, cluster, cost.Estimates(plan).element_seconds)
+    if cluster.bundle:
+        reachable = draft_elements.bundle(reachable, cluster, cost.Estimates(plan).element_seconds)
+    return draft_elements.side_by_side(reachable, cluster.lanes) if cluster.lanes > 1 else reachable
 
 
 def within(all_arrays: list[Array], room: int) -> list[Array]:

@@ -1,8 +1,9 @@
 """From what is missing to job arrays: which stages run, what one array index runs, how arrays wait for each other.
 
-Before they are arranged, `pack` may put short independent elements together, which then run back to back in one array
+Before they are arranged, `bundle` may put short independent elements together, which then run back to back in one array
 index (`cluster: {bundle: 30:00}`): each stage keeps its own record, attempt and resume; only the wait in the queue and
-the start of the job are shared.
+the start of the job are shared. After that `side_by_side` may have several such share an array index at the same time
+(`cluster: {pack: 4}`), each in a lane: a process of its own.
 """
 
 from collections import defaultdict
@@ -24,6 +25,7 @@ class Element:
     stages: tuple[str, ...]
     parent: str | None  # the train stage that must finish first; None: nothing to wait for
     changes: Changes | None = None  # what is different from the file's resources; an array has one kind only
+    lanes: tuple[int, ...] = ()  # how many of the stages, in order, each process runs; empty: one runs all of them
 
 
 @dataclass(frozen=True)
@@ -209,7 +211,9 @@ def limit(cluster: Cluster) -> int | None:
     return min(seconds(longest), seconds(cluster.time) if cluster.time else 10**9)
 
 
-def pack(elements: Iterable[Element], cluster: Cluster, seconds_of: Callable[[Iterable[str]], float]) -> list[Element]:
+def bundle(
+    elements: Iterable[Element], cluster: Cluster, seconds_of: Callable[[Iterable[str]], float]
+) -> list[Element]:
     """Put elements together that wait for the same stage and need the same resources, up to the bundle's duration.
 
     Elements that others wait for stay alone: their children would wait for more than they need, and would be cancelled
@@ -236,3 +240,27 @@ def pack(elements: Iterable[Element], cluster: Cluster, seconds_of: Callable[[It
             open_[kind] = (len(bundles), duration)
             bundles.append(element)
     return bundles
+
+
+def side_by_side(elements: Iterable[Element], count: int) -> list[Element]:
+    """Put elements that wait for the same stage and need the same resources in lanes of one array index, up to `count`.
+
+    As in a bundle, what others wait for stays alone.
+    """
+    all_elements = list(elements)
+    parents = {element.parent for element in all_elements}
+    packs: dict[_Kind | tuple[str, ...], list[list[Element]]] = {}
+    for element in all_elements:
+        is_waited_for = not parents.isdisjoint(element.stages)
+        chunks = packs.setdefault(element.stages if is_waited_for else (element.parent, element.changes), [[]])
+        if len(chunks[-1]) == count:
+            chunks.append([])
+        chunks[-1].append(element)
+    return [_in_lanes(chunk) for chunks in packs.values() for chunk in chunks]
+
+
+def _in_lanes(elements: list[Element]) -> Element:
+    if len(elements) == 1:
+        return elements[0]
+    stages = tuple(key for element in elements for key in element.stages)
+    return replace(elements[0], stages=stages, lanes=tuple(len(element.stages) for element in elements))

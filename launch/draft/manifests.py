@@ -46,6 +46,7 @@ def manifest(plan: Plan, store: Store, array: Array, packages: dict[str, str] | 
         },
         failures=plan.experiment.failures.record(),
         starts={label: start for label, start in plan.starts.items() if label},
+        lanes={index: element.lanes for index, element in array.elements.items() if element.lanes},
     )
 
 

@@ -111,7 +111,7 @@ class Estimates:
 
     def stage_seconds(self, stage: Stage) -> float:
         """Wall-clock seconds of a stage, once its job has started."""
-        return self.of_stage(stage).gpu_seconds / self._held
+        return self.of_stage(stage).gpu_seconds / self._held * self._sharing
 
     def of_plan(self, keys: Collection[str]) -> Totals:
         """The stages with these keys together."""
@@ -230,6 +230,12 @@ class Estimates:
         """Devices that an element holds: its GPUs, of which a rank may have several; else its ranks."""
         return self.cluster.gpus or self.cluster.ranks
 
+    @cached_property
+    def _sharing(self) -> int:
+        """Elements that share a GPU (`pack`): its rate is of all of them together, and each has its part. Of a CPU each
+        has cores of its own."""
+        return self.cluster.lanes if self.cluster.gpus else 1
+
     def _device_seconds(self, flops: float, rate: Rate) -> float:
         """Of all devices that an element holds while its ranks, with one each, do so many operations."""
         return (flops / rate.flops_per_second / self.cluster.ranks + _STAGE_SECONDS) * self._held
@@ -288,7 +294,7 @@ class Estimates:
         measurements = []
         for stage, result in self._finished():
             flops = self._training(stage, self._as_counted(stage, result))
-            rate = flops / (result.seconds * result.world_size)
+            rate = flops / _device_seconds_of(result)
             device, cores = result.device_name or result.device, result.cores
             measurements.append((stage, Measured(stage.key, device, result.precision, cores, rate)))
         return measurements
@@ -313,7 +319,7 @@ class Estimates:
             gpu, bf16 = result.device != "cpu", result.precision == "bf16"
             flops = self._training(stage, self.amounts_of(stage, from_results=False)[0])
             counted_flops = self._training(stage, self._as_counted(stage, result))
-            device_seconds.append(result.seconds * result.world_size)
+            device_seconds.append(_device_seconds_of(result))
             first.append(flops / rates.default(self.cluster, gpu=gpu, bf16=bf16).flops_per_second)
             rate = rates.choose(measurements, self.cluster, gpu=gpu, precision=result.precision, cores=result.cores)
             with_measured_rate.append(counted_flops / rate.flops_per_second)
@@ -321,6 +327,12 @@ class Estimates:
             return None
         errors = [abs(estimate / true - 1) for estimate, true in zip(with_measured_rate, device_seconds, strict=True)]
         return Accuracy(len(device_seconds), sum(device_seconds), sum(first), sum(with_measured_rate), median(errors))
+
+
+def _device_seconds_of(result: TrainResult) -> float:
+    """Of a GPU that elements shared its part of them; of a CPU each has cores of its own."""
+    part = 1.0 if result.device == "cpu" else result.made_by.share
+    return result.seconds * result.world_size * part
 
 
 def rates_of(estimates: Estimates) -> list[Measured]:

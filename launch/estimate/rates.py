@@ -22,23 +22,11 @@ _REMEMBERED = 1000  # trainings per store
 _MFU_BF16, _MFU_FP32 = 0.25, 0.4
 _CORE_FLOPS = 20e9  # per second and core of a CPU, fp32
 _USUAL_GPU = "A100"  # where the file does not say which
-_NAMES = (
-    "GH200",
-    "H200",
-    "H100",
-    "H800",
-    "H20",
-    "A100",
-    "A800",
-    "A40",
-    "A30",
-    "A10",
-    "L40S",
-    "L40",
-    "L4",
-    "V100",
-    "T4",
-)
+# By the names that files give them: GB of memory, of the smallest that is sold.
+_GIGABYTES = {
+    "GH200": 96, "H200": 141, "H100": 80, "H800": 80, "H20": 96, "A100": 40, "A800": 40, "A40": 48, "A30": 24,
+    "A10": 24, "L40S": 48, "L40": 48, "L4": 24, "V100": 16, "T4": 16,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -121,7 +109,13 @@ def _named(cluster: Cluster) -> str | None:
     flags = ("gres", "gpus", "gpus-per-node", "gpus-per-task", "gpus-per-socket", "constraint", "partition")
     flag_values = cluster.sbatch_flags()
     words = set(re.findall(r"[a-z0-9]+", " ".join(str(flag_values.get(flag, "")) for flag in flags).lower()))
-    return next((name for name in _NAMES if name.lower() in words), None)
+    return next((name for name in _GIGABYTES if name.lower() in words), None)
+
+
+def gpu_memory(cluster: Cluster) -> int | None:
+    """Bytes of a GPU that the file asks for, at the least; None where it does not say which."""
+    name = _named(cluster)
+    return None if name is None else _GIGABYTES[name] * 10**9
 
 
 def path(root: Path) -> Path:

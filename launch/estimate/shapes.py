@@ -77,7 +77,7 @@ def of_plan(plan: Plan) -> dict[tuple[str, str], StepShape]:
     """The shape of every step, by the start model's label and the step's digest; without models whose sizes are not
     known yet."""
     return {
-        (model, digest): _of_step(with_label(model, step.task), step, sizes, plan.experiment.cluster)
+        (model, digest): of_step(with_label(model, step.task), step, sizes, plan.experiment.cluster)
         for model, start in plan.starts.items()
         if (sizes := model_sizes(start)) is not None
         for digest, step in plan.steps.items()
@@ -112,7 +112,8 @@ def _names(tasks: list[str]) -> str:
     return some(dict.fromkeys(tasks), 6)
 
 
-def _of_step(name: str, step: StepDefinition, sizes: Sizes, cluster: Cluster) -> StepShape:
+def of_step(name: str, step: StepDefinition, sizes: Sizes, cluster: Cluster) -> StepShape:
+    """The shape of one step definition, for people under a name."""
     settings, runtime = step.settings, step.runtime
     tasks = [catalogue.find(part.task) for part in step.parts]
     gpu = runtime.device == "cuda" or (runtime.device == "auto" and cluster.gpus_asked_for)

@@ -115,7 +115,7 @@ class Executor(Protocol):
     def element(self, location: Location) -> ElementStart: ...
 
     def logs(self, location: Location) -> list[Path]:
-        """Files in which an element's tasks have printed something."""
+        """Files in which an element's tasks have printed something; of a stage's lane, where one is asked about."""
 
     # --- ending them
 

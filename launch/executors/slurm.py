@@ -122,7 +122,8 @@ class Slurm:
 
     def logs(self, location: Location) -> list[Path]:
         submission = location.submission
-        return logs.with_content(submission, submission.logs(location.array), f"{location.job}_{location.index}_")
+        paths = logs.with_content(submission, submission.logs(location.array), f"{location.job}_{location.index}_")
+        return paths if location.lane is None else logs.of_lane(paths, location.lane)
 
     def needs_queue(self, submission: Submission) -> bool:
         receipts = (submission.receipt(number) for number in range(len(submission.arrays)))
@@ -153,12 +154,12 @@ class Slurm:
         return limits.discover(cluster.account, cluster.partition, cluster.qos)
 
     def cores_per_rank(self, cluster: Cluster) -> int:
-        """What is asked for, of which OMP_NUM_THREADS, where it is set here, may use less."""
-        cores, threads = cluster.asked.cores or 1, os.environ.get("OMP_NUM_THREADS", "")
+        """Its lane's part of what is asked for, of which OMP_NUM_THREADS, where it is set here, may use less."""
+        cores, threads = max(1, (cluster.asked.cores or 1) // cluster.lanes), os.environ.get("OMP_NUM_THREADS", "")
         return max(1, min(cores, int(threads))) if threads.isdecimal() else cores
 
     def at_once(self, cluster: Cluster) -> int | None:
-        return cluster.throttle
+        return cluster.throttle and cluster.throttle * cluster.lanes
 
 
 def _snapshot(scope: Scope, max_age: float) -> Snapshot:

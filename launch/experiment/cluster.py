@@ -92,6 +92,10 @@ class Cluster(Section):
     bundle: Annotated[
         TIME | None, Says("short elements share an array index, up to this long by their estimate", "30:00")
     ] = None
+    pack: Annotated[
+        Annotated[int, Whole(1, 64)],
+        Says("slurm: so many elements share an array index side by side, each in a process of its own", "4"),
+    ] = 1
     gpu_hours: Annotated[
         Annotated[float, Number(0, 1e9)] | None,
         Says("the experiment's budget: what would go beyond it is not sent", "500"),
@@ -135,7 +139,9 @@ class Cluster(Section):
     @classmethod
     def flags(cls) -> tuple[str, ...]:
         """The sbatch flags that have a key of their own."""
-        no_flags = ("executor", "workers", "throttle", "setup", "environment", "bundle", "share_group", "gpu_hours")
+        no_flags = (
+            "executor", "workers", "throttle", "setup", "environment", "bundle", "pack", "share_group", "gpu_hours",
+        )  # fmt: skip
         return tuple(
             field.alias or name for name, field in cls.model_fields.items() if name not in (*no_flags, "sbatch")
         )
@@ -156,6 +162,11 @@ class Cluster(Section):
     def ranks(self) -> int:
         """Processes that train one stage together."""
         return self.asked.ranks
+
+    @property
+    def lanes(self) -> int:
+        """Elements that share an array index, each in a process of its own; local workers have `workers` for that."""
+        return self.pack if self.pack > 1 and self.chosen_executor == "slurm" else 1
 
     @property
     def gpus_asked_for(self) -> bool:

@@ -23,14 +23,19 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """`python -P -u -m launch.job MANIFEST [--index N]`; the index is SLURM_ARRAY_TASK_ID's where none is given."""
+    """`python -P -u -m launch.job MANIFEST [--index N]`; the index is SLURM_ARRAY_TASK_ID's where none is given.
+
+    Of a packed element this process starts one with `--lane N` for each lane, and runs no stage itself.
+    """
     stop = StopFlag()
     stop.install()
-    path, index = _arguments()
+    path, index, lane = _arguments()
     show_what_can_be_shown()
+    from launch.job import lanes
     from launch.status import breaker
     from launch.store import logs, manifests
 
+    lanes.take_signals()
     logs.mark_start(int(os.environ.get("SLURM_RESTART_COUNT", "0")))
     if limits := rlimits.met():
         print(rlimits.log_line(limits), flush=True)
@@ -43,6 +48,10 @@ def main() -> None:
         sys.exit(f"error: {error}")
     except OSError as error:
         sys.exit(f"error: {one_line(error) or error}")
+    if lane is not None:
+        manifest = lanes.share(manifest, index, lane)
+    elif index in manifest.lanes:
+        sys.exit(lanes.run(manifest, path, index, stop))
     _set_threads(manifest)
     try:
         from training import distributed  # torch: only now
@@ -52,7 +61,7 @@ def main() -> None:
         sys.exit(FAILED)
 
     try:
-        code = _run(manifest, path, index, stop)
+        code = _run(manifest, path, index, lane, stop)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         code = error.exit_code
@@ -65,16 +74,17 @@ def main() -> None:
     distributed.leave(code)
 
 
-def _arguments() -> tuple[Path, int]:
-    """The manifest's path, and the index of the element in it."""
+def _arguments() -> tuple[Path, int, int | None]:
+    """The manifest's path, the index of the element in it, and of a packed one the lane."""
     parser = argparse.ArgumentParser(description="Run one element of a submission.")
     parser.add_argument("manifest", type=Path, nargs="?", default=os.environ.get("STEPSTONE_MANIFEST"))
     told_index = os.environ.get("SLURM_ARRAY_TASK_ID", os.environ.get("STEPSTONE_INDEX"))
     parser.add_argument("--index", type=int, default=told_index)
+    parser.add_argument("--lane", type=int)
     arguments = parser.parse_args()
     if arguments.manifest is None or arguments.index is None:
         parser.error("a manifest and an index are needed; `stepstone submit` starts jobs")
-    return Path(arguments.manifest), int(arguments.index)
+    return Path(arguments.manifest), int(arguments.index), arguments.lane
 
 
 def _set_threads(manifest: "Manifest") -> None:
@@ -101,7 +111,7 @@ def _count(manifest: "Manifest", path: Path, index: int, error: Exception) -> No
         breaker.note(path.parent, f"element-{path.stem}-{index}", verdict, policy)
 
 
-def _run(manifest: "Manifest", path: Path, index: int, stop: StopFlag) -> int:
+def _run(manifest: "Manifest", path: Path, index: int, lane: int | None, stop: StopFlag) -> int:
     """The exit code."""
     from launch.experiment.added_tasks import from_record
     from launch.job.element import run_stages
@@ -121,7 +131,10 @@ def _run(manifest: "Manifest", path: Path, index: int, stop: StopFlag) -> int:
     restart = os.environ.get("SLURM_RESTART_COUNT", "0")
     job = os.environ.get("SLURM_JOB_ID", "local")
     world = distributed.init(device, path.parent / f"rendezvous-{path.stem}-{index}-{job}-{restart}.json")
-    run = ElementRun(manifest, path, world, stop, measure(manifest.asked, world), this_node(world))
+    neighbours = 0 if lane is None else len(manifest.lanes[index]) - 1
+    distributed.share_gpu(world, neighbours + 1)
+    granted = measure(manifest.asked, world)
+    run = ElementRun(manifest, path, world, stop, granted, this_node(world), lane=lane, neighbours=neighbours)
     return run_stages(run, entries, manifest.drop[index])
 
 

@@ -17,6 +17,7 @@ class Run(Protocol):
 
     stop: StopFlag
     world: World
+    lane: int | None  # of a packed element; None: it has the job for itself
 
     def run(self, entry: StageEntry) -> None: ...
 
@@ -75,6 +76,8 @@ def _leave_stopped(run: Run, entry: StageEntry) -> int:
             file=sys.stderr,
         )
         return FAILED
+    if run.lane is not None:
+        return TRY_AGAIN  # the job is queued again once all its lanes have saved (`launch.job.lanes`)
     if requeue():
         print("stopped by a signal; requeued", file=sys.stderr)
     else:

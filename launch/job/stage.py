@@ -43,6 +43,7 @@ from training.model.parent import Parent, read_parent
 from training.stopwatch import phase
 
 _OWN_SIGNALS = (signal.SIGUSR2, signal.SIGXCPU)  # no other rank's failure leads to them
+_COMES_BACK = ("time", "preempted", "node", "elsewhere", "unknown")  # what the same job may do better at its next start
 _MOMENT, _POLL = 2.0, 0.1  # seconds that a rank leaves the others to say first what they failed of; between two looks
 
 
@@ -56,6 +57,8 @@ class ElementRun:
     stop: StopFlag
     granted: Granted | None = None  # what its processes have
     node: Node | None = None  # of whose ranks it takes samples; None: of none
+    lane: int | None = None  # of a packed element: which of its processes this is
+    neighbours: int = 0  # the others, which share the job
 
     def __post_init__(self) -> None:
         self.inputs = Inputs(self.manifest)
@@ -65,7 +68,9 @@ class ElementRun:
         self.tokens = TokenCache(token_folder(self.inputs.root))
         packages = self.manifest.packages
         differences = provenance.differences(packages, provenance.versions()) if packages else []
-        self.starter = replace(Starter.this_process(), packages=tuple(differences), granted=self.granted)
+        self.starter = replace(
+            Starter.this_process(), packages=tuple(differences), granted=self.granted, neighbours=self.neighbours
+        )
         if differences and self.world.first:
             print(f"warning: other packages than at submission: {', '.join(differences)}", file=sys.stderr)
 
@@ -114,12 +119,23 @@ class ElementRun:
         try:
             if self._decided(lambda: self.inputs.is_finished(entry)):
                 return None
+            if self.lane is not None:
+                self._check_failed_before(entry)
             return self._begin(entry)
         except RunningElsewhere as error:
             raise StageFailed(f"{entry.folder}: {error}", "elsewhere", ends_element=False) from None
         except UserError as error:
             cause = causes.classify(None, str(error), "").cause
             raise StageFailed(f"{entry.folder}: {error}", cause, ends_element=False) from None
+
+    def _check_failed_before(self, entry: StageEntry) -> None:
+        """StageFailed where this very job has failed at a stage: it was queued again for its neighbours' sake."""
+        failures = history.failures_of(self.inputs.stage_folder(entry.folder))
+        job = self.starter.job
+        if job is not None and failures and failures[-1].job == job and failures[-1].cause not in _COMES_BACK:
+            cause = failures[-1].cause
+            message = f"{entry.folder}: it failed in this job before ({cause}), and is not tried again in it"
+            raise StageFailed(message, cause, ends_element=False)
 
     def _begin(self, entry: StageEntry) -> Attempt:
         folder = self.inputs.stage_folder(entry.folder)
@@ -133,7 +149,7 @@ class ElementRun:
             same_job = job is not None and attempts.starter_of(earlier).job == job
             if same_job and attempts.end_of(earlier) is None:
                 assert job is not None
-                text = logs.start_before(logs.of_job(self.path, job))
+                text = logs.start_before(logs.of_job(self.path, job, self.lane))
                 verdict = rlimits.blamed(causes.classify(None, None, text), rlimits.in_log(text))
                 if verdict.cause == "unknown":
                     verdict = Verdict("node", "Slurm started the job again without a word, as after a node's failure")

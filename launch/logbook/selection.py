@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from launch import executors
 from launch.logbook import parts
@@ -55,7 +55,7 @@ def elements_of(submissions: Sequence[Submission], key: str) -> list[Location]:
 
 def intended_for(submissions: Sequence[Submission], key: str) -> list[Location]:
     """Every element that a stage was to be sent in, whatever became of its array, the oldest first."""
-    return [location for location in _intended(submissions) if key in location.keys]
+    return [replace(location, stage=key) for location in _intended(submissions) if key in location.keys]
 
 
 def may_run(location: Location) -> bool:
@@ -86,10 +86,11 @@ def _of_locations(plan: Plan, text: str, locations: list[Location], observe: Obs
     if not stages:
         raise UsageError(f"job {text} ran stages that {plan.experiment.path.name} does not ask for any more")
     if len(stages) == 1:
-        return Selection(stages[0], location)
+        return Selection(stages[0], replace(location, stage=stages[0].key))
     # Of several stages the one that a person asks about: what failed, else what runs.
     states = {stage.key: observe().state(stage).state for stage in stages}
-    return Selection(min(stages, key=lambda stage: _FIRST.index(states[stage.key])), location)
+    stage = min(stages, key=lambda stage: _FIRST.index(states[stage.key]))
+    return Selection(stage, replace(location, stage=stage.key))
 
 
 def _last(plan: Plan, observation: Observation) -> Selection:

@@ -87,9 +87,9 @@ tasks](tasks.md) name their files; [a task of your own](adding-a-task.md) needs 
 links (DVC, git-annex, the Hub's cache) to what you own.
 
 `cluster:` takes sbatch's own flag names; a site's other flags go under `sbatch:`. `executor: local`, the default where
-there is no sbatch, runs the same stages on this machine. What `throttle`, `bundle`, `gpu-hours`, `share-group` and
-`failures:` promise is in [launching](launching.md), and what jobs see of your shell: `environment` and the shell lines
-of `setup` add to it, and SBATCH_ variables hold where the file says nothing. How training runs: [the
+there is no sbatch, runs the same stages on this machine. What `throttle`, `bundle`, `pack`, `gpu-hours`, `share-group`
+and `failures:` promise is in [launching](launching.md), and what jobs see of your shell: `environment` and the shell
+lines of `setup` add to it, and SBATCH_ variables hold where the file says nothing. How training runs: [the
 engine](engine.md).
 
 ## Settings: which one holds

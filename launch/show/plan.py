@@ -8,7 +8,7 @@ from rich.console import Console
 
 from eval.tables.baseline import with_label
 from launch import executors
-from launch.draft import Draft, drafting, environment, notes
+from launch.draft import Draft, drafting, environment, notes, packing
 from launch.draft.elements import Array
 from launch.estimate import shapes
 from launch.experiment import Experiment, recipes
@@ -58,9 +58,11 @@ def stage_json(stage: Stage, observation: Observation) -> dict[str, Any]:
 
 def _array_json(array: Array) -> dict[str, Any]:
     dependency = array.dependency
+    lanes = [list(element.lanes) for element in array.elements.values()]
     return {
         "indices": list(array.elements),
         "elements": [list(element.stages) for element in array.elements.values()],
+        **({"lanes": lanes} if any(lanes) else {}),
         "dependency": {"type": dependency.type, "stages": list(dependency.stages)} if dependency else None,
     }
 
@@ -102,6 +104,7 @@ def plan_text(draft: Draft, observation: Observation, remarks: Sequence[str], co
         *(("target", line) for line in _target_lines(plan)),
         *study.plan_lines(plan),
         *notes.lines(plan),
+        *packing.lines(draft),
         *shapes.lines(plan),
         ("stages", f"{numbers['stages']}: {kinds}; {states_line(observation)}"),
         ("sharing", _sharing_line(plan)),

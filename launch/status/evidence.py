@@ -31,7 +31,7 @@ class Sources:
     looks: Mapping[str, Look]  # by the executor's name
     states: Mapping[str, StageState]  # of the stages before, so of parents
     _held_lines: dict[Path, str | None]
-    _begun: dict[Location, set[str]]
+    _begun: dict[tuple[Location, int | None], set[str]]  # by element and lane
 
     def held_line(self, submission: Path) -> str | None:
         """Why the rest of a submission is held."""
@@ -40,17 +40,19 @@ class Sources:
         return self._held_lines[submission]
 
     def begun_at(self, location: Location, element: ElementStart) -> set[str]:
-        """Keys of the stages that an element began an attempt at, whichever file asks for them."""
-        if location not in self._begun:
-            folders = self.store.folders_of(location.keys)
-            self._begun[location] = {
+        """Keys of the stages that an element began an attempt at, of one in lanes the lane that is asked about;
+        whichever file asks for them."""
+        at = location, location.lane
+        if at not in self._begun:
+            folders = self.store.folders_of(location.keys_of_lane)
+            self._begun[at] = {
                 key
                 for key, name in folders.items()
                 if history.has_attempt_of(
                     self.store.stage_folder(name), element, self._sent_again(key, location, element)
                 )
             }
-        return self._begun[location]
+        return self._begun[at]
 
     def _sent_again(self, key: str, location: Location, element: ElementStart) -> float:
         """When a stage was next sent, where only its time tells attempts apart (Unix time)."""
@@ -151,7 +153,7 @@ class StageEvidence:
 
     @cached_property
     def was_reached(self) -> bool:
-        if len(self._where.keys) == 1:
+        if len(self._where.keys_of_lane) == 1:
             return True
         begun_stages = self._sources.begun_at(self._where, self._element)
         if not begun_stages or self._stage.key in begun_stages:

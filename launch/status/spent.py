@@ -1,8 +1,9 @@
 """What became of the seconds that the attempts at a stage held their processors, from their own notes alone.
 
 An attempt holds them from the start of its job's process (of a job's first stage; else from its own beginning) to its
-last sign of life. What it did until it was interrupted is lost only beyond the step from which a later attempt went on,
-or the newest checkpoint while none has; a published language is never lost. Steps are taken to be equally long.
+last sign of life; beside neighbours in its job (`pack`) its part of them. What it did until it was interrupted is lost
+only beyond the step from which a later attempt went on, or the newest checkpoint while none has; a published language
+is never lost. Steps are taken to be equally long.
 """
 
 import json
@@ -36,10 +37,11 @@ def of_stage(every: Sequence[AttemptNotes], failures: Sequence[Failure], *, may_
     goes_on_from: float = max((notes.step for notes in every), default=0) if _is_open(every) else float("inf")
     for notes in reversed(every):
         stage_times, failure = times.of_attempt(notes.attempt), by_number.get(notes.number)
+        job_share = notes.starter.share
         first_step = _first_step(notes) if failure is not None or len(every) > 1 else None
-        _add(outcomes, STARTING, times.seconds_held(0.0, stage_times))
-        seconds = notes.seconds
-        idle = min(seconds, _idle(stage_times))
+        _add(outcomes, STARTING, times.seconds_held(0.0, stage_times) * job_share)
+        seconds = notes.seconds * job_share
+        idle = min(seconds, _idle(stage_times) * job_share)
         _add(outcomes, IDLE, idle)
         if failure is not None:
             share, kind = _kept(notes, first_step, goes_on_from), AGAIN if failure.cause in TAKEN_AWAY else FAILED

@@ -87,6 +87,12 @@ class Starter:
     before: BeforeNote | None = None
     time: float | None = None  # when the attempt began (Unix time)
     granted: Granted | None = None  # what its processes have
+    neighbours: int = 0  # processes of other stages in the same job, side by side with its own
+
+    @property
+    def share(self) -> float:
+        """Of the job's processors, as its hours are counted."""
+        return 1 / (1 + self.neighbours)
 
     @classmethod
     def this_process(cls) -> "Starter":
@@ -129,7 +135,14 @@ class Beat:
 
 
 _STARTER, _END, _BEAT = TypeAdapter(Starter), TypeAdapter(EndNote), TypeAdapter(Beat)
-_LEFT_OUT = ("packages", "limits", "before", "time", "granted")  # of a starter's record, where there are none
+_LEFT_OUT = (
+    "packages",
+    "limits",
+    "before",
+    "time",
+    "granted",
+    "neighbours",
+)  # of a starter's record, where there are none
 _UNKNOWN, _NO_BEAT = Starter(), Beat()
 
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from launch.store.submissions import Submission
@@ -47,10 +48,25 @@ def stage_of(line: str) -> str | None:
     return line.removeprefix(_STAGE).rstrip("\n") if line.startswith(_STAGE) else None
 
 
-def of_job(manifest: Path, job: str) -> list[Path]:
+def of_job(manifest: Path, job: str, lane: int | None = None) -> list[Path]:
     """The log files of a Slurm element (`123_4`), as it can tell itself: beside its manifest."""
-    folder = manifest.parent / "logs" / manifest.stem.removeprefix("manifest-")
-    return sorted(folder.glob(f"{job}_*_log.*"))
+    paths = sorted(_folder(manifest).glob(f"{job}_*_log.*"))
+    return paths if lane is None else of_lane(paths, lane)
+
+
+def lane_log(manifest: Path, job: str, lane: int, suffix: str) -> Path:
+    """Where a lane of a Slurm element prints to: as a task would that comes after the element's one, which is 0."""
+    return _folder(manifest) / f"{job}_{lane + 1}_log.{suffix}"
+
+
+def of_lane(paths: Iterable[Path], lane: int) -> list[Path]:
+    """Of an element's log files those of one of its lanes: its own, and the job's."""
+    endings = tuple(f"_{task}_log.{suffix}" for task in (0, lane + 1) for suffix in ("out", "err"))
+    return [path for path in paths if path.name.endswith(endings)]
+
+
+def _folder(manifest: Path) -> Path:
+    return manifest.parent / "logs" / manifest.stem.removeprefix("manifest-")
 
 
 def of_probe(folder: Path) -> list[Path]:
@@ -84,6 +100,11 @@ def came_to(paths: list[Path], folder: str) -> bool:
 def _of_stage(text: str, folder: str) -> str:
     _, mark, after = text.rpartition(f"{_STAGE}{folder}\n")
     return after.partition(f"\n{_STAGE}")[0] if mark else text
+
+
+def last_start(paths: list[Path]) -> str:
+    """The end of what the last start printed."""
+    return "\n".join(_starts(path)[-1] for path in paths)
 
 
 def start_before(paths: list[Path]) -> str:

@@ -2,7 +2,7 @@
 `launch.draft.manifests`, read by `launch.job`."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -70,11 +70,22 @@ class Manifest:
     tasks: tuple[Json, ...] = ()  # that the experiment file adds
     failures: Json = field(default_factory=dict)  # the file's policy
     starts: dict[str, StartModel] = field(default_factory=dict)  # by label; of `model:` empty
+    # Of elements whose stages run in several processes side by side: how many of them, in order, each has.
+    lanes: dict[int, tuple[int, ...]] = field(default_factory=dict)
     schema: Literal[1] = 1
 
     def start_of(self, entry: StageEntry) -> StartModel:
         """The model that a stage's path begins with."""
         return self.starts[entry.model] if entry.model else self.start
+
+    def of_lane(self, index: int, lane: int, cores: int) -> "Manifest":
+        """What one process of an element is told whose stages run side by side: of that element its own stages, and the
+        cores that are its share."""
+        sizes = self.lanes[index]
+        begin = sum(sizes[:lane])
+        entries = self.elements[index][begin : begin + sizes[lane]]
+        elements = self.elements | {index: entries}
+        return replace(self, elements=elements, asked=replace(self.asked or Asked(), cores=cores))
 
     def entries(self) -> Iterator[StageEntry]:
         """Of all elements."""
@@ -109,8 +120,9 @@ def to_record(manifest: Manifest) -> Json:
         "drop": {str(index): list(folders) for index, folders in manifest.drop.items()},
         "tasks": list(manifest.tasks),
         "asked": asdict(manifest.asked) if manifest.asked else None,
+        "lanes": {str(index): list(sizes) for index, sizes in manifest.lanes.items()},
     }  # fmt: skip
-    return record
+    return {name: value for name, value in record.items() if value or name != "lanes"}
 
 
 def _entry_record(entry: StageEntry) -> Json:

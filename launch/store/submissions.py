@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Literal
 
@@ -36,6 +37,8 @@ class IntendedArray:
     dependency: Mapping[str, object] | None = None  # as drafted; it stays for people who look
     throttle: int | None = None  # elements that may run at the same time; None: all
     changes: Mapping[str, object] | None = None  # from the file's resources, as drafted; the same
+    # Of elements whose stages run in several processes side by side: how many of the keys, in order, each has.
+    lanes: dict[int, list[int]] = field(default_factory=dict)
 
     @property
     def keys(self) -> set[str]:
@@ -112,6 +115,7 @@ class Location:
     submission: "Submission"
     array: int
     index: int
+    stage: str | None = field(default=None, compare=False)  # key of the one that is asked about
 
     @property
     def place(self) -> tuple[int, int]:
@@ -122,6 +126,25 @@ class Location:
     def keys(self) -> list[str]:
         """Of all stages that the element was sent with."""
         return self.submission.arrays[self.array].elements[self.index]
+
+    @property
+    def lane(self) -> int | None:
+        """Of an element whose stages run side by side: which of its processes has the stage that is asked about."""
+        sizes = self.submission.arrays[self.array].lanes.get(self.index)
+        if not sizes or self.stage is None:
+            return None
+        place = self.keys.index(self.stage)
+        return next(lane for lane, end in enumerate(accumulate(sizes)) if place < end)
+
+    @property
+    def keys_of_lane(self) -> list[str]:
+        """Of the stages that the same process runs, one after the other."""
+        lane = self.lane
+        if lane is None:
+            return self.keys
+        sizes = self.submission.arrays[self.array].lanes[self.index]
+        begin = sum(sizes[:lane])
+        return self.keys[begin : begin + sizes[lane]]
 
     @property
     def job(self) -> str | None:
@@ -284,7 +307,10 @@ def locate(submissions: list[Submission]) -> dict[str, Location]:
             if receipt is not None and not receipt.was_sent:
                 continue
             for index, keys in array.elements.items():
-                locations.update(dict.fromkeys(keys, Location(submission, number, index)))
+                if index in array.lanes:
+                    locations.update({key: Location(submission, number, index, key) for key in keys})
+                else:
+                    locations.update(dict.fromkeys(keys, Location(submission, number, index)))
     return locations
 
 
@@ -309,8 +335,12 @@ def _stamp_of(name: str) -> datetime:
 
 def write_intent(submission: Submission, intent: Intent) -> None:
     """Say durably what is about to be sent."""
-    arrays = [
-        vars(array) | {"elements": {str(i): keys for i, keys in array.elements.items()}} for array in intent.arrays
-    ]
+    arrays = [_array_record(array) for array in intent.arrays]
     write_atomic(submission.folder / "intent.json", to_json(vars(intent) | {"arrays": arrays}))
     submission.__dict__.pop("intent", None)
+
+
+def _array_record(array: IntendedArray) -> dict[str, object]:
+    record = vars(array) | {"elements": {str(i): keys for i, keys in array.elements.items()}}
+    lanes = {str(i): sizes for i, sizes in array.lanes.items()}
+    return {name: value for name, value in (record | {"lanes": lanes}).items() if value or name != "lanes"}

@@ -136,6 +136,7 @@ def _intended(array: Array, name: str, share: int | None) -> IntendedArray:
         dependency=asdict(array.dependency) if array.dependency else None,
         throttle=share,
         changes=asdict(changes) if changes else None,
+        lanes={index: list(element.lanes) for index, element in array.elements.items() if element.lanes},
     )
 
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from launch import executors
-from launch.draft import Draft, budget, decide, drafting, environment
+from launch.draft import Draft, budget, decide, drafting, environment, packing
 from launch.draft import shares as throttle_shares
 from launch.draft.drafting import Bounds
 from launch.draft.elements import Array
@@ -254,7 +254,9 @@ class _ToSlurm:
         return 0 if result.seconds > _QUICK_SECONDS else result.refused // 2
 
     def _draft(self, observation: Observation, bounds: Bounds) -> Draft:
-        return decide(self.plan, observation, self.limits.array_size, bounds, self.only, self.force)
+        draft = decide(self.plan, observation, self.limits.array_size, bounds, self.only, self.force)
+        packing.check(draft)
+        return draft
 
     def _bounds(self, observation: Observation, leaving: Collection[Location], at_most: int | None = None) -> Bounds:
         """How many more elements fit: of all limits, the one that leaves the least."""

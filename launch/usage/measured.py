@@ -9,7 +9,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from launch.plan import Plan, Stage
@@ -157,7 +157,16 @@ def _attempts(observation: Observation, stage: Stage) -> Iterable[_Attempt]:
         runs = is_running and notes is every[-1] and notes.end is None
         last = time.time() if runs else max(began, notes.last_sign)
         ended_well = notes.end is not None and notes.end.failure is None
-        yield _Attempt(notes, began - before, before, last, usage.of_attempt(notes.attempt), ended_well, runs)
+        stage_usage = _with_neighbours(usage.of_attempt(notes.attempt), notes.starter)
+        yield _Attempt(notes, began - before, before, last, stage_usage, ended_well, runs)
+
+
+def _with_neighbours(stage_usage: Usage | None, starter: Starter) -> Usage | None:
+    """As if those that shared its job used as much: what is asked for is asked for all of them."""
+    if stage_usage is None or not starter.neighbours:
+        return stage_usage
+    lanes = 1 + starter.neighbours
+    return replace(stage_usage, cpu=stage_usage.cpu * lanes, memory=stage_usage.memory * lanes)
 
 
 def _kind_use(kind: str, attempts_of_kind: Sequence[_Attempt]) -> KindUse | None:

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -220,7 +220,7 @@ class StageReader:
 
 def _fresh_logs(location: Location) -> list[Path]:
     """By a new listing: the picture's is as old as itself."""
-    anew = Location(Submission(location.submission.folder), location.array, location.index)
+    anew = replace(location, submission=Submission(location.submission.folder))
     return executors.of_location(anew).logs(anew)
 
 

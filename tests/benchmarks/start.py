@@ -73,7 +73,7 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stepstone-bench-start-")))
         environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache"), "NO_COLOR": "1"}
-        _prepare(folder, environment, tiny=arguments.tiny)
+        prepare(folder, environment, tiny=arguments.tiny)
         if not arguments.no_slurm:
             environment |= stack.enter_context(_cluster(folder / "cluster"))
             elements["Slurm"] = []
@@ -107,17 +107,19 @@ def report(imports: Sequence[float], elements: Mapping[str, Sequence[ElementTime
     return "\n".join(lines)
 
 
-def _prepare(folder: Path, environment: Mapping[str, str], *, tiny: bool) -> None:
+def prepare(folder: Path, environment: Mapping[str, str], *, tiny: bool) -> None:
+    """Data, a model, and the tokens of both."""
     data.write(folder / "data")
     if tiny:
         small.tiny(folder / "model")
     else:
         small.small(folder / "model", 2)
     (folder / "prepare.yaml").write_text(EXPERIMENT.format(seeds=1, cluster=_LOCAL), encoding="utf-8")
-    _type(folder, environment, "prepare", "prepare.yaml")
+    type_command(folder, environment, "prepare", "prepare.yaml")
 
 
-def _type(folder: Path, environment: Mapping[str, str], *command: str) -> None:
+def type_command(folder: Path, environment: Mapping[str, str], *command: str) -> None:
+    """A command that a person types in a folder."""
     program = str(Path(sys.executable).parent / "stepstone")
     done = subprocess.run([program, *command], cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -139,7 +141,7 @@ def _run(folder: Path, kind: str, seeds: range, environment: Mapping[str, str]) 
     file = folder / f"{seeds.start}.yaml"
     text = EXPERIMENT.format(seeds=", ".join(map(str, seeds)), cluster=cluster)
     file.write_text(text, encoding="utf-8")
-    _type(folder, environment, "submit", file.name, "--wait")
+    type_command(folder, environment, "submit", file.name, "--wait")
     return list(_local(folder, seeds) if kind == "local" else _jobs(folder, seeds, note))
 
 

@@ -33,7 +33,7 @@ def run_shape(start: StageModelParts, model: StageModel, words: int | None, runt
     """The shape by the memory of the rank that has the least. `words`: rows of the compact vocabulary; None: all."""
     settings, sizes = start.spec.settings, start.encoder.config.sizes
     on_gpu = world.device.type == "cuda"
-    memory = int(torch.cuda.get_device_properties(world.device).total_memory) if on_gpu else None
+    memory = distributed.device_memory(world.device) if on_gpu else None
     return shape.choose(
         sizes if words is None else replace(sizes, vocabulary=words),
         world.size,

@@ -42,7 +42,7 @@ def test_bundles_keep_what_elements_promise(
     forest: tuple[list[Element], dict[str, float], dict[str, Placed]], asked: str | None, size: int
 ) -> None:
     made, lasting, sent = forest
-    packed = elements.pack(made, _cluster(asked), lambda stages: lasting[next(iter(stages))])
+    packed = elements.bundle(made, _cluster(asked), lambda stages: lasting[next(iter(stages))])
     stages = Counter(key for element in packed for key in element.stages)
     assert stages == Counter(key for element in made for key in element.stages)
     before = {element.stages[0]: element for element in made}
@@ -77,7 +77,7 @@ def test_what_others_wait_for_stays_alone() -> None:
     """A neighbour that fails would end the element badly, and Slurm would cancel the children of both."""
     made = [Element(("a",), None), Element(("b",), None), Element(("a1",), "a"), Element(("b1",), "b")]
     made += [Element(("c", "cx"), None), Element(("d",), None)]
-    packed = elements.pack(made, _cluster("10"), lambda element: 100)
+    packed = elements.bundle(made, _cluster("10"), lambda element: 100)
     assert [element.stages for element in packed] == [("a",), ("b",), ("a1",), ("b1",), ("c", "cx", "d")]
     first, second = arrange(packed, {}, 100)
     assert [element.stages[0] for element in first.elements.values()] == ["a", "b", "c"]
@@ -86,6 +86,6 @@ def test_what_others_wait_for_stays_alone() -> None:
 
 def test_bundles_fill_up_in_order() -> None:
     made = [Element((f"k{n}",), None) for n in range(10)]
-    packed = elements.pack(made, _cluster("5"), lambda element: 100)
+    packed = elements.bundle(made, _cluster("5"), lambda element: 100)
     assert [len(element.stages) for element in packed] == [3, 3, 3, 1]
     assert all(first.stages[-1] < second.stages[0] for first, second in pairwise(packed))

@@ -292,6 +292,28 @@ def test_gpus_are_counted_though_a_rank_uses_one_of_them(workspace: Workspace) -
         assert Estimates(two).stage_seconds(stage) == Estimates(one).stage_seconds(stage)
 
 
+def test_a_shared_gpu_has_its_rate_for_all_of_them_together(workspace: Workspace) -> None:
+    """Four elements that each take four times as long cost as many GPU-hours, and make the next ones no dearer."""
+    grid: dict[str, Any] = {"recipes": ["none"], "targets": ["xnli"], "seeds": ["1", "2"]}
+    alone, packed = workspace.plan(**grid, cluster=GPU), workspace.plan(**grid, cluster=GPU | {"pack": "4"})
+    first, second = _stages(packed, "train")
+    assert Estimates(packed).of_stage(second) == Estimates(alone).of_stage(second)
+    assert Estimates(packed).stage_seconds(second) == 4 * Estimates(alone).stage_seconds(second)
+    of_gpu = {"device": "cuda", "device_name": "NVIDIA A100", "precision": "bf16", "tokens": 12_345, "examples": 24}
+    _finish(packed, first, **of_gpu, seconds=400.0, made_by={"job": "1_0", "neighbours": 3})
+    ((_, shared),) = Estimates(packed).measured()
+    _finish(packed, first, **of_gpu, seconds=100.0)
+    ((_, unshared),) = Estimates(packed).measured()
+    assert shared == unshared
+
+
+def test_cores_are_shared_out(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    cluster = {"executor": "slurm", "cpus-per-task": "8", "pack": "4"}
+    plan = workspace.plan(recipes=["none"], targets=["xnli"], seeds=["1"], cluster=cluster)
+    assert executors.of_cluster(plan.experiment.cluster).cores_per_rank(plan.experiment.cluster) == 2
+
+
 # --- shown
 
 

@@ -44,6 +44,7 @@ class Element:
     left: bool = True
     done: list[str] = field(default_factory=list)
     world: Any = field(default_factory=lambda: SimpleNamespace(first=True))
+    lane: int | None = None
 
     def run(self, entry: StageEntry) -> None:
         self.done.append(entry.folder)
@@ -117,6 +118,14 @@ def test_stopped_by_a_signal(
     assert asked == ([True] if received == signal.SIGUSR2 and left else [])
 
 
+@pytest.mark.parametrize(("left", "code"), [(True, job_element.TRY_AGAIN), (False, job_element.FAILED)])
+def test_a_lane_leaves_the_requeue_to_the_job(monkeypatch: pytest.MonkeyPatch, left: bool, code: int) -> None:
+    monkeypatch.setattr(job_element, "requeue", lambda: pytest.fail("its neighbours have not saved yet"))
+    run = Element({"a-x": _failure("time", stopped=True, ends=True)}, left=left, lane=1)
+    run.stop.received = signal.SIGUSR2
+    assert job_element.run_stages(run, _entries(), []) == code
+
+
 # --- one stage under an attempt
 
 
@@ -162,6 +171,23 @@ def test_a_model_in_memory_goes_where_the_next_stage_is_not_its_child(
     monkeypatch.setattr(run, "_begin_unless_finished", lambda entry: None)
     run.run(StageEntry("k", "xnli", "evaluate", {}, {}, "squad"))
     assert (run._held is not None) == stays
+
+
+def test_a_lane_does_not_try_again_what_failed_in_its_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job was queued again for its neighbours; what was stopped with them goes on."""
+    first, second = (_run(tmp_path, monkeypatch, restart) for restart in (0, 1))
+    second.lane = 1
+    _fail(first, KeyError("answers"), monkeypatch)
+    failure = _fail(second, AssertionError("it began"), monkeypatch)
+    assert failure.cause == "code" and "failed in this job before" in str(failure) and not failure.ends_element
+    assert _causes(tmp_path) == ["code"]
+    again = tmp_path / "again"
+    first, second = (_run(again, monkeypatch, restart) for restart in (0, 1))
+    second.lane = 1
+    first.stop.received = signal.SIGUSR2
+    _fail(first, stage.train.Stopped(again), monkeypatch)
+    _fail(second, KeyError("answers"), monkeypatch)
+    assert _causes(again) == ["time", "code"]
 
 
 def test_an_attempt_notes_the_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

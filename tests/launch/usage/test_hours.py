@@ -32,6 +32,12 @@ def test_what_is_held_before_and_between_the_training_is_idle(tmp_path: Path) ->
     assert _spent(tmp_path) == {"useful": 7.0, "starting": 2.0, "idle": 3.0}  # the queue is nobody's
 
 
+def test_a_job_that_elements_share_is_held_by_each_in_part(tmp_path: Path) -> None:
+    stage_times = StageTimes(imports=120.0, load=120.0, train=480.0)
+    write_attempt(tmp_path, 1, minutes=10, stage_times=stage_times, starter={"neighbours": 3})
+    assert _spent(tmp_path) == {"useful": 2.0, "starting": 0.5, "idle": 0.5}
+
+
 @pytest.mark.parametrize(("cause", "outcome"), [("preempted", "again/preempted"), ("code", "failed/code"),
                                                 ("time", "again/time"), ("cuda-oom", "failed/cuda-oom")])  # fmt: skip
 def test_only_what_lies_beyond_the_last_checkpoint_is_lost(tmp_path: Path, cause: str, outcome: str) -> None:
