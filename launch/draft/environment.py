@@ -78,8 +78,9 @@ def notices(experiment: Experiment) -> list[Notice]:
             Notice(f"`environment: {{pass: …}}`: {some(goes.missing)} not set in this shell", "export it, or remove it")
         )
     threads = {**goes.variables, **cluster.environment.set}.get("OMP_NUM_THREADS", "")
-    if threads.isdecimal() and int(threads) < (cluster.asked.cores or 1):
-        cores = f"{cluster.asked.cores} cores a process"
+    cores_of_process = (cluster.asked.cores or 1) // cluster.lanes
+    if threads.isdecimal() and int(threads) < cores_of_process:
+        cores = f"{cores_of_process} cores a process"
         notes.append(Notice(f"jobs compute with OMP_NUM_THREADS={threads}, as your shell does, and have {cores}",
                            "not so with cluster: {environment: {drop: [OMP_NUM_THREADS]}}"))  # fmt: skip
     return notes

@@ -8,6 +8,7 @@ others. The time counts from `submit` to the end of the last stage, with the job
 """
 
 import argparse
+import json
 import os
 import sys
 import tempfile
@@ -35,10 +36,12 @@ _WAYS = {
 
 @dataclass(frozen=True)
 class SweepTime:
-    """One sweep. `held`: seconds of all jobs together, each from the start of its first process."""
+    """One sweep. `held`: seconds of all jobs together, each from the start of its first process. `cpu`: seconds of
+    cores, as accounting says."""
 
     seconds: float
     held: float
+    cpu: float
     jobs: int
 
 
@@ -74,10 +77,14 @@ def main() -> None:
 def report(sweeps: Mapping[str, Sequence[SweepTime]]) -> str:
     """Medians in seconds, and by how much each way is faster than a job each."""
     first = median(reading.seconds for reading in next(iter(sweeps.values())))
-    lines = ["| the sweep as | jobs | submit to last end | node held | times as fast |", "|---|---:|---:|---:|---:|"]
+    columns = ("jobs", "submit to last end", "node held", "cores' time", "times as fast")
+    lines = [f"| the sweep as | {' | '.join(columns)} |", f"|---|{'---:|' * len(columns)}"]
     for way, readings in sweeps.items():
-        seconds, held = (median(getattr(reading, name) for reading in readings) for name in ("seconds", "held"))
-        lines.append(f"| {way} | {readings[0].jobs} | {seconds:.0f} s | {held:.0f} s | {first / seconds:.2f} |")
+        seconds, held, cpu = (
+            median(getattr(reading, name) for reading in readings) for name in ("seconds", "held", "cpu")
+        )
+        spent = f"{seconds:.0f} s | {held:.0f} s | {cpu:.0f} s"
+        lines.append(f"| {way} | {readings[0].jobs} | {spent} | {first / seconds:.2f} |")
     return "\n".join(lines)
 
 
@@ -98,7 +105,10 @@ def _run(folder: Path, way: str, seeds: range, epochs: int, environment: Mapping
         assert starter.job is not None and starter.time is not None and end is not None and end.failure is None
         spans.setdefault(starter.job, []).extend((_process_began(attempt), end.time))
     held = sum(max(span) - min(span) for span in spans.values())
-    return SweepTime(max(max(span) for span in spans.values()) - began, held, len(spans))
+    jobs = json.loads(type_command(folder, environment, "usage", file.name, "--json"))["accounting"]["jobs"]
+    assert len(jobs) == len(spans), jobs
+    last = max(max(span) for span in spans.values())
+    return SweepTime(last - began, held, sum(job["cpu"] for job in jobs), len(spans))
 
 
 def _process_began(attempt: attempts.Attempt) -> float:

@@ -118,12 +118,13 @@ def prepare(folder: Path, environment: Mapping[str, str], *, tiny: bool) -> None
     type_command(folder, environment, "prepare", "prepare.yaml")
 
 
-def type_command(folder: Path, environment: Mapping[str, str], *command: str) -> None:
-    """A command that a person types in a folder."""
+def type_command(folder: Path, environment: Mapping[str, str], *command: str) -> str:
+    """What a command prints that a person types in a folder."""
     program = str(Path(sys.executable).parent / "stepstone")
     done = subprocess.run([program, *command], cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         sys.exit(f"stepstone {' '.join(command)}: {done.stderr}")
+    return done.stdout
 
 
 def _bare_import(environment: Mapping[str, str]) -> float:
