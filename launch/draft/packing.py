@@ -57,14 +57,14 @@ def lines(draft: Draft) -> list[tuple[str, str]]:
 def _fits(draft: Draft) -> list[_Fit]:
     """Of the memory that is known: the host's, the GPU's."""
     cluster = draft.plan.experiment.cluster
-    packed = [e for array in draft.arrays for e in array.elements.values() if e.lanes]
-    if not packed:
+    shared_elements = [e for array in draft.arrays for e in array.elements.values() if e.lanes]
+    if not shared_elements:
         return []
     needs = Needs(draft.plan)
     host, gpu = _host_memory(draft, cluster), rates.gpu_memory(cluster)
     fits = []
     for shared_bytes, what in ((host, "memory"), (gpu, "GPU memory")):
-        rows = [row for element in packed if (row := _largest(draft, needs, element, what)) is not None]
+        rows = [row for element in shared_elements if (row := _largest(draft, needs, element, what)) is not None]
         if shared_bytes is not None and rows:
             lanes, lane_bytes, stage = max(rows, key=lambda row: row[0] * row[1])
             fits.append(_Fit(lanes, lane_bytes, stage, shared_bytes, what))

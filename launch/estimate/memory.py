@@ -43,8 +43,8 @@ class Needs:
         # Where the file leaves the passes to the engine, it makes them as small as there is memory for.
         tokens = step.tokens if runtime.token_budget else self._plan.steps[stage.definition].settings.max_length
         on_gpu = step.shape.states_bytes + tokens * step.shape.token_bytes
-        offloaded = 3 * _WEIGHT * sizes.parameters if step.shape.offload else 0
-        return Need(_WITH_CUDA + 2 * _WEIGHT * sizes.parameters + offloaded, int(on_gpu / _USED) + _CONTEXT)
+        offload_bytes = 3 * _WEIGHT * sizes.parameters if step.shape.offload else 0
+        return Need(_WITH_CUDA + 2 * _WEIGHT * sizes.parameters + offload_bytes, int(on_gpu / _USED) + _CONTEXT)
 
     def _shape(self, stage: Stage, sizes: flops.Sizes) -> shapes.StepShape:
         """With a compact vocabulary, which rows it keeps only the data say: not more than this, in English."""
