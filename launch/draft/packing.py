@@ -20,7 +20,7 @@ class _Fit:
     lane_bytes: int  # of its largest lane
     stage: str  # the name of the stage that needs them
     shared_bytes: int
-    what: str
+    kind: str  # "memory" or "GPU memory"
 
     @property
     def most(self) -> int:
@@ -29,8 +29,8 @@ class _Fit:
 
     @property
     def line(self) -> str:
-        foreseen = f"{self.lanes} x {gigabytes(self.lane_bytes)} of {self.what} foreseen ({self.stage})"
-        return f"{foreseen}, {gigabytes(self.shared_bytes)} there"
+        foreseen_words = f"{self.lanes} x {gigabytes(self.lane_bytes)} of {self.kind} foreseen ({self.stage})"
+        return f"{foreseen_words}, {gigabytes(self.shared_bytes)} there"
 
 
 def check(draft: Draft) -> None:
@@ -38,7 +38,7 @@ def check(draft: Draft) -> None:
     for fit in _fits(draft):
         if fit.most < fit.lanes:
             mend = f"pack: {fit.most} fits" if fit.most else "not even one fits"
-            more = "or ask for more (mem)" if fit.what == "memory" else "or ask for a larger GPU"
+            more = "or ask for more (mem)" if fit.kind == "memory" else "or ask for a larger GPU"
             experiment = draft.plan.experiment
             raise experiment.document.error(
                 ("cluster", "pack"), f"cluster: pack: {experiment.cluster.pack}: {fit.line}; {mend}, {more}"
@@ -63,25 +63,25 @@ def _fits(draft: Draft) -> list[_Fit]:
     needs = Needs(draft.plan)
     host, gpu = _host_memory(draft, cluster), rates.gpu_memory(cluster)
     fits = []
-    for shared_bytes, what in ((host, "memory"), (gpu, "GPU memory")):
-        rows = [row for element in shared_elements if (row := _largest(draft, needs, element, what)) is not None]
+    for shared_bytes, kind in ((host, "memory"), (gpu, "GPU memory")):
+        rows = [row for element in shared_elements if (row := _largest(draft, needs, element, kind)) is not None]
         if shared_bytes is not None and rows:
             lanes, lane_bytes, stage = max(rows, key=lambda row: row[0] * row[1])
-            fits.append(_Fit(lanes, lane_bytes, stage, shared_bytes, what))
+            fits.append(_Fit(lanes, lane_bytes, stage, shared_bytes, kind))
     return fits
 
 
-def _largest(draft: Draft, needs: Needs, element: Element, what: str) -> tuple[int, int, str] | None:
+def _largest(draft: Draft, needs: Needs, element: Element, kind: str) -> tuple[int, int, str] | None:
     """(lanes, bytes, stage) of the neediest stage of an element; None where nothing is foreseen."""
     stages = [draft.plan.stages[key] for key in element.stages]
-    amounts = [(_of(need, what), stage.name) for stage in stages if (need := needs.of_stage(stage)) is not None]
+    amounts = [(_of(need, kind), stage.name) for stage in stages if (need := needs.of_stage(stage)) is not None]
     lane_bytes, name = max(amounts, default=(0, ""))
-    factor = element.changes.mem_factor if element.changes and what == "memory" else 1.0
+    factor = element.changes.mem_factor if element.changes and kind == "memory" else 1.0
     return (len(element.lanes), int(lane_bytes / factor), name) if lane_bytes else None
 
 
-def _of(need: Need, what: str) -> int:
-    return need.host if what == "memory" else need.gpu
+def _of(need: Need, kind: str) -> int:
+    return need.host if kind == "memory" else need.gpu
 
 
 def _host_memory(draft: Draft, cluster: Cluster) -> int | None:

@@ -182,9 +182,10 @@ def _check_resources(document: Document, cluster: Cluster) -> None:
         section: Location = ("cluster", "sbatch") if error.flag in cluster.sbatch else ("cluster",)
         raise document.error((*section, error.flag), f"cluster: {error}") from None
     if cluster.lanes > 1 and cluster.ranks > 1:
-        what = f"{cluster.gpus} GPUs" if cluster.gpus > 1 else f"{cluster.ranks} processes"
+        resource_words = f"{cluster.gpus} GPUs" if cluster.gpus > 1 else f"{cluster.ranks} processes"
         mend = "pack is for elements of one process each; ask for one GPU, or remove pack"
-        raise document.error(("cluster", "pack"), f"cluster: pack: {cluster.pack}: an element asks for {what}; {mend}")
+        line = f"cluster: pack: {cluster.pack}: an element asks for {resource_words}; {mend}"
+        raise document.error(("cluster", "pack"), line)
 
 
 def _targets(document: Document, names: list[str]) -> tuple[str, ...]:

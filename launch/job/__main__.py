@@ -133,8 +133,8 @@ def _run(manifest: "Manifest", path: Path, index: int, lane: int | None, stop: S
     world = distributed.init(device, path.parent / f"rendezvous-{path.stem}-{index}-{job}-{restart}.json")
     neighbours = 0 if lane is None else len(manifest.lanes[index]) - 1
     distributed.share_gpu(world, neighbours + 1)
-    granted = measure(manifest.asked, world)
-    run = ElementRun(manifest, path, world, stop, granted, this_node(world), lane=lane, neighbours=neighbours)
+    processes = measure(manifest.asked, world)
+    run = ElementRun(manifest, path, world, stop, processes, this_node(world), lane=lane, neighbours=neighbours)
     return run_stages(run, entries, manifest.drop[index])
 
 

@@ -54,10 +54,10 @@ def share(manifest: Manifest, index: int, lane: int) -> Manifest:
     cores = sorted(os.sched_getaffinity(0))
     usable = granted.cores_to_use(manifest.asked, os.environ)
     cores_of_job = (manifest.asked.cores if manifest.asked else None) or usable
-    each = max(1, usable // count)
-    if len(cores) >= count * each:
+    share_size = max(1, usable // count)
+    if len(cores) >= count * share_size:
         with suppress(OSError):  # a site may forbid it
-            os.sched_setaffinity(0, cores[lane * each : (lane + 1) * each])
+            os.sched_setaffinity(0, cores[lane * share_size : (lane + 1) * share_size])
     return manifest.of_lane(index, lane, max(1, cores_of_job // count))
 
 
