@@ -29,7 +29,7 @@ def measures_of(
 
     runtime = entry.read_runtime()
     try:
-        with matmul.using(runtime.matmul, device):
+        with matmul.using(runtime.matmul, "evaluation", parent.config.sizes, device):
             measuring = Measuring(entry.train_spec(), runtime, parent, device, beside.limit(should_stop), warn)
             tasks = tuple(TaskMeasures(name, measures) for name, measures in measuring.tasks())
     except InterruptedError:

@@ -208,8 +208,8 @@ class ElementRun:
 
         def points() -> tuple[DevMetrics, ...]:
             assert stage.handed_over is not None, "rank 0 has it"
-            with matmul.using(entry.read_runtime().matmul, device):
-                model, steps = stage.handed_over.model, stage.facts["steps"]
+            model, steps = stage.handed_over.model, stage.facts["steps"]
+            with matmul.using(entry.read_runtime().matmul, "evaluation", model.config.sizes, device):
                 return earlier_steps.score(entry, self.inputs, model, steps, device, stop)
 
         return {"earlier_dev": self._beside(attempt, points)}
@@ -241,9 +241,10 @@ class ElementRun:
         origin = self._origin(entry)
         generation = origin.place.generation
         missing = self._decided(lambda: self.inputs.missing_languages(entry, generation))
-        with Heartbeat(attempt) as heartbeat, matmul.using(runtime.matmul, self.world.device):
+        sizes, device = origin.parent.config.sizes, self.world.device
+        with Heartbeat(attempt) as heartbeat, matmul.using(runtime.matmul, "evaluation", sizes, device):
             with phase("load"):
-                stage = EvaluateStage(evaluate_spec, runtime, origin.parent, self.world.device)
+                stage = EvaluateStage(evaluate_spec, runtime, origin.parent, device)
             share = missing[self.world.rank :: self.world.size]
             heartbeat.progress(step=0, total=len(share))
 

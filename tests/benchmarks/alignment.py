@@ -20,6 +20,7 @@ from training.data.locate import find_languages
 from training.engine import matmul
 from training.model.parent import read_parent
 from training.pretrained import load_tokenizer, small
+from training.pretrained.config import model_config
 from training.spec import Runtime, Settings
 from training.tasks import find
 
@@ -35,7 +36,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         model_folder = small.small(Path(name) / "model", options.layers)
-        with matmul.using("auto", torch.device("cpu")) as choice:
+        with matmul.using("auto", "evaluation", model_config(model_folder).sizes, torch.device("cpu")) as choice:
             assert choice is not None
             print(f"matrix products by {choice.name}: {choice.why}")
             _measure(model_folder, options.languages, options.sentences)

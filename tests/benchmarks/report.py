@@ -1,5 +1,6 @@
 """Readings as tables in Markdown: medians with the smallest and the largest, and what they are in proportion."""
 
+from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple
 
@@ -20,8 +21,9 @@ _OURS = "ours zero 2"
 _PEERS = ("peer default", "peer best")
 
 
-def report(rates: Rates, chosen: str) -> str:
-    """A table per task (a line per side and library), and one of ratios. `chosen`: the library the engine takes."""
+def report(rates: Rates, *chosen: str) -> str:
+    """A table per task (a line per side and library), and one of ratios. `chosen`: the libraries the engine takes, to
+    train and to evaluate."""
     tasks = list(dict.fromkeys(key.task for key in rates))
     parts = [_table(task, rates) for task in tasks]
     return "\n\n".join([*parts, _ratios(tasks, rates, chosen)]) + "\n"
@@ -42,16 +44,20 @@ def _spread(values: list[float]) -> str:
     return f"{median(values):,.0f} ({min(values):,.0f}–{max(values):,.0f}, n={len(values)})"
 
 
-def _ratios(tasks: list[str], rates: Rates, chosen: str) -> str:
-    """ "as shipped": ours with the library it chooses against the peer with MKL, as it chooses none."""
+def _ratios(tasks: list[str], rates: Rates, chosen: Sequence[str]) -> str:
+    """ "as shipped": ours with the libraries it chooses against the peer with MKL, as it chooses none."""
     lines = [
         "| ours under ZeRO-2, times | training: default | best | evaluation: default | best |",
         "|---|---|---|---|---|",
     ]
     for task in tasks:
         for name in ("as shipped", "mkl", "onednn"):
-            ours, theirs = (chosen, "mkl") if name == "as shipped" else (name, name)
-            shown = [_ratio(task, what, ours, theirs, peer, rates) for what in _WHAT for peer in _PEERS]
+            pairs = [(ours, "mkl") if name == "as shipped" else (name, name) for ours in chosen]
+            shown = [
+                _ratio(task, what, *pair, peer, rates)
+                for what, pair in zip(_WHAT, pairs, strict=True)
+                for peer in _PEERS
+            ]
             lines.append(f"| {task}, {name} | {' | '.join(shown)} |")
     return "\n".join(lines)
 

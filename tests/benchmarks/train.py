@@ -23,6 +23,7 @@ from tests.benchmarks.windows import Measured
 from tests.paths import ROOT, SHARED_DATA
 from training.engine.matmul import choose_matmul
 from training.pretrained import small
+from training.pretrained.config import model_config
 
 _MATH = ("mkl", "onednn")
 _STEPS = {"peer default": 1, "peer best": 2, "ours zero 2": 4, "ours zero auto": 4, "ours no zero": 4}  # a window
@@ -41,9 +42,10 @@ def main() -> None:
         rates = _measure(model, told)
     if told.json:
         told.json.write_text(json.dumps([[*key, values] for key, values in rates.items()], indent=1) + "\n")
-    choice = choose_matmul("auto")
-    print(report(rates, choice.name))
-    print(f"The engine chooses {choice.name} here: {choice.why}.")
+        sizes = model_config(model).sizes
+    training, evaluation = (choose_matmul("auto", use, sizes) for use in ("training", "evaluation"))
+    print(report(rates, training.name, evaluation.name))
+    print(f"The engine chooses {training.name} here: {training.why}; {evaluation.name}: {evaluation.why}.")
     print(f"{told.threads} threads, {(time.monotonic() - begun) / 60:.1f} minutes")
 
 

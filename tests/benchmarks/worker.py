@@ -17,7 +17,7 @@ import torch
 from tests.benchmarks import peer
 from tests.benchmarks.cases import CASES, Case, load
 from tests.benchmarks.windows import Measured, Windows
-from training.engine.matmul import apply
+from training.model.products import apply
 from training.pretrained import load_tokenizer
 
 

@@ -89,8 +89,9 @@ def test_from_one_file_to_a_table(tmp_path: Path, tiny_model: Path) -> None:
     assert all(trained[phase] > 0 for phase in ("queue", "imports", "load", "tokenise", "train", "dev", "save"))
     (result,) = tmp_path.glob("store/stages/hellaswag+squad-s1-*/result.json")
     assert json.loads(result.read_text())["world_size"] == 2
-    (decision,) = tmp_path.glob("store/processors/*.json")  # all stages followed the first one's
-    library = json.loads(decision.read_text())["matmul"]
+    decisions = {path.stem.rpartition(".")[2]: path for path in tmp_path.glob("store/processors/*.json")}
+    assert {use.partition("-")[0] for use in decisions} == {"training", "evaluation"} and len(decisions) == 2
+    (library,) = (json.loads(path.read_text())["matmul"] for use, path in decisions.items() if "training" in use)
     assert {json.loads(path.read_text())["matmul"] for path in tmp_path.glob("store/stages/*/result.json")} == {library}
     assert "nothing to send" in run(tmp_path, "submit", "experiment.yaml").stderr
 

@@ -107,8 +107,9 @@ def _warm(parent: Path, matmul: Any) -> None:
     from training.pretrained.tokenizer import Tokenizer
 
     # The runs that follow are forks: they have it already.
-    assert Tokenizer(parent).facts and read_parent(parent).tensors
-    matmul_library.choose_matmul(matmul)
+    model = read_parent(parent)
+    assert Tokenizer(parent).facts and model.tensors
+    matmul_library.choose_matmul(matmul, "training", model.config.sizes)
 
 
 def _run(told: dict[str, Any]) -> None:

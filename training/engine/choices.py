@@ -7,7 +7,6 @@ recognised, and what an attempt that could not go on leaves for the next one.
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import cast
 
 import torch
 
@@ -16,10 +15,11 @@ from training import distributed, shape
 from training.checkpoints.progress import Progress
 from training.distributed import World
 from training.engine import matmul as matmul_library
-from training.engine.matmul import Library, MatmulChoice
+from training.engine.matmul import MatmulChoice
 from training.engine.setup import StageModelParts, parameter_count
-from training.flops import device_peak
+from training.flops import Sizes, device_peak
 from training.model.encoder import StageModel
+from training.model.products import LIBRARIES
 from training.shape import Shape
 from training.spec import Runtime
 
@@ -55,21 +55,21 @@ def token_budget(runtime: Runtime, progress: Progress, run_shape: Shape, folders
     return min([budget, *limits, *earlier_limits])
 
 
-def matmul(runtime: Runtime, begun_with: str, world: World) -> MatmulChoice | None:
+def matmul(runtime: Runtime, sizes: Sizes, begun_with: str, world: World) -> MatmulChoice | None:
     """The library for matrix products: what the user wants, else what the run began with where that is exact here, else
     the better one. None: not on a CPU."""
     if world.device.type != "cpu":
         return None
-    choice = distributed.from_first(asdict(_matmul(runtime, begun_with)) if world.first else None, world)
+    choice = distributed.from_first(asdict(_matmul(runtime, sizes, begun_with)) if world.first else None, world)
     return MatmulChoice(**choice)
 
 
-def _matmul(runtime: Runtime, begun_with: str) -> MatmulChoice:
-    if runtime.matmul == "auto" and begun_with in ("mkl", "onednn"):
-        choice = matmul_library.choose_matmul(cast(Library, begun_with))
+def _matmul(runtime: Runtime, sizes: Sizes, begun_with: str) -> MatmulChoice:
+    if runtime.matmul == "auto" and begun_with in LIBRARIES:
+        choice = matmul_library.choose_matmul(begun_with, "training", sizes)
         if matmul_library.is_exact(choice):
             return choice
-    return matmul_library.choose_matmul(runtime.matmul)
+    return matmul_library.choose_matmul(runtime.matmul, "training", sizes)
 
 
 def peak(world: World, choice: MatmulChoice | None, *, bf16: bool) -> float | None:

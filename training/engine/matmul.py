@@ -1,27 +1,25 @@
-"""The library that makes the CPU's fp32 matrix products: MKL, or oneDNN where that is exact and clearly faster.
+"""The library that makes the CPU's fp32 matrix products: MKL, or oneDNN where that is exact and faster.
 
-torch builds with MKL send fp32 products to it, which on some chips is far slower than oneDNN (measured on an AMD chip:
-217 against 430 to 490 GFLOP/s; on an Intel Xeon without AMX both are about as fast). Allowing oneDNN to compute fp32
-products in bf16 routes them there. Whether it then rounds to bf16 depends on the chip: with AMX or AVX512-BF16 it may,
-so nothing is believed without a comparison to float64. On chips where the switch does nothing (too old for oneDNN's
-bf16 kernels, or torch built without MKL or oneDNN) both names give the same products at the same speed: MKL's it stays.
-The switch is one for the whole process.
+See `training.model.products` for what they are, and how the process is told. Nothing is believed of oneDNN without a
+comparison to float64: on chips with AMX or AVX512-BF16 it may round to bf16. Which one is the faster depends on the
+chip, on the sizes of the model, and on whether it is trained or evaluates: so a layer of it is timed for either use
+(`training.engine.layer_speed`).
 
-The two round differently, and a probe on a busy machine may fall either way. So `auto` is decided once for a store and
-a model of processor, by the first stage that computes there, and written down; later stages follow (see `deciding_in`).
+The two round differently, and a probe on a busy machine may fall either way. So `auto` is decided once for a store, a
+model of processor, a use and the sizes of a model's layers, by the first stage for which that is so, and written down;
+later stages follow (see `deciding_in`).
 """
 
 import platform
 import re
-import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -29,29 +27,37 @@ from torch.nn import functional
 
 from slurm.base import UserError
 from slurm.base.files import make_folder, read_sealed, seal, write_once
+from training.engine import layer_speed
+from training.engine.layer_speed import Use
+from training.flops import Sizes
+from training.model import products
+from training.model.products import LIBRARIES, Library
 from training.spec import Matmul
 from training.stopwatch import phase
 
-Library = Literal["mkl", "onednn"]
-_PRECISION: dict[Library, str] = {"mkl": "ieee", "onednn": "bf16"}
-_SHAPES = (
-    (1280, 384, 1536),
-    (1024, 1024, 4096),
-)  # tokens, width, inner width: a small encoder's layer, and a large one's
-_CHECKED_ROWS = 32  # of a product: float64 is slow
+_ROWS, _CHECKED_ROWS = 1280, 32  # tokens of a product, and those of them that float64, which is slow, makes too
 _MOST_ERROR = 1e-5  # relative; fp32 stays near 4e-7, bf16 is near 3e-3
-_FASTER = 1.25  # by less, a run must not change its library: timings are noise
-_REPETITIONS, _SECONDS = 7, 0.1
+_FASTER = 1.1  # by less it is not worth other roundings
+_REPETITIONS = 3
 _DECISIONS: ContextVar[Path | None] = ContextVar("decisions", default=None)
 
 
 @dataclass(frozen=True)
 class MatmulChoice:
-    """The chosen library; `exact_error`: relative to float64; `gflops`: its speed, 10⁹ operations a second."""
+    """The chosen library; `exact_error`: relative to float64; `gflops`: its speed in this process, 10⁹ operations a
+    second."""
 
     name: Library
     exact_error: float
     gflops: float
+    why: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What `auto` is for one use of a model."""
+
+    matmul: Library
     why: str
 
 
@@ -60,39 +66,15 @@ def is_exact(choice: MatmulChoice) -> bool:
     return choice.exact_error <= _MOST_ERROR
 
 
-def apply(name: Library) -> str:
-    """Let `name` make this process's fp32 products from now on. Returns what was set before, for `restore`."""
-    before = _setting()
-    restore(_PRECISION[name])
-    return before
-
-
-def restore(before: str) -> None:
-    """Set again what `apply` found."""
-    _switch().fp32_precision = before
-
-
-def _setting() -> str:
-    return str(_switch().fp32_precision)
-
-
-def _switch() -> Any:
-    backend: Any = torch.backends.mkldnn
-    return backend.matmul
-
-
 @contextmanager
-def using(library: Matmul, device: torch.device) -> Iterator[MatmulChoice | None]:
+def using(library: Matmul, use: Use, sizes: Sizes, device: torch.device) -> Iterator[MatmulChoice | None]:
     """Inside, a CPU's products are made by the chosen library; None, and nothing changes, on another device."""
     if device.type != "cpu":
         yield None
         return
-    choice = choose_matmul(library)
-    before = apply(choice.name)
-    try:
+    choice = choose_matmul(library, use, sizes)
+    with products.by(choice.name):
         yield choice
-    finally:
-        restore(before)
 
 
 @contextmanager
@@ -106,17 +88,34 @@ def deciding_in(folder: Path) -> Iterator[None]:
 
 
 @phase("load")
-def choose_matmul(library: Matmul) -> MatmulChoice:
-    """Choose by what both libraries do here, measured once in a process. Nothing stays changed: see `apply`.
+def choose_matmul(library: Matmul, use: Use, sizes: Sizes) -> MatmulChoice:
+    """Choose for a model of these sizes. Nothing stays changed: see `using`.
 
     auto: as decided before (see `deciding_in`) where that is exact here; else oneDNN where it is as exact as MKL (at
-    most twice its error, and 1e-5) and at least 1.25 times as fast. A name is chosen whatever the measurement says; the
-    choice says what it found.
+    most twice its error, and 1e-5) and computes a layer at least 1.1 times as fast. A name is chosen whatever it does
+    here; the choice says what that is.
     """
+    if library != "auto":
+        choice = _choice(library, "as set", sizes)
+        return choice if is_exact(choice) else _choice(library, f"as set; it rounds: {_relative(choice)}", sizes)
     folder = _DECISIONS.get()
-    if library == "auto" and folder is not None:
-        return _as_decided(folder)
-    return decide(library, *_measured())
+    decision = _measured(use, sizes) if folder is None else _as_decided(folder, use, sizes)
+    choice = _choice(decision.matmul, decision.why, sizes)
+    return (
+        choice if is_exact(choice) else _choice("mkl", f"{choice.name} is not exact here: {_relative(choice)}", sizes)
+    )
+
+
+def decide(use: Use, errors: dict[Library, float], seconds: dict[Library, float]) -> Decision:
+    """The rule of `choose_matmul` on what was measured. `seconds`: of a layer; of an inexact library none."""
+    if not _is_as_exact(errors):
+        return Decision("mkl", f"oneDNN is not exact here: relative error {errors['onednn']:.1e}")
+    times = (
+        f"a layer's {use} takes {_milliseconds(seconds['onednn'])} by oneDNN, {_milliseconds(seconds['mkl'])} by MKL"
+    )
+    if seconds["onednn"] * _FASTER > seconds["mkl"]:
+        return Decision("mkl", f"oneDNN is not {_FASTER} times as fast: {times}")
+    return Decision("onednn", f"faster and as exact: {times}")
 
 
 def processor() -> str:
@@ -124,18 +123,26 @@ def processor() -> str:
     return f"{_processor_model()} {torch.backends.cpu.get_cpu_capability()}"
 
 
-def _as_decided(folder: Path) -> MatmulChoice:
-    own = decide("auto", *_measured())
-    path = folder / f"{re.sub('[^A-Za-z0-9]+', '-', processor()).strip('-')}.json"
+def _as_decided(folder: Path, use: Use, sizes: Sizes) -> Decision:
+    here = re.sub("[^A-Za-z0-9]+", "-", processor()).strip("-")
+    path = folder / f"{here}.{use}-{sizes.width}x{sizes.inner}.json"
+    # Without a use in its name: of a store in which one decision held for all.
+    for earlier_path in (folder / f"{here}.json", path):
+        decision = _read(earlier_path)
+        if decision is not None:
+            return Decision(decision.matmul, f"decided for {processor()}: {decision.why}")
+    own_decision = _measured(use, sizes)
     with suppress(OSError, UserError):  # another user's store, or a full disk: then this process decides for itself
         if not path.exists():
-            write_once(make_folder(folder) / path.name, seal({"matmul": own.name, "why": own.why}))
+            write_once(make_folder(folder) / path.name, seal(asdict(own_decision)))
+    return _read(path) or own_decision  # another process may have been the first
+
+
+def _read(path: Path) -> Decision | None:
     record = read_sealed(path) or {}
-    if record.get("matmul") not in _PRECISION:
-        return own
-    library = cast(Library, record["matmul"])
-    choice = decide(library, *_measured())
-    return replace(choice, why=f"decided for {processor()}: {record['why']}") if is_exact(choice) else own
+    if record.get("matmul") not in LIBRARIES:
+        return None
+    return Decision(cast(Library, record["matmul"]), str(record["why"]))
 
 
 def _processor_model() -> str:
@@ -149,32 +156,34 @@ def _processor_model() -> str:
 
 
 @cache  # a process asks for each of its stages
-def _measured() -> tuple[dict[Library, float], dict[Library, float]]:
-    """Both libraries' errors and GFLOP/s (0.3 s; half a second on one busy core)."""
-    before = _setting()
-    operands = [_operands(shape) for shape in _SHAPES]
-    try:
-        return _errors(operands), _speeds(*operands[0])
-    finally:
-        restore(before)
+def _measured(use: Use, sizes: Sizes) -> Decision:
+    errors = {name: _product(name, sizes.width, sizes.inner)[0] for name in LIBRARIES}
+    seconds = layer_speed.seconds(sizes, use) if _is_as_exact(errors) else {}
+    return decide(use, errors, seconds)
 
 
-def decide(library: Matmul, errors: dict[Library, float], gflops: dict[Library, float]) -> MatmulChoice:
-    """The rule of `choose_matmul` on what was measured."""
-    exact = errors["onednn"] <= min(2 * errors["mkl"], _MOST_ERROR)
-    rates = f"oneDNN {gflops['onednn']:.0f}, MKL {gflops['mkl']:.0f} GFLOP/s"
-    if library != "auto":
-        inexact = "" if exact or library == "mkl" else f"; it rounds: relative error {errors['onednn']:.1e}"
-        return _of(library, errors, gflops, f"as set; {rates}{inexact}")
-    if not exact:
-        return _of("mkl", errors, gflops, f"oneDNN is not exact here: relative error {errors['onednn']:.1e}")
-    if gflops["onednn"] < _FASTER * gflops["mkl"]:
-        return _of("mkl", errors, gflops, f"oneDNN is not {_FASTER} times as fast: {rates}")
-    return _of("onednn", errors, gflops, f"faster and as exact: {rates}")
+def _is_as_exact(errors: dict[Library, float]) -> bool:
+    return errors["onednn"] <= min(2 * errors["mkl"], _MOST_ERROR)
 
 
-def _of(name: Library, errors: dict[Library, float], gflops: dict[Library, float], why: str) -> MatmulChoice:
-    return MatmulChoice(name, errors[name], gflops[name], why)
+def _choice(name: Library, why: str, sizes: Sizes) -> MatmulChoice:
+    return MatmulChoice(name, *_product(name, sizes.width, sizes.inner), why)
+
+
+@cache
+def _product(name: Library, width: int, inner: int) -> tuple[float, float]:
+    """What `name` makes of tokens times the largest matrix of a layer: its relative error (of norms) against float64,
+    and GFLOP/s by the fastest of a few."""
+    left_operand, right = _operands((_ROWS, width, inner))
+    exact = left_operand[:_CHECKED_ROWS].double() @ right.double().T
+    seconds = []
+    with products.by(name):
+        for _ in range(_REPETITIONS):
+            start = time.perf_counter()
+            product = functional.linear(left_operand, right)  # whole, as libraries choose their way by size
+            seconds.append(time.perf_counter() - start)
+    error = float((product[:_CHECKED_ROWS].double() - exact).norm() / exact.norm())
+    return error, 2 * left_operand.numel() * right.shape[0] / min(seconds) / 1e9
 
 
 def _operands(shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
@@ -183,30 +192,9 @@ def _operands(shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
     return torch.randn(rows, inner, generator=generator), torch.randn(columns, inner, generator=generator)
 
 
-def _errors(operands: list[tuple[Tensor, Tensor]]) -> dict[Library, float]:
-    """The largest relative error (of norms) of each library against float64."""
-    errors: dict[Library, float] = {"mkl": 0.0, "onednn": 0.0}
-    for left_operand, right in operands:
-        exact = left_operand[:_CHECKED_ROWS].double() @ right.double().T
-        for name in errors:
-            apply(name)
-            # The whole product, as libraries choose their way by size.
-            product = functional.linear(left_operand, right)[:_CHECKED_ROWS].double()
-            errors[name] = max(errors[name], float((product - exact).norm() / exact.norm()))
-    return errors
+def _relative(choice: MatmulChoice) -> str:
+    return f"relative error {choice.exact_error:.1e}"
 
 
-def _speeds(left_operand: Tensor, right: Tensor) -> dict[Library, float]:
-    """GFLOP/s of both by the median of interleaved repetitions, so that a busy moment hits both."""
-    seconds: dict[Library, list[float]] = {"mkl": [], "onednn": []}
-    first_start = time.perf_counter()
-    while len(seconds["mkl"]) < _REPETITIONS and (
-        len(seconds["mkl"]) < 3 or time.perf_counter() - first_start < _SECONDS
-    ):
-        for name, times in seconds.items():
-            apply(name)
-            start = time.perf_counter()
-            functional.linear(left_operand, right)
-            times.append(time.perf_counter() - start)
-    operations = 2 * left_operand.numel() * right.shape[0]
-    return {name: operations / statistics.median(times) / 1e9 for name, times in seconds.items()}
+def _milliseconds(seconds: float) -> str:
+    return f"{1000 * seconds:.0f} ms"

@@ -21,7 +21,6 @@ from training.checkpoints.progress import DevScore, Progress
 from training.checkpoints.saver import Saver
 from training.distributed import World
 from training.engine import choices, setup
-from training.engine import matmul as matmul_library
 from training.engine.batches import Feed, Maker
 from training.engine.ddp import PlainEngine
 from training.engine.dev import DevSchedule, DevScoring
@@ -31,7 +30,7 @@ from training.engine.optimizer import learning_rate
 from training.engine.setup import StageModelParts
 from training.engine.steps import Engine, Steps
 from training.engine.zero import ZeroEngine
-from training.model import attention
+from training.model import attention, products
 from training.model.encoder import StageModel, use_bf16
 from training.model.vocabulary import full_table, ids_hash
 from training.spec import Runtime
@@ -98,7 +97,7 @@ class _Training:
         self.progress = Progress()
         self.engine: Engine | None = None  # None: only the hand-over is still to be done
         self.feed: Feed | None = None
-        self._matmul_before: str | None = None
+        self._products_before: str | None = None
         out.mkdir(parents=True, exist_ok=True)
         self.saver = Saver(out, world, self.start.identity, runtime.checkpoint_minutes)
 
@@ -158,9 +157,9 @@ class _Training:
         progress = self.progress
         words = None if self.ids is None else len(self.ids)
         self.shape = choices.run_shape(self.start, self.model, words, self.runtime, self.world)
-        matmul = choices.matmul(self.runtime, progress.matmul, self.world)
+        matmul = choices.matmul(self.runtime, self.sizes, progress.matmul, self.world)
         if matmul is not None:
-            self._matmul_before = matmul_library.apply(matmul.name)
+            self._products_before = products.apply(matmul.name)
             self.record.line(matmul=matmul.name, why=matmul.why, relative_error=matmul.exact_error)
         self.record.peak = choices.peak(self.world, matmul, bf16=self.model.bf16)
         budget = choices.token_budget(self.runtime, progress, self.shape, folders, self.world)
@@ -325,5 +324,5 @@ class _Training:
         self.saver.close()
         if self.engine is not None:
             self.engine.close()
-        if self._matmul_before is not None:
-            matmul_library.restore(self._matmul_before)
+        if self._products_before is not None:
+            products.restore(self._products_before)
