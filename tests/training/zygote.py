@@ -103,6 +103,7 @@ def _serve() -> None:
 def _warm(parent: Path, matmul: Any) -> None:
     """Do once what is the same in every run and takes most of its time: lazy imports, tokenizer, probe of products."""
     from training.engine import matmul as matmul_library
+    from training.engine import setup, train  # noqa: F401  also that no edit comes between the first run and the last
     from training.model.parent import read_parent
     from training.pretrained.tokenizer import Tokenizer
 
