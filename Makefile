@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Processes that `make test` runs tests in: two of them mostly wait for Slurm.
 TESTERS := $(shell expr 2 + $$(nproc))
 
-.PHONY: help demo test quick lint bench bench-alignment bench-collect bench-gpu bench-launch bench-pack bench-plan bench-start bench-statistics bench-tokenise bench-watch full-size coverage racing soak chaos network docs studies study-simulations every-task clean
+.PHONY: help demo test quick lint bench bench-alignment bench-collect bench-gpu bench-launch bench-pack bench-plan bench-start bench-statistics bench-tokenise bench-watch profile full-size coverage racing soak chaos network docs studies study-simulations every-task clean
 
 help:  ## this list
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,9 @@ bench-collect: .venv/ready  ## `collect` of 100,000 results beside the obvious p
 
 bench-gpu: .venv/ready  ## XLM-R Large against the same peer on one GPU
 	$(BIN)/python -m tests.benchmarks.gpu
+
+profile: .venv/ready  ## where a training step's time goes, with the roofline: the small model on a CPU, XLM-R Large on a GPU
+	$(BIN)/python -m tests.benchmarks.profile
 
 full-size: .venv/ready  ## XLM-R Large takes steps on the CPU under ZeRO: peak memory (24 GB, some minutes)
 	$(BIN)/python -m tests.benchmarks.full_size

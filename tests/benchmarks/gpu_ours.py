@@ -20,15 +20,19 @@ from training.distributed import World
 from training.engine import setup
 from training.engine.batches import Feed, Maker, Order, PreparedStep
 from training.engine.ddp import PlainEngine
+from training.engine.lone import LoneEngine
+from training.engine.steps import Engine
 from training.engine.zero import ZeroEngine
-from training.flops import sizes_of
 from training.formats.base import Piece
 from training.model import heads
+from training.model.dropout import use_on_cpu
 from training.model.encoder import StageModel, head_dropout
 from training.model.vocabulary import CompactEmbedding, used_ids
 from training.model.xlmr import Encoder, SelfAttention
 from training.pretrained.config import EncoderConfig
 from training.spec import Runtime, Settings, Zero
+
+WAITING = "wait for the next step"  # as the profiler is told
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class Ours:
         on_gpu = world.device.type == "cuda"
         memory = torch.cuda.get_device_properties(world.device).total_memory if on_gpu else None
         self.shape = shape.choose(
-            sizes_of(config.to_dict()),
+            self._model.encoder.config.sizes,
             world.size,
             memory,
             runtime,
@@ -73,12 +77,17 @@ class Ours:
         )
         if variant.compile:
             setup.compile_layers(self._model.encoder)
-        self._engine = (
-            PlainEngine(self._model, self._settings, world)
-            if self.shape.zero == "none"
-            else ZeroEngine(self._model, self._settings, self.shape, world)
-        )
+        self._engine = self._start_engine()
         self._multiple = 256 if variant.compile else 1
+        self.lengths: list[int] = []  # of the rows of all steps so far
+
+    def _start_engine(self) -> Engine:
+        """As the engine chooses it (`training.engine.train`)."""
+        if self.shape.zero == "none":
+            return PlainEngine(self._model, self._settings, self._world)
+        if self.shape.zero == 0 and self._world.size == 1:
+            return LoneEngine(self._model, self._settings, self._world)
+        return ZeroEngine(self._model, self._settings, self.shape, self._world)
 
     def train(self, windows: Windows) -> None:
         """Steps as the engine's, for as long as `windows` asks for more."""
@@ -92,17 +101,21 @@ class Ours:
         number, going_on = 0, windows.begin()
         try:
             while going_on:
-                prepared = feed.take(number)
+                with torch.profiler.record_function(WAITING):
+                    prepared = feed.take(number)
                 self._step(prepared, form)
+                self.lengths += [len(row) for piece in prepared.pieces for row in piece.rows]
                 number += 1
                 going_on = windows.step_done(prepared.tokens, len(prepared.step.examples))
         finally:
             feed.close()
 
     def _step(self, prepared: PreparedStep, form: str) -> None:
-        for place, (_, packed) in enumerate(prepared.batches):
+        losses = torch.zeros(len(prepared.micros), dtype=torch.float64, device=self._world.device)
+        for place, (micro, packed) in enumerate(prepared.batches):
             batch = packed.to(self._world.device)
-            self._engine.backward(
+            torch.manual_seed(setup.dropout_seed(1, prepared.step.number, micro.index))
+            losses[micro.index] += self._engine.backward(
                 batch,
                 prepared.part.head.name,
                 lambda logits, batch=batch: heads.loss(form, logits, batch.pieces, 4),  # type: ignore[misc]
@@ -110,6 +123,7 @@ class Ours:
                 last=place == len(prepared.batches) - 1,
             )
         self._engine.update(1e-5)
+        losses.tolist()  # the engine looks at them after every step
 
     def evaluate(self, pieces: Sequence[Piece]) -> Measured:
         """The head's outputs as arrays, by the code that evaluates stages."""
@@ -144,9 +158,10 @@ def _model(variant: Variant, config: Any, part: Part, device: torch.device, *, b
         encoder = Encoder(EncoderConfig(**{name: getattr(config, name) for name in EncoderConfig.__dataclass_fields__}))
     for module in encoder.modules():
         if isinstance(module, nn.Linear | nn.Embedding):
-            nn.init.normal_(module.weight, std=config.initializer_range)
+            nn.init.normal_(module.weight, std=0.02)
         if isinstance(module, SelfAttention):
             module.dropout.p = variant.attention_dropout
+    use_on_cpu(encoder)
     if variant.compact:
         ids = used_ids(part.token_values(), (0, 1, 2, 3), config.vocab_size)
         compact = CompactEmbedding(encoder.embeddings.word_embeddings.cpu(), ids)

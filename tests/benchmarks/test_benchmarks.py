@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks import start
+from tests.benchmarks.profile import Operation, kind_of, shares
 from tests.benchmarks.report import Key, Rates, report
 from tests.benchmarks.start import ElementTime
 from tests.benchmarks.synthetic import FORMS, lengths, pieces
@@ -50,6 +51,47 @@ def test_the_gpu_benchmark_runs_on_a_cpu_and_says_where_there_is_no_gpu() -> Non
     nowhere = _run("tests.benchmarks.gpu")
     assert nowhere.returncode == 2
     assert len(nowhere.stderr.splitlines()) == 1 and "no GPU here" in nowhere.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("aten::mm", "matrix products"),
+        ("aten::addmm", "matrix products"),
+        ("aten::bmm", "attention"),
+        ("aten::_softmax_backward_data", "attention"),
+        ("aten::_flash_attention_backward", "attention"),
+        ("sm90_xmma_gemm_bf16bf16_bf16f32_f32_tn_n_tilesize128x128x64", "matrix products"),
+        ("void pytorch_flash::flash_fwd_kernel<...>", "attention"),
+        ("Memcpy HtoD (Pinned -> Device)", "copies"),
+        ("aten::index_select", "copies"),
+        ("aten::_fused_adamw_", "optimizer"),
+        ("aten::gelu_backward", "elementwise"),
+        ("autograd::engine::evaluate_function: MulBackward0", "host: autograd's own, and gaps"),
+        ("wait for the next step", "waiting for data"),
+    ],
+)
+def test_an_operation_of_a_step_is_counted_as_what_it_is(name: str, kind: str) -> None:
+    assert kind_of(name) == kind
+
+
+def test_what_no_operation_fills_is_a_gap_and_other_threads_run_beside() -> None:
+    operations = [
+        Operation("aten::mm", 0.0, 3.0, 1),
+        Operation("aten::copy_", 0.0, 2.0, 2),
+        Operation("x", 3.0, 1.0, 1),
+    ]
+    by_kind = shares(operations, 10.0)
+    assert by_kind["matrix products"] == 3.0 and by_kind["elementwise"] == 1.0 and by_kind["copies"] == 0.0
+    assert by_kind["host: autograd's own, and gaps"] == 6.0 and sum(by_kind.values()) == 10.0
+
+
+@pytest.mark.slow
+def test_a_step_is_profiled_to_its_end() -> None:
+    done = _run("tests.benchmarks.profile", "--model", "tiny", "--steps", "1", "--device", "cpu")
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "| matrix products |" in done.stdout and "roofline: a large product reaches" in done.stdout
 
 
 @pytest.mark.slow
