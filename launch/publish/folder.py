@@ -81,7 +81,7 @@ def _result(plan: Plan, store: Store, stage: Stage, out: Path) -> TrainResult:
     if not store.has_encoder(stage):
         raise UserError(_lost(plan, store, stage))
     encoder = store.stage_folder(stage.folder) / result.attempt / "encoder"
-    if is_causal(encoder):
+    if (encoder / "config.json").is_file() and is_causal(encoder):  # else its job drops it just now
         raise UsageError(
             f"{stage.name} is a causal language model, of which no card can be written yet; {as_typed(encoder)} is an"
             " ordinary model folder"

@@ -204,6 +204,8 @@ def markdown() -> str:
     parts = [_PAGE]
     for name, tasks in groups().items():
         rows = [_markdown_row(task) for task in tasks if not task.added]
+        if not rows:
+            continue
         head = "| task | kind | metric | languages | evaluated after | files | Hub | licence |\n|" + " --- |" * 8
         parts.append(f"## {name}: {formats.get(name).kind_of_data}\n\n" + "\n".join([head, *rows]))
     return "\n\n".join(parts) + "\n\n" + _presets_page() + "\n"

@@ -23,7 +23,7 @@ from tests.slurm.scripted import Limits, Scheduler
 
 pytestmark = pytest.mark.usefixtures("in_its_folder")
 
-NOON = 1_795_780_800.0  # a Friday, UTC
+NOON = 4_005_115_200.0  # a Friday, UTC; long after the files of these tests are written: an earlier one is their age
 CLUSTER = {"executor": "slurm", "partition": "gpu", "gpus-per-node": "1"}
 RECIPES = ["none", "squad", "squad > hellaswag", "hellaswag + qqp"]
 GOLDEN = Path(__file__).parent / "golden"
