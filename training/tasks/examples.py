@@ -76,6 +76,10 @@ COPA: dict[str, Any] = {
 }
 TRANSLATION: dict[str, Any] = {"target_sentence": "The kite is red.", "source_sentence": "Der Drachen ist rot."}
 PARALLEL: dict[str, Any] = {"english": TRANSLATION["target_sentence"], "other": TRANSLATION["source_sentence"]}
+CAPTIONS: dict[str, Any] = {
+    "img_path": "kite.jpg",
+    "sentences": ["Two children fly a kite.", "A red kite over a beach."],
+}
 MLM: dict[str, Any] = {"text": "Der Leuchtturm steht seit hundert Jahren am Ende der Straße."}
 
 _NEWS = "The strike began on Sunday. It has reached Tromsø by now."

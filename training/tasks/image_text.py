@@ -1,5 +1,6 @@
 """Images and captions of them. In no benchmark of XTREME's: its averages leave these targets out."""
 
+from training.tasks import examples
 from training.tasks.languages import XFLICKRCO
 from training.tasks.presets import RETRIEVAL_TARGET, files_of
 from training.tasks.task import Hub, Task
@@ -18,5 +19,6 @@ ENTRIES = (
         sizes={"test": 2000},
         hub=Hub("", None, test=("test",)),
         target=RETRIEVAL_TARGET,
+        example=examples.CAPTIONS,
     ),
 )
