@@ -40,9 +40,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         model = _model(Path(name) / "model", told.quick)
         rates = _measure(model, told)
+        sizes = model_config(model).sizes
     if told.json:
         told.json.write_text(json.dumps([[*key, values] for key, values in rates.items()], indent=1) + "\n")
-        sizes = model_config(model).sizes
     training, evaluation = (choose_matmul("auto", use, sizes) for use in ("training", "evaluation"))
     print(report(rates, training.name, evaluation.name))
     print(f"The engine chooses {training.name} here: {training.why}; {evaluation.name}: {evaluation.why}.")
