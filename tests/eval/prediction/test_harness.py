@@ -1,6 +1,6 @@
 """Prompts answered as lm-evaluation-harness answers them: its own tasks, its own model class, the same small model.
 
-Needs its package, which nothing else here does (CONTRIBUTING says how it is installed).
+Needs its package (extra `dev`), which nothing else here does.
 """
 
 from functools import cache
