@@ -17,7 +17,7 @@ from training import formats
 from training.data.locate import sha256_of_content
 from training.formats.prompts.form import Prompted
 from training.model.parent import LANGUAGE_MODEL, Parent, read_parent
-from training.pretrained import load_tokenizer
+from training.pretrained.tokenizer import Tokenizer
 from training.spec import DataFile, EvaluateSpec, Runtime, Settings, TaskData
 from training.tasks import Task, catalogue, find
 from training.tasks.task import Prompting
@@ -64,7 +64,7 @@ def transformers_model(parent: Parent) -> Any:
 
 @pytest.fixture(scope="module")
 def tokenizer(tiny_model: Path) -> Any:
-    return load_tokenizer(tiny_model)
+    return Tokenizer(tiny_model)
 
 
 @pytest.fixture(autouse=True)
@@ -127,7 +127,7 @@ def test_as_transformers_row_by_row(name: str, parent: Parent, transformers_mode
 def test_calibration_takes_a_bias_out(parent: Parent, tokenizer: Any) -> None:
     """A head that is fond of one answer predicts it always; by PMI, what it predicted before. With several inputs that
     say nothing it is not exactly the same, for the bias weighs them anew."""
-    fond_of = tokenizer("no", add_special_tokens=False).input_ids
+    fond_of = tokenizer.encode("no", add_special_tokens=False)
     bias = parent.lm_head["bias"].clone()
     bias[fond_of] += 30.0
     biased = replace(parent, lm_head=dict(parent.lm_head) | {"bias": bias})
