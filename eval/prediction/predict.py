@@ -7,7 +7,6 @@ from itertools import islice
 from typing import Any
 
 from eval import metrics
-from eval.prediction import continuations
 from eval.prediction.forward import SCORES_SHARE, FloatArray, by_length, is_gathered, token_budget
 from training import formats
 from training.data.tokens import encode, token_values
@@ -112,6 +111,8 @@ def head_outputs(
     """The head's fp32 outputs, one array per piece in their order (see `training.model.heads.unbatch`)."""
     budget = token_budget(model, runtime)
     if isinstance(model.encoder, CausalModel) and not is_gathered(model):
+        from eval.prediction import continuations  # brings transformers, which other jobs do without
+
         return continuations.outputs(model, pieces, budget, between)
     if formats.get(form).is_language_model:
         budget = max(1, budget // SCORES_SHARE)

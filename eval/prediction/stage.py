@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from eval.prediction import mining, predict, retrieval, written
+from eval.prediction import mining, predict, retrieval
 from eval.prediction.answers import Answers
 from eval.prediction.demonstrations import Demonstrations
 from eval.prediction.forward import token_budget
@@ -26,11 +26,7 @@ from training.tasks import catalogue
 if TYPE_CHECKING:
     from eval.prediction.alignment import Alignment
 
-_ONE_BY_ONE = {
-    "retrieval": retrieval.evaluate_language,
-    "mining": mining.evaluate_language,
-    "prompted_span": written.evaluate_language,
-}
+_HEADLESS = {"retrieval": retrieval.evaluate_language, "mining": mining.evaluate_language}
 _BATCHES = 32  # languages are joined until they fill so many: the rest of the last batch weighs little then
 
 
@@ -103,8 +99,12 @@ class EvaluateStage:
         examples = self._examples(code)
         if self.keeper is not None:
             return self.keeper.language(code, examples)
-        evaluate = _ONE_BY_ONE[self.form.name]
-        return evaluate(self.model, self.task, code, examples, self.tokenizer, self.spec.settings, self.runtime)
+        told = self.model, self.task, code, examples, self.tokenizer, self.spec.settings, self.runtime
+        if self.form.generates:
+            from eval.prediction import written  # brings transformers
+
+            return written.evaluate_language(*told)
+        return _HEADLESS[self.form.name](*told)
 
     def _together(
         self, codes: Sequence[str], between: Callable[[], None], errors: list[UserError]
