@@ -178,7 +178,6 @@ class StudySection(Section):
         AlignmentStudy | None,
         Says("does intermediate training align languages?", "{tasks: [mnli, squad], domains: [medical, legal]}"),
     ] = None
-
     prompts: Annotated[
         PromptStudy | None,
         Says(

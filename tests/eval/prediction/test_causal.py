@@ -14,6 +14,8 @@ from eval.prediction import causal
 from slurm.base import UserError
 from tests.causal_models import CONFIGS, VOCABULARY, WINDOW, causal_model
 
+pytestmark = pytest.mark.slow
+
 BOS = 2
 model_of = cache(causal_model)
 

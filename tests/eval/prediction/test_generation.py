@@ -11,6 +11,8 @@ from eval.prediction.generation import generate
 from slurm.base import UserError
 from tests.causal_models import CONFIGS, WINDOW, causal_model
 
+pytestmark = pytest.mark.slow
+
 BOS = 2
 model_of = cache(causal_model)
 SHARED = [BOS, *range(3, 14)]
