@@ -13,9 +13,8 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from tests.training.reference import Reference
-from training.engine import matmul
 from training.formats.base import IGNORED, Piece
-from training.model import attention, heads
+from training.model import attention, heads, products
 from training.model.encoder import StageModel
 from training.model.packing import FIRST_POSITION, Layout, Packed, cut, pack
 from training.model.parent import read_parent
@@ -184,13 +183,13 @@ def test_evaluation_computes_attention_by_mkl_and_leaves_what_is_set(monkeypatch
 
     monkeypatch.setattr(attention, "scaled_dot_product_attention", kernel)
     q, k, v = torch.randn(3, 13, 2, 8)
-    before = matmul.apply("onednn")
+    before = products.apply("onednn")
     try:
         attention._by_runs(q, k, v, Layout((5, 5, 3), CPU), 1.0)
         assert settings == ["ieee", "ieee"]
-        assert matmul.apply("onednn") == "bf16"
+        assert products.apply("onednn") == "bf16"
     finally:
-        matmul.restore(before)
+        products.restore(before)
 
 
 # --- micro-batches
