@@ -58,6 +58,7 @@ class Prompted(Format[Any]):
         A prompt that says nothing and is the same for all of the examples is made once, with the first.
         """
         prompting = _prompting(task)
+        templates = [named(prompting.template_task, name) for name in prompting.templates]
         one_for_all = all(before == demonstrations[0] for before in demonstrations) and not _has_choices(examples)
         questions = []
         for place, (example, examples_before) in enumerate(zip(examples, demonstrations, strict=True)):
@@ -65,7 +66,7 @@ class Prompted(Format[Any]):
             contents: list[str | None] = [None]
             if place == 0 or not one_for_all:
                 contents += _CONTENTS[prompting.calibration]
-            for number, template in enumerate(_templates(prompting)):
+            for number, template in enumerate(templates):
                 before = tuple(_answered(template, demonstration, language, task) for demonstration in examples_before)
                 for content, text in enumerate(contents):
                     prompt = (
@@ -159,10 +160,6 @@ class PromptedChoice(Prompted):
 def _prompting(task: Task) -> Prompting:
     assert task.prompting is not None, task.name
     return task.prompting
-
-
-def _templates(prompting: Prompting) -> list[Template]:
-    return [named(prompting.template_task, name) for name in prompting.templates]
 
 
 def _has_choices(examples: Sequence[Labelled]) -> bool:
