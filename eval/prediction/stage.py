@@ -89,13 +89,13 @@ class EvaluateStage:
             between()
             started_at = time.monotonic()
             try:
-                result = self._language(code)
+                result = self._language(code, between)
             except UserError as error:
                 errors.append(_named(code, error))
                 continue
             yield code, replace(result, seconds=time.monotonic() - started_at)
 
-    def _language(self, code: str) -> LanguageResult:
+    def _language(self, code: str, between: Callable[[], None]) -> LanguageResult:
         examples = self._examples(code)
         if self.keeper is not None:
             return self.keeper.language(code, examples)
@@ -103,7 +103,7 @@ class EvaluateStage:
         if self.form.generates:
             from eval.prediction import written  # brings transformers
 
-            return written.evaluate_language(*told)
+            return written.evaluate_language(*told, between)
         return _HEADLESS[self.form.name](*told)
 
     def _together(
